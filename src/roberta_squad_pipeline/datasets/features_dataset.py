@@ -1,0 +1,41 @@
+"""Features as an Arrow file, opened by mapping it into memory."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from kedro.io import AbstractDataset
+
+from roberta_squad_pipeline.files import written_atomically
+from roberta_squad_pipeline.squad.features import Features
+
+
+class FeaturesDataset(AbstractDataset[pa.RecordBatch, Features]):
+    """Saves what `build_features` made, loads `Features` whose arrays are views into the file.
+
+    Args:
+        filepath: A local file, since only such a one can be mapped.
+        metadata: For plugins; Kedro and this class ignore it.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def _save(self, data: pa.RecordBatch) -> None:
+        with (
+            written_atomically(self._filepath) as temp,
+            pa.OSFile(str(temp), "wb") as sink,
+            pa.ipc.new_file(sink, data.schema) as writer,
+        ):
+            writer.write_batch(data)
+
+    def _load(self) -> Features:
+        with pa.memory_map(str(self._filepath)) as source:
+            return Features.from_batch(pa.ipc.open_file(source).get_batch(0))
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath}

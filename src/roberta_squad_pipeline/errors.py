@@ -1,0 +1,26 @@
+"""The one kind of error that a user is meant to read."""
+
+
+class InputError(ValueError):
+    """Something that the user can put right; its message is all they need to do so.
+
+    The command line prints it as one message without a traceback and exits with 1.
+
+    Args:
+        where: File, place in it, or parameter, such as
+            ``train.json: data[3].paragraphs[7].qas[2]``.
+        got: What was found there.
+        expected: What should have been there.
+        remedy: What to do about it, as a sentence.
+    """
+
+    def __init__(self, *, where: str, got: str, expected: str, remedy: str) -> None:
+        self.where = where
+        self.got = got
+        self.expected = expected
+        self.remedy = remedy
+        super().__init__(f"{where}: got {got}; expected {expected}. {remedy}")
+
+
+class TrainingError(ArithmeticError):
+    """Training cannot go on; the message says at which update, why, and what to change."""

@@ -1,0 +1,86 @@
+"""Files that are either whole or not there, and their fingerprints."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def sha256_of(path: Path) -> str:
+    """Hashes a file's bytes.
+
+    Args:
+        path: The file; read in pieces, so its size does not matter.
+
+    Returns:
+        The SHA-256 digest as 64 lower-case hexadecimal digits.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def written_atomically(path: Path) -> Iterator[Path]:
+    """Writes a file or a folder whole or not at all.
+
+    Yields a path that does not exist yet, has the target's name and lies on the target's file
+    system. The block creates a file or a folder there; if it ends without an exception, the target
+    is replaced by it, otherwise the target stays as it was. Missing parent folders are created.
+
+    Args:
+        path: The target. An existing file is replaced by a file, a folder by a folder; a symbolic
+            link is followed.
+
+    Raises:
+        OSError: The target cannot be written, or is a folder where the block wrote a file or the
+            other way round.
+    """
+    target = path.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # A private folder, rather than a temporary name, lets the new file get the permissions of the
+    # user's umask and keep its suffix, which some writers look at.
+    workspace = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        temp = workspace / target.name
+        yield temp
+        _flush(temp)
+        if temp.is_dir() and target.is_dir():
+            _replace_folder(temp, target, aside=workspace / f"{target.name}.old")
+        else:
+            temp.replace(target)
+        _sync(target.parent)
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _replace_folder(temp: Path, target: Path, *, aside: Path) -> None:
+    # No portable call swaps two folders, so for a moment there is none under the target's name.
+    try:
+        target.replace(aside)
+        temp.replace(target)
+    except BaseException:
+        if not target.exists():
+            aside.replace(target)
+        raise
+
+
+def _flush(path: Path) -> None:
+    # Without this a power cut after the rename could leave an empty file under the final name.
+    if path.is_dir():
+        for child in path.iterdir():
+            _flush(child)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,117 @@
+"""Kedro's hooks: parameters are checked before anything starts, runs are tracked in MLflow."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from roberta_squad_pipeline.parameters import Parameters, check_parameters
+from roberta_squad_pipeline.tracking.tracker import NullTracker, Tracker
+
+if TYPE_CHECKING:
+    from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, Status
+
+TRACKED = "tracked"
+"""Tag of the nodes for which a run is opened."""
+
+TRACKER = "tracker"
+"""Name of the input through which a node tells its metrics."""
+
+
+class TrackingHooks:
+    """Opens one MLflow run for each Kedro run that has a tracked node.
+
+    What of the catalog goes into it is said in the catalog, under `metadata: mlflow:`, as
+    `metrics`, `params` or `artifact`.
+    """
+
+    def __init__(self) -> None:
+        self._run: MlflowRun | None = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Rejects wrong parameters, and keeps those of this run."""
+        self._parameters: Parameters = check_parameters(context.config_loader["parameters"])
+        self._project = Path(context.project_path)
+
+    @hook_impl
+    def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
+        """Keeps the catalog's entries."""
+        self._catalog = conf_catalog
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
+        """Opens the run, before any work is done."""
+        if not any(TRACKED in node.tags for node in pipeline.nodes):
+            return
+        import yaml
+
+        from roberta_squad_pipeline.tracking.mlflow_run import open_run
+        from roberta_squad_pipeline.tracking.provenance import provenance
+
+        parameters = self._parameters.model_dump(mode="json")
+        self._run = open_run(
+            project=self._project,
+            experiment=self._parameters.tracking.experiment,
+            name=self._parameters.experiment,
+            provenance=provenance(self._project),
+            tags={
+                "experiment": self._parameters.experiment,
+                "kedro.pipelines": ",".join(run_params["pipeline_names"] or ["__default__"]),
+                "kedro.env": run_params["env"] or "base",
+            },
+        )
+        self._run.log_params(parameters)
+        resolved = {"parameters": parameters, "catalog": self._catalog}
+        self._run.log_text(yaml.safe_dump(resolved, sort_keys=False), "configuration.yml")
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> dict[str, Tracker] | None:
+        """Hands the run to the nodes that report while they work."""
+        return {TRACKER: self._run or NullTracker()} if TRACKER in node.inputs else None
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        """Records which data a run starts from when it was made by an earlier one."""
+        if self._role(dataset_name) == "params":
+            self._record(dataset_name, data)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Records what the catalog marks."""
+        self._record(dataset_name, data)
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Closes the run."""
+        self.end_run("FINISHED")
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Closes the run of a pipeline that raised."""
+        self.end_run("FAILED")
+
+    def end_run(self, status: "Status") -> None:
+        """Closes the run, if one is open."""
+        if self._run is not None:
+            self._run.end(status)
+            self._run = None
+
+    def _role(self, dataset_name: str) -> str | None:
+        metadata = self._catalog.get(dataset_name, {}).get("metadata", {})
+        role: str | None = metadata.get("mlflow")
+        return role
+
+    def _record(self, dataset_name: str, data: Any) -> None:
+        role = self._role(dataset_name)
+        if self._run is None or role is None:
+            return
+        if role == "params":
+            self._run.log_params({dataset_name: data})
+            return
+        if role == "metrics":
+            self._run.log_metrics(data, step=0)
+        self._run.log_file(self._project / self._catalog[dataset_name]["filepath"])

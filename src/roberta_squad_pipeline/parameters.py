@@ -1,0 +1,122 @@
+"""Every parameter of a run, typed. Values live in conf/ alone; there are no defaults here."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.squad.windows import WindowConfig
+from roberta_squad_pipeline.strict import StrictModel
+from roberta_squad_pipeline.training.config import TrainingConfig
+
+
+class DemoSource(StrictModel):
+    """A file of the embedded data set, written by the package's generator."""
+
+    demo: Literal["train", "dev"]
+    """Which names may occur: no name is in both."""
+    passages: int = Field(gt=0)
+    seed: int = Field(ge=0)
+
+
+class RemoteSource(StrictModel):
+    """A file that is fetched once and kept."""
+
+    url: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size_bytes: int = Field(gt=0)
+
+
+class DataConfig(StrictModel):
+    """Where questions come from."""
+
+    train: str = Field(min_length=1)
+    """Name of one of `sources`, or else the path of a SQuAD file."""
+    dev: str = Field(min_length=1)
+    """Like `train`."""
+    sources: dict[str, DemoSource | RemoteSource]
+    """Files that can be made or fetched, by name."""
+    folder: Path
+    """Where files are made and fetched to."""
+    on_misaligned: Literal["error", "drop"]
+    """What happens to an answer that does not stand where its answer_start points."""
+
+
+class TrackingConfig(StrictModel):
+    """Where runs are recorded."""
+
+    experiment: str = Field(min_length=1)
+    """MLflow's name for all runs of this project."""
+
+
+class Parameters(StrictModel):
+    """All parameters, a section a stage."""
+
+    experiment: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run and of its output folders."""
+    data: DataConfig
+    features: WindowConfig
+    model: ModelConfig
+    training: TrainingConfig
+    inference: InferenceConfig
+    tracking: TrackingConfig
+
+
+def check_parameters(raw: dict[str, Any]) -> Parameters:
+    """Types all parameters of a run before anything starts.
+
+    Args:
+        raw: As read from conf/ and the command line.
+
+    Raises:
+        InputError: Names every parameter that is unknown, missing or out of range.
+    """
+    try:
+        return Parameters.model_validate(raw)
+    except ValidationError as error:
+        faults = [_describe(fault, raw) for fault in error.errors()]
+        first, *others = faults
+        more = "".join(
+            f"\nAlso: {where}: got {got}; expected {wanted}." for where, got, wanted in others
+        )
+        where, got, wanted = first
+        raise InputError(
+            where=where,
+            got=got,
+            expected=wanted,
+            remedy=f"Parameters live in conf/ and can be set with --params.{more}",
+        ) from error
+
+
+def _describe(fault: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
+    location = [str(part) for part in fault["loc"]]
+    where = "parameter " + (".".join(location) or "as a whole")
+    if fault["type"] == "extra_forbidden":
+        known = _keys_beside(location, raw)
+        close = get_close_matches(location[-1], known, n=1)
+        hint = f"; did you mean {'.'.join([*location[:-1], close[0]])}?" if close else ""
+        return where, "an unknown name", f"one of {', '.join(known)}{hint}"
+    if fault["type"] == "missing":
+        return where, "nothing", "a value"
+    message = fault["msg"].removeprefix("Value error, ")
+    got = (
+        "settings that contradict each other"
+        if fault["type"] == "value_error"
+        else repr(fault["input"])
+    )
+    return where, got, message[0].lower() + message[1:]
+
+
+def _keys_beside(location: list[str], raw: dict[str, Any]) -> list[str]:
+    """Names of the fields that the innermost known section has."""
+    section: type[BaseModel] = Parameters
+    for part in location[:-1]:
+        field = section.model_fields.get(part)
+        kind = field.annotation if field else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            break
+        section = kind
+    return list(section.model_fields)

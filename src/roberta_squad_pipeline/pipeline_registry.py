@@ -1,0 +1,22 @@
+"""Which pipelines `kedro run --pipelines NAME` knows."""
+
+from kedro.pipeline import Pipeline
+
+from roberta_squad_pipeline.pipelines.download import pipeline as download
+from roberta_squad_pipeline.pipelines.evaluate import pipeline as evaluate
+from roberta_squad_pipeline.pipelines.features import pipeline as features
+from roberta_squad_pipeline.pipelines.inference import pipeline as inference
+from roberta_squad_pipeline.pipelines.train import pipeline as train
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """The corridor's rooms; `train` brings the two before it, so that it works on its own."""
+    up_to_train = download.create_pipeline() + features.create_pipeline() + train.create_pipeline()
+    return {
+        "download": download.create_pipeline(),
+        "features": features.create_pipeline(),
+        "train": up_to_train,
+        "inference": inference.create_pipeline(),
+        "evaluate": evaluate.create_pipeline(),
+        "__default__": up_to_train + inference.create_pipeline() + evaluate.create_pipeline(),
+    }

@@ -1,0 +1,1 @@
+"""Kedro's doors: nodes adapt, pipelines wire."""

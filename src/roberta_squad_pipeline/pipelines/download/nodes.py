@@ -1,0 +1,52 @@
+"""Puts the run's SQuAD files on disk."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from roberta_squad_pipeline.demo.generator import generate
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.files import sha256_of, written_atomically
+from roberta_squad_pipeline.parameters import DataConfig, DemoSource, RemoteSource
+from roberta_squad_pipeline.squad.download import fetch
+
+SquadFiles = dict[str, dict[str, Any]]
+"""For train and dev: path, size_bytes and sha256."""
+
+
+def fetch_squad_files(data: DataConfig) -> SquadFiles:
+    """Fetches, generates or finds both files.
+
+    Raises:
+        InputError: A file cannot be fetched or is not there.
+    """
+    return {
+        split: _describe(_materialise(name, data))
+        for split, name in (("train", data.train), ("dev", data.dev))
+    }
+
+
+def _materialise(name: str, data: DataConfig) -> Path:
+    source = data.sources.get(name)
+    if isinstance(source, RemoteSource):
+        return fetch(source.url, source.sha256, source.size_bytes, data.folder, progress=True)
+    if isinstance(source, DemoSource):
+        path = data.folder / f"{name}.json"
+        squad = generate(source.demo, passages=source.passages, seed=source.seed)
+        with written_atomically(path) as temp:
+            temp.write_text(json.dumps(squad, indent=1) + "\n", encoding="utf-8")
+        return path
+    path = Path(name)
+    if not path.is_file():
+        raise InputError(
+            where=str(path),
+            got="a folder" if path.is_dir() else "no such file",
+            expected=f"a SQuAD file (JSON), or one of the sources {', '.join(data.sources)}",
+            remedy="Correct data.train or data.dev; relative paths count from the folder that "
+            "the command is run in.",
+        )
+    return path
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    return {"path": str(path), "size_bytes": path.stat().st_size, "sha256": sha256_of(path)}

@@ -1,0 +1,20 @@
+"""The features pipeline."""
+
+from kedro.pipeline import Pipeline, node
+
+from roberta_squad_pipeline.pipelines.features.nodes import (
+    build_dev_features,
+    build_train_features,
+)
+
+_INPUTS = ["squad_files", "params:data", "params:features", "params:model"]
+
+
+def create_pipeline() -> Pipeline:
+    """SQuAD files to windows of tokens."""
+    return Pipeline(
+        [
+            node(build_train_features, _INPUTS, "train_features", name="build_train_features"),
+            node(build_dev_features, _INPUTS, "dev_features", name="build_dev_features"),
+        ]
+    )

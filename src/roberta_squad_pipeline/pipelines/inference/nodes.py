@@ -1,0 +1,51 @@
+"""Answers the dev questions."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from roberta_squad_pipeline.pipelines.train.nodes import check_same_tokenizer
+from roberta_squad_pipeline.progress import progress
+from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.squad.features import Features
+
+if TYPE_CHECKING:
+    from roberta_squad_pipeline.reader.storage import TrainedReader
+else:
+    # Kedro resolves the hints of a node when it lists pipelines; torch must not be loaded then.
+    TrainedReader = Any
+
+
+def predict_answers(
+    trained: TrainedReader, features: Features, inference: InferenceConfig
+) -> dict[str, dict[str, Any]]:
+    """Best span and no-answer score of every question.
+
+    Returns:
+        `predictions` (id → text), `null_odds` (id → no-answer score, high = no answer) and
+        `nbest` (id → spans, best first).
+
+    Raises:
+        InputError: The features were made with another encoder's tokenizer.
+    """
+    from roberta_squad_pipeline.reader.device import available_device
+    from roberta_squad_pipeline.reader.prediction import predict
+
+    check_same_tokenizer(features, trained.header.tokenizer.sha256, "reader")
+    with progress("predict", len(features.windows.question), "windows") as advance:
+        predictions = list(
+            predict(
+                trained.reader,
+                features,
+                inference,
+                device=available_device(),
+                on_windows=lambda windows: advance(windows, ""),
+            )
+        )
+    return {
+        "predictions": {p.question_id: p.candidates[0].text for p in predictions},
+        "null_odds": {p.question_id: p.no_answer_score for p in predictions},
+        "nbest": {
+            p.question_id: [dataclasses.asdict(candidate) for candidate in p.candidates]
+            for p in predictions
+        },
+    }

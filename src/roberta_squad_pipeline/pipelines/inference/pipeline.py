@@ -1,0 +1,20 @@
+"""The inference pipeline."""
+
+from kedro.pipeline import Pipeline, node
+
+from roberta_squad_pipeline.pipelines.inference.nodes import predict_answers
+
+
+def create_pipeline() -> Pipeline:
+    """A trained reader and dev features to predictions."""
+    return Pipeline(
+        [
+            node(
+                predict_answers,
+                ["reader", "dev_features", "params:inference"],
+                {"predictions": "predictions", "null_odds": "null_odds", "nbest": "nbest"},
+                name="predict_answers",
+                tags="tracked",
+            )
+        ]
+    )

@@ -1,0 +1,20 @@
+"""The training pipeline."""
+
+from kedro.pipeline import Pipeline, node
+
+from roberta_squad_pipeline.pipelines.train.nodes import train_reader
+
+
+def create_pipeline() -> Pipeline:
+    """Features to a trained reader."""
+    return Pipeline(
+        [
+            node(
+                train_reader,
+                ["train_features", "params:model", "params:training", "tracker"],
+                "reader",
+                name="train_reader",
+                tags="tracked",
+            )
+        ]
+    )

@@ -1,0 +1,69 @@
+"""Tells a person what is going on: a bar in a terminal, a line now and then in a log."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import rich
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Advance = Callable[[int, str], None]
+"""Takes how many units were done since the last call, and what is worth saying about them."""
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+_logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
+    """Shows how far a piece of work is, and how long it will still take.
+
+    Args:
+        title: What is being done.
+        total: Units of work in all.
+        unit: What is counted, in the plural.
+
+    Yields:
+        To be called with every piece of work that is done.
+    """
+    # The console is the log's own, so that lines and bar do not overwrite each other.
+    shown = _bar if rich.get_console().is_terminal else _lines
+    with shown(title, total, unit) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=rich.get_console()) as bar:
+        task = bar.add_task(title, total=total, note="")
+        yield lambda done, note: bar.update(task, advance=done, note=note)
+
+
+@contextmanager
+def _lines(title: str, total: int, unit: str) -> Iterator[Advance]:
+    began = said = time.monotonic()
+    completed = 0
+
+    def advance(done: int, note: str) -> None:
+        nonlocal completed, said
+        completed += done
+        now = time.monotonic()
+        if now - said < _SECONDS_BETWEEN_LINES and completed < total:
+            return
+        said = now
+        left = (now - began) / completed * (total - completed)
+        _logger.info("%s: %d/%d %s %s, %.0f s left", title, completed, total, unit, note, left)
+
+    yield advance

@@ -1,0 +1,1 @@
+"""What is trained: encoder, heads, loss, batches, decoding."""

@@ -1,0 +1,147 @@
+"""Which windows make an update, how they are cut into micro-batches, and the arrays of one.
+
+Pure functions of lengths, seed and update: any process can work out any update's batches.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION, SPECIAL_TOKENS, IntArray
+
+IndexArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Windows padded to the longest among them."""
+
+    input_ids: Tensor
+    """Shape: (windows, tokens)"""
+    attention_mask: Tensor
+    """True where there is a token, False on padding. Shape: (windows, tokens)"""
+    token_type_ids: Tensor
+    """1 behind the passage's ``</s>``, 0 elsewhere. Shape: (windows, tokens)"""
+    start: Tensor
+    """Window position of the answer's first token, 0 in a no-answer window. Shape: (windows,)"""
+    end: Tensor
+    """Window position of the answer's last token, 0 in a no-answer window. Shape: (windows,)"""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        return Batch(
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+            self.token_type_ids.to(device),
+            self.start.to(device),
+            self.end.to(device),
+        )
+
+
+def update_windows(windows: int, batch_size: int, seed: int, update: int) -> IndexArray:
+    """The windows of one update: a uniform draw without replacement from an epoch.
+
+    Epochs are permutations of all windows, laid end to end; an update takes the next
+    `batch_size` of that sequence, so one in the middle of the run may straddle two epochs.
+
+    Args:
+        windows: How many there are.
+        batch_size: Windows per update, all processes and micro-batches together.
+        seed: Of the order.
+        update: Counted from 1.
+
+    Returns:
+        Window indices. Shape: (batch_size,)
+    """
+    position = np.arange((update - 1) * batch_size, update * batch_size)
+    epoch, rank = np.divmod(position, windows)
+    drawn = np.empty(batch_size, np.int64)
+    for value in np.unique(epoch):
+        within = epoch == value
+        drawn[within] = _epoch_order(windows, seed, int(value))[rank[within]]
+    return drawn
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(windows: int, seed: int, epoch: int) -> IndexArray:
+    return np.random.default_rng((seed, epoch)).permutation(windows)
+
+
+def micro_batches(drawn: IndexArray, tokens: IntArray, micro_batch: int) -> list[IndexArray]:
+    """Cuts an update's windows into pieces of like length.
+
+    Lengths are sorted within the update and never across updates, so that an update stays a
+    uniform draw.
+
+    Args:
+        drawn: The update's windows. Shape: (batch_size,)
+        tokens: Length of every window there is, in tokens. Shape: (windows,)
+        micro_batch: Windows in a piece at most.
+
+    Returns:
+        Window indices, the longest windows first, so that memory runs out at once or never.
+    """
+    by_length = drawn[np.argsort(-tokens[drawn], kind="stable")]
+    pieces = -(-len(by_length) // micro_batch)
+    return list(np.array_split(by_length, pieces))
+
+
+def length_sorted_batches(tokens: IntArray, batch_windows: int) -> Iterator[IndexArray]:
+    """Cuts all windows into batches of like length, for inference.
+
+    Args:
+        tokens: Length of every window in tokens. Shape: (windows,)
+        batch_windows: Windows in a batch at most.
+
+    Yields:
+        Window indices, the longest windows first. Shape: (at most batch_windows,)
+    """
+    by_length = np.argsort(-tokens, kind="stable")
+    for first in range(0, len(by_length), batch_windows):
+        yield by_length[first : first + batch_windows]
+
+
+def assemble(features: Features, indices: IndexArray) -> Batch:
+    """Builds ``<s> passage </s> question </s>`` for each window and pads to the longest.
+
+    Args:
+        features: Where the tokens are.
+        indices: Which windows. Shape: (windows,)
+    """
+    windows, special = features.windows, features.meta.tokenizer.special_tokens
+    questions = windows.question[indices]
+    asked_tokens = (
+        features.question_tokens.offsets[questions + 1]
+        - features.question_tokens.offsets[questions]
+    )
+    longest = SPECIAL_TOKENS + int((windows.count[indices] + asked_tokens).max())
+    input_ids = np.full((len(indices), longest), special.pad, np.int64)
+    attention_mask = np.zeros((len(indices), longest), np.bool_)
+    token_type_ids = np.zeros((len(indices), longest), np.int64)
+    for row, index in enumerate(indices):
+        question = windows.question[index]
+        passage = features.passages.tokens[features.question_passage[question]]
+        asked = features.question_tokens[question]
+        first, count = windows.first[index], windows.count[index]
+        behind = FIRST_PASSAGE_POSITION + count
+        last = behind + 1 + len(asked)
+        input_ids[row, 0] = special.cls
+        input_ids[row, FIRST_PASSAGE_POSITION:behind] = passage[first : first + count]
+        input_ids[row, behind] = special.sep
+        input_ids[row, behind + 1 : last] = asked
+        input_ids[row, last] = special.sep
+        attention_mask[row, : last + 1] = True
+        token_type_ids[row, behind + 1 : last + 1] = 1
+    return Batch(
+        torch.from_numpy(input_ids),
+        torch.from_numpy(attention_mask),
+        torch.from_numpy(token_type_ids),
+        torch.from_numpy(windows.start[indices].astype(np.int64)),
+        torch.from_numpy(windows.end[indices].astype(np.int64)),
+    )

@@ -1,0 +1,160 @@
+"""The reader: an encoder, a span head and an answerability head."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.reader.batching import Batch
+from roberta_squad_pipeline.reader.config import ModelConfig
+from roberta_squad_pipeline.reader.tokenization import encoder_error
+
+_HIDDEN_DROPOUT = ("hidden_dropout_prob",)
+_ATTENTION_DROPOUT = ("attention_probs_dropout_prob",)
+
+
+class ReaderOutput(NamedTuple):
+    """What a reader says of a batch of windows."""
+
+    start_logits: Tensor
+    """Minus infinity on padding. Shape: (windows, tokens)"""
+    end_logits: Tensor
+    """Minus infinity on padding. Shape: (windows, tokens)"""
+    no_answer_logits: Tensor
+    """High means that the passage does not answer the question. Shape: (windows,)"""
+
+
+class Reader(nn.Module):
+    """Finds an answer's span and says whether there is one.
+
+    The span head is one linear layer over every token. The answerability head looks at ``<s>``:
+    linear, tanh, dropout, linear to one logit.
+
+    Args:
+        encoder: Without a pooling layer.
+        dropout: Of the answerability head.
+    """
+
+    def __init__(self, encoder: PreTrainedModel, dropout: float) -> None:
+        super().__init__()
+        hidden = encoder.config.hidden_size
+        self.encoder = encoder
+        self.span_head = nn.Linear(hidden, 2)
+        self.answerability_head = nn.Sequential(
+            nn.Linear(hidden, hidden), nn.Tanh(), nn.Dropout(dropout), nn.Linear(hidden, 1)
+        )
+        self.takes_token_types = getattr(encoder.config, "type_vocab_size", 0) > 1
+        for head in (self.span_head, *self.answerability_head):
+            if isinstance(head, nn.Linear):
+                nn.init.normal_(head.weight, std=getattr(encoder.config, "initializer_range", 0.02))
+                nn.init.zeros_(head.bias)
+
+    def forward(self, batch: Batch) -> ReaderOutput:
+        """Reads a batch of windows; logits are 32-bit whatever the encoder computes in."""
+        types = {"token_type_ids": batch.token_type_ids} if self.takes_token_types else {}
+        hidden = self.encoder(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, **types
+        ).last_hidden_state
+        span_logits = self.span_head(hidden).float()
+        span_logits = span_logits.masked_fill(~batch.attention_mask[..., None], float("-inf"))
+        start_logits, end_logits = span_logits.unbind(-1)
+        no_answer_logits = self.answerability_head(hidden[:, 0]).float().squeeze(-1)
+        return ReaderOutput(start_logits, end_logits, no_answer_logits)
+
+
+def new_reader(config: ModelConfig, *, max_tokens: int) -> Reader:
+    """A reader on a pre-trained encoder, its heads drawn from torch's random state.
+
+    Args:
+        config: Which encoder.
+        max_tokens: Tokens of the longest window it will be given.
+
+    Raises:
+        InputError: The encoder does not load, is too short for the windows, or has no dropout
+            settings of a known name.
+    """
+    encoder_config = load_encoder_config(config.encoder)
+    check_reach(encoder_config, config.encoder, max_tokens)
+    _set_dropout(encoder_config, config)
+    disable_progress_bar()  # of loading a file; it would stand above our own
+    try:
+        encoder = AutoModel.from_pretrained(
+            config.encoder,
+            config=encoder_config,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            use_safetensors=True,
+            **_without_pooling(encoder_config),
+        )
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise encoder_error(config.encoder, "weights (safetensors)", error) from error
+    return Reader(encoder, config.dropout)
+
+
+def empty_reader(encoder_config: PretrainedConfig, dropout: float) -> Reader:
+    """A reader of the given shape whose weights are still to be loaded."""
+    encoder = AutoModel.from_config(  # type: ignore[no-untyped-call]
+        encoder_config, trust_remote_code=False, **_without_pooling(encoder_config)
+    )
+    return Reader(encoder, dropout)
+
+
+def load_encoder_config(encoder: str) -> PretrainedConfig:
+    """An encoder's config.json.
+
+    Raises:
+        InputError: There is none.
+    """
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(encoder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise encoder_error(encoder, "a config.json", error) from error
+    return config
+
+
+def check_reach(encoder_config: PretrainedConfig, encoder: str, max_tokens: int) -> None:
+    """Checks that an encoder has positions for the longest window.
+
+    Raises:
+        InputError: It has fewer.
+    """
+    positions = getattr(encoder_config, "max_position_embeddings", None)
+    if positions is None:
+        return
+    # RoBERTa's family counts positions from behind the padding id.
+    if encoder_config.model_type in {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"}:
+        positions -= encoder_config.pad_token_id + 1
+    if max_tokens > positions:
+        raise InputError(
+            where="features.max_tokens",
+            got=f"{max_tokens} tokens in a window",
+            expected=f"at most {positions}, the positions that {encoder} has",
+            remedy=f"Run with --params features.max_tokens={positions}, or use another encoder.",
+        )
+
+
+def _without_pooling(encoder_config: PretrainedConfig) -> dict[str, bool]:
+    # The heads look at the last hidden states; a pooling layer would be trained by nothing.
+    pooled = {"roberta", "bert", "xlm-roberta", "camembert"}
+    return {"add_pooling_layer": False} if encoder_config.model_type in pooled else {}
+
+
+def _set_dropout(encoder_config: PretrainedConfig, config: ModelConfig) -> None:
+    wanted: dict[tuple[str, ...], tuple[str, Any]] = {
+        _HIDDEN_DROPOUT: ("dropout", config.dropout),
+        _ATTENTION_DROPOUT: ("attention_dropout", config.attention_dropout),
+    }
+    for names, (parameter, value) in wanted.items():
+        known = [name for name in names if hasattr(encoder_config, name)]
+        if not known:
+            raise InputError(
+                where=f"model.{parameter}",
+                got=f"an encoder of type {encoder_config.model_type}, whose settings have none "
+                f"of {', '.join(names)}",
+                expected="an encoder whose dropout can be set, such as RoBERTa or BERT",
+                remedy="Use another encoder.",
+            )
+        setattr(encoder_config, known[0], value)

@@ -1,0 +1,153 @@
+"""A reader over all windows of a file: one prediction a question."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from roberta_squad_pipeline.reader.batching import IndexArray, assemble, length_sorted_batches
+from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.decoding import best_spans
+from roberta_squad_pipeline.reader.device import computing_in
+from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A span that might be the answer."""
+
+    text: str
+    char_start: int
+    """First character in the passage."""
+    char_end: int
+    """One past the last character."""
+    score: float
+    """Start logit plus end logit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a reader says to one question."""
+
+    question_id: str
+    no_answer_score: float
+    """High means unanswerable: a logit, 0 where the reader is undecided."""
+    candidates: tuple[Candidate, ...]
+    """Best first; at least one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _WindowSpans:
+    """Best spans of every window of a file, in passage tokens."""
+
+    score: FloatArray
+    """Shape: (windows, spans)"""
+    first: IndexArray
+    """Shape: (windows, spans)"""
+    last: IndexArray
+    """Shape: (windows, spans)"""
+    no_answer: FloatArray
+    """Answerability logits. Shape: (windows,)"""
+
+
+def predict(
+    reader: Reader,
+    features: Features,
+    config: InferenceConfig,
+    *,
+    device: torch.device,
+    on_windows: Callable[[int], None],
+) -> Iterator[Prediction]:
+    """Answers every question of a file.
+
+    Args:
+        reader: Moved to `device` and put into evaluation mode.
+        features: The questions.
+        config: How spans are searched and scored.
+        device: Where to compute.
+        on_windows: Told after each forward pass how many windows it held.
+
+    Yields:
+        Predictions in the order of the features' questions.
+    """
+    spans = _search_windows(reader, features, config, device, on_windows)
+    question = features.windows.question
+    bounds = np.searchsorted(question, np.arange(len(features.question_ids) + 1))
+    for row, question_id in enumerate(features.question_ids.to_pylist()):
+        of_question = slice(bounds[row], bounds[row + 1])
+        yield Prediction(question_id, *_merge_windows(spans, of_question, features, row, config))
+
+
+@torch.inference_mode()
+def _search_windows(
+    reader: Reader,
+    features: Features,
+    config: InferenceConfig,
+    device: torch.device,
+    on_windows: Callable[[int], None],
+) -> _WindowSpans:
+    windows = features.windows
+    count = len(windows.question)
+    found = _WindowSpans(
+        np.full((count, config.n_best), -np.inf, np.float32),
+        np.zeros((count, config.n_best), np.int64),
+        np.zeros((count, config.n_best), np.int64),
+        np.zeros(count, np.float32),
+    )
+    offset = windows.first - FIRST_PASSAGE_POSITION
+    reader.to(device).eval()
+    for indices in length_sorted_batches(features.window_tokens, config.batch_windows):
+        with computing_in(config.precision, device):
+            output = reader(assemble(features, indices).to(device))
+        spans = best_spans(
+            output.start_logits,
+            output.end_logits,
+            first_start=_on(device, windows.context_first[indices] - offset[indices]),
+            last_start=_on(device, windows.context_last[indices] - offset[indices]),
+            last_end=_on(device, windows.count[indices] + FIRST_PASSAGE_POSITION - 1),
+            max_answer_tokens=config.max_answer_tokens,
+            n_best=config.n_best,
+        )
+        kept = spans.score.shape[1]
+        found.score[indices, :kept] = spans.score.cpu().numpy()
+        found.first[indices, :kept] = spans.start.cpu().numpy() + offset[indices, None]
+        found.last[indices, :kept] = spans.end.cpu().numpy() + offset[indices, None]
+        found.no_answer[indices] = output.no_answer_logits.cpu().numpy()
+        on_windows(len(indices))
+    return found
+
+
+def _merge_windows(
+    spans: _WindowSpans,
+    of_question: slice,
+    features: Features,
+    row: int,
+    config: InferenceConfig,
+) -> tuple[float, tuple[Candidate, ...]]:
+    """No-answer score and best spans of one question, over all its windows."""
+    scores = spans.score[of_question]
+    order = np.argsort(-scores, axis=None, kind="stable")[: config.n_best]
+    order = order[np.isfinite(scores.ravel()[order])]
+    passage = features.question_passage[row]
+    text = features.passage_texts[int(passage)].as_py()
+    base = features.passages.tokens.offsets[passage]
+    starts = features.passages.char_start[base + spans.first[of_question].ravel()[order]]
+    ends = features.passages.char_end[base + spans.last[of_question].ravel()[order]]
+    candidates = tuple(
+        Candidate(text[start:end], int(start), int(end), float(score))
+        for start, end, score in zip(starts, ends, scores.ravel()[order], strict=True)
+    )
+    no_answer = spans.no_answer[of_question]
+    best_window = order[0] // scores.shape[1]
+    score = no_answer[best_window] if config.null_score == "best_span" else no_answer.min()
+    return float(score), candidates
+
+
+def _on(device: torch.device, positions: NDArray[np.int32]) -> torch.Tensor:
+    return torch.from_numpy(positions).to(device)

@@ -1,0 +1,165 @@
+"""An encoder's own tokenizer, at work on whole lists of texts."""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.squad.features import (
+    EncodedPassages,
+    Ragged,
+    SpecialTokens,
+    TokenizerIdentity,
+)
+
+QUESTION_PREFIX = " Q: "
+"""What stands between the passage's ``</s>`` and the question, a literal of the recipe."""
+
+_TEXTS_AT_ONCE = 2048
+
+
+def load_tokenizer(encoder: str) -> PreTrainedTokenizerFast:
+    """Loads the tokenizer that belongs to an encoder.
+
+    Args:
+        encoder: A local folder or a hub id.
+
+    Raises:
+        InputError: There is none, or none that keeps track of characters.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise encoder_error(encoder, "a tokenizer", error) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise InputError(
+            where=f"model.encoder={encoder}",
+            got=f"the tokenizer {type(tokenizer).__name__}, which keeps no character offsets",
+            expected="a fast tokenizer (tokenizer.json)",
+            remedy="Use an encoder that has one, or convert its tokenizer with transformers.",
+        )
+    return tokenizer
+
+
+def encoder_error(encoder: str, missing: str, error: Exception) -> InputError:
+    """Says what kind of encoder was asked for and what of it could not be loaded."""
+    folder = Path(encoder)
+    if folder.is_dir():
+        files = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+        got = f"a folder that holds {files}"
+    elif folder.exists():
+        got = "a file"
+    else:
+        got = "no such folder, and nothing of that name could be loaded from the hub"
+    reason = str(error).strip().splitlines()[0]
+    return InputError(
+        where=f"model.encoder={encoder}",
+        got=f"{got}, without {missing} that loads ({reason})",
+        expected="a folder written by save_pretrained (config.json, model.safetensors, "
+        "tokenizer.json), or the id of a model on the Hugging Face hub",
+        remedy="Check the path; for a hub id check the spelling and the network.",
+    )
+
+
+def identity(tokenizer: PreTrainedTokenizerFast) -> TokenizerIdentity:
+    """What tells this tokenizer from others, and the ids that frame a window.
+
+    RoBERTa frames with ``<s>`` and ``</s>``, BERT with [CLS] and [SEP].
+
+    Raises:
+        InputError: The tokenizer lacks one of them.
+    """
+    ids = {name: getattr(tokenizer, f"{name}_token_id") for name in ("cls", "sep", "pad")}
+    missing = [name for name, token_id in ids.items() if token_id is None]
+    if missing:
+        raise InputError(
+            where=f"model.encoder={tokenizer.name_or_path}",
+            got=f"a tokenizer without a {' and '.join(missing)} token",
+            expected="an encoder's tokenizer, with cls, sep and pad tokens",
+            remedy="Use an encoder such as RoBERTa or BERT rather than a decoder.",
+        )
+    return TokenizerIdentity(
+        encoder=tokenizer.name_or_path,
+        sha256=sha256(_backend(tokenizer).to_str().encode()).hexdigest(),
+        entries=len(tokenizer),
+        special_tokens=SpecialTokens(**ids),
+    )
+
+
+def encode_passages(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> EncodedPassages:
+    """Tokenises passages and keeps which characters each token came from.
+
+    A character that byte-level BPE splits belongs whole to each of its tokens.
+
+    Raises:
+        InputError: The tokenizer's characters do not go forward through the text.
+    """
+    ids, spans, lengths = [], [], []
+    for encoding in _encode(tokenizer, texts):
+        ids.append(np.array(encoding.ids, np.int32))
+        spans.append(np.array(encoding.offsets, np.int32).reshape(-1, 2))
+        lengths.append(len(ids[-1]))
+    span = np.concatenate(spans) if spans else np.empty((0, 2), np.int32)
+    tokens = _ragged(ids, lengths)
+    _check_order(tokenizer, span, tokens)
+    return EncodedPassages(
+        tokens, np.ascontiguousarray(span[:, 0]), np.ascontiguousarray(span[:, 1])
+    )
+
+
+def encode_questions(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_tokens: int
+) -> Ragged:
+    """Tokenises questions behind `QUESTION_PREFIX`, each cut to its first `max_tokens` tokens."""
+    prefixed = [QUESTION_PREFIX + text.strip() for text in texts]
+    ids = [
+        np.array(encoding.ids[:max_tokens], np.int32)
+        for encoding in _encode(tokenizer, prefixed, characters=False)
+    ]
+    return _ragged(ids, [len(row) for row in ids])
+
+
+def _encode(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, characters: bool = True
+) -> Iterable[Encoding]:
+    backend = _backend(tokenizer)
+    encode = backend.encode_batch if characters else backend.encode_batch_fast
+    return chain.from_iterable(
+        encode(list(texts[first : first + _TEXTS_AT_ONCE]), add_special_tokens=False)
+        for first in range(0, len(texts), _TEXTS_AT_ONCE)
+    )
+
+
+def _backend(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
+    # A copy, since truncation and padding are a state of the tokenizer that others may rely on.
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
+def _ragged(rows: Sequence[np.ndarray[Any, Any]], lengths: Sequence[int]) -> Ragged:
+    values = np.concatenate(rows) if rows else np.empty(0, np.int32)
+    return Ragged(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+
+
+def _check_order(
+    tokenizer: PreTrainedTokenizerFast, span: np.ndarray[Any, Any], tokens: Ragged
+) -> None:
+    backward = (np.diff(span, axis=0) < 0).any(axis=1)
+    # From one passage to the next they go back to 0.
+    inside_passage = np.ones(len(backward), np.bool_)
+    inside_passage[tokens.offsets[1:-1] - 1] = False
+    if (backward & inside_passage).any():
+        raise InputError(
+            where=f"model.encoder={tokenizer.name_or_path}",
+            got="a tokenizer whose character offsets jump backwards",
+            expected="tokens in the order of the text",
+            remedy="Use another encoder.",
+        )

@@ -1,0 +1,45 @@
+"""A Kedro session that also ends its tracked run when it is interrupted."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+from kedro.framework.session import KedroSession
+
+from roberta_squad_pipeline.hooks import TrackingHooks
+
+
+class InterruptibleSession(KedroSession):
+    """Tells hooks of Ctrl-C and SIGTERM, of which Kedro itself tells them nothing."""
+
+    def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Runs pipelines like `KedroSession.run`; a run that is interrupted ends as KILLED."""
+        try:
+            with _sigterm_as_exit():
+                outputs: dict[str, Any] = super().run(*args, **kwargs)
+                return outputs
+        except (KeyboardInterrupt, SystemExit):
+            for plugin in self._hook_manager.get_plugins():
+                if isinstance(plugin, TrackingHooks):
+                    plugin.end_run("KILLED")
+            raise
+
+
+@contextmanager
+def _sigterm_as_exit() -> Iterator[None]:
+    # Python dies of SIGTERM without unwinding, and only the main thread may set handlers.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _exit(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + signum)

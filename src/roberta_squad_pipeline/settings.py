@@ -1,0 +1,15 @@
+"""Kedro's project settings."""
+
+from roberta_squad_pipeline.hooks import TrackingHooks
+from roberta_squad_pipeline.session import InterruptibleSession
+
+HOOKS = (TrackingHooks(),)
+
+SESSION_CLASS = InterruptibleSession
+
+# An environment overrides single parameters of conf/base, not whole sections.
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "merge_strategy": {"parameters": "soft"},
+}

@@ -1,0 +1,1 @@
+"""The task: data, windows, scores, thresholds; no torch, no Kedro."""

@@ -1,0 +1,112 @@
+"""Fetch a published file once: checked, retried, and never half there."""
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from roberta_squad_pipeline.errors import InputError
+
+_RETRIES = 2
+_CHUNK_BYTES = 1 << 16
+
+
+def fetch(url: str, sha256: str, size_bytes: int | None, folder: Path, *, progress: bool) -> Path:
+    """Downloads a file unless it is there already.
+
+    A download that breaks off or fails its check is started again twice. The file gets its name
+    only once its checksum is right; a file of that name with another checksum is replaced then.
+
+    Args:
+        url: An HTTP or HTTPS address whose path ends in the file's name.
+        sha256: The expected SHA-256 digest in hexadecimal digits.
+        size_bytes: The expected size in bytes, to tell a short file from a different one; None if
+            unknown.
+        folder: Where the file lies or is put; made if missing.
+        progress: Whether to show a progress bar on stderr.
+
+    Returns:
+        The path of the file in ``folder``.
+
+    Raises:
+        InputError: There is no connection, the server refuses, the content is not the expected
+            one, or the folder cannot be written.
+    """
+    import pooch  # imported here since most runs fetch nothing and it is slow to import
+    from requests import RequestException
+
+    name = _name_in(url)
+    try:
+        cache = pooch.create(
+            path=folder.absolute(),  # pooch would expand a leading "~"
+            base_url="",
+            registry={name: f"sha256:{sha256}"},
+            urls={name: url},
+            retry_if_failed=_RETRIES,
+        )
+        cache.fetch(name, downloader=_downloader(size_bytes, progress))
+        return folder / name
+    except RequestException as error:
+        got, remedy = _network_fault(error), "Check the network and the address and try again"
+    except _WrongSizeError as error:
+        got, remedy = str(error), "Try again"
+    except ValueError:
+        got, remedy = "a file with another checksum", "Try again"
+    except OSError as error:
+        got = f"{error.strerror or error} on writing to {folder}"
+        remedy = "Check the folder's permissions and the free space"
+    size = "" if size_bytes is None else f" and {size_bytes:,} bytes"
+    raise InputError(
+        where=url,
+        got=got,
+        expected=f"{name} with sha256 {sha256}{size}",
+        remedy=f"{remedy}, or fetch the file by hand and put it at {folder / name}, or give its "
+        "path with --params data.train=PATH or data.dev=PATH.",
+    )
+
+
+class _WrongSizeError(ValueError):
+    """A download of another size than expected; pooch retries after a ValueError."""
+
+
+def _name_in(url: str) -> str:
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    if name in {"", ".."}:
+        raise InputError(
+            where=url,
+            got="an address without a file name",
+            expected="an address whose path ends in one",
+            remedy="Correct the address.",
+        )
+    return name
+
+
+def _downloader(size_bytes: int | None, progress: bool) -> Callable[[str, str, object], None]:
+    import pooch
+
+    transfer = pooch.HTTPDownloader(progressbar=progress, chunk_size=_CHUNK_BYTES)
+
+    def download(url: str, output_file: str, cache: object) -> None:
+        # pooch makes its temporary file for the owner alone; a new one gets the usual permissions.
+        Path(output_file).unlink()
+        transfer(url, output_file, cache)
+        received = Path(output_file).stat().st_size
+        if size_bytes is not None and received != size_bytes:
+            raise _WrongSizeError(f"{received:,} bytes")
+
+    return download
+
+
+def _network_fault(error: BaseException) -> str:
+    from requests import HTTPError, Timeout
+    from requests.exceptions import ChunkedEncodingError
+
+    if isinstance(error, HTTPError) and error.response is not None:
+        return f"HTTP status {error.response.status_code} ({error.response.reason})"
+    if isinstance(error, ChunkedEncodingError):
+        return "a transfer that broke off"
+    if isinstance(error, Timeout):
+        return "no answer in time"
+    # Only the innermost cause says it in words: refused, unknown host, unreachable.
+    while error.__context__ is not None:
+        error = error.__context__
+    return f"no connection ({error})"

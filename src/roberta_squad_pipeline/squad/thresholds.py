@@ -1,0 +1,60 @@
+"""The threshold on the no-answer score that would have scored best on a data set."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class BestThreshold:
+    """The outcome of a threshold search.
+
+    Args:
+        score: The best mean score, in per cent.
+        threshold: Questions with a no-answer score above it are taken as unanswerable.
+    """
+
+    score: float
+    threshold: float
+
+
+def best_threshold(
+    scores: NDArray[np.float64],
+    no_answer_scores: NDArray[np.float64],
+    *,
+    answerable: NDArray[np.bool_],
+    answered: NDArray[np.bool_],
+) -> BestThreshold:
+    """Searches the threshold as the official SQuAD 2.0 scorer does.
+
+    It starts from abstaining everywhere, at threshold 0, and moves the threshold up through the
+    no-answer scores, one question at a time. That question then counts with its answer: an
+    answerable one gains its score, an unanswerable one loses its point if it was answered. The
+    first of several equal maxima wins. Among questions with equal no-answer scores the given order
+    decides, and a maximum may lie between them although no threshold can part them; the official
+    figures include such maxima, so these do too.
+
+    Args:
+        scores: What each question scores with its answer, 0 to 1. Shape: (questions,)
+        no_answer_scores: High = unanswerable; finite. Shape: (questions,)
+        answerable: Whether the question has a gold answer. Shape: (questions,)
+        answered: Whether the predicted text is not empty. Shape: (questions,)
+
+    Returns:
+        The best mean score and the threshold that reaches it.
+
+    Raises:
+        ValueError: There are no questions.
+    """
+    if not len(scores):
+        raise ValueError("got no questions; expected at least one to search a threshold on")
+    order = np.argsort(no_answer_scores, kind="stable")
+    gains = np.where(answerable, scores, -answered.astype(np.float64))[order]
+    abstaining = np.count_nonzero(~answerable)
+    # A running sum from the left, like the official one, so that equal totals stay equal in
+    # floating point and the first of them is found.
+    totals = np.cumsum(np.concatenate(([abstaining], gains)))
+    best = int(np.argmax(totals))
+    threshold = 0.0 if best == 0 else float(no_answer_scores[order[best - 1]])
+    return BestThreshold(score=float(100.0 * totals[best] / len(scores)), threshold=threshold)

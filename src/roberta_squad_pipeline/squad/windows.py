@@ -1,0 +1,149 @@
+"""Cuts tokenised passages into overlapping windows and labels them.
+
+A window is what the reader sees at once::
+
+    <s> passage tokens </s> question tokens </s>
+     0  1 ...
+
+Token positions inside a window count from the ``<s>``; passage tokens count from the passage's
+first token.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from roberta_squad_pipeline.strict import StrictModel
+
+IntArray = NDArray[np.int32]
+
+SPECIAL_TOKENS = 3
+"""Tokens of a window that belong to neither passage nor question: ``<s>``, ``</s>``, ``</s>``."""
+
+FIRST_PASSAGE_POSITION = 1
+"""Position in the window of its first passage token."""
+
+NO_ANSWER_POSITION = 0
+"""Where start and end point in a window that does not hold the answer: at ``<s>``."""
+
+
+class WindowConfig(StrictModel):
+    """How a passage is cut."""
+
+    max_tokens: int = Field(gt=SPECIAL_TOKENS)
+    """Tokens of a window at most, special tokens included."""
+    max_question_tokens: int = Field(gt=0)
+    """Tokens of a question at most, the literal ``Q:`` included; the rest is cut off."""
+    stride: int = Field(gt=0)
+    """Passage tokens between the starts of neighbouring windows of one passage."""
+
+    @model_validator(mode="after")
+    def _windows_must_touch(self) -> Self:
+        room = self.max_tokens - SPECIAL_TOKENS - self.max_question_tokens
+        if self.stride > room:
+            raise ValueError(
+                f"stride {self.stride} is longer than the {room} passage tokens that a window "
+                f"keeps beside the longest question (max_tokens {self.max_tokens} - "
+                f"{SPECIAL_TOKENS} special tokens - max_question_tokens "
+                f"{self.max_question_tokens}), so tokens between two windows would be lost; "
+                "lower stride or max_question_tokens, or raise max_tokens"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows of many questions, one array element each, questions in order.
+
+    Every array has the shape (windows,).
+    """
+
+    question: IntArray
+    """Index of the window's question."""
+    first: IntArray
+    """The window's first passage token."""
+    count: IntArray
+    """How many passage tokens the window holds."""
+    start: IntArray
+    """Window position of the answer's first token, or `NO_ANSWER_POSITION`."""
+    end: IntArray
+    """Window position of the answer's last token, or `NO_ANSWER_POSITION`."""
+    context_first: IntArray
+    """First passage token that has more context here than in any other window."""
+    context_last: IntArray
+    """Last such token; what lies between belongs to this window as well."""
+
+
+def plan_windows(
+    passage_tokens: IntArray,
+    question_tokens: IntArray,
+    answer_first: IntArray,
+    answer_last: IntArray,
+    config: WindowConfig,
+) -> Windows:
+    """Cuts each question's passage into windows.
+
+    A window takes as many passage tokens as the question leaves room for; windows of a passage
+    start `stride` tokens apart until its last token is inside one.
+
+    Args:
+        passage_tokens: Length of each question's passage in tokens. Shape: (questions,)
+        question_tokens: Length of each question in tokens, at most
+            `config.max_question_tokens`. Shape: (questions,)
+        answer_first: Passage token where each answer begins, negative where there is none.
+            Shape: (questions,)
+        answer_last: Passage token where each answer ends. Shape: (questions,)
+        config: The limits.
+
+    Returns:
+        The windows of all questions; each question has at least one.
+    """
+    room = config.max_tokens - SPECIAL_TOKENS - question_tokens
+    uncovered = np.maximum(passage_tokens - room, 0)
+    windows_per_question = 1 + -(-uncovered // config.stride)
+    question = np.repeat(np.arange(len(room), dtype=np.int32), windows_per_question)
+    rank = np.arange(len(question)) - np.repeat(
+        np.cumsum(windows_per_question) - windows_per_question, windows_per_question
+    )
+    first = (rank * config.stride).astype(np.int32)
+    count = np.minimum(room[question], passage_tokens[question] - first).astype(np.int32)
+    start, end = _labels(first, count, answer_first[question], answer_last[question])
+    context_first, context_last = _max_context(question, first, count)
+    return Windows(question, first, count, start, end, context_first, context_last)
+
+
+def _labels(
+    first: IntArray, count: IntArray, answer_first: IntArray, answer_last: IntArray
+) -> tuple[IntArray, IntArray]:
+    holds_answer = (answer_first >= first) & (answer_last < first + count) & (answer_first >= 0)
+    offset = FIRST_PASSAGE_POSITION - first
+    start = np.where(holds_answer, answer_first + offset, NO_ANSWER_POSITION)
+    end = np.where(holds_answer, answer_last + offset, NO_ANSWER_POSITION)
+    return start.astype(np.int32), end.astype(np.int32)
+
+
+def _max_context(question: IntArray, first: IntArray, count: IntArray) -> tuple[IntArray, IntArray]:
+    """Gives every passage token to the window in which it has the most context.
+
+    A token's context in a window is min(tokens left of it, tokens right of it) plus a hundredth
+    of the window's passage tokens; of equal windows the earlier one wins. (The score comes from
+    BERT's SQuAD code, Devlin et al. 2018.) Between neighbours the later window's lead over the
+    earlier one never falls from token to token, so each window owns one unbroken run of tokens,
+    and the run ends where the next one's begins.
+    """
+    # Hundredfold scores keep the arithmetic in integers and so the ties exact.
+    last = first + count - 1
+    first_of_next = np.append(first[1:], 0)
+    last_of_next = np.append(last[1:], 0)
+    shortfall = count - np.append(count[1:], 0)
+    lead_at_far_end = 100 * (last_of_next - last) - shortfall
+    crossing = (100 * (first_of_next + last) + shortfall) // 200 + 1
+    next_begins = np.where(lead_at_far_end > 0, np.minimum(crossing, last + 1), last + 1)
+    has_next = np.append(question[1:] == question[:-1], False)
+    context_last = np.where(has_next, next_begins - 1, last).astype(np.int32)
+    has_previous = np.append(False, has_next[:-1])
+    context_first = np.where(has_previous, np.append(0, next_begins[:-1]), first)
+    return context_first.astype(np.int32), context_last

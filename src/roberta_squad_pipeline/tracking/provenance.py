@@ -1,0 +1,46 @@
+"""Which code and which command made a run."""
+
+import getpass
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a run comes from."""
+
+    user: str
+    command: str
+    git_commit: str
+    """Full hash, or "none" outside a git checkout."""
+    git_tree: str
+    """"clean", "modified", or "none" outside a git checkout."""
+
+
+def provenance(project: Path) -> Provenance:
+    """Looks at this process and at the project's git checkout."""
+    commit = _git(project, "rev-parse", "HEAD")
+    changes = _git(project, "status", "--porcelain")
+    tree = "none" if changes is None else "modified" if changes else "clean"
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return Provenance(_user(), command, commit or "none", tree)
+
+
+def _git(project: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=project, capture_output=True, text=True, check=True, timeout=30
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a user id without a name
+        return "unknown"
