@@ -2,7 +2,7 @@
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -16,7 +16,8 @@ from roberta_squad_pipeline.training.config import TrainingConfig
 class DemoSource(StrictModel):
     """A file of the embedded data set, written by the package's generator."""
 
-    demo: Literal["train", "dev"]
+    kind: Literal["demo"]
+    split: Literal["train", "dev"]
     """Which names may occur: no name is in both."""
     passages: int = Field(gt=0)
     seed: int = Field(ge=0)
@@ -25,6 +26,7 @@ class DemoSource(StrictModel):
 class RemoteSource(StrictModel):
     """A file that is fetched once and kept."""
 
+    kind: Literal["remote"]
     url: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     size_bytes: int = Field(gt=0)
@@ -37,7 +39,7 @@ class DataConfig(StrictModel):
     """Name of one of `sources`, or else the path of a SQuAD file."""
     dev: str = Field(min_length=1)
     """Like `train`."""
-    sources: dict[str, DemoSource | RemoteSource]
+    sources: dict[str, Annotated[DemoSource | RemoteSource, Field(discriminator="kind")]]
     """Files that can be made or fetched, by name."""
     folder: Path
     """Where files are made and fetched to."""
@@ -77,41 +79,39 @@ def check_parameters(raw: dict[str, Any]) -> Parameters:
     try:
         return Parameters.model_validate(raw)
     except ValidationError as error:
-        faults = [_describe(fault, raw) for fault in error.errors()]
-        first, *others = faults
-        more = "".join(
-            f"\nAlso: {where}: got {got}; expected {wanted}." for where, got, wanted in others
-        )
-        where, got, wanted = first
+        first, *others = [_describe(fault) for fault in error.errors()]
+        also = "".join(f"\nAlso: {other}" for other in others)
         raise InputError(
-            where=where,
-            got=got,
-            expected=wanted,
-            remedy=f"Parameters live in conf/ and can be set with --params.{more}",
+            where=first.where,
+            got=first.got,
+            expected=first.expected,
+            remedy=first.remedy + also,
         ) from error
 
 
-def _describe(fault: Any, raw: dict[str, Any]) -> tuple[str, str, str]:
+def _describe(fault: Any) -> InputError:
     location = [str(part) for part in fault["loc"]]
+    if location[:2] == ["data", "sources"]:
+        del location[3:4]  # the kind of source, which pydantic puts between a name and its keys
     where = "parameter " + (".".join(location) or "as a whole")
+    remedy = "Parameters live in conf/ and can be set with --params."
+    if fault["type"] == "value_error" and isinstance(fault["ctx"]["error"], InputError):
+        return fault["ctx"]["error"]
     if fault["type"] == "extra_forbidden":
-        known = _keys_beside(location, raw)
+        known = _fields_beside(location)
         close = get_close_matches(location[-1], known, n=1)
-        hint = f"; did you mean {'.'.join([*location[:-1], close[0]])}?" if close else ""
-        return where, "an unknown name", f"one of {', '.join(known)}{hint}"
+        if close:
+            remedy = f"Did you mean {'.'.join([*location[:-1], close[0]])}? {remedy}"
+        expected = f"one of {', '.join(known)}"
+        return InputError(where=where, got="an unknown name", expected=expected, remedy=remedy)
     if fault["type"] == "missing":
-        return where, "nothing", "a value"
-    message = fault["msg"].removeprefix("Value error, ")
-    got = (
-        "settings that contradict each other"
-        if fault["type"] == "value_error"
-        else repr(fault["input"])
-    )
-    return where, got, message[0].lower() + message[1:]
+        return InputError(where=where, got="nothing", expected="a value", remedy=remedy)
+    rule = fault["msg"].removeprefix("Input should be ")
+    return InputError(where=where, got=repr(fault["input"]), expected=rule, remedy=remedy)
 
 
-def _keys_beside(location: list[str], raw: dict[str, Any]) -> list[str]:
-    """Names of the fields that the innermost known section has."""
+def _fields_beside(location: list[str]) -> list[str]:
+    """Names that the section of a parameter knows."""
     section: type[BaseModel] = Parameters
     for part in location[:-1]:
         field = section.model_fields.get(part)

@@ -79,7 +79,8 @@ def new_reader(config: ModelConfig, *, max_tokens: int) -> Reader:
     encoder_config = load_encoder_config(config.encoder)
     check_reach(encoder_config, config.encoder, max_tokens)
     _set_dropout(encoder_config, config)
-    disable_progress_bar()  # of loading a file; it would stand above our own
+    # Its bar, for one file, would stand above our own.
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         encoder = AutoModel.from_pretrained(
             config.encoder,
@@ -110,7 +111,7 @@ def load_encoder_config(encoder: str) -> PretrainedConfig:
     """
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(encoder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise encoder_error(encoder, "a config.json", error) from error
     return config
 

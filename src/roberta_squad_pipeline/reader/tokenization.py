@@ -35,7 +35,7 @@ def load_tokenizer(encoder: str) -> PreTrainedTokenizerFast:
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise encoder_error(encoder, "a tokenizer", error) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise InputError(
@@ -44,6 +44,10 @@ def load_tokenizer(encoder: str) -> PreTrainedTokenizerFast:
             expected="a fast tokenizer (tokenizer.json)",
             remedy="Use an encoder that has one, or convert its tokenizer with transformers.",
         )
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        # transformers makes up such a tokenizer where config.json is all that it finds.
+        nothing = ValueError("it knows nothing but special tokens")
+        raise encoder_error(encoder, "a tokenizer", nothing)
     return tokenizer
 
 
@@ -141,6 +145,8 @@ def _backend(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()
+    # A passage that speaks of "</s>" must not end there.
+    backend.encode_special_tokens = True
     return backend
 
 
@@ -152,11 +158,10 @@ def _ragged(rows: Sequence[np.ndarray[Any, Any]], lengths: Sequence[int]) -> Rag
 def _check_order(
     tokenizer: PreTrainedTokenizerFast, span: np.ndarray[Any, Any], tokens: Ragged
 ) -> None:
-    backward = (np.diff(span, axis=0) < 0).any(axis=1)
+    backward = np.diff(span, axis=0).min(axis=1) < 0
     # From one passage to the next they go back to 0.
-    inside_passage = np.ones(len(backward), np.bool_)
-    inside_passage[tokens.offsets[1:-1] - 1] = False
-    if (backward & inside_passage).any():
+    passage = np.repeat(np.arange(len(tokens.lengths)), tokens.lengths)
+    if (backward & (passage[1:] == passage[:-1])).any():
         raise InputError(
             where=f"model.encoder={tokenizer.name_or_path}",
             got="a tokenizer whose character offsets jump backwards",

@@ -253,10 +253,14 @@ def _locate_answers(
     token_base = np.repeat(base[:-1], passages.tokens.lengths)
     question_base = base[passage_of]
     char_start, char_end = answer_chars
-    ends, starts = passages.char_end + token_base, passages.char_start + token_base
+    # Byte-level BPE has tokens without a character, such as the first of two spaces.
+    visible = np.flatnonzero(passages.char_end > passages.char_start)
+    ends = (passages.char_end + token_base)[visible]
+    starts = (passages.char_start + token_base)[visible]
     first = np.searchsorted(ends, char_start + question_base, side="right")
     last = np.searchsorted(starts, char_end + question_base, side="left") - 1
     found = (char_start >= 0) & (last >= first)
+    first, last = (np.append(visible, -1)[run] for run in (first, last))
     exact = np.zeros(len(found), np.bool_)
     for row in np.flatnonzero(found):
         text = texts[passage_of[row]]

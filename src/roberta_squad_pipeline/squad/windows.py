@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.strict import StrictModel
 
 IntArray = NDArray[np.int32]
@@ -44,12 +45,14 @@ class WindowConfig(StrictModel):
     def _windows_must_touch(self) -> Self:
         room = self.max_tokens - SPECIAL_TOKENS - self.max_question_tokens
         if self.stride > room:
-            raise ValueError(
-                f"stride {self.stride} is longer than the {room} passage tokens that a window "
-                f"keeps beside the longest question (max_tokens {self.max_tokens} - "
-                f"{SPECIAL_TOKENS} special tokens - max_question_tokens "
-                f"{self.max_question_tokens}), so tokens between two windows would be lost; "
-                "lower stride or max_question_tokens, or raise max_tokens"
+            raise InputError(
+                where="features.stride",
+                got=f"{self.stride} tokens from window to window",
+                expected=f"at most the {room} passage tokens that a window keeps beside the "
+                f"longest question (max_tokens {self.max_tokens} - {SPECIAL_TOKENS} special "
+                f"tokens - max_question_tokens {self.max_question_tokens}), so that no token "
+                "falls between two windows",
+                remedy="Lower stride or max_question_tokens, or raise max_tokens.",
             )
         return self
 

@@ -122,7 +122,7 @@ def _experiment_id(client: MlflowClient, name: str, project: Path, uri: str) -> 
 @contextmanager
 def _impatient() -> Iterator[None]:
     """A server that is not there is said at once, not after minutes of retries."""
-    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
     added = [name for name in limits if name not in os.environ]
     os.environ.update({name: limits[name] for name in added})
     try:

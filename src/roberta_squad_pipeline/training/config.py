@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.config import Precision
 from roberta_squad_pipeline.strict import StrictModel
 
@@ -54,8 +55,10 @@ class TrainingConfig(StrictModel):
     @model_validator(mode="after")
     def _warmup_must_end(self) -> Self:
         if self.warmup_updates > self.updates:
-            raise ValueError(
-                f"warmup_updates {self.warmup_updates} is longer than the run, updates "
-                f"{self.updates}; lower warmup_updates (6 % of updates is usual) or raise updates"
+            raise InputError(
+                where="training.warmup_updates",
+                got=f"{self.warmup_updates} updates of warm-up in a run of {self.updates}",
+                expected="a warm-up that is not longer than the run",
+                remedy="Lower warmup_updates (6 % of updates is usual) or raise updates.",
             )
         return self

@@ -32,7 +32,7 @@ def _materialise(name: str, data: DataConfig) -> Path:
         return fetch(source.url, source.sha256, source.size_bytes, data.folder, progress=True)
     if isinstance(source, DemoSource):
         path = data.folder / f"{name}.json"
-        squad = generate(source.demo, passages=source.passages, seed=source.seed)
+        squad = generate(source.split, passages=source.passages, seed=source.seed)
         with written_atomically(path) as temp:
             temp.write_text(json.dumps(squad, indent=1) + "\n", encoding="utf-8")
         return path

@@ -25,12 +25,7 @@ def score_predictions(
     """
     path = Path(files["dev"]["path"])
     dataset = read_squad(path, on_misaligned=data.on_misaligned)
-    gold = {
-        question.id: [answer.text for answer in question.answers]
-        for passage in dataset.passages
-        for question in passage.questions
-    }
-    missing = next((question for question in gold if question not in predictions), None)
+    missing = next((question for question in dataset.gold if question not in predictions), None)
     if missing is not None:
         raise InputError(
             where="predictions.json",
@@ -40,5 +35,5 @@ def score_predictions(
             "features,inference,evaluate, with the same --params.",
         )
     return squad_report(
-        gold, predictions, no_answer_scores=null_odds, threshold=NO_ANSWER_THRESHOLD
+        dataset.gold, predictions, no_answer_scores=null_odds, threshold=NO_ANSWER_THRESHOLD
     )

@@ -1,0 +1,214 @@
+"""What tests share: real data where it lies at hand, and tiny encoders made on the fly."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from roberta_squad_pipeline.squad.dataset import SquadDataset
+    from roberta_squad_pipeline.squad.features import Features
+    from roberta_squad_pipeline.squad.windows import WindowConfig
+
+    Build = Callable[[SquadDataset, Path, WindowConfig], Features]
+    BuildBatch = Callable[[SquadDataset, Path, WindowConfig], RecordBatch]
+
+# No test needs the network, and one that asks for a model that isn't there should fail at once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+# How long one example takes says more about the machine than about the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
+POSITIONS = 64
+"""Tokens in the longest window that the tiny encoders take."""
+
+CORPUS = [
+    "The Amazon rises in the Andes and flows east into the Atlantic Ocean.",
+    "When was the old bridge over the river built? It was built in 1889 by two brothers.",
+    "Who wrote the first letter? Where does the road to the harbour begin?",
+    "Zoë paid 1,200 francs (about £48) for a café near the naïve painter's house.",
+]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real SQuAD questions, RoBERTa's own tokenizer and the official scorer's answers."""
+    folder = Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip("the SQuAD samples and RoBERTa's tokenizer are not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def roberta_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-layer RoBERTa with random weights and a byte-level BPE of its own."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
+
+    folder = tmp_path_factory.mktemp("roberta")
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(
+        CORPUS, vocab_size=400, min_frequency=1, special_tokens=special, show_progress=False
+    )
+    trained.save_model(str(folder))
+    tokenizer = RobertaTokenizerFast.from_pretrained(folder)
+    config = RobertaConfig(
+        **_tiny(len(tokenizer)), pad_token_id=1, max_position_embeddings=POSITIONS + 2
+    )
+    return _saved(RobertaModel, config, tokenizer, folder)
+
+
+@pytest.fixture(scope="session")
+def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-layer BERT with random weights and a WordPiece vocabulary of its own."""
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bert")
+    trained = BertWordPieceTokenizer()
+    trained.train_from_iterator(CORPUS, vocab_size=200, min_frequency=1, show_progress=False)
+    trained.save_model(str(folder))
+    tokenizer = BertTokenizerFast.from_pretrained(folder)
+    config = BertConfig(**_tiny(len(tokenizer)), max_position_embeddings=POSITIONS)
+    return _saved(BertModel, config, tokenizer, folder)
+
+
+@pytest.fixture(scope="session", params=["roberta", "bert"])
+def encoder_folder(request: pytest.FixtureRequest) -> Path:
+    """Each of the tiny encoders in turn."""
+    folder: Path = request.getfixturevalue(f"{request.param}_folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_squad() -> "SquadDataset":
+    """Eight questions, half of them answerable, on four passages, one of them long."""
+    from roberta_squad_pipeline.squad.dataset import Answer, Passage, Question, SquadDataset
+
+    river = (
+        "The Amazon rises in the Andes, in the south of Peru. It flows east for 6,400 km "
+        "through Iquitos, Manaus and Santarém, takes up more than a thousand smaller rivers "
+        "on its way, and ends near Belém in the Atlantic Ocean."
+    )
+    bridge = "The old bridge was built in 1889 by two brothers."
+    asked = {
+        river: [
+            ("Where does it rise?", "the Andes"),
+            ("Where does it end?", "the Atlantic Ocean"),
+            ("Who was first to see it?", None),
+        ],
+        bridge: [("When was it built?", "1889"), ("Who painted it?", None)],
+        "Zoë 😀 paid £48 for the 東京 café.": [("What did Zoë pay?", "£48"), ("When?", None)],
+        "Nobody knows.": [("Who wrote the first letter to the harbour?", None)],
+    }
+    passages = []
+    for text, questions in asked.items():
+        passages.append(
+            Passage(
+                text,
+                "",
+                tuple(
+                    Question(
+                        f"{len(passages)}.{n}",
+                        question,
+                        (Answer(answer, text.index(answer)),) if answer else (),
+                    )
+                    for n, (question, answer) in enumerate(questions)
+                ),
+            )
+        )
+    return SquadDataset(tuple(passages), misaligned=0)
+
+
+@pytest.fixture(scope="session")
+def window_config() -> "WindowConfig":
+    """Windows of the tiny encoders' length, several for the long passage of `tiny_squad`."""
+    from roberta_squad_pipeline.squad.windows import WindowConfig
+
+    return WindowConfig(max_tokens=POSITIONS, max_question_tokens=20, stride=16)
+
+
+@pytest.fixture(scope="session")
+def build_batch() -> "BuildBatch":
+    """Features of a data set, as they are saved, made with the tokenizer of an encoder folder."""
+    from roberta_squad_pipeline.reader import tokenization
+    from roberta_squad_pipeline.squad.features import build_features
+
+    def build(dataset: "SquadDataset", folder: Path, windows: "WindowConfig") -> "RecordBatch":
+        tokenizer = tokenization.load_tokenizer(str(folder))
+        return build_features(
+            dataset,
+            path=Path("train.json"),
+            encode_passages=partial(tokenization.encode_passages, tokenizer),
+            encode_questions=partial(
+                tokenization.encode_questions, tokenizer, max_tokens=windows.max_question_tokens
+            ),
+            windows=windows,
+            tokenizer=tokenization.identity(tokenizer),
+            data_sha256="0" * 64,
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def build(build_batch: "BuildBatch") -> "Build":
+    """Features of a data set, made with the tokenizer of an encoder folder."""
+    from roberta_squad_pipeline.squad.features import Features
+
+    return lambda *args: Features.from_batch(build_batch(*args))
+
+
+@pytest.fixture(scope="session")
+def tiny_batch(
+    build_batch: "BuildBatch",
+    tiny_squad: "SquadDataset",
+    roberta_folder: Path,
+    window_config: "WindowConfig",
+) -> "RecordBatch":
+    """Features of `tiny_squad` for the tiny RoBERTa, as they are saved."""
+    return build_batch(tiny_squad, roberta_folder, window_config)
+
+
+@pytest.fixture(scope="session")
+def tiny_features(
+    build: "Build", tiny_squad: "SquadDataset", encoder_folder: Path, window_config: "WindowConfig"
+) -> "Features":
+    """Features of `tiny_squad` for each of the tiny encoders."""
+    return build(tiny_squad, encoder_folder, window_config)
+
+
+def _tiny(entries: int) -> dict[str, float]:
+    # Weights wider than usual, so that an encoder with random ones tells tokens apart.
+    return {
+        "vocab_size": entries,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "initializer_range": 0.2,
+    }
+
+
+def _saved(
+    kind: "type[PreTrainedModel]",
+    config: object,
+    tokenizer: "PreTrainedTokenizerFast",
+    folder: Path,
+) -> Path:
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        kind(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -1,0 +1,106 @@
+"""A user's mistake is one message that names file, place, rule and remedy; exit code 1."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Kedro = Callable[..., subprocess.CompletedProcess[str]]
+Squad = dict[str, Any]
+
+
+def _squad() -> Squad:
+    """Two questions to one passage, one of them unanswerable."""
+    passage = "Mill Bridge crosses the Wend. It was opened in 1823."
+    answer = {"text": "Wend", "answer_start": passage.index("Wend")}
+    questions = [
+        {"id": "a", "question": "Which river?", "answers": [answer], "is_impossible": False},
+        {"id": "b", "question": "How long is it?", "answers": [], "is_impossible": True},
+    ]
+    paragraphs = [{"context": passage, "qas": questions}]
+    return {"version": "v2.0", "data": [{"title": "Bridges", "paragraphs": paragraphs}]}
+
+
+def _edited(edit: Callable[[dict[str, Any], list[Any]], object]) -> str:
+    squad = _squad()
+    paragraph = squad["data"][0]["paragraphs"][0]
+    edit(paragraph, paragraph["qas"])
+    return json.dumps(squad)
+
+
+Q0 = "data[0].paragraphs[0].qas[0]"
+# Each kind of damage has its test beside the reader of files; these show what a user sees.
+BROKEN = {
+    "truncated": (json.dumps(_squad())[:-20], "line 1"),
+    "misaligned": (_edited(lambda p, q: q[0]["answers"][0].update(answer_start=3)), Q0),
+    "no unanswerable": (_edited(lambda p, q: q.pop(1)), "unanswerable"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_file(project: Path, kedro: Kedro, kind: str) -> None:
+    text, place = BROKEN[kind]
+    (project / "own.json").write_text(text, encoding="utf-8")
+    done = kedro("download,features", {"data.train": "own.json", "experiment": "own"})
+    _check_one_message(done, "own.json", place)
+    assert not (project / "data/04_feature/own/train.arrow").exists()
+
+
+def test_misaligned_answers_can_be_dropped(project: Path, kedro: Kedro) -> None:
+    squad = _squad()
+    questions = squad["data"][0]["paragraphs"][0]["qas"]
+    bad = {"text": "Wend", "answer_start": 3}
+    questions.append({"id": "c", "question": "Over what?", "answers": [bad]})
+    (project / "own.json").write_text(json.dumps(squad))
+    done = kedro("download,features", {"data.train": "own.json", "data.on_misaligned": "drop"})
+    assert done.returncode == 0, done.stderr
+    assert "2 questions" in done.stdout
+    assert "1 misaligned answers dropped" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("params", "place"),
+    [
+        ({"training.lrr": 1}, "training.lrr"),
+        ({"training.warmup_updates": 10_000}, "training.warmup_updates"),
+        ({"model.encoder": "data"}, "model.encoder=data"),
+        ({"model.encoder": "nowhere/to-be-found"}, "model.encoder=nowhere/to-be-found"),
+        ({"data.train": "missing.json"}, "missing.json"),
+        ({"features.max_tokens": 4096}, "features.max_tokens"),
+    ],
+)
+def test_wrong_parameter(project: Path, kedro: Kedro, params: dict[str, Any], place: str) -> None:
+    _check_one_message(kedro("train", params), place)
+    assert not (project / "data/06_models/demo").exists()
+
+
+def test_outputs_of_an_earlier_pipeline_that_are_missing(project: Path, kedro: Kedro) -> None:
+    _check_one_message(kedro("inference"), "data/06_models/demo", "kedro run --pipeline train")
+    _check_one_message(kedro("evaluate"), "squad_files.json")
+
+
+def test_unknown_pipeline(project: Path, kedro: Kedro) -> None:
+    _check_one_message(kedro("featurs"), "featurs", rule="Did you mean")
+
+
+def test_features_of_another_tokenizer(
+    finished_copy: Path, kedro: Kedro, bert_folder: Path
+) -> None:
+    assert kedro("features", {"model.encoder": bert_folder}).returncode == 0
+    _check_one_message(kedro("inference"), "reader", str(bert_folder))
+
+
+def _check_one_message(
+    done: subprocess.CompletedProcess[str], *places: str, rule: str = "expected"
+) -> None:
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said
+    assert said.count("Error: ") == 1
+    message = done.stderr[done.stderr.index("Error: ") :]
+    for place in places:
+        assert place in message
+    assert rule in message

@@ -1,0 +1,191 @@
+"""The corridor from end to end, through Kedro itself."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from safetensors import safe_open
+
+Kedro = Callable[..., subprocess.CompletedProcess[str]]
+Runs = Callable[[], list[Run]]
+
+# The field names of the recipe's published metrics, in their order.
+METRICS = [
+    *("exact", "f1", "total"),
+    *("HasAns_exact", "HasAns_f1", "HasAns_total"),
+    *("NoAns_exact", "NoAns_f1", "NoAns_total"),
+    *("best_exact", "best_exact_thresh", "best_f1", "best_f1_thresh"),
+]
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_outputs_of_the_whole_chain(finished: Path) -> None:
+    """Oracle: the dev file that the chain itself generated."""
+    passages = {
+        question["id"]: paragraph["context"]
+        for article in _json(finished / "data/01_raw/demo_dev.json")["data"]
+        for paragraph in article["paragraphs"]
+        for question in paragraph["qas"]
+    }
+    output = finished / "data/07_model_output/demo"
+    predictions, null_odds = _json(output / "predictions.json"), _json(output / "null_odds.json")
+    nbest = _json(output / "nbest.json")
+    assert set(predictions) == set(null_odds) == set(nbest) == set(passages)
+    for question, spans in nbest.items():
+        assert spans[0]["text"] == predictions[question]
+        for span in spans:
+            text = passages[question][span["char_start"] : span["char_end"]]
+            assert text == span["text"]
+    metrics = _json(finished / "data/08_reporting/demo/metrics.json")
+    assert list(metrics) == METRICS
+    assert metrics["total"] == len(passages)
+    model = finished / "data/06_models/demo"
+    assert {path.suffix for path in model.iterdir()} <= {".json", ".safetensors", ".txt", ".jinja"}
+    with safe_open(model / "model.safetensors", framework="np") as weights:
+        assert {"span_head.weight", "answerability_head.3.bias"} <= set(weights.keys())
+
+
+def test_what_is_tracked(finished: Path) -> None:
+    """Oracle: the files and parameters of the run itself."""
+    client = MlflowClient(f"sqlite:///{finished / 'mlflow.db'}")
+    [experiment] = client.search_experiments(filter_string="name = 'roberta_squad_pipeline'")
+    [run] = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    params, tags = run.data.params, run.data.tags
+    assert run.info.run_name == tags["experiment"] == params["experiment"] == "demo"
+    assert params["training.updates"] == "4"
+    assert params["training.betas"] == "[0.9, 0.98]"
+    for split in ("train", "dev"):
+        raw = (finished / f"data/01_raw/demo_{split}.json").read_bytes()
+        assert params[f"squad_files.{split}.sha256"] == hashlib.sha256(raw).hexdigest()
+        assert params[f"squad_files.{split}.size_bytes"] == str(len(raw))
+    assert {"mlflow.source.git.commit", "git.tree"} <= set(tags)
+    for name, value in _json(finished / "data/08_reporting/demo/metrics.json").items():
+        assert run.data.metrics[name] == value
+    losses = client.get_metric_history(run.info.run_id, "train/loss")
+    assert [loss.step for loss in losses] == [1, 2, 3, 4]
+    lowest = client.get_metric_history(run.info.run_id, "train/lr_lowest")
+    highest = client.get_metric_history(run.info.run_id, "train/lr_highest")
+    assert 0 < lowest[0].value < highest[0].value
+    artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+    assert artifacts == {"configuration.yml", "metrics.json", "null_odds.json", "predictions.json"}
+
+
+def test_step_by_step_gives_the_same_bytes(
+    finished: Path, project: Path, kedro: Kedro, runs: Runs
+) -> None:
+    """Oracle: the files of the whole chain in one run; each pipeline finds the earlier one's."""
+    for pipelines in ("train", "inference", "evaluate"):
+        done = kedro(pipelines)
+        assert done.returncode == 0, done.stderr
+    tracked = [run.data.tags["kedro.pipelines"] for run in runs()]
+    assert tracked == ["evaluate", "inference", "train"]
+    for folder in ("06_models", "07_model_output", "08_reporting"):
+        written = sorted((project / "data" / folder / "demo").iterdir())
+        assert written
+        for path in written:
+            other = finished / path.relative_to(project)
+            assert path.read_bytes() == other.read_bytes(), path.name
+
+
+def test_features_alone_open_no_run(project: Path, kedro: Kedro, runs: Runs) -> None:
+    done = kedro("download,features")
+    assert done.returncode == 0, done.stderr
+    assert (project / "data/04_feature/demo/dev.arrow").is_file()
+    assert runs() == []
+
+
+def test_evaluate_imports_no_torch_and_agrees_with_the_score_command(finished_copy: Path) -> None:
+    """Oracle: the score command on the files that the chain wrote."""
+    metrics_file = finished_copy / "data/08_reporting/demo/metrics.json"
+    metrics_file.unlink()
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from kedro.framework.project import settings\n"
+        "from kedro.framework.startup import bootstrap_project\n"
+        "bootstrap_project(Path.cwd())\n"
+        "with settings.SESSION_CLASS.create() as session:\n"
+        "    session.run(pipeline_names=['evaluate'])\n"
+        "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=finished_copy, check=True, timeout=120)
+    output = finished_copy / "data/07_model_output/demo"
+    scored = subprocess.run(
+        [
+            *(sys.executable, "-m", "roberta_squad_pipeline.score"),
+            finished_copy / "data/01_raw/demo_dev.json",
+            output / "predictions.json",
+            *("--na-prob-file", output / "null_odds.json", "--na-prob-thresh", "0"),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(scored.stdout) == _json(metrics_file)
+
+
+def test_real_passages_with_the_real_tokenizer(
+    project: Path, kedro: Kedro, shared: Path, random_roberta: Path
+) -> None:
+    """Oracle: the sample's own passages and questions."""
+    dev = shared / "squad/dev-sample.json"
+    done = kedro(
+        params={
+            "experiment": "sample",
+            "data.train": shared / "squad/train-sample.json",
+            "data.dev": dev,
+            "model.encoder": random_roberta,
+            "features.max_tokens": 512,
+            "features.max_question_tokens": 128,
+            "features.stride": 128,
+        }
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = _json(project / "data/08_reporting/sample/metrics.json")
+    assert (metrics["total"], metrics["HasAns_total"], metrics["NoAns_total"]) == (815, 404, 411)
+    predictions = _json(project / "data/07_model_output/sample/predictions.json")
+    for article in _json(dev)["data"]:
+        for paragraph in article["paragraphs"]:
+            for question in paragraph["qas"]:
+                assert predictions[question["id"]] in paragraph["context"]
+
+
+def test_a_bert_goes_through_the_chain(project: Path, kedro: Kedro, bert_folder: Path) -> None:
+    windows = {
+        "features.max_tokens": 64,
+        "features.max_question_tokens": 20,
+        "features.stride": 40,
+    }
+    done = kedro(params={"experiment": "bert", "model.encoder": bert_folder} | windows)
+    assert done.returncode == 0, done.stderr
+    assert list(_json(project / "data/08_reporting/bert/metrics.json")) == METRICS
+
+
+def test_squad_1_1_goes_through_the_chain(project: Path, kedro: Kedro) -> None:
+    """Oracle: the official scorer leaves out the figures of a kind that does not occur."""
+    passage = "Mill Bridge crosses the Wend. It was opened in 1823."
+    asked = [("Which river does Mill Bridge cross?", "Wend"), ("When did it open?", "1823")]
+    questions = [
+        {
+            "id": str(number),
+            "question": question,
+            "answers": [{"text": answer, "answer_start": passage.index(answer)}],
+        }
+        for number, (question, answer) in enumerate(asked)
+    ]
+    squad = {"version": "1.1", "data": [{"paragraphs": [{"context": passage, "qas": questions}]}]}
+    (project / "squad11.json").write_text(json.dumps(squad))
+    done = kedro(params={"data.train": "squad11.json", "data.dev": "squad11.json"})
+    assert done.returncode == 0, done.stderr
+    metrics = _json(project / "data/08_reporting/demo/metrics.json")
+    assert list(metrics) == [name for name in METRICS if not name.startswith("NoAns")]

@@ -1,0 +1,65 @@
+"""How a run ends in MLflow when it does not end well."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.entities import Run
+
+Kedro = Callable[..., subprocess.CompletedProcess[str]]
+Runs = Callable[[], list[Run]]
+Start = Callable[[dict[str, Any]], subprocess.Popen[str]]
+
+
+@pytest.mark.parametrize(
+    ("sent", "exit_code"), [(signal.SIGINT, 1), (signal.SIGTERM, 128 + signal.SIGTERM)]
+)
+def test_interrupted_run_is_killed_and_its_curves_were_live(
+    project: Path, start: Start, runs: Runs, sent: signal.Signals, exit_code: int
+) -> None:
+    process = start({"training.updates": 100_000, "training.warmup_updates": 10})
+    deadline = time.monotonic() + 120
+    while not any("train/loss" in run.data.metrics for run in runs()):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "no learning curve while the run was going on"
+        time.sleep(0.5)
+    assert [run.info.status for run in runs()] == ["RUNNING"]
+    process.send_signal(sent)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == exit_code
+    assert "Traceback" not in said
+    assert [run.info.status for run in runs()] == ["KILLED"]
+    assert not (project / "data/06_models/demo").exists()
+
+
+def test_run_that_raises_is_failed(project: Path, kedro: Kedro, runs: Runs) -> None:
+    """Oracle: a learning rate at which 32-bit numbers overflow."""
+    done = kedro(params={"training.lr": 1e30, "training.updates": 50})
+    assert done.returncode == 1
+    assert "loss nan at update" in done.stderr
+    assert "Lower training.lr" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert [run.info.status for run in runs()] == ["FAILED"]
+    assert not (project / "data/06_models/demo").exists()
+
+
+def test_unreachable_server_is_said_before_any_work(project: Path, kedro: Kedro) -> None:
+    """Oracle: port 9 of this machine, on which nothing listens."""
+    done = kedro(MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "Error: MLflow tracking store http://127.0.0.1:9: got no answer" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (project / "data/01_raw/demo_train.json").exists()
+
+
+def test_tracking_uri_is_respected(finished_copy: Path, kedro: Kedro, runs: Runs) -> None:
+    elsewhere = finished_copy / "elsewhere.db"
+    before = len(runs())
+    done = kedro("evaluate", MLFLOW_TRACKING_URI=f"sqlite:///{elsewhere}")
+    assert done.returncode == 0, done.stderr
+    assert elsewhere.is_file()
+    assert len(runs()) == before

@@ -1,0 +1,343 @@
+"""Reading and checking SQuAD JSON.
+
+Oracle: files built here from known parts, which must come back unchanged, or with one fault put in,
+which must be named at the place where it was put. Counts of the sample files were taken with a few
+lines of the standard library's json.
+"""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.squad.dataset import (
+    Answer,
+    Passage,
+    Question,
+    SquadDataset,
+    read_gold,
+    read_squad,
+)
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "squad"
+Json = dict[str, Any]
+
+PASSAGE = "Ein Öltanker 😀 sank off Brest in 1978."
+WELL_FORMED: Json = {
+    "version": "v2.0",
+    "data": [
+        {"title": "Empty", "paragraphs": []},
+        {
+            "title": "Ships",
+            "paragraphs": [
+                {"context": "No questions here.", "qas": []},
+                {
+                    "context": PASSAGE,
+                    "qas": [
+                        {
+                            "id": "q1",
+                            "question": "When did it sink?",
+                            "answers": [
+                                {"text": "1978", "answer_start": PASSAGE.index("1978")},
+                                {"text": "in 1978", "answer_start": PASSAGE.index("in 1978")},
+                            ],
+                            "is_impossible": False,
+                        },
+                        {
+                            "id": "q2",
+                            "question": "Who built it?",
+                            "answers": [],
+                            "plausible_answers": [{"text": "Brest", "answer_start": 24}],
+                            "is_impossible": True,
+                        },
+                    ],
+                },
+            ],
+        },
+    ],
+}
+PLACE = "data[1].paragraphs[1]"
+
+
+def write(folder: Path, content: Json) -> Path:
+    path = folder / "train.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def with_fault(change: Callable[[Json, list[Json]], None]) -> Json:
+    """Gives the well-formed file after a change to its last paragraph or that one's questions."""
+    content = copy.deepcopy(WELL_FORMED)
+    paragraph = content["data"][1]["paragraphs"][1]
+    change(paragraph, paragraph["qas"])
+    return content
+
+
+def test_every_part_is_read(tmp_path: Path) -> None:
+    dataset = read_squad(write(tmp_path, WELL_FORMED), on_misaligned="error")
+    when = Question(
+        "q1",
+        "When did it sink?",
+        (Answer("1978", PASSAGE.index("1978")), Answer("in 1978", PASSAGE.index("in 1978"))),
+    )
+    who = Question("q2", "Who built it?", ())
+    assert dataset == SquadDataset(
+        (
+            Passage("No questions here.", "Ships", ()),
+            Passage(PASSAGE, "Ships", (when, who)),
+        ),
+        misaligned=0,
+    )
+    assert dataset.questions == (when, who)
+    assert (when.unanswerable, who.unanswerable) == (False, True)
+    assert (dataset.answerable_count, dataset.unanswerable_count) == (1, 1)
+    assert dataset.gold == {"q1": ("1978", "in 1978"), "q2": ()}
+
+
+def test_is_impossible_and_title_may_be_missing(tmp_path: Path) -> None:
+    content = copy.deepcopy(WELL_FORMED)
+    del content["data"][1]["title"], content["version"]
+    for entry in content["data"][1]["paragraphs"][1]["qas"]:
+        del entry["is_impossible"]
+    dataset = read_squad(write(tmp_path, content), on_misaligned="error")
+    assert [question.unanswerable for question in dataset.questions] == [False, True]
+    assert dataset.passages[0].title == ""
+
+
+words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(
+    lambda text: not text.isspace()
+)
+
+
+@given(st.data())
+def test_any_text_comes_back_with_exact_offsets(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    before, answer, after = data.draw(words), data.draw(words), data.draw(words)
+    context = before + answer + after
+    aligned = {"text": answer, "answer_start": len(before)}
+    qas = [
+        {"id": "yes", "question": after, "answers": [aligned]},
+        {"id": "no", "question": before, "answers": []},
+    ]
+    folder = tmp_path_factory.mktemp("any")
+    path = write(folder, {"data": [{"paragraphs": [{"context": context, "qas": qas}]}]})
+    (passage,) = read_squad(path, on_misaligned="error").passages
+    assert passage.text == context
+    assert [question.text for question in passage.questions] == [after, before]
+    (found,) = passage.questions[0].answers
+    assert passage.text[found.start : found.start + len(found.text)] == found.text == answer
+
+
+@given(st.lists(st.lists(st.booleans(), max_size=4), max_size=6))
+def test_dropping_never_makes_a_question_unanswerable(
+    tmp_path_factory: pytest.TempPathFactory, aligned: list[list[bool]]
+) -> None:
+    """Each inner list is a question, each item one of its answers and whether it is aligned."""
+    right, wrong = {"text": "b", "answer_start": 1}, {"text": "b", "answer_start": 0}
+    aligned = [[], [True], *aligned]
+    qas = [
+        {"id": str(n), "question": "?", "answers": [right if fine else wrong for fine in answers]}
+        for n, answers in enumerate(aligned)
+    ]
+    folder = tmp_path_factory.mktemp("drop")
+    path = write(folder, {"data": [{"paragraphs": [{"context": "ab", "qas": qas}]}]})
+    dataset = read_squad(path, on_misaligned="drop")
+    assert {question.id: len(question.answers) for question in dataset.questions} == {
+        str(n): sum(answers) for n, answers in enumerate(aligned) if any(answers) or not answers
+    }
+    assert dataset.misaligned == sum(not fine for answers in aligned for fine in answers)
+
+
+@pytest.mark.parametrize("start", [-1, 0, 24, PASSAGE.index("1978") + 1, 10**30])
+def test_misaligned_answer_is_named_or_dropped(tmp_path: Path, start: int) -> None:
+    def shift(_: Json, qas: list[Json]) -> None:
+        qas[0]["answers"][0]["answer_start"] = start
+
+    path = write(tmp_path, with_fault(shift))
+    with pytest.raises(InputError) as caught:
+        read_squad(path, on_misaligned="error")
+    assert caught.value.where == f"{path}: {PLACE}.qas[0].answers[0]"
+    assert str(start) in caught.value.got
+    assert f"begins at {PASSAGE.index('1978')}" in caught.value.expected
+    assert "data.on_misaligned" in caught.value.remedy
+
+    dataset = read_squad(path, on_misaligned="drop")
+    assert dataset.misaligned == 1
+    assert [len(question.answers) for question in dataset.questions] == [1, 0]
+
+
+def test_negative_start_does_not_count_from_the_end(tmp_path: Path) -> None:
+    def shift(_: Json, qas: list[Json]) -> None:
+        qas[0]["answers"] = [{"text": "1978.", "answer_start": -5}]
+
+    path = write(tmp_path, with_fault(shift))
+    with pytest.raises(InputError, match="answer_start -5"):
+        read_squad(path, on_misaligned="error")
+
+
+def test_byte_offsets_are_not_character_offsets(tmp_path: Path) -> None:
+    def shift(_: Json, qas: list[Json]) -> None:
+        qas[0]["answers"][0]["answer_start"] = len(PASSAGE.partition("1978")[0].encode())
+
+    with pytest.raises(InputError, match="characters from 0"):
+        read_squad(write(tmp_path, with_fault(shift)), on_misaligned="error")
+
+
+FAULTS: list[tuple[Callable[[Json, list[Json]], Any], str, str, str]] = [
+    (lambda p, q: p.update(context=""), ".context", "an empty text", "the text of the passage"),
+    (lambda p, q: p.update(context=" \n"), ".context", "white space", "the text of"),
+    (lambda p, q: p.pop("context"), "", "no key 'context'", "an object with"),
+    (lambda p, q: p.update(qas={}), ".qas", "an object", "a list"),
+    (lambda p, q: q[1].update(question="\t"), ".qas[1].question", "white space", "the text of"),
+    (lambda p, q: q[1].update(question=None), ".qas[1].question", "null", "a string"),
+    (lambda p, q: q[1].update(question=float("nan")), ".qas[1].question", "NaN", "a string"),
+    (lambda p, q: q[1].update(id=7), ".qas[1].id", "7", "a string"),
+    (lambda p, q: q[1].update(id="q1"), ".qas[1]", f"{PLACE}.qas[0]", "no other question"),
+    (lambda p, q: q[0].pop("answers"), ".qas[0]", "no key 'answers'", "an object with"),
+    (
+        lambda p, q: q[0]["answers"][1].update(text=""),
+        ".qas[0].answers[1].text",
+        "an empty text",
+        "the text of the answer",
+    ),
+    (
+        lambda p, q: q[0]["answers"][1].update(answer_start="5"),
+        ".qas[0].answers[1].answer_start",
+        '"5"',
+        "an integer",
+    ),
+    (
+        lambda p, q: q[0]["answers"][1].pop("answer_start"),
+        ".qas[0].answers[1]",
+        "no key 'answer_start'",
+        "an object with",
+    ),
+    (
+        lambda p, q: q[0].update(is_impossible=True),
+        ".qas[0]",
+        "is_impossible true with 2 answers",
+        "true for no answers",
+    ),
+    (
+        lambda p, q: q[1].update(is_impossible=False),
+        ".qas[1]",
+        "is_impossible false with 0 answers",
+        "true for no answers",
+    ),
+    (lambda p, q: q[1].update(is_impossible="true"), ".qas[1].is_impossible", '"true"', "true or"),
+]
+
+
+@pytest.mark.parametrize(("change", "place", "got", "expected"), FAULTS)
+def test_fault_is_named_at_its_place(
+    tmp_path: Path,
+    change: Callable[[Json, list[Json]], None],
+    place: str,
+    got: str,
+    expected: str,
+) -> None:
+    path = write(tmp_path, with_fault(change))
+    with pytest.raises(InputError) as caught:
+        read_squad(path, on_misaligned="drop")
+    assert caught.value.where == f"{path}: {PLACE}{place}"
+    assert got in caught.value.got
+    assert expected in caught.value.expected
+    assert caught.value.remedy.endswith(".")
+
+
+def test_file_without_data_is_not_squad(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"top level: got no key 'data'.*SQuAD 1\.1 or 2\.0"):
+        read_squad(write(tmp_path, {"id": ["q1"]}), on_misaligned="error")
+
+
+def test_repeated_id_is_found_across_articles(tmp_path: Path) -> None:
+    content = copy.deepcopy(WELL_FORMED)
+    content["data"].append(copy.deepcopy(content["data"][1]))
+    path = write(tmp_path, content)
+    for read in (read_gold, lambda path: read_squad(path, on_misaligned="error")):
+        with pytest.raises(InputError) as caught:
+            read(path)
+        assert caught.value.where == f"{path}: data[2].paragraphs[1].qas[0]"
+        assert caught.value.got.endswith("data[1].paragraphs[1].qas[0]")
+
+
+def only(kinds: list[int], *, flags: bool, version: str) -> Json:
+    content = with_fault(lambda p, q: p.update(qas=[q[kind] for kind in kinds]))
+    content["version"] = version
+    if not flags:
+        for entry in content["data"][1]["paragraphs"][1]["qas"]:
+            del entry["is_impossible"]
+    return content
+
+
+@pytest.mark.parametrize(
+    ("kinds", "flags", "version", "got"),
+    [
+        ([], False, "1.1", "no questions at all"),
+        ([1], False, "1.1", "no answerable question"),
+        ([1], True, "v2.0", "no answerable question"),
+        ([0], True, "v2.0", "no unanswerable question"),
+        ([0], True, "1.1", "no unanswerable question"),
+        ([0], False, "v2.0", "no unanswerable question"),
+    ],
+)
+def test_missing_kind_of_question_is_an_error(
+    tmp_path: Path, kinds: list[int], flags: bool, version: str, got: str
+) -> None:
+    path = write(tmp_path, only(kinds, flags=flags, version=version))
+    with pytest.raises(InputError) as caught:
+        read_squad(path, on_misaligned="error")
+    assert caught.value.where == str(path)
+    assert caught.value.got == got
+
+
+def test_squad_1_may_have_answerable_questions_only(tmp_path: Path) -> None:
+    path = write(tmp_path, only([0], flags=False, version="1.1"))
+    assert read_squad(path, on_misaligned="error").unanswerable_count == 0
+
+
+@pytest.mark.parametrize("kinds", [[0], [0, 1]])
+def test_dropping_every_answer_is_an_error(tmp_path: Path, kinds: list[int]) -> None:
+    content = only(kinds, flags=True, version="v2.0")
+    for answer in content["data"][1]["paragraphs"][1]["qas"][0]["answers"]:
+        answer["answer_start"] += 1
+    path = write(tmp_path, content)
+    with pytest.raises(
+        InputError, match=r"no answerable question \(2 misaligned answers dropped\)"
+    ):
+        read_squad(path, on_misaligned="drop")
+
+
+def test_gold_is_read_whatever_a_scorer_does_not_look_at(tmp_path: Path) -> None:
+    answers = [{"text": "b"}, {"text": "", "answer_start": None}]
+    qas = [{"id": "q1", "answers": answers, "is_impossible": "?"}]
+    path = write(tmp_path, {"data": [{"paragraphs": [{"qas": qas}]}]})
+    assert read_gold(path) == {"q1": ("b", "")}
+
+
+def test_gold_needs_questions(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no questions at all"):
+        read_gold(write(tmp_path, {"data": []}))
+
+
+@pytest.mark.parametrize("name", ["train-sample.json", "dev-sample.json"])
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the SQuAD samples are not there")
+def test_samples_are_well_formed(name: str) -> None:
+    entries = [
+        entry
+        for article in json.loads((SHARED / name).read_bytes())["data"]
+        for paragraph in article["paragraphs"]
+        for entry in paragraph["qas"]
+    ]
+    dataset = read_squad(SHARED / name, on_misaligned="error")
+    assert [question.id for question in dataset.questions] == [entry["id"] for entry in entries]
+    assert dataset.unanswerable_count == sum(entry["is_impossible"] for entry in entries)
+    assert dataset.misaligned == 0
+    assert dataset.gold == read_gold(SHARED / name)

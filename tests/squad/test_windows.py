@@ -1,0 +1,203 @@
+"""Windows, labels and max context.
+
+Oracle: slow and obvious functions that go token by token, written here from the recipe and from
+BERT's definition of max context.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from roberta_squad_pipeline.squad.windows import (
+    SPECIAL_TOKENS,
+    WindowConfig,
+    Windows,
+    plan_windows,
+)
+
+RECIPE = WindowConfig(max_tokens=512, max_question_tokens=128, stride=128)
+
+
+@dataclass
+class Asked:
+    """A question in numbers."""
+
+    passage_tokens: int
+    question_tokens: int
+    answer: tuple[int, int] | None
+    """First and last passage token."""
+
+
+def plan(questions: list[Asked], config: WindowConfig) -> Windows:
+    answers = [question.answer or (-1, -1) for question in questions]
+    return plan_windows(
+        np.array([question.passage_tokens for question in questions], np.int32),
+        np.array([question.question_tokens for question in questions], np.int32),
+        np.array([first for first, _ in answers], np.int32),
+        np.array([last for _, last in answers], np.int32),
+        config,
+    )
+
+
+def slow_windows(asked: Asked, config: WindowConfig) -> list[list[int]]:
+    """The passage tokens of each window, one by one."""
+    windows, first = [], 0
+    while True:
+        room = config.max_tokens - len(["<s>", "</s>", "</s>"]) - asked.question_tokens
+        window = list(range(first, first + room))
+        windows.append([token for token in window if token < asked.passage_tokens])
+        if asked.passage_tokens - 1 in windows[-1]:
+            return windows
+        first += config.stride
+
+
+def slow_label(window: list[int], answer: tuple[int, int] | None) -> tuple[int, int]:
+    """Positions of the answer in the window, `<s>` in front; at `<s>` unless it is there whole."""
+    if answer is None or not set(range(answer[0], answer[1] + 1)) <= set(window):
+        return 0, 0
+    positions = ["<s>", *window]
+    return positions.index(answer[0]), positions.index(answer[1])
+
+
+def slow_owner(token: int, windows: list[list[int]]) -> int:
+    """BERT: min(left, right context) + 0.01 · window length, the first of the best windows."""
+    best, best_score = -1, Fraction(-1)
+    for number, window in enumerate(windows):
+        if token in window:
+            left = window.index(token)
+            right = len(window) - 1 - left
+            score = min(left, right) + Fraction(len(window), 100)
+            if score > best_score:
+                best, best_score = number, score
+    return best
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> WindowConfig:
+    question, room = draw(st.integers(1, 12)), draw(st.integers(1, 40))
+    return WindowConfig(
+        max_tokens=SPECIAL_TOKENS + question + room,
+        max_question_tokens=question,
+        stride=draw(st.integers(1, room)),
+    )
+
+
+@st.composite
+def asked_under(draw: st.DrawFn, config: WindowConfig) -> Asked:
+    passage = draw(st.integers(1, 120))
+    ends = st.tuples(st.integers(0, passage - 1), st.integers(0, passage - 1))
+    return Asked(
+        passage,
+        draw(st.integers(1, config.max_question_tokens)),
+        draw(st.none() | ends.map(lambda pair: (min(pair), max(pair)))),
+    )
+
+
+cases = configs().flatmap(
+    lambda config: st.tuples(st.just(config), st.lists(asked_under(config), min_size=1, max_size=4))
+)
+
+
+@given(cases)
+@example((RECIPE, [Asked(381, 128, (380, 380)), Asked(382, 128, None), Asked(900, 9, (127, 131))]))
+@example((RECIPE, [Asked(1, 1, (0, 0)), Asked(700, 10, (120, 640))]))
+def test_windows_labels_and_max_context_equal_the_slow_ones(
+    case: tuple[WindowConfig, list[Asked]],
+) -> None:
+    config, questions = case
+    planned = plan(questions, config)
+    for number, asked in enumerate(questions):
+        mine = planned.question == number
+        expected = slow_windows(asked, config)
+        held = [
+            list(range(first, first + count))
+            for first, count in zip(planned.first[mine], planned.count[mine], strict=True)
+        ]
+        assert held == expected
+        labels = list(zip(planned.start[mine], planned.end[mine], strict=True))
+        assert labels == [slow_label(window, asked.answer) for window in expected]
+        owned = zip(planned.context_first[mine], planned.context_last[mine], strict=True)
+        owners = {
+            token: window
+            for window, (first, last) in enumerate(owned)
+            for token in range(first, last + 1)
+        }
+        assert owners == {
+            token: slow_owner(token, expected) for token in range(asked.passage_tokens)
+        }
+
+
+@given(cases)
+def test_every_token_is_covered_and_owned_once(case: tuple[WindowConfig, list[Asked]]) -> None:
+    """Laws, from the design: nothing is lost, nothing predicted twice, nothing too long."""
+    config, questions = case
+    planned = plan(questions, config)
+    asked_tokens = np.array([question.question_tokens for question in questions])
+    assert np.all(
+        SPECIAL_TOKENS + asked_tokens[planned.question] + planned.count <= config.max_tokens
+    )
+    assert np.all(planned.count > 0)
+    assert np.all(np.diff(planned.question) >= 0)
+    assert np.all(planned.context_first >= planned.first)
+    assert np.all(planned.context_last < planned.first + planned.count)
+    for number, asked in enumerate(questions):
+        mine = planned.question == number
+        owned = [
+            token
+            for first, last in zip(
+                planned.context_first[mine], planned.context_last[mine], strict=True
+            )
+            for token in range(first, last + 1)
+        ]
+        assert owned == list(range(asked.passage_tokens))
+
+
+@given(cases)
+def test_an_answer_as_long_as_the_overlap_is_in_a_window_whole(
+    case: tuple[WindowConfig, list[Asked]],
+) -> None:
+    """Law: of windows `stride` apart, one holds any run of room - stride + 1 tokens."""
+    config, questions = case
+    planned = plan(questions, config)
+    for number, asked in enumerate(questions):
+        if asked.answer is None:
+            continue
+        room = config.max_tokens - SPECIAL_TOKENS - asked.question_tokens
+        if asked.answer[1] - asked.answer[0] + 1 <= room - config.stride + 1:
+            assert planned.start[planned.question == number].max() > 0
+
+
+def test_overlapping_windows_by_hand() -> None:
+    """Ten tokens in windows of six, three apart; scores worked out on paper."""
+    config = WindowConfig(max_tokens=12, max_question_tokens=3, stride=3)
+    planned = plan([Asked(10, 3, (4, 5))], config)
+    assert planned.first.tolist() == [0, 3, 6]
+    assert planned.count.tolist() == [6, 6, 4]
+    # Tokens 3 and 4 have 2.06 and 1.06 in the first window, 0.06 and 1.06 in the second; token 6
+    # has 2.06 in the second, 0.04 in the third; token 7, 1.06 and 1.04; token 8, 0.06 and 1.04.
+    assert planned.context_first.tolist() == [0, 5, 8]
+    assert planned.context_last.tolist() == [4, 7, 9]
+    assert planned.start.tolist() == [5, 2, 0]
+    assert planned.end.tolist() == [6, 3, 0]
+
+
+def test_no_questions_make_no_windows() -> None:
+    assert plan([], RECIPE).first.tolist() == []
+
+
+def test_stride_may_not_leave_gaps() -> None:
+    """512 - 3 - 128 = 381 passage tokens stand beside the longest question."""
+    WindowConfig(max_tokens=512, max_question_tokens=128, stride=381)
+    with pytest.raises(ValidationError, match=r"stride.*382.*381.*ower stride"):
+        WindowConfig(max_tokens=512, max_question_tokens=128, stride=382)
+
+
+@pytest.mark.parametrize("wrong", [{"stride": 0}, {"max_question_tokens": 0}, {"strides": 1}])
+def test_settings_are_checked(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValidationError):
+        WindowConfig(**{**RECIPE.model_dump(), **wrong})

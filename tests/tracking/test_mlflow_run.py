@@ -1,0 +1,87 @@
+"""Oracle: what MLflow itself says of the run."""
+
+import math
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.tracking import mlflow_run
+from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, open_run
+from roberta_squad_pipeline.tracking.provenance import Provenance
+
+CODE = Provenance(user="someone", command="kedro run", git_commit="abc", git_tree="clean")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture
+def client(project: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+
+
+@pytest.fixture
+def run(project: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowRun:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return open_run(
+        project=project, experiment="qa", name="first", provenance=CODE, tags={"kind": "test"}
+    )
+
+
+def test_where_a_run_comes_from(run: MlflowRun, client: MlflowClient) -> None:
+    tags = client.get_run(run.run_id).data.tags
+    assert tags["mlflow.user"] == "someone"
+    assert tags["mlflow.source.name"] == "kedro run"
+    assert tags["mlflow.source.git.commit"] == "abc"
+    assert (tags["git.tree"], tags["kind"]) == ("clean", "test")
+
+
+def test_parameters_are_flattened_and_may_be_many(run: MlflowRun, client: MlflowClient) -> None:
+    """Oracle: MLflow refuses more than a hundred parameters in one call."""
+    run.log_params({"a": {"b": {"c": 1}, "d": [0.9, 0.98]}, "e": None})
+    run.log_params({"many": {str(number): number for number in range(150)}})
+    params = client.get_run(run.run_id).data.params
+    assert params.items() >= {"a.b.c": "1", "a.d": "[0.9, 0.98]", "e": "None"}.items()
+    assert sum(name.startswith("many.") for name in params) == 150
+
+
+def test_metrics_arrive_while_the_run_is_open(
+    run: MlflowRun, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.log_metrics({"loss": 3.0}, step=1)
+    assert client.get_metric_history(run.run_id, "loss") == []
+    monkeypatch.setattr(mlflow_run, "_SECONDS_BETWEEN_WRITES", 0.0)
+    run.log_metrics({"loss": 2.0}, step=2)
+    history = client.get_metric_history(run.run_id, "loss")
+    assert [(metric.step, metric.value) for metric in history] == [(1, 3.0), (2, 2.0)]
+    assert client.get_run(run.run_id).info.status == "RUNNING"
+
+
+def test_end_writes_what_is_left(run: MlflowRun, client: MlflowClient) -> None:
+    run.log_metrics({"loss": math.pi}, step=1)
+    run.end("KILLED")
+    ended = client.get_run(run.run_id)
+    assert (ended.info.status, ended.data.metrics) == ("KILLED", {"loss": math.pi})
+
+
+def test_files_are_kept_under_the_project(
+    run: MlflowRun, client: MlflowClient, project: Path, tmp_path: Path
+) -> None:
+    """Oracle: the project's mlruns/, wherever the command was started."""
+    (tmp_path / "metrics.json").write_text("{}")
+    run.log_file(tmp_path / "metrics.json")
+    run.log_text("a: 1", "configuration.yml")
+    names = {artifact.path for artifact in client.list_artifacts(run.run_id)}
+    assert names == {"metrics.json", "configuration.yml"}
+    assert list((project / "mlruns").rglob("metrics.json"))
+
+
+def test_a_server_that_is_not_there(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: port 9 of this machine, on which nothing listens."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9: got no answer"):
+        open_run(project=project, experiment="qa", name="x", provenance=CODE, tags={})
