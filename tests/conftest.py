@@ -1,7 +1,7 @@
 """What tests share: real data where it lies at hand, and tiny encoders made on the fly."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pyarrow import RecordBatch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from roberta_squad_pipeline.reader.model import Reader
     from roberta_squad_pipeline.squad.dataset import SquadDataset
     from roberta_squad_pipeline.squad.features import Features
     from roberta_squad_pipeline.squad.windows import WindowConfig
@@ -61,8 +62,9 @@ def roberta_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     trained.save_model(str(folder))
     tokenizer = RobertaTokenizerFast.from_pretrained(folder)
+    # As published: one type of token, and positions that count from behind the padding id.
     config = RobertaConfig(
-        **_tiny(len(tokenizer)), pad_token_id=1, max_position_embeddings=POSITIONS + 2
+        **_tiny(len(tokenizer)), type_vocab_size=1, max_position_embeddings=POSITIONS + 2
     )
     return _saved(RobertaModel, config, tokenizer, folder)
 
@@ -185,6 +187,30 @@ def tiny_features(
 ) -> "Features":
     """Features of `tiny_squad` for each of the tiny encoders."""
     return build(tiny_squad, encoder_folder, window_config)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For tiny models, on which several threads spend their time waiting for each other."""
+    import torch
+
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(usual)
+
+
+@pytest.fixture
+def tiny_reader(encoder_folder: Path) -> "Reader":
+    """A reader on a tiny encoder, without dropout."""
+    import torch
+
+    from roberta_squad_pipeline.reader.config import ModelConfig
+    from roberta_squad_pipeline.reader.model import new_reader
+
+    torch.manual_seed(2)
+    config = ModelConfig(encoder=str(encoder_folder), dropout=0.0, attention_dropout=0.0)
+    return new_reader(config, max_tokens=POSITIONS)
 
 
 def _tiny(entries: int) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import rich
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 Advance = Callable[[int, str], None]
 """Takes how many units were done since the last call, and what is worth saying about them."""
@@ -36,15 +36,13 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
 
 @contextmanager
 def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
+    # Eighty columns hold all of it; what a narrower terminal cuts off comes last.
     columns = (
         TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TextColumn("elapsed,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
+        BarColumn(bar_width=6),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left {task.fields[note]}"),
     )
     with Progress(*columns, console=rich.get_console()) as bar:
         task = bar.add_task(title, total=total, note="")

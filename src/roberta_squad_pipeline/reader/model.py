@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
@@ -82,16 +83,21 @@ def new_reader(config: ModelConfig, *, max_tokens: int) -> Reader:
     # Its bar, for one file, would stand above our own.
     disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        encoder = AutoModel.from_pretrained(
+        encoder, loaded = AutoModel.from_pretrained(
             config.encoder,
             config=encoder_config,
             dtype=torch.float32,
             trust_remote_code=False,
             use_safetensors=True,
+            output_loading_info=True,
             **_without_pooling(encoder_config),
         )
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise encoder_error(config.encoder, "weights (safetensors)", error) from error
+    if absent := sorted(loaded["missing_keys"]):
+        # transformers goes on with random ones.
+        lack = ValueError(f"no {absent[0]} among them, nor {len(absent) - 1} others")
+        raise encoder_error(config.encoder, "weights (safetensors)", lack)
     return Reader(encoder, config.dropout)
 
 

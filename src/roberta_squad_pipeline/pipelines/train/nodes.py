@@ -56,7 +56,7 @@ def train_reader(
             )
             advance(
                 1,
-                f"· loss {record.loss:.3f} · lr {record.lr_highest:.1e} "
+                f"· loss {record.loss:.2f} · lr {record.lr_highest:.0e} "
                 f"· {examples_per_s:.0f} examples/s",
             )
 

@@ -1,0 +1,171 @@
+"""Which windows make an update, and the arrays of a batch.
+
+Oracle: laws of permutations and of sorting; for a batch's arrays, decoding its ids.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roberta_squad_pipeline.reader.batching import (
+    assemble,
+    length_sorted_batches,
+    micro_batches,
+    update_windows,
+)
+from roberta_squad_pipeline.reader.tokenization import load_tokenizer
+from roberta_squad_pipeline.squad.dataset import Answer, Passage, Question, SquadDataset
+from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.squad.windows import WindowConfig
+
+Build = Callable[[SquadDataset, Path, WindowConfig], Features]
+sizes = st.integers(1, 40)
+lengths = st.lists(st.integers(4, 9), min_size=1, max_size=30).map(lambda n: np.array(n, np.int32))
+
+
+@given(windows=sizes, batch_size=sizes, seed=st.integers(0, 3))
+def test_updates_are_slices_of_epochs_laid_end_to_end(
+    windows: int, batch_size: int, seed: int
+) -> None:
+    """Law: every stretch of as many windows as there are is one permutation of them all."""
+    updates = -(-3 * windows // batch_size)
+    drawn = np.concatenate(
+        [update_windows(windows, batch_size, seed, update) for update in range(1, updates + 1)]
+    )
+    assert len(drawn) == updates * batch_size
+    for epoch in range(3):
+        whole = drawn[epoch * windows : (epoch + 1) * windows]
+        assert sorted(whole.tolist()) == list(range(windows))
+
+
+def test_an_update_may_straddle_epochs() -> None:
+    """Ten windows, four an update: the third takes two of each epoch."""
+    epochs = [update_windows(10, 10, 7, update) for update in (1, 2)]
+    assert update_windows(10, 4, 7, 3).tolist() == [*epochs[0][8:], *epochs[1][:2]]
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    def order(seed: int, update: int) -> list[int]:
+        return update_windows(50, 50, seed, update).tolist()
+
+    assert order(1, 1) == order(1, 1)
+    assert len({tuple(order(seed, update)) for seed in range(3) for update in range(1, 4)}) == 9
+    # A draw that someone changes must not change the next one.
+    update_windows(50, 50, 1, 1)[:] = 0
+    assert sorted(order(1, 1)) == list(range(50))
+
+
+def test_draws_are_uniform() -> None:
+    """Mean of 0 … 9 is 4.5, its standard error over 400 draws 0.14; far from a sorted order."""
+    firsts = [update_windows(10, 1, seed, 1).item() for seed in range(400)]
+    assert abs(np.mean(firsts) - 4.5) < 5 * 0.14
+    assert len(set(firsts)) == 10
+
+
+@given(lengths, sizes, st.data())
+def test_micro_batches_partition_the_update(
+    tokens: np.ndarray, micro_batch: int, data: st.DataObject
+) -> None:
+    drawn = np.array(data.draw(st.lists(st.integers(0, len(tokens) - 1), min_size=1)))
+    pieces = micro_batches(drawn, tokens, micro_batch)
+    assert Counter(np.concatenate(pieces).tolist()) == Counter(drawn.tolist())
+    assert all(1 <= len(piece) <= micro_batch for piece in pieces)
+    assert len(pieces) == -(-len(drawn) // micro_batch)
+    assert max(map(len, pieces)) - min(map(len, pieces)) <= 1
+    assert np.all(np.diff(tokens[np.concatenate(pieces)]) <= 0)
+
+
+@given(lengths, sizes)
+def test_inference_sees_every_window_once_longest_first(tokens: np.ndarray, size: int) -> None:
+    batches = list(length_sorted_batches(tokens, size))
+    order = np.concatenate(batches)
+    assert sorted(order.tolist()) == list(range(len(tokens)))
+    assert np.all(np.diff(tokens[order]) <= 0)
+    assert all(len(batch) == size for batch in batches[:-1])
+    assert 1 <= len(batches[-1]) <= size
+
+
+def test_arrays_of_a_batch(tiny_features: Features) -> None:
+    """Every window is put together again from the features, part by part, and padded by hand."""
+    windows, special = tiny_features.windows, tiny_features.meta.tokenizer.special_tokens
+    indices = np.arange(len(windows.question))[::-1].copy()
+    batch = assemble(tiny_features, indices)
+    longest = int(tiny_features.window_tokens.max())
+    for row, index in enumerate(indices):
+        question = windows.question[index]
+        passage = tiny_features.passages.tokens[tiny_features.question_passage[question]]
+        held = passage[windows.first[index] : windows.first[index] + windows.count[index]].tolist()
+        asked = tiny_features.question_tokens[question].tolist()
+        expected = [special.cls, *held, special.sep, *asked, special.sep]
+        padding = longest - len(expected)
+        assert len(expected) == tiny_features.window_tokens[index]
+        assert batch.input_ids[row].tolist() == expected + [special.pad] * padding
+        assert batch.attention_mask[row].tolist() == [True] * len(expected) + [False] * padding
+        types = [0] * (len(held) + 2) + [1] * (len(asked) + 1)
+        assert batch.token_type_ids[row].tolist() == types + [0] * padding
+    assert batch.start.tolist() == windows.start[indices].tolist()
+    assert batch.end.tolist() == windows.end[indices].tolist()
+
+
+def test_batch_is_as_long_as_its_longest_window(tiny_features: Features) -> None:
+    for index, tokens in enumerate(tiny_features.window_tokens):
+        batch = assemble(tiny_features, np.array([index]))
+        assert batch.input_ids.shape == (1, tokens)
+        assert batch.attention_mask.all()
+
+
+def test_batch_moves_whole(tiny_features: Features) -> None:
+    moved = assemble(tiny_features, np.array([0])).to(torch.device("meta"))
+    fields = ["input_ids", "attention_mask", "token_type_ids", "start", "end"]
+    assert {getattr(moved, field).device.type for field in fields} == {"meta"}
+
+
+PASSAGE = "The Amazon flows east for 6,400 km; it ends near Belém."
+LONG_QUESTION = "Where does it end " + "or begin " * 60 + "?"
+
+
+@pytest.mark.parametrize(
+    ("question", "max_question_tokens", "asked"),
+    [("Where does it end?", 128, " Q: Where does it end?"), (LONG_QUESTION, 4, " Q: Where does")],
+)
+def test_input_is_exactly_the_recipe_s(
+    shared: Path, build: Build, question: str, max_question_tokens: int, asked: str
+) -> None:
+    """`<s> passage </s> Q: question </s>`, and labels at the answer, by decoding the ids."""
+    answer = Answer("Belém", PASSAGE.index("Belém"))
+    squad = SquadDataset((Passage(PASSAGE, "", (Question("q", question, (answer,)),)),), 0)
+    limits = WindowConfig(max_tokens=512, max_question_tokens=max_question_tokens, stride=128)
+    folder = shared / "roberta-tokenizer"
+    batch = assemble(build(squad, folder, limits), np.array([0]))
+    tokenizer = load_tokenizer(str(folder))
+    ids = batch.input_ids[0]
+    assert tokenizer.decode(ids) == f"<s>{PASSAGE}</s>{asked}</s>"
+    assert tokenizer.decode(ids[batch.start.item() : batch.end.item() + 1]) == " Belém"
+
+
+def test_labels_hit_the_answer_in_every_window_that_holds_it(
+    tiny_features: Features, tiny_squad: SquadDataset, encoder_folder: Path
+) -> None:
+    """Decoding the ids from start to end gives the gold answer; else both point at `<s>`."""
+    tokenizer = load_tokenizer(str(encoder_folder))
+    questions = tiny_features.windows.question
+    batch = assemble(tiny_features, np.arange(len(questions)))
+    gold = [question.answers for question in tiny_squad.questions]
+    labelled = set()
+    for ids, start, end, question in zip(
+        batch.input_ids, batch.start.tolist(), batch.end.tolist(), questions, strict=True
+    ):
+        if start == 0:
+            assert end == 0
+            continue
+        labelled.add(int(question))
+        expected = tokenizer(gold[question][0].text, add_special_tokens=False).input_ids
+        decoded = tokenizer.decode(ids[start : end + 1]).strip()
+        assert decoded == tokenizer.decode(expected)
+    assert labelled == {row for row, answers in enumerate(gold) if answers}

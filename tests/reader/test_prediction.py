@@ -1,0 +1,170 @@
+"""A reader's predictions for whole files.
+
+Oracle: every window by itself through the same reader, every span of it tried one by one.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from roberta_squad_pipeline.reader.batching import assemble
+from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.reader.prediction import Prediction, predict
+from roberta_squad_pipeline.squad.dataset import Passage, Question, SquadDataset
+from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.squad.windows import WindowConfig
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+Build = Callable[[SquadDataset, Path, WindowConfig], Features]
+CPU = torch.device("cpu")
+CONFIG = InferenceConfig(
+    batch_windows=4, precision="fp32", max_answer_tokens=6, n_best=5, null_score="best_span"
+)
+
+
+def answered(
+    reader: Reader, features: Features, config: InferenceConfig = CONFIG, **changes: object
+) -> list[Prediction]:
+    config = InferenceConfig(**{**config.model_dump(), **changes})
+    return list(predict(reader, features, config, device=CPU, on_windows=lambda _: None))
+
+
+def slow_candidates(
+    reader: Reader, features: Features, question: int, max_answer_tokens: int
+) -> tuple[dict[tuple[int, int], tuple[float, int]], dict[int, float]]:
+    """Score and window of every allowed span, by its passage tokens; no-answer logit by window."""
+    windows = features.windows
+    spans, no_answer = {}, {}
+    for index in np.flatnonzero(windows.question == question):
+        with torch.no_grad():
+            output = reader.eval()(assemble(features, np.array([index])))
+        start, end = output.start_logits[0].tolist(), output.end_logits[0].tolist()
+        no_answer[int(index)] = output.no_answer_logits.item()
+        beyond = windows.first[index] + windows.count[index]
+        for first in range(windows.context_first[index], windows.context_last[index] + 1):
+            for last in range(first, min(first + max_answer_tokens, beyond)):
+                offset = 1 - windows.first[index]
+                score = start[first + offset] + end[last + offset]
+                spans[first, last] = score, int(index)
+    return spans, no_answer
+
+
+def test_candidates_and_scores_equal_a_direct_computation(
+    tiny_reader: Reader, tiny_features: Features
+) -> None:
+    """The long passage has several windows, and each rule for the no-answer score is in force."""
+    assert np.bincount(tiny_features.windows.question).max() > 2
+    by_span = answered(tiny_reader, tiny_features)
+    by_window = answered(tiny_reader, tiny_features, null_score="min_window")
+    differ = False
+    for row, (prediction, lowest) in enumerate(zip(by_span, by_window, strict=True)):
+        spans, no_answer = slow_candidates(tiny_reader, tiny_features, row, 6)
+        best = sorted(spans, key=lambda span: -spans[span][0])[:5]
+        assert [c.score for c in prediction.candidates] == pytest.approx(
+            [spans[span][0] for span in best], abs=1e-5
+        )
+        passage = tiny_features.question_passage[row]
+        base = tiny_features.passages.tokens.offsets[passage]
+        characters = tiny_features.passages.char_start, tiny_features.passages.char_end
+        assert [(c.char_start, c.char_end) for c in prediction.candidates] == [
+            (characters[0][base + first], characters[1][base + last]) for first, last in best
+        ]
+        expected = no_answer[spans[best[0]][1]]
+        assert prediction.no_answer_score == pytest.approx(expected, abs=1e-5)
+        assert lowest.no_answer_score == pytest.approx(min(no_answer.values()), abs=1e-5)
+        assert lowest.candidates == prediction.candidates
+        differ |= lowest.no_answer_score < prediction.no_answer_score
+    assert differ
+
+
+def test_predictions_come_in_the_order_of_the_questions(
+    tiny_reader: Reader, tiny_features: Features
+) -> None:
+    ids = [prediction.question_id for prediction in answered(tiny_reader, tiny_features)]
+    assert ids == tiny_features.question_ids.to_pylist()
+
+
+@pytest.mark.parametrize("batch_windows", [1, 3, 1000])
+def test_batch_size_changes_nothing(
+    tiny_reader: Reader, tiny_features: Features, batch_windows: int
+) -> None:
+    """Scores to 1e-5, the noise of float32 sums in another order; texts exactly."""
+    usual = answered(tiny_reader, tiny_features)
+    other = answered(tiny_reader, tiny_features, batch_windows=batch_windows)
+    for one, two in zip(usual, other, strict=True):
+        assert [c.text for c in one.candidates] == [c.text for c in two.candidates]
+        scores = [[c.score for c in each.candidates] for each in (one, two)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+        assert one.no_answer_score == pytest.approx(two.no_answer_score, abs=1e-5)
+
+
+def test_candidates_are_parts_of_the_passage(
+    tiny_reader: Reader, tiny_features: Features
+) -> None:
+    texts = tiny_features.passage_texts.to_pylist()
+    predictions = answered(tiny_reader, tiny_features, n_best=20)
+    for passage, prediction in zip(tiny_features.question_passage, predictions, strict=True):
+        assert prediction.candidates
+        for candidate in prediction.candidates:
+            assert candidate.text == texts[passage][candidate.char_start : candidate.char_end]
+        scores = [candidate.score for candidate in prediction.candidates]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_overlapping_windows_never_offer_a_span_twice(
+    roberta_folder: Path, build: Build, tiny_reader: Reader, encoder_folder: Path
+) -> None:
+    """Twelve tokens of one character in windows that overlap: 12 + 11 + 10 spans."""
+    if encoder_folder != roberta_folder:
+        pytest.skip("the tokens are RoBERTa's")
+    text = "".join(f"{digit}" for digit in "0123456789;,")
+    squad = SquadDataset((Passage(text, "", (Question("q", "?", ()),)),), misaligned=0)
+    limits = WindowConfig(max_tokens=14, max_question_tokens=6, stride=2)
+    features = build(squad, roberta_folder, limits)
+    assert features.passages.tokens.lengths.tolist() == [12]
+    assert len(features.windows.question) > 2
+    (prediction,) = answered(tiny_reader, features, max_answer_tokens=3, n_best=100)
+    found = [(c.char_start, c.char_end) for c in prediction.candidates]
+    assert sorted(found) == [(s, e) for s in range(12) for e in range(s + 1, min(s + 3, 12) + 1)]
+
+
+def test_one_token_has_one_candidate(
+    tiny_reader: Reader, build: Build, encoder_folder: Path
+) -> None:
+    squad = SquadDataset((Passage("a", "", (Question("q", "?", ()),)),), misaligned=0)
+    limits = WindowConfig(max_tokens=64, max_question_tokens=20, stride=16)
+    (prediction,) = answered(tiny_reader, build(squad, encoder_folder, limits), n_best=7)
+    assert [candidate.text for candidate in prediction.candidates] == ["a"]
+
+
+def test_progress_adds_up_to_all_windows(tiny_reader: Reader, tiny_features: Features) -> None:
+    told: list[int] = []
+    list(predict(tiny_reader, tiny_features, CONFIG, device=CPU, on_windows=told.append))
+    assert sum(told) == len(tiny_features.windows.question)
+    assert max(told) == CONFIG.batch_windows
+
+
+def test_dropout_is_off(tiny_reader: Reader, tiny_features: Features) -> None:
+    tiny_reader.answerability_head[2].p = 0.5
+    tiny_reader.train()
+    assert answered(tiny_reader, tiny_features) == answered(tiny_reader.train(), tiny_features)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_close(
+    tiny_reader: Reader, tiny_features: Features, precision: str
+) -> None:
+    """bf16 keeps 8 bits of a number, so logits near 10 differ by a few tenths at most."""
+    exact = answered(tiny_reader, tiny_features)
+    half = answered(tiny_reader, tiny_features, precision=precision)
+    assert [p.no_answer_score for p in half] == pytest.approx(
+        [p.no_answer_score for p in exact], abs=0.3
+    )
+    assert [p.candidates[0].score for p in half] == pytest.approx(
+        [p.candidates[0].score for p in exact], abs=0.5
+    )
+    assert half != exact
