@@ -36,9 +36,9 @@ def test_environment_composes(env: str) -> None:
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
-def test_experiment_on_the_command_line_moves_every_output(env: str) -> None:
-    loader = _loader(env, experiment="mine")
-    assert check_parameters(loader["parameters"]).experiment == "mine"
+def test_name_on_the_command_line_moves_every_output(env: str) -> None:
+    loader = _loader(env, run="mine")
+    assert check_parameters(loader["parameters"]).run == "mine"
     for name, entry in loader["catalog"].items():
         if "filepath" in entry:
             assert "/mine" in entry["filepath"], name

@@ -32,7 +32,7 @@ def _changed(raw: dict[str, Any], dotted: str, value: object) -> dict[str, Any]:
     [
         ("training.lrr", 1, "parameter training.lrr: got an unknown name; expected one of updates"),
         ("training.lrr", 1, "Did you mean training.lr?"),
-        ("trainig", {}, "parameter trainig: got an unknown name; expected one of experiment, data"),
+        ("trainig", {}, "parameter trainig: got an unknown name; expected one of experiment, run"),
         ("trainig", {}, "Did you mean training?"),
         ("training.loss_scale.inital", 1, "Did you mean training.loss_scale.initial?"),
         ("training.lr", "abc", "parameter training.lr: got 'abc'; expected a valid number"),
@@ -43,8 +43,8 @@ def _changed(raw: dict[str, Any], dotted: str, value: object) -> dict[str, Any]:
         ("data.on_misaligned", "ignore", "expected 'error' or 'drop'"),
         ("data.sources.demo_dev.passages", 0, "parameter data.sources.demo_dev.passages: got 0"),
         ("data.sources.demo_dev.kind", "x", "parameter data.sources.demo_dev: got"),
-        ("experiment", "../up", "parameter experiment: got '../up'"),
-        ("experiment", "", "parameter experiment: got ''"),
+        ("run", "../up", "parameter run: got '../up'"),
+        ("run", "", "parameter run: got ''"),
     ],
 )
 def test_a_wrong_parameter_is_named(

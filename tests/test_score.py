@@ -13,9 +13,6 @@ import pytest
 
 from roberta_squad_pipeline.score import main
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "squad"
-GOLDEN = SHARED / "golden"
-
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, str]:
@@ -140,25 +137,25 @@ def test_report_that_cannot_be_written(
     assert "Is a directory" in error
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the official scorer's answers are not there")
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("metrics.json", ["-n", str(GOLDEN / "null_odds.json"), "-t", "0"]),
+        ("metrics.json", ["-n", "{golden}/null_odds.json", "-t", "0"]),
         (
             "metrics-threshold-minus-0.7.json",
-            ["--na-prob-file", str(GOLDEN / "null_odds.json"), "--na-prob-thresh", "-0.7"],
+            ["--na-prob-file", "{golden}/null_odds.json", "--na-prob-thresh", "-0.7"],
         ),
         ("metrics-no-null-odds.json", []),
     ],
 )
 def test_prints_what_the_official_scorer_prints(
-    capsys: pytest.CaptureFixture[str], name: str, options: list[str]
+    shared: Path, capsys: pytest.CaptureFixture[str], name: str, options: list[str]
 ) -> None:
-    data, predictions = str(SHARED / "dev-sample.json"), str(GOLDEN / "predictions.json")
-    assert main([data, predictions, *options]) == 0
+    golden = shared / "squad/golden"
+    data, predictions = str(shared / "squad/dev-sample.json"), str(golden / "predictions.json")
+    assert main([data, predictions, *(option.format(golden=golden) for option in options)]) == 0
     printed = json.loads(capsys.readouterr().out)
-    expected = json.loads((GOLDEN / name).read_text())
+    expected = json.loads((golden / name).read_text())
     assert list(printed) == list(expected)
     assert printed == pytest.approx(expected, rel=0, abs=1e-9)
 

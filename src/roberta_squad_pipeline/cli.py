@@ -1,12 +1,15 @@
 """`kedro run` as this project wants it: a user's mistake is one message, not a traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.io.core import DatasetError
 
-from roberta_squad_pipeline.errors import InputError, TrainingError
+from roberta_squad_pipeline.errors import InputError, TrainingError, causes
 
 
 @click.group(name="roberta_squad_pipeline")
@@ -22,22 +25,69 @@ def run(**options: Any) -> None:
     if single and options["pipelines"]:
         raise click.UsageError("Give either --pipeline or --pipelines.")
     options["pipelines"] = [single] if single else options["pipelines"]
+    with _messages_for_errors():
+        try:
+            click.get_current_context().invoke(kedro_run, pipeline=None, **options)
+        except ValueError as error:
+            if str(error).startswith("Failed to find the pipeline named"):
+                raise click.ClickException(str(error)) from error
+            raise
+
+
+def _option(name: str) -> click.Parameter:
+    return next(option for option in kedro_run.params if option.name == name)
+
+
+def _shard(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
+    index, _, count = value.partition("/")
+    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+        raise click.BadParameter(f"got {value!r}; expected a share such as 2/4")
+    return int(index), int(count)
+
+
+@cli.command(params=[_option("env"), _option("params")])
+@click.option("--experiments", default="", help="Names, comma-separated [all reported ones].")
+@click.option("--seeds", default=1, type=click.IntRange(1), help="Runs of each experiment.")
+@click.option("--shard", default="1/1", callback=_shard, help="A share of the runs, such as 2/4.")
+@click.option("--dry-run", is_flag=True, help="Say what would run.")
+def sweep(*, experiments: str, dry_run: bool, **options: Any) -> None:
+    """Run many experiments, then compare them.
+
+    Runs that were finished with the same settings, code and data are skipped.
+    """
+    from roberta_squad_pipeline import sweep as hall
+
+    names = [name for name in experiments.split(",") if name]
+    with _messages_for_errors():
+        planned = hall.plan(Path.cwd(), experiments=names, **options)
+        if dry_run:
+            done = hall.finished(planned)
+            for run in planned.planned:
+                click.echo(f"{run.name}: {'finished' if run.name in done else 'would run'}")
+            return
+        hall.prepare(planned)
+        failed = hall.carry_out(planned, say=click.echo)
+        hall.compare(planned)
+    if failed:
+        raise click.ClickException(
+            f"{len(failed)} of {len(planned.planned)} runs failed: {', '.join(failed)}. The "
+            "reasons are above; the same command tries these again and skips the others."
+        )
+
+
+@contextmanager
+def _messages_for_errors() -> Iterator[None]:
     try:
-        click.get_current_context().invoke(kedro_run, pipeline=None, **options)
+        yield
     except (InputError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
     except DatasetError as error:
         raise click.ClickException(_explain(error)) from error
-    except ValueError as error:
-        if str(error).startswith("Failed to find the pipeline named"):
-            raise click.ClickException(str(error)) from error
-        raise
 
 
 def _explain(error: DatasetError) -> str:
     """A dataset wraps what happened inside it; the user's mistake is what is inside."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in causes(error):
         if isinstance(cause, InputError):
             return str(cause)
         if isinstance(cause, FileNotFoundError):
@@ -45,5 +95,4 @@ def _explain(error: DatasetError) -> str:
                 f"{cause.filename}: got no such file; expected the output of an earlier pipeline. "
                 "Run the whole chain first (kedro run), or the pipeline that writes it."
             )
-        cause = cause.__cause__
     return str(error)

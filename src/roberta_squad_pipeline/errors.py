@@ -1,4 +1,6 @@
-"""The one kind of error that a user is meant to read."""
+"""Errors that a user is meant to read."""
+
+from collections.abc import Iterator
 
 
 class InputError(ValueError):
@@ -20,6 +22,14 @@ class InputError(ValueError):
         self.expected = expected
         self.remedy = remedy
         super().__init__(f"{where}: got {got}; expected {expected}. {remedy}")
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it, the innermost last; frameworks wrap what happened inside."""
+    inner: BaseException | None = error
+    while inner is not None:
+        yield inner
+        inner = inner.__cause__ or inner.__context__
 
 
 class TrainingError(ArithmeticError):

@@ -8,7 +8,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from roberta_squad_pipeline.parameters import Parameters, check_parameters
+from roberta_squad_pipeline.parameters import Parameters, load_parameters
 from roberta_squad_pipeline.tracking.tracker import NullTracker, Tracker
 
 if TYPE_CHECKING:
@@ -30,11 +30,13 @@ class TrackingHooks:
 
     def __init__(self) -> None:
         self._run: MlflowRun | None = None
+        self._files: dict[str, dict[str, Any]] | None = None
+        self._trains_and_scores = False
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Rejects wrong parameters, and keeps those of this run."""
-        self._parameters: Parameters = check_parameters(context.config_loader["parameters"])
+        self._parameters: Parameters = load_parameters(context.config_loader)
         self._project = Path(context.project_path)
 
     @hook_impl
@@ -47,19 +49,26 @@ class TrackingHooks:
         """Opens the run, before any work is done."""
         if not any(TRACKED in node.tags for node in pipeline.nodes):
             return
+        self._files = None
+        self._trains_and_scores = {"train_reader", "score_predictions"} <= {
+            node.name for node in pipeline.nodes
+        }
         import yaml
 
         from roberta_squad_pipeline.tracking.mlflow_run import open_run
         from roberta_squad_pipeline.tracking.provenance import provenance
 
-        parameters = self._parameters.model_dump(mode="json")
+        # Of the experiments only the one that is run; its settings are among the others.
+        parameters = self._parameters.model_dump(mode="json", exclude={"experiments"})
         self._run = open_run(
             project=self._project,
             experiment=self._parameters.tracking.experiment,
-            name=self._parameters.experiment,
+            name=self._parameters.run,
             provenance=provenance(self._project),
             tags={
+                **self._parent_tags(),
                 "experiment": self._parameters.experiment,
+                "seed": str(self._parameters.training.seed),
                 "kedro.pipelines": ",".join(run_params["pipeline_names"] or ["__default__"]),
                 "kedro.env": run_params["env"] or "base",
             },
@@ -86,7 +95,12 @@ class TrackingHooks:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Closes the run."""
+        """Closes the run, and says what its results depend on if they are all its own."""
+        if self._run is not None and self._files is not None and self._trains_and_scores:
+            from roberta_squad_pipeline.fingerprint import fingerprint
+
+            self._run.set_tag("fingerprint", fingerprint(self._parameters, self._files))
+            self._run.set_tag("data", self._files["dev"]["sha256"])
         self.end_run("FINISHED")
 
     @hook_impl
@@ -100,6 +114,10 @@ class TrackingHooks:
             self._run.end(status)
             self._run = None
 
+    def _parent_tags(self) -> dict[str, str]:
+        parent = self._parameters.tracking.parent_run
+        return {"mlflow.parentRunId": parent} if parent else {}
+
     def _role(self, dataset_name: str) -> str | None:
         metadata = self._catalog.get(dataset_name, {}).get("metadata", {})
         role: str | None = metadata.get("mlflow")
@@ -111,6 +129,7 @@ class TrackingHooks:
             return
         if role == "params":
             self._run.log_params({dataset_name: data})
+            self._files = data
             return
         if role == "metrics":
             self._run.log_metrics(data, step=0)

@@ -1,16 +1,21 @@
 """Every parameter of a run, typed. Values live in conf/ alone; there are no defaults here."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, Field, ValidationError
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.errors import InputError, causes
+from roberta_squad_pipeline.experiments import Experiments
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.squad.windows import WindowConfig
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.config import TrainingConfig
+
+_FOLDER = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class DemoSource(StrictModel):
@@ -52,19 +57,46 @@ class TrackingConfig(StrictModel):
 
     experiment: str = Field(min_length=1)
     """MLflow's name for all runs of this project."""
+    parent_run: str | None
+    """MLflow id of the run that this one is shown under; a sweep sets it."""
 
 
 class Parameters(StrictModel):
     """All parameters, a section a stage."""
 
-    experiment: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """Name of the run and of its output folders."""
+    experiment: str
+    """Which of the experiments' rows is run."""
+    run: str = Field(pattern=_FOLDER)
+    """Name of the run and of its output folders; the experiment's unless another is given."""
+    prepared: str = Field(pattern=_FOLDER)
+    """Name of the folders with the record of SQuAD files and the features; the run's unless
+    another is given."""
+    experiments: Experiments
     data: DataConfig
     features: WindowConfig
     model: ModelConfig
     training: TrainingConfig
     inference: InferenceConfig
     tracking: TrackingConfig
+
+
+def load_parameters(loader: Mapping[str, Any]) -> Parameters:
+    """Composes and types all parameters of a run before anything starts.
+
+    Args:
+        loader: Kedro's config loader.
+
+    Raises:
+        InputError: See `check_parameters`; or the experiment has no row of that name.
+    """
+    try:
+        raw = loader["parameters"]
+    except OmegaConfBaseException as error:
+        for cause in causes(error):
+            if isinstance(cause, InputError):
+                raise cause from None
+        raise
+    return check_parameters(raw)
 
 
 def check_parameters(raw: dict[str, Any]) -> Parameters:

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
+from roberta_squad_pipeline.pipelines.compare import pipeline as compare
 from roberta_squad_pipeline.pipelines.download import pipeline as download
 from roberta_squad_pipeline.pipelines.evaluate import pipeline as evaluate
 from roberta_squad_pipeline.pipelines.features import pipeline as features
@@ -13,6 +14,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     """The corridor's rooms; `train` brings the two before it, so that it works on its own."""
     up_to_train = download.create_pipeline() + features.create_pipeline() + train.create_pipeline()
     return {
+        "compare": compare.create_pipeline(),
         "download": download.create_pipeline(),
         "features": features.create_pipeline(),
         "train": up_to_train,

@@ -1,5 +1,6 @@
 """Kedro's project settings."""
 
+from roberta_squad_pipeline.experiments import RESOLVERS
 from roberta_squad_pipeline.hooks import TrackingHooks
 from roberta_squad_pipeline.session import InterruptibleSession
 
@@ -12,4 +13,5 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft"},
+    "custom_resolvers": RESOLVERS,
 }

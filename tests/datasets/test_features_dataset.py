@@ -83,7 +83,10 @@ def test_nothing_is_padded(
 
 
 def test_interrupted_save_leaves_the_old_file(
-    saved: FeaturesDataset, tmp_path: Path, tiny_batch: pa.RecordBatch, monkeypatch: pytest.MonkeyPatch
+    saved: FeaturesDataset,
+    tmp_path: Path,
+    tiny_batch: pa.RecordBatch,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def break_off(*_: object) -> None:
         raise KeyboardInterrupt
@@ -98,5 +101,5 @@ def test_interrupted_save_leaves_the_old_file(
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "dev.arrow"
     path.write_text("not Arrow")
-    with pytest.raises(DatasetError, match="dev.arrow"):
+    with pytest.raises(DatasetError, match=r"dev\.arrow"):
         FeaturesDataset(filepath=str(path)).load()

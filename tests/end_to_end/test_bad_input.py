@@ -44,7 +44,7 @@ BROKEN = {
 def test_broken_file(project: Path, kedro: Kedro, kind: str) -> None:
     text, place = BROKEN[kind]
     (project / "own.json").write_text(text, encoding="utf-8")
-    done = kedro("download,features", {"data.train": "own.json", "experiment": "own"})
+    done = kedro("download,features", {"data.train": "own.json", "run": "own"})
     _check_one_message(done, "own.json", place)
     assert not (project / "data/04_feature/own/train.arrow").exists()
 

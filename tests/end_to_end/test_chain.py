@@ -141,7 +141,7 @@ def test_real_passages_with_the_real_tokenizer(
     dev = shared / "squad/dev-sample.json"
     done = kedro(
         params={
-            "experiment": "sample",
+            "run": "sample",
             "data.train": shared / "squad/train-sample.json",
             "data.dev": dev,
             "model.encoder": random_roberta,
@@ -166,7 +166,7 @@ def test_a_bert_goes_through_the_chain(project: Path, kedro: Kedro, bert_folder:
         "features.max_question_tokens": 20,
         "features.stride": 40,
     }
-    done = kedro(params={"experiment": "bert", "model.encoder": bert_folder} | windows)
+    done = kedro(params={"run": "bert", "model.encoder": bert_folder} | windows)
     assert done.returncode == 0, done.stderr
     assert list(_json(project / "data/08_reporting/bert/metrics.json")) == METRICS
 

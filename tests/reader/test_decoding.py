@@ -63,7 +63,10 @@ def finite(found: Spans, row: int) -> list[tuple[int, int]]:
     return [
         (start, end)
         for start, end, score in zip(
-            found.start[row].tolist(), found.end[row].tolist(), found.score[row].tolist(), strict=True
+            found.start[row].tolist(),
+            found.end[row].tolist(),
+            found.score[row].tolist(),
+            strict=True,
         )
         if score > -math.inf
     ]

@@ -16,6 +16,8 @@ from roberta_squad_pipeline.reader.batching import Batch
 from roberta_squad_pipeline.reader.loss import summed_loss
 from roberta_squad_pipeline.reader.model import ReaderOutput
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # A window: start logits, end logits, no-answer logit, start and end of the answer.
 Window = tuple[list[float], list[float], float, int, int]
 numbers = st.floats(-30, 30, width=32)
@@ -53,14 +55,14 @@ def slow_loss(window: Window) -> float:
         return math.log(math.fsum(math.exp(x - logits[position]) for x in logits))
 
     unanswerable = start == 0
-    # -log σ(x) is log(1 + e^-x); σ of the logit is the probability of "no answer".
+    # -log sigmoid(x) is log(1 + e^-x); sigmoid(logit) is the probability of "no answer".
     answerability = math.log1p(math.exp(-no_answer if unanswerable else no_answer))
     spans = cross_entropy(start_logits, start) + cross_entropy(end_logits, end)
     return spans / 2 + 0.5 * answerability
 
 
 def slow_gradients(window: Window) -> list[np.ndarray]:
-    """(softmax - one hot) / 2 for the spans, (σ - target) / 2 for answerability."""
+    """(softmax - one hot) / 2 for the spans, (sigmoid - target) / 2 for answerability."""
     gradients = []
     for logits, position in zip(window[:2], window[3:], strict=True):
         weights = np.exp(np.array(logits) - max(logits))
@@ -79,7 +81,9 @@ def test_loss_and_gradients_equal_the_formula(drawn: list[Window]) -> None:
     loss.backward()
     for row, window in enumerate(drawn):
         for logits, expected in zip(output, slow_gradients(window), strict=True):
-            got = logits.grad[row].numpy()[: len(window[0])] if logits.ndim > 1 else logits.grad[row]
+            got = (
+                logits.grad[row].numpy()[: len(window[0])] if logits.ndim > 1 else logits.grad[row]
+            )
             np.testing.assert_allclose(got, expected, atol=1e-5)
 
 

@@ -61,7 +61,9 @@ def test_round_trip_keeps_settings_and_tokenizer(trained: TrainedReader, folder:
     loaded = load_reader(folder)
     assert identity(loaded.tokenizer).sha256 == trained.header.tokenizer.sha256
     assert loaded.reader.answerability_head[2].p == 0.125
-    before, after = (reader.encoder.config.to_diff_dict() for reader in (trained.reader, loaded.reader))
+    before, after = (
+        reader.encoder.config.to_diff_dict() for reader in (trained.reader, loaded.reader)
+    )
     for settings in (before, after):
         # Which version wrote it, and from where it came, are no settings.
         for key in ("_name_or_path", "transformers_version", "architectures"):
@@ -98,13 +100,12 @@ def cut_off(path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["reader.json", "model.safetensors", "config.json", "tokenizer.json"]
 )
-def test_damaged_folder_is_named(
-    folder: Path, name: str, damage: Callable[[Path], None]
-) -> None:
+def test_damaged_folder_is_named(folder: Path, name: str, damage: Callable[[Path], None]) -> None:
     damage(folder / name)
     with pytest.raises(InputError) as caught:
         load_reader(folder)
-    assert str(folder) in caught.value.where
+    assert caught.value.where == str(folder)
+    assert caught.value.remedy == "Train one: kedro run --pipeline train"
 
 
 def test_weights_of_another_reader_are_refused(folder: Path, encoder_folder: Path) -> None:
@@ -115,7 +116,9 @@ def test_weights_of_another_reader_are_refused(folder: Path, encoder_folder: Pat
 
 def test_other_version_is_refused(folder: Path) -> None:
     header = (folder / "reader.json").read_text()
-    (folder / "reader.json").write_text(header.replace('"format_version": 1', '"format_version": 2'))
+    (folder / "reader.json").write_text(
+        header.replace('"format_version": 1', '"format_version": 2')
+    )
     with pytest.raises(InputError, match=r"reader\.json.*kedro run --pipeline train"):
         load_reader(folder)
 

@@ -5,7 +5,7 @@ for others, what the texts hold by construction.
 """
 
 import json
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,22 @@ Spans = list[tuple[int, int]]
 
 # Characters of one to four bytes, of no width, of two code points, and right to left.
 awkward = st.sampled_from(
-    ["é", "e\u0301", "👩🏽\u200d🚀", "🇫🇷", "東京", "각", "שָׁלוֹם", "\u00a0", "\u3000", "  ", "\n", "İ", "ß", "."]
+    [
+        "é",
+        "e\u0301",
+        "👩🏽\u200d🚀",
+        "🇫🇷",
+        "東京",
+        "각",
+        "שָׁלוֹם",
+        "\u00a0",
+        "\u3000",
+        "  ",
+        "\n",
+        "İ",
+        "ß",
+        ".",
+    ]
 )
 texts = st.lists(
     st.text(st.characters(codec="utf-8"), max_size=8) | awkward | st.sampled_from(["river", " a"]),
@@ -77,19 +92,23 @@ def slow_spans(tokenizer: PreTrainedTokenizerFast, ids: list[int], text: str) ->
     return spans
 
 
-def rows_of(tokenizer: PreTrainedTokenizerFast, passages: list[str]) -> list[tuple[Spans, list[int]]]:
+def rows_of(
+    tokenizer: PreTrainedTokenizerFast, passages: list[str]
+) -> list[tuple[Spans, list[int]]]:
     encoded = encode_passages(tokenizer, passages)
     spans = list(zip(encoded.char_start.tolist(), encoded.char_end.tolist(), strict=True))
     offsets = encoded.tokens.offsets.tolist()
     return [
         (spans[first:last], encoded.tokens.values[first:last].tolist())
-        for first, last in zip(offsets[:-1], offsets[1:], strict=True)
+        for first, last in pairwise(offsets)
     ]
 
 
 @given(st.lists(texts, min_size=1, max_size=3))
 @example(["a <mask> b</s>", "", "  "])
-def test_byte_level_offsets_are_exact(roberta: PreTrainedTokenizerFast, passages: list[str]) -> None:
+def test_byte_level_offsets_are_exact(
+    roberta: PreTrainedTokenizerFast, passages: list[str]
+) -> None:
     for text, (spans, ids) in zip(passages, rows_of(roberta, passages), strict=True):
         assert spans == slow_spans(roberta, ids, text)
 
@@ -155,7 +174,9 @@ def test_question_stands_behind_its_prefix(real_roberta: PreTrainedTokenizerFast
     """The recipe's literal ` Q: `; ids of RoBERTa's vocabulary looked up in it."""
     vocabulary = real_roberta.get_vocab()
     questions = encode_questions(real_roberta, ["When was it?", " \tWho? \n"], 128)
-    assert questions[0].tolist() == [vocabulary[t] for t in ["ĠQ", ":", "ĠWhen", "Ġwas", "Ġit", "?"]]
+    assert questions[0].tolist() == [
+        vocabulary[t] for t in ["ĠQ", ":", "ĠWhen", "Ġwas", "Ġit", "?"]
+    ]
     assert questions[1].tolist() == [vocabulary[t] for t in ["ĠQ", ":", "ĠWho", "?"]]
 
 
@@ -212,9 +233,7 @@ def test_offsets_that_jump_backwards_are_refused(
             self.ids, self.offsets = [5] * len(offsets), offsets
 
     rows = [Encoding([(0, 1), (4, 5)]), Encoding([(2, 3), (1, 4)])]
-    monkeypatch.setattr(
-        "roberta_squad_pipeline.reader.tokenization._encode", lambda *_, **__: rows
-    )
+    monkeypatch.setattr("roberta_squad_pipeline.reader.tokenization._encode", lambda *_, **__: rows)
     with pytest.raises(InputError, match="jump backwards"):
         encode_passages(roberta, ["one", "two"])
     rows[1] = Encoding([(0, 3), (0, 3), (3, 4)])

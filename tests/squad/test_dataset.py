@@ -25,7 +25,6 @@ from roberta_squad_pipeline.squad.dataset import (
     read_squad,
 )
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "squad"
 Json = dict[str, Any]
 
 PASSAGE = "Ein Öltanker 😀 sank off Brest in 1978."
@@ -328,16 +327,16 @@ def test_gold_needs_questions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["train-sample.json", "dev-sample.json"])
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the SQuAD samples are not there")
-def test_samples_are_well_formed(name: str) -> None:
+def test_samples_are_well_formed(shared: Path, name: str) -> None:
+    path = shared / "squad" / name
     entries = [
         entry
-        for article in json.loads((SHARED / name).read_bytes())["data"]
+        for article in json.loads(path.read_bytes())["data"]
         for paragraph in article["paragraphs"]
         for entry in paragraph["qas"]
     ]
-    dataset = read_squad(SHARED / name, on_misaligned="error")
+    dataset = read_squad(path, on_misaligned="error")
     assert [question.id for question in dataset.questions] == [entry["id"] for entry in entries]
     assert dataset.unanswerable_count == sum(entry["is_impossible"] for entry in entries)
     assert dataset.misaligned == 0
-    assert dataset.gold == read_gold(SHARED / name)
+    assert dataset.gold == read_gold(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
@@ -38,7 +38,10 @@ Build = Callable[[SquadDataset, Path, WindowConfig], Features]
 
 RECIPE = WindowConfig(max_tokens=512, max_question_tokens=128, stride=128)
 IDENTITY = TokenizerIdentity(
-    encoder="letters", sha256="1" * 64, entries=0x110000, special_tokens=SpecialTokens(cls=0, sep=1, pad=2)
+    encoder="letters",
+    sha256="1" * 64,
+    entries=0x110000,
+    special_tokens=SpecialTokens(cls=0, sep=1, pad=2),
 )
 
 
@@ -195,7 +198,9 @@ def check_answer(
 
 
 # Letters of one to four bytes, of no width, of two code points, and right to left.
-awkward = st.sampled_from(["é", "e\u0301", "👩🏽\u200d🚀", "🇫🇷", "東京", "각", "שָׁ", "\u00a0", "  ", "İ", "ﬁ"])
+awkward = st.sampled_from(
+    ["é", "e\u0301", "👩🏽\u200d🚀", "🇫🇷", "東京", "각", "שָׁ", "\u00a0", "  ", "İ", "ﬁ"]
+)
 pieces = st.lists(st.text(st.characters(codec="utf-8"), max_size=6) | awkward, max_size=5)
 blank_or_text = pieces.map("".join)
 answers = blank_or_text.filter(lambda text: text and not text.isspace())
@@ -203,6 +208,7 @@ answers = blank_or_text.filter(lambda text: text and not text.isspace())
 
 @pytest.mark.parametrize("name", ["roberta", "bert"])
 @given(before=blank_or_text, answer=answers, after=blank_or_text)
+@example(before="in ", answer="  1889  ", after="  by")
 def test_answers_in_any_text_are_labelled(
     name: str, build: Build, request: pytest.FixtureRequest, before: str, answer: str, after: str
 ) -> None:
@@ -273,7 +279,9 @@ def test_columns_by_hand() -> None:
     assert features.meta.data_sha256 == "2" * 64
 
 
-@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 3)), min_size=1, max_size=5), st.data())
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(0, 3)), min_size=1, max_size=5), st.data()
+)
 def test_passages_do_not_get_in_each_other_s_way(
     shapes: list[tuple[int, int]], data: st.DataObject
 ) -> None:
@@ -311,6 +319,8 @@ def test_other_arrow_data_is_refused() -> None:
 @pytest.mark.parametrize("change", [('"format_version":1', '"format_version":2'), ("{", "[")])
 def test_another_format_version_is_refused(change: tuple[str, str]) -> None:
     batch = Letters().batch(squad(Passage("a", "", (Question("q", "?", ()),))), SMALL)
-    metadata = {key: value.decode().replace(*change) for key, value in batch.schema.metadata.items()}
+    metadata = {
+        key: value.decode().replace(*change) for key, value in batch.schema.metadata.items()
+    }
     with pytest.raises(InputError, match=r"format version 1.*kedro run --pipeline features"):
         Features.from_batch(batch.replace_schema_metadata(metadata))

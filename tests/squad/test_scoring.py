@@ -24,7 +24,6 @@ from roberta_squad_pipeline.squad.scoring import (
     token_f1,
 )
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "squad"
 FIELDS = [
     "exact",
     "f1",
@@ -281,7 +280,6 @@ def test_predictions_for_other_questions_are_an_error() -> None:
         squad_report({"q": []}, {"other": ""}, no_answer_scores=None, threshold=1.0)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the official scorer's answers are not there")
 @pytest.mark.parametrize(
     ("name", "with_scores", "threshold"),
     [
@@ -290,12 +288,14 @@ def test_predictions_for_other_questions_are_an_error() -> None:
         ("metrics-no-null-odds.json", False, 1.0),
     ],
 )
-def test_report_equals_the_official_one(name: str, with_scores: bool, threshold: float) -> None:
+def test_report_equals_the_official_one(
+    shared: Path, name: str, with_scores: bool, threshold: float
+) -> None:
     def load(file: str) -> Any:
-        return json.loads((SHARED / "golden" / file).read_bytes())
+        return json.loads((shared / "squad/golden" / file).read_bytes())
 
     report = squad_report(
-        read_gold(SHARED / "dev-sample.json"),
+        read_gold(shared / "squad/dev-sample.json"),
         load("predictions.json"),
         no_answer_scores=load("null_odds.json") if with_scores else None,
         threshold=threshold,

@@ -64,26 +64,26 @@ def test_no_cut_is_better_and_no_lower_one_as_good(rows: list[Row]) -> None:
 @given(rows_with_ties)
 def test_ties_are_taken_one_by_one_in_the_given_order(rows: list[Row]) -> None:
     order = sorted(range(len(rows)), key=lambda n: rows[n][1])
-    best, threshold = mean_score(rows, set()), 0.0
+    best, threshold, answers = mean_score(rows, set()), 0.0, 0
     for count, n in enumerate(order, start=1):
         outcome = mean_score(rows, set(order[:count]))
         if outcome > best:
-            best, threshold = outcome, float(rows[n][1])
-    assert searched(rows) == BestThreshold(best, threshold)
+            best, threshold, answers = outcome, float(rows[n][1]), count
+    assert searched(rows) == BestThreshold(best, threshold, answers)
 
 
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
         # Worked out by hand. Nothing to gain: abstain, at threshold 0 even if scores lie below.
-        ([(0, -5, False, True)], BestThreshold(100.0, 0.0)),
+        ([(0, -5, False, True)], BestThreshold(100.0, 0.0, 0)),
         # One right answer; the threshold is its own score, since only higher ones abstain.
-        ([(8, -5, True, True), (0, 2, False, True)], BestThreshold(100.0, -5.0)),
+        ([(8, -5, True, True), (0, 2, False, True)], BestThreshold(100.0, -5.0, 1)),
         # Leaving an unanswerable one empty costs nothing and gains nothing.
-        ([(0, -7, False, False), (8, -5, True, True)], BestThreshold(100.0, -5.0)),
+        ([(0, -7, False, False), (8, -5, True, True)], BestThreshold(100.0, -5.0, 2)),
         # A tie: the first order promises 100 %, though no threshold parts the two questions.
-        ([(8, 1, True, True), (0, 1, False, True)], BestThreshold(100.0, 1.0)),
-        ([(0, 1, False, True), (8, 1, True, True)], BestThreshold(50.0, 0.0)),
+        ([(8, 1, True, True), (0, 1, False, True)], BestThreshold(100.0, 1.0, 1)),
+        ([(0, 1, False, True), (8, 1, True, True)], BestThreshold(50.0, 0.0, 0)),
     ],
 )
 def test_examples(rows: list[Row], expected: BestThreshold) -> None:
@@ -98,18 +98,18 @@ def test_sums_are_rounded_as_a_running_sum_is(gains: list[float]) -> None:
     """
     answerable = np.array(gains) > 0
     total = best = float(np.count_nonzero(~answerable))
-    threshold = 0.0
+    threshold, answers = 0.0, 0
     for n, gain in enumerate(gains):
         total += gain
         if total > best:
-            best, threshold = total, float(n + 1)
+            best, threshold, answers = total, float(n + 1), n + 1
     found = best_threshold(
         np.maximum(gains, 0.0),
         np.arange(1.0, len(gains) + 1),
         answerable=answerable,
         answered=np.ones(len(gains), dtype=bool),
     )
-    assert found == BestThreshold(100.0 * best / len(gains), threshold)
+    assert found == BestThreshold(100.0 * best / len(gains), threshold, answers)
 
 
 def test_no_questions() -> None:

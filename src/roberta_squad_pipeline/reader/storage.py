@@ -63,11 +63,12 @@ def load_reader(folder: Path) -> TrainedReader:
         header = ReaderHeader.model_validate_json((folder / _HEADER).read_bytes())
         reader = empty_reader(load_encoder_config(str(folder)), header.dropout)
         reader.load_state_dict(load_file(folder / _WEIGHTS))
-    except (OSError, ValidationError, SafetensorError, RuntimeError) as error:
+        tokenizer = load_tokenizer(str(folder))
+    except (OSError, ValidationError, SafetensorError, RuntimeError, InputError) as error:
         raise InputError(
             where=str(folder),
             got=f"no reader that loads ({str(error).splitlines()[0]})",
             expected=f"a folder with {_HEADER}, {_WEIGHTS}, config.json and a tokenizer",
             remedy="Train one: kedro run --pipeline train",
         ) from error
-    return TrainedReader(reader, load_tokenizer(str(folder)), header)
+    return TrainedReader(reader, tokenizer, header)

@@ -148,7 +148,7 @@ def squad_report(
         )
     odds = np.zeros(len(scores.ids))
     if no_answer_scores is not None:
-        odds = _scores_of(scores.ids, no_answer_scores)
+        odds = scores_in_order(scores.ids, no_answer_scores)
     # Abstaining is right exactly where there is no answer.
     abstained = odds > threshold
     exact = np.where(abstained, ~scores.answerable, scores.exact)
@@ -174,7 +174,21 @@ def _means(
     }
 
 
-def _scores_of(ids: Iterable[str], no_answer_scores: Mapping[str, float]) -> NDArray[np.float64]:
+def scores_in_order(
+    ids: Iterable[str], no_answer_scores: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Puts no-answer scores into the order of some questions.
+
+    Args:
+        ids: The questions.
+        no_answer_scores: High = unanswerable, by question id.
+
+    Returns:
+        Shape: (questions,)
+
+    Raises:
+        InputError: A question has no finite score.
+    """
     odds = [no_answer_scores.get(question_id, np.nan) for question_id in ids]
     values = np.array(odds, dtype=np.float64)
     lacking = [

@@ -13,10 +13,13 @@ class BestThreshold:
     Args:
         score: The best mean score, in per cent.
         threshold: Questions with a no-answer score above it are taken as unanswerable.
+        answers: How many questions are not; 0 means to abstain everywhere, which the official
+            threshold, then 0, does not say.
     """
 
     score: float
     threshold: float
+    answers: int
 
 
 def best_threshold(
@@ -57,4 +60,4 @@ def best_threshold(
     totals = np.cumsum(np.concatenate(([abstaining], gains)))
     best = int(np.argmax(totals))
     threshold = 0.0 if best == 0 else float(no_answer_scores[order[best - 1]])
-    return BestThreshold(score=float(100.0 * totals[best] / len(scores)), threshold=threshold)
+    return BestThreshold(float(100.0 * totals[best] / len(scores)), threshold, answers=best)

@@ -49,6 +49,10 @@ class MlflowRun:
         if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
             self._write_pending()
 
+    def set_tag(self, key: str, value: str) -> None:
+        """Says something of the run to search by."""
+        self._client.set_tag(self.run_id, key, value)
+
     def log_text(self, text: str, artifact: str) -> None:
         """Keeps a text as a file of the run."""
         self._client.log_text(self.run_id, text, artifact)
@@ -69,10 +73,15 @@ class MlflowRun:
         self._written_at = time.monotonic()
 
 
+def tracking_uri(project: Path) -> str:
+    """The store of MLFLOW_TRACKING_URI, or else the project's mlflow.db."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
+
+
 def open_run(
     *, project: Path, experiment: str, name: str, provenance: Provenance, tags: dict[str, str]
 ) -> MlflowRun:
-    """Opens a run in the store of MLFLOW_TRACKING_URI, or else in the project's mlflow.db.
+    """Opens a run in the tracking store.
 
     Args:
         project: The project's folder, where mlflow.db and mlruns/ lie.
@@ -84,7 +93,7 @@ def open_run(
     Raises:
         InputError: The store does not answer.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
+    uri = tracking_uri(project)
     try:
         with _impatient():
             client = MlflowClient(tracking_uri=uri)
@@ -106,6 +115,20 @@ def open_run(
     }
     client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in all_tags.items()])
     return MlflowRun(client, run.info.run_id)
+
+
+def reopen_run(*, project: Path, experiment: str, tags: dict[str, str]) -> MlflowRun | None:
+    """Opens the newest run that carries all the given tags once more; None if there is none."""
+    client = MlflowClient(tracking_uri=tracking_uri(project))
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return None
+    query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    runs = client.search_runs([found.experiment_id], query, max_results=1)
+    if not runs:
+        return None
+    client.update_run(runs[0].info.run_id, status="RUNNING")
+    return MlflowRun(client, runs[0].info.run_id)
 
 
 def _experiment_id(client: MlflowClient, name: str, project: Path, uri: str) -> str:

@@ -1,12 +1,14 @@
 """Settings of a training run."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.config import Precision
 from roberta_squad_pipeline.strict import StrictModel
+
+AveragingFactor = Annotated[float, Field(ge=0, lt=1)]
 
 
 class LossScaleConfig(StrictModel):
@@ -38,7 +40,7 @@ class TrainingConfig(StrictModel):
     """Factor from one layer's learning rate to that of the layer below it; 1 switches it off."""
     decay_power: float = Field(gt=0)
     """Learning rates fall from the peak to 0 at the last update with this power of what is left."""
-    betas: tuple[float, float]
+    betas: tuple[AveragingFactor, AveragingFactor]
     """Adam's averaging factors of the gradient and of its square."""
     eps: float = Field(gt=0)
     """Adam's term in the denominator."""

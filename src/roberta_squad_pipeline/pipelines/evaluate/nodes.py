@@ -5,8 +5,9 @@ from typing import Any
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.parameters import DataConfig
-from roberta_squad_pipeline.squad.dataset import read_squad
+from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
 from roberta_squad_pipeline.squad.scoring import squad_report
+from roberta_squad_pipeline.squad.uncertainty import cross_fitted_report
 
 NO_ANSWER_THRESHOLD = 0.0
 """The recipe's: a no-answer score is a logit, and 0 is where the reader is undecided."""
@@ -23,6 +24,30 @@ def score_predictions(
     Raises:
         InputError: A question has no prediction.
     """
+    gold = _predicted_dataset(files, data, predictions).gold
+    return squad_report(
+        gold, predictions, no_answer_scores=null_odds, threshold=NO_ANSWER_THRESHOLD
+    )
+
+
+def cross_fit_threshold(
+    files: dict[str, dict[str, Any]],
+    data: DataConfig,
+    predictions: dict[str, str],
+    null_odds: dict[str, float],
+) -> dict[str, Any]:
+    """Scores at a threshold that one may report, with the intervals of these and the best ones.
+
+    Raises:
+        InputError: A question has no prediction.
+    """
+    dataset = _predicted_dataset(files, data, predictions)
+    return cross_fitted_report(dataset, predictions, null_odds)
+
+
+def _predicted_dataset(
+    files: dict[str, dict[str, Any]], data: DataConfig, predictions: dict[str, str]
+) -> SquadDataset:
     path = Path(files["dev"]["path"])
     dataset = read_squad(path, on_misaligned=data.on_misaligned)
     missing = next((question for question in dataset.gold if question not in predictions), None)
@@ -34,6 +59,4 @@ def score_predictions(
             remedy="These predictions are of another file: kedro run --pipelines "
             "features,inference,evaluate, with the same --params.",
         )
-    return squad_report(
-        dataset.gold, predictions, no_answer_scores=null_odds, threshold=NO_ANSWER_THRESHOLD
-    )
+    return dataset

@@ -2,19 +2,22 @@
 
 from kedro.pipeline import Pipeline, node
 
-from roberta_squad_pipeline.pipelines.evaluate.nodes import score_predictions
+from roberta_squad_pipeline.pipelines.evaluate.nodes import cross_fit_threshold, score_predictions
+
+_INPUTS = ["squad_files", "params:data", "predictions", "null_odds"]
 
 
 def create_pipeline() -> Pipeline:
     """Predictions to scores."""
     return Pipeline(
         [
+            node(score_predictions, _INPUTS, "metrics", name="score_predictions", tags="tracked"),
             node(
-                score_predictions,
-                ["squad_files", "params:data", "predictions", "null_odds"],
-                "metrics",
-                name="score_predictions",
+                cross_fit_threshold,
+                _INPUTS,
+                "metrics_crossfit",
+                name="cross_fit_threshold",
                 tags="tracked",
-            )
+            ),
         ]
     )

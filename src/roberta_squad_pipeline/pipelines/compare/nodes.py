@@ -1,0 +1,114 @@
+"""Puts tracked runs side by side."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.experiments import Experiments
+from roberta_squad_pipeline.parameters import DataConfig, TrackingConfig
+from roberta_squad_pipeline.pipelines.compare.table import (
+    Measured,
+    Row,
+    build_rows,
+    to_markdown,
+)
+from roberta_squad_pipeline.squad.dataset import read_squad
+from roberta_squad_pipeline.squad.scoring import score_questions, scores_in_order
+from roberta_squad_pipeline.squad.uncertainty import scores_at_best
+
+
+def compare_experiments(
+    files: dict[str, dict[str, Any]],
+    data: DataConfig,
+    experiments: Experiments,
+    tracking: TrackingConfig,
+) -> dict[str, Any]:
+    """Builds the table from the newest finished run of each experiment and seed on this data.
+
+    Returns:
+        `markdown`, `rows` (a pandas frame) and `figure` (Plotly).
+
+    Raises:
+        InputError: No run on this data was finished.
+    """
+    import pandas as pd
+
+    measured = _measured(files, data, tracking)
+    if not measured:
+        raise InputError(
+            where=f"MLflow experiment {tracking.experiment}",
+            got=f"no finished run on {files['dev']['path']}",
+            expected="at least one whole run",
+            remedy="Run one or all: kedro run, or kedro sweep.",
+        )
+    rows = build_rows(experiments.rows, experiments.references, measured)
+    questions = len(next(iter(measured.values())).question_f1)
+    signature = (
+        f"{files['dev']['path']} (sha256 {files['dev']['sha256'][:12]}, {questions} questions), "
+        "best F1 at the threshold that is best for each run"
+    )
+    return {
+        "markdown": to_markdown(rows, signature),
+        "rows": pd.DataFrame(rows),
+        "figure": _figure(rows),
+    }
+
+
+def _measured(
+    files: dict[str, dict[str, Any]], data: DataConfig, tracking: TrackingConfig
+) -> dict[str, Measured]:
+    from roberta_squad_pipeline.tracking.history import finished_runs, load_json
+
+    project = Path.cwd()
+    gold = read_squad(Path(files["dev"]["path"]), on_misaligned=data.on_misaligned).gold
+    runs = finished_runs(project, tracking.experiment, {"data": files["dev"]["sha256"]})
+    seen: set[tuple[str, str]] = set()
+    scores = defaultdict(list)
+    for run in runs:
+        key = (run.tags["experiment"], run.tags["seed"])
+        if key in seen:
+            continue
+        seen.add(key)
+        predictions = load_json(project, run.run_id, "predictions.json")
+        odds = load_json(project, run.run_id, "null_odds.json")
+        of_questions = score_questions(gold, predictions)
+        in_order = scores_in_order(of_questions.ids, odds)
+        f1 = scores_at_best(of_questions, of_questions.f1, in_order)
+        scores[run.tags["experiment"]].append((run.metrics["best_f1"], f1))
+    return {
+        name: Measured(tuple(best for best, _ in of_seeds), np.mean([f1 for _, f1 in of_seeds], 0))
+        for name, of_seeds in scores.items()
+    }
+
+
+def _figure(rows: list[Row]) -> Any:
+    import plotly.graph_objects as go
+
+    shown = [(row, row.mean, row.interval) for row in rows if row.mean and row.interval]
+    names = [row.name for row, _, _ in shown]
+    figure = go.Figure(
+        [
+            go.Bar(
+                name="measured",
+                x=names,
+                y=[mean for _, mean, _ in shown],
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [high - mean for _, mean, (_, high) in shown],
+                    "arrayminus": [mean - low for _, mean, (low, _) in shown],
+                },
+            ),
+            go.Scatter(
+                name="reported (SQuAD 2.0, RoBERTa large)",
+                x=names,
+                y=[row.reported_best_f1 for row, _, _ in shown],
+                mode="markers",
+            ),
+        ]
+    )
+    figure.update_layout(yaxis_title="best F1, per cent", legend={"orientation": "h"})
+    return figure

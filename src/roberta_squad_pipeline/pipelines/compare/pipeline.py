@@ -1,0 +1,23 @@
+"""The comparison pipeline."""
+
+from kedro.pipeline import Pipeline, node
+
+from roberta_squad_pipeline.pipelines.compare.nodes import compare_experiments
+
+
+def create_pipeline() -> Pipeline:
+    """Tracked runs to the experiment table."""
+    return Pipeline(
+        [
+            node(
+                compare_experiments,
+                ["squad_files", "params:data", "params:experiments", "params:tracking"],
+                {
+                    "markdown": "experiments_markdown",
+                    "rows": "experiments_csv",
+                    "figure": "experiments_figure",
+                },
+                name="compare_experiments",
+            )
+        ]
+    )

@@ -1,0 +1,128 @@
+"""`kedro sweep` as a user runs it, on runs of a few updates."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Run
+
+Runs = Callable[[], list[Run]]
+
+TINY = {
+    "data.sources.demo_train.passages": 12,
+    "data.sources.demo_dev.passages": 6,
+    "training.updates": 4,
+    "training.warmup_updates": 1,
+}
+PAIR = ("--experiments", "bs32_lr1p5,bs64_lr3p5")
+
+
+def _command(*options: str, params: dict[str, Any] | None = None) -> list[str]:
+    given = ",".join(f"{name}={value}" for name, value in (TINY | (params or {})).items())
+    return [sys.executable, "-m", "kedro", "sweep", *options, "--params", given]
+
+
+def _environment() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+
+
+def _sweep(
+    project: Path, *options: str, params: dict[str, Any] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        _command(*options, params=params),
+        cwd=project,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def _begun(said: str) -> list[str]:
+    return re.findall(r"^run \d+ of \d+: (\w+)", said, flags=re.MULTILINE)
+
+
+def test_what_is_finished_is_skipped_and_what_fails_is_named(project: Path, runs: Runs) -> None:
+    """Oracle: a third experiment whose learning rate overflows 32-bit numbers."""
+    row = "experiments.rows.broken."
+    broken = {"updates": 5430, "warmup_updates": 326, "batch_size": 48, "accumulation": 2}
+    params = {row + key: value for key, value in broken.items()}
+    params |= {f"{row}lr": 1e30, f"{row}layer_decay": 1.0, f"{row}reported.best_f1": 0}
+    three = ("--experiments", "bs32_lr1p5,broken,bs64_lr3p5")
+
+    first = _sweep(project, *three, params=params)
+    assert first.returncode == 1
+    assert "1 of 3 runs failed: broken_seed1" in first.stderr
+    assert _begun(first.stdout) == ["bs32_lr1p5_seed1", "broken_seed1", "bs64_lr3p5_seed1"]
+    parent = next(run for run in runs() if run.info.run_name == "sweep")
+    children = [r for r in runs() if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert {r.info.run_name: r.info.status for r in children} == {
+        "bs32_lr1p5_seed1": "FINISHED",
+        "broken_seed1": "FAILED",
+        "bs64_lr3p5_seed1": "FINISHED",
+    }
+    assert parent.info.status == "FAILED"
+    table = (project / "data/08_reporting/sweep/experiments.md").read_text(encoding="utf-8")
+    measured = [line for line in table.splitlines() if re.search(r"\| 1 \|", line)]
+    assert [line.split(" | ")[0] for line in measured] == ["| bs32_lr1p5", "| bs64_lr3p5"]
+
+    again = _sweep(project, *three, params=params)
+    assert _begun(again.stdout) == ["broken_seed1"]
+    assert "bs32_lr1p5_seed1: finished before" in again.stdout
+    assert sum(run.info.run_name == "sweep" for run in runs()) == 1
+    changed = _sweep(project, *PAIR, "--dry-run", params={"training.weight_decay": 0.02})
+    assert changed.stdout.count("would run") == 2
+
+
+def test_interrupted_sweep_goes_on_with_the_rest(project: Path, runs: Runs) -> None:
+    long = {"training.updates": 60}
+    process = subprocess.Popen(
+        _command(*PAIR, params=long),
+        cwd=project,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not any(run.info.run_name == "bs64_lr3p5_seed1" for run in runs()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline, "the second run did not begin"
+        time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1, said
+    status = {run.info.run_name: run.info.status for run in runs()}
+    assert status == {
+        "sweep": "KILLED",
+        "bs32_lr1p5_seed1": "FINISHED",
+        "bs64_lr3p5_seed1": "KILLED",
+    }
+    resumed = _sweep(project, *PAIR, params=long)
+    assert resumed.returncode == 0, resumed.stderr
+    assert _begun(resumed.stdout) == ["bs64_lr3p5_seed1"]
+    [parent] = [run for run in runs() if run.info.run_name == "sweep"]
+    assert parent.info.status == "FINISHED"
+
+
+def test_plan_seeds_and_shards(project: Path) -> None:
+    """Oracle: the names by hand."""
+    all_ten = _sweep(project, "--dry-run").stdout.splitlines()
+    assert len(all_ten) == 10
+    planned = _sweep(project, *PAIR, "--seeds", "2", "--dry-run").stdout.splitlines()
+    names = ["bs32_lr1p5_seed1", "bs32_lr1p5_seed2", "bs64_lr3p5_seed1", "bs64_lr3p5_seed2"]
+    assert planned == [f"{name}: would run" for name in names]
+    second = _sweep(project, *PAIR, "--seeds", "2", "--shard", "2/2", "--dry-run")
+    assert second.stdout.splitlines() == planned[1::2]
+    assert _sweep(project, "--shard", "3/2", "--dry-run").returncode == 2
+    unknown = _sweep(project, "--experiments", "bs32", "--dry-run")
+    assert unknown.returncode == 1
+    assert "Did you mean bs32_lr" in unknown.stderr

@@ -1,0 +1,28 @@
+"""Settings that the tests of training start from."""
+
+import pytest
+
+from roberta_squad_pipeline.training.config import LossScaleConfig, TrainingConfig
+
+
+@pytest.fixture(scope="session")
+def recipe() -> TrainingConfig:
+    """The recipe's settings but for length, batch and learning rate."""
+    return TrainingConfig(
+        updates=20,
+        warmup_updates=4,
+        batch_size=8,
+        micro_batch=3,
+        lr=1e-3,
+        layer_decay=0.75,
+        decay_power=1.0,
+        betas=(0.9, 0.98),
+        eps=1e-6,
+        weight_decay=0.01,
+        max_grad_norm=None,
+        precision="fp32",
+        loss_scale=LossScaleConfig(
+            initial=4.0, growth_updates=128, minimum=1.0, skips_at_minimum=100
+        ),
+        seed=1,
+    )

@@ -1,0 +1,460 @@
+"""One update, and the loop around it.
+
+Oracles: the recipe's formulas in float64, window by window; Adam and its decoupled decay written
+out; transformers' names of the encoder's parts for what learns at which rate.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from roberta_squad_pipeline.errors import TrainingError
+from roberta_squad_pipeline.reader.batching import assemble, micro_batches, update_windows
+from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.reader.model import Reader, new_reader
+from roberta_squad_pipeline.reader.prediction import predict
+from roberta_squad_pipeline.squad.dataset import SquadDataset
+from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.training import loop
+from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.loop import (
+    UpdateRecord,
+    build_optimizer,
+    set_learning_rates,
+    train_reader,
+    train_step,
+)
+from roberta_squad_pipeline.training.loss_scale import LossScaler
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+
+
+def changed(config: TrainingConfig, **changes: object) -> TrainingConfig:
+    """The settings with some changed, `loss_scale__initial` and the like too."""
+    values = config.model_dump()
+    for name, value in changes.items():
+        section, _, inner = name.partition("__")
+        if inner:
+            values[section][inner] = value
+        else:
+            values[name] = value
+    return TrainingConfig(**values)
+
+
+def train(reader: Reader, features: Features, config: TrainingConfig) -> list[UpdateRecord]:
+    records: list[UpdateRecord] = []
+    train_reader(reader, features, config, device=CPU, on_update=records.append)
+    return records
+
+
+def one_update(
+    reader: Reader, features: Features, config: TrainingConfig, optimizer: torch.optim.Optimizer
+) -> float:
+    """The run's first update, at whatever rates the optimiser has."""
+    tokens = features.window_tokens
+    drawn = update_windows(len(tokens), config.batch_size, config.seed, 1)
+    batches = [
+        assemble(features, piece) for piece in micro_batches(drawn, tokens, config.micro_batch)
+    ]
+    scaler = LossScaler(config.loss_scale, enabled=config.precision == "fp16", device=CPU)
+    return train_step(reader, batches, optimizer, scaler, config).item()
+
+
+def standing_still(reader: Reader) -> torch.optim.Optimizer:
+    """Leaves weights and gradients as they are."""
+    return torch.optim.SGD(reader.parameters(), lr=0.0)
+
+
+def gradients(reader: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.grad.clone() for name, parameter in reader.named_parameters()}
+
+
+def weights(reader: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in reader.named_parameters()}
+
+
+def slow_loss(reader: Reader, features: Features, index: int) -> Tensor:
+    """(CE(start) + CE(end)) / 2 + 0.5 · BCE of one window alone, from its hidden states.
+
+    Cross-entropy is log Σ e^x - x[target], binary cross-entropy log(1 + e^x) - x · target.
+    """
+    batch = assemble(features, np.array([index]))
+    types = {"token_type_ids": batch.token_type_ids} if reader.takes_token_types else {}
+    hidden = reader.encoder(input_ids=batch.input_ids, **types).last_hidden_state[0]
+    span_logits = hidden @ reader.span_head.weight.T + reader.span_head.bias
+    inner, outer = reader.answerability_head[0], reader.answerability_head[3]
+    no_answer = (
+        torch.tanh(hidden[0] @ inner.weight.T + inner.bias) @ outer.weight[0] + outer.bias[0]
+    )
+    start = int(features.windows.start[index])
+    end = int(features.windows.end[index])
+    loss = torch.log1p(torch.exp(no_answer)) - (no_answer if start == 0 else 0.0)
+    for logits, target in zip(span_logits.T, (start, end), strict=True):
+        loss = loss + torch.log(torch.exp(logits).sum()) - logits[target]
+    return loss / 2
+
+
+@pytest.mark.parametrize("micro_batch", [11, 4, 1])
+def test_loss_and_gradients_of_an_update_equal_float64(
+    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig, micro_batch: int
+) -> None:
+    """To 1e-5 of the largest gradient, the noise of float32."""
+    config = changed(recipe, batch_size=11, micro_batch=micro_batch)
+    exact = copy.deepcopy(tiny_reader).double()
+    drawn = update_windows(len(tiny_features.window_tokens), 11, config.seed, 1)
+    losses = [slow_loss(exact, tiny_features, int(index)) for index in drawn]
+    assert 0 < np.count_nonzero(tiny_features.windows.start[drawn]) < 11
+    expected = torch.stack(losses).sum() / 11
+    expected.backward()
+    loss = one_update(tiny_reader, tiny_features, config, standing_still(tiny_reader))
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    mine, truth = gradients(tiny_reader), gradients(exact)
+    largest = max(gradient.abs().max().item() for gradient in truth.values())
+    for name, gradient in mine.items():
+        torch.testing.assert_close(
+            gradient.double(), truth[name], rtol=1e-4, atol=1e-5 * largest, msg=name
+        )
+
+
+def test_one_micro_batch_equals_four(
+    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig
+) -> None:
+    """Losses to 1e-6, every gradient to 1e-5 of the largest one: float32 sums in another order."""
+    losses, found = [], []
+    for micro_batch in (8, 2):
+        config = changed(recipe, micro_batch=micro_batch)
+        losses.append(one_update(tiny_reader, tiny_features, config, standing_still(tiny_reader)))
+        found.append(gradients(tiny_reader))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    largest = max(gradient.abs().max().item() for gradient in found[0].values())
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(gradient, found[1][name], rtol=1e-4, atol=1e-5 * largest)
+
+
+def test_two_steps_equal_adam_written_out(
+    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig
+) -> None:
+    """Loshchilov and Hutter: decay is taken off the weight itself, lr · 0.01 · w, and not off all.
+
+    Every parameter has its own rate and decay, told by its name.
+    """
+    config = changed(recipe, updates=10, warmup_updates=4)
+    (b1, b2), eps = config.betas, config.eps
+    optimizer = build_optimizer(tiny_reader, config)
+    expected = {name: w.double() for name, w in weights(tiny_reader).items()}
+    mean = {name: torch.zeros_like(w) for name, w in expected.items()}
+    square = {name: torch.zeros_like(w) for name, w in expected.items()}
+    for step in (1, 2):
+        set_learning_rates(optimizer, step, config)
+        one_update(tiny_reader, tiny_features, config, optimizer)
+        for name, gradient in gradients(tiny_reader).items():
+            g = gradient.double()
+            mean[name] = b1 * mean[name] + (1 - b1) * g
+            square[name] = b2 * square[name] + (1 - b2) * g * g
+            lr = config.lr * 0.75 ** layers_below_the_heads(name) * step / 4
+            decay = 0.0 if name.endswith(".bias") or "LayerNorm" in name else 0.01
+            m, v = mean[name] / (1 - b1**step), square[name] / (1 - b2**step)
+            expected[name] = expected[name] * (1 - lr * decay) - lr * m / (v.sqrt() + eps)
+    for name, weight in weights(tiny_reader).items():
+        torch.testing.assert_close(weight.double(), expected[name], rtol=1e-6, atol=1e-6, msg=name)
+
+
+def layers_below_the_heads(name: str) -> int:
+    """Of a reader with two blocks: 0 for the heads, 1 for the upper block, 2 for what is below."""
+    return 2 - name.startswith("encoder.encoder.layer.1.") - 2 * (not name.startswith("encoder."))
+
+
+def rates_by_part(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """Learning rate of each part, whatever its decay."""
+    rates: dict[str, set[float]] = {}
+    for group in optimizer.param_groups:
+        rates.setdefault(group["name"].partition(",")[0], set()).add(group["lr"])
+    assert all(len(found) == 1 for found in rates.values())
+    return {part: found.pop() for part, found in rates.items()}
+
+
+@pytest.fixture
+def seen_rates(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
+    """Rates of all parts, read from the optimiser right before each of its steps."""
+    seen: list[dict[str, float]] = []
+
+    def watched(*args: object) -> torch.optim.Optimizer:
+        optimizer = build_optimizer(*args)
+        optimizer.register_step_pre_hook(lambda used, *_: seen.append(rates_by_part(used)))
+        return optimizer
+
+    monkeypatch.setattr(loop, "build_optimizer", watched)
+    return seen
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0])
+@pytest.mark.parametrize("decay", [0.75, 1.0])
+def test_layer_wise_rates_are_in_force_while_training(
+    tiny_reader: Reader,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    seen_rates: list[dict[str, float]],
+    decay: float,
+    power: float,
+) -> None:
+    """Twenty updates, four of warm-up: rates at 0, 1, 4, half-way down at 12, and at the last."""
+    config = changed(recipe, layer_decay=decay, decay_power=power, batch_size=2)
+    optimizer = build_optimizer(tiny_reader, config)
+    set_learning_rates(optimizer, 0, config)
+    before_training = rates_by_part(optimizer)
+    records = train(tiny_reader, tiny_features, config)
+    rates = [before_training, *seen_rates]
+    assert len(rates) == 21
+    for update, share in {0: 0.0, 1: 0.25, 4: 1.0, 12: 0.5**power, 20: 0.0}.items():
+        peaks = {"heads": 1e-3, "block 1": 1e-3 * decay, "block 0": 1e-3 * decay**2}
+        peaks["embeddings"] = peaks["block 0"]
+        expected = {part: peak * share for part, peak in peaks.items()}
+        assert rates[update] == pytest.approx(expected, rel=1e-12, abs=0), update
+    # What the run reports is what was in force.
+    for record, in_force in zip(records, seen_rates, strict=True):
+        assert record.lr_highest == in_force["heads"]
+        assert record.lr_lowest == in_force["embeddings"]
+
+
+def test_parts_move_with_their_rates(
+    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig
+) -> None:
+    """Adam's first step is the rate itself, whatever the gradient, where there is one."""
+    config = changed(recipe, updates=2, warmup_updates=1, lr=1e-2, weight_decay=0.0, eps=1e-12)
+    before = weights(tiny_reader)
+    # The last update has rate 0.
+    train(tiny_reader, tiny_features, config)
+    for name, after in weights(tiny_reader).items():
+        moved = (after - before[name]).abs().max().item()
+        expected = 1e-2 * 0.75 ** layers_below_the_heads(name)
+        if moved > 1e-9:
+            assert moved == pytest.approx(expected, rel=1e-3), name
+
+
+@pytest.fixture
+def quick(recipe: TrainingConfig) -> TrainingConfig:
+    """Enough updates to learn eight questions by heart."""
+    return changed(
+        recipe, updates=80, warmup_updates=5, lr=1e-2, layer_decay=1.0, batch_size=24, micro_batch=8
+    )
+
+
+def test_a_handful_of_questions_is_learnt_by_heart(
+    tiny_reader: Reader,
+    tiny_features: Features,
+    tiny_squad: SquadDataset,
+    quick: TrainingConfig,
+) -> None:
+    """The mean loss falls from above 2 to below 0.1, and every question gets its gold answer."""
+    records = train(tiny_reader, tiny_features, quick)
+    assert records[0].loss > 2
+    assert max(record.loss for record in records[-5:]) < 0.1
+    inference = InferenceConfig(
+        batch_windows=8, precision="fp32", max_answer_tokens=48, n_best=5, null_score="best_span"
+    )
+    predictions = predict(
+        tiny_reader, tiny_features, inference, device=CPU, on_windows=lambda _: None
+    )
+    for prediction, question in zip(predictions, tiny_squad.questions, strict=True):
+        assert (prediction.no_answer_score > 0) == question.unanswerable
+        if not question.unanswerable:
+            found = prediction.candidates[0]
+            assert (found.char_start, len(found.text)) == (
+                question.answers[0].start,
+                len(question.answers[0].text),
+            )
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_learns_like_single(
+    tiny_reader: Reader, tiny_features: Features, quick: TrainingConfig, precision: str
+) -> None:
+    """The same losses within a tenth while they fall by a third, with 32-bit weights."""
+    quick = changed(quick, updates=12, warmup_updates=0, batch_size=12)
+    single = train(copy.deepcopy(tiny_reader), tiny_features, quick)
+    half = train(tiny_reader, tiny_features, changed(quick, precision=precision))
+    assert [r.loss for r in half] == pytest.approx([r.loss for r in single], rel=0.1, abs=0.1)
+    assert half[-1].loss < 0.7 * half[0].loss
+    assert half != single
+    assert {parameter.dtype for parameter in tiny_reader.parameters()} == {torch.float32}
+
+
+def test_record_says_what_an_update_did(
+    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig
+) -> None:
+    """The first record is of the loss before any step."""
+    still = copy.deepcopy(tiny_reader)
+    before = one_update(still, tiny_features, recipe, standing_still(still))
+    records = train(tiny_reader, tiny_features, recipe)
+    assert [record.update for record in records] == list(range(1, 21))
+    assert records[0].loss == pytest.approx(before, rel=1e-6)
+    assert {record.windows for record in records} == {8}
+    assert {record.loss_scale for record in records} == {1.0}
+
+
+def with_dropout(folder: Path) -> Reader:
+    torch.manual_seed(5)
+    config = ModelConfig(encoder=str(folder), dropout=0.1, attention_dropout=0.1)
+    return new_reader(config, max_tokens=64)
+
+
+def test_seed_decides_everything(
+    encoder_folder: Path, tiny_features: Features, recipe: TrainingConfig
+) -> None:
+    """The same seed gives the same losses and weights, bit by bit, dropout included."""
+    runs = []
+    for seed in (1, 1, 2):
+        reader = with_dropout(encoder_folder)
+        # Whatever happened before must not matter.
+        torch.manual_seed(100 + len(runs))
+        records = train(reader, tiny_features, changed(recipe, seed=seed, updates=5))
+        runs.append(([record.loss for record in records], weights(reader)))
+    assert runs[0][0] == runs[1][0]
+    assert all(torch.equal(runs[0][1][name], weight) for name, weight in runs[1][1].items())
+    assert runs[0][0] != runs[2][0]
+
+
+def test_dropout_is_on_while_training(
+    encoder_folder: Path, tiny_features: Features, recipe: TrainingConfig
+) -> None:
+    losses = []
+    for reader in (with_dropout(encoder_folder), with_dropout(encoder_folder)):
+        if losses:
+            for module in reader.modules():
+                if isinstance(module, nn.Dropout):
+                    module.p = 0.0
+        reader.eval()
+        losses.append(train(reader, tiny_features, changed(recipe, updates=5))[0].loss)
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_loss_that_is_no_number_ends_the_run(
+    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig, precision: str
+) -> None:
+    """A weight breaks before the second update, whose rate is 2 / 4 of 1e-3 in warm-up."""
+    records: list[UpdateRecord] = []
+
+    def on_update(record: UpdateRecord) -> None:
+        records.append(record)
+        with torch.no_grad():
+            tiny_reader.span_head.bias[0] = math.nan
+
+    config = changed(recipe, precision=precision)
+    with pytest.raises(TrainingError) as caught:
+        train_reader(tiny_reader, tiny_features, config, device=CPU, on_update=on_update)
+    message = str(caught.value)
+    for fact in ("loss nan", "update 2 of 20", "learning rate 0.0005", precision, "training.lr"):
+        assert fact in message
+    assert [record.update for record in records] == [1]
+
+
+def test_fp16_scale_grows_while_all_goes_well(
+    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig
+) -> None:
+    """From 4, doubled after every three updates; a record tells the scale of the next update."""
+    config = changed(recipe, precision="fp16", loss_scale__growth_updates=3, updates=7, lr=1e-4)
+    records = train(tiny_reader, tiny_features, config)
+    assert [record.loss_scale for record in records] == [4.0, 4.0, 8.0, 8.0, 8.0, 16.0, 16.0]
+
+
+HUGE = 2.0**40
+
+
+@pytest.mark.parametrize("max_grad_norm", [None, 1.0])
+def test_fp16_overflow_skips_the_update_and_halves_the_scale(
+    tiny_reader: Reader,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    max_grad_norm: float | None,
+) -> None:
+    """Gradients of 2^40 times their size are above the largest number of fp16, 65,504."""
+    config = changed(
+        recipe,
+        precision="fp16",
+        loss_scale__initial=HUGE,
+        updates=3,
+        warmup_updates=0,
+        max_grad_norm=max_grad_norm,
+    )
+    before = weights(tiny_reader)
+    records = train(tiny_reader, tiny_features, config)
+    assert [record.loss_scale for record in records] == [HUGE / 2, HUGE / 4, HUGE / 8]
+    assert all(math.isfinite(record.loss) for record in records)
+    assert all(torch.equal(before[name], after) for name, after in weights(tiny_reader).items())
+
+
+def test_fp16_stops_after_skips_at_the_minimum(
+    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig
+) -> None:
+    """One skip halves the scale to its floor, three more there are the end."""
+    config = changed(
+        recipe,
+        precision="fp16",
+        loss_scale__initial=2 * HUGE,
+        loss_scale__minimum=HUGE,
+        loss_scale__skips_at_minimum=3,
+    )
+    records: list[UpdateRecord] = []
+    with pytest.raises(TrainingError, match="update 4: the last 3 updates overflowed"):
+        train_reader(tiny_reader, tiny_features, config, device=CPU, on_update=records.append)
+    assert [record.loss_scale for record in records] == [HUGE] * 3
+
+
+@pytest.mark.parametrize(("precision", "slack"), [("fp32", 1e-5), ("fp16", 2e-2)])
+def test_clipping_bounds_the_gradient_norm(
+    tiny_reader: Reader,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    precision: str,
+    slack: float,
+) -> None:
+    """Gradients are scaled down together, and left alone when they are below the bound."""
+    config = changed(recipe, precision=precision)
+
+    def clipped_to(bound: float | None) -> Tensor:
+        limited = changed(config, max_grad_norm=bound)
+        one_update(tiny_reader, tiny_features, limited, standing_still(tiny_reader))
+        return torch.cat([gradient.flatten() for gradient in gradients(tiny_reader).values()])
+
+    loose, tight = clipped_to(1e6), clipped_to(0.01)
+    norm = loose.norm().item()
+    assert norm > 0.1
+    assert tight.norm().item() == pytest.approx(0.01, rel=1e-4)
+    torch.testing.assert_close(tight, loose * (0.01 / norm), rtol=slack, atol=slack * 0.01)
+    if precision == "fp32":
+        assert torch.equal(clipped_to(None), loose)
+
+
+def test_settings_of_the_optimiser_reach_it(tiny_reader: Reader, recipe: TrainingConfig) -> None:
+    config = changed(recipe, betas=(0.8, 0.7), eps=1e-3)
+    for group in build_optimizer(tiny_reader, config).param_groups:
+        assert (group["betas"], group["eps"]) == ((0.8, 0.7), 1e-3)
+
+
+def test_two_epochs_see_every_window_twice(
+    tiny_reader: Reader,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two windows an update, as many updates as there are windows."""
+    windows = len(tiny_features.window_tokens)
+    seen: list[int] = []
+    original: Callable = loop.assemble
+
+    def watched(features: Features, indices: np.ndarray) -> object:
+        seen.extend(indices.tolist())
+        return original(features, indices)
+
+    monkeypatch.setattr(loop, "assemble", watched)
+    config = changed(recipe, updates=windows, batch_size=2)
+    train(tiny_reader, tiny_features, config)
+    assert sorted(seen) == sorted([*range(windows), *range(windows)])
