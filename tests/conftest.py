@@ -210,7 +210,7 @@ def tiny_reader(encoder_folder: Path) -> "Reader":
 
     torch.manual_seed(2)
     config = ModelConfig(encoder=str(encoder_folder), dropout=0.0, attention_dropout=0.0)
-    return new_reader(config, max_tokens=POSITIONS)
+    return new_reader(config, max_tokens=POSITIONS, vocabulary=1)
 
 
 def _tiny(entries: int) -> dict[str, float]:

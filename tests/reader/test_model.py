@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import BertModel, GPT2Config, GPT2Model, PreTrainedModel, RobertaModel
+from transformers import AutoConfig, BertModel, GPT2Config, GPT2Model, PreTrainedModel, RobertaModel
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.batching import Batch, assemble
@@ -151,7 +151,7 @@ def test_reader_has_no_pooling_layer(tiny_reader: Reader) -> None:
 
 def test_dropout_reaches_every_part(encoder_folder: Path) -> None:
     """transformers keeps dropout of attention weights as a number, the others as modules."""
-    reader = new_reader(settings_of(encoder_folder, 0.25, 0.125), max_tokens=LONGEST)
+    reader = new_reader(settings_of(encoder_folder, 0.25, 0.125), max_tokens=LONGEST, vocabulary=1)
     rates = {name: m.p for name, m in reader.named_modules() if isinstance(m, nn.Dropout)}
     attention = {name: rate for name, rate in rates.items() if ".self." in name}
     assert len(attention) == 2
@@ -172,7 +172,7 @@ def test_dropout_is_in_force_while_training_only(
 ) -> None:
     batch = assemble(Features.from_batch(tiny_batch), np.array([0]))
     config = settings_of(roberta_folder, dropout, attention_dropout)
-    reader = new_reader(config, max_tokens=LONGEST)
+    reader = new_reader(config, max_tokens=LONGEST, vocabulary=1)
     outputs = [reader.train(mode)(batch) for mode in (True, True, False, False)]
     logits = [output.start_logits[0] for output in outputs]
     assert not torch.allclose(logits[0], logits[1])
@@ -184,7 +184,7 @@ def test_first_weights_of_the_heads_come_from_torch_s_seed(encoder_folder: Path)
     heads = []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
-        reader = new_reader(settings_of(encoder_folder), max_tokens=LONGEST)
+        reader = new_reader(settings_of(encoder_folder), max_tokens=LONGEST, vocabulary=1)
         heads.append(reader.answerability_head[0].weight)
         assert not reader.span_head.bias.any()
         assert heads[-1].std().item() == pytest.approx(0.2, rel=0.1)
@@ -194,8 +194,10 @@ def test_first_weights_of_the_heads_come_from_torch_s_seed(encoder_folder: Path)
 
 def test_half_precision_weights_become_single(encoder_folder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(encoder_folder, tmp_path / "half")
-    new_reader(settings_of(folder), max_tokens=LONGEST).encoder.half().save_pretrained(folder)
-    reader = new_reader(settings_of(folder), max_tokens=LONGEST)
+    new_reader(
+        settings_of(folder), max_tokens=LONGEST, vocabulary=1
+    ).encoder.half().save_pretrained(folder)
+    reader = new_reader(settings_of(folder), max_tokens=LONGEST, vocabulary=1)
     assert {parameter.dtype for parameter in reader.parameters()} == {torch.float32}
 
 
@@ -203,14 +205,14 @@ def test_windows_may_be_as_long_as_the_positions_reach(
     encoder_folder: Path, tiny_features: Features
 ) -> None:
     """The limit is real: a window of that length is read, one token more has no position."""
-    reader = new_reader(settings_of(encoder_folder), max_tokens=LONGEST).eval()
+    reader = new_reader(settings_of(encoder_folder), max_tokens=LONGEST, vocabulary=1).eval()
     longest = assemble(tiny_features, np.array([tiny_features.window_tokens.argmax()]))
     ids = longest.input_ids[:, :1].expand(1, LONGEST)
     mask = torch.ones_like(ids, dtype=torch.bool)
     label = torch.zeros(1, dtype=torch.long)
     reader(Batch(ids, mask, torch.zeros_like(ids), label, label))
     with pytest.raises(InputError) as caught:
-        new_reader(settings_of(encoder_folder), max_tokens=LONGEST + 1)
+        new_reader(settings_of(encoder_folder), max_tokens=LONGEST + 1, vocabulary=1)
     assert caught.value.where == "features.max_tokens"
     assert caught.value.got == "65 tokens in a window"
     assert "at most 64" in caught.value.expected
@@ -271,7 +273,7 @@ def test_folder_that_is_no_encoder_is_named(
     folder = shutil.copytree(roberta_folder, tmp_path / "encoder")
     damage(folder)
     with pytest.raises(InputError) as caught:
-        new_reader(settings_of(folder), max_tokens=LONGEST)
+        new_reader(settings_of(folder), max_tokens=LONGEST, vocabulary=1)
     assert caught.value.where == f"model.encoder={folder}"
     assert "a folder that holds" in caught.value.got
     assert got in caught.value.got
@@ -281,17 +283,24 @@ def test_folder_that_is_no_encoder_is_named(
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
-        new_reader(settings_of(tmp_path / "nowhere"), max_tokens=LONGEST)
+        new_reader(settings_of(tmp_path / "nowhere"), max_tokens=LONGEST, vocabulary=1)
+
+
+def test_tokenizer_with_more_entries_than_embeddings(encoder_folder: Path) -> None:
+    entries = AutoConfig.from_pretrained(encoder_folder).vocab_size
+    new_reader(settings_of(encoder_folder), max_tokens=8, vocabulary=entries)
+    with pytest.raises(InputError, match=f"a tokenizer of {entries + 1} entries"):
+        new_reader(settings_of(encoder_folder), max_tokens=8, vocabulary=entries + 1)
 
 
 def test_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"x")
     with pytest.raises(InputError, match="got a file"):
-        new_reader(settings_of(tmp_path / "model.pt"), max_tokens=LONGEST)
+        new_reader(settings_of(tmp_path / "model.pt"), max_tokens=LONGEST, vocabulary=1)
 
 
 def test_decoder_is_refused(tmp_path: Path) -> None:
     config = GPT2Config(vocab_size=20, n_positions=64, n_embd=8, n_layer=1, n_head=1)
     GPT2Model(config).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="an encoder of type gpt2"):
-        new_reader(settings_of(tmp_path), max_tokens=LONGEST)
+        new_reader(settings_of(tmp_path), max_tokens=LONGEST, vocabulary=1)

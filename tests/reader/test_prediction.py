@@ -45,7 +45,13 @@ def slow_candidates(
         start, end = output.start_logits[0].tolist(), output.end_logits[0].tolist()
         no_answer[int(index)] = output.no_answer_logits.item()
         beyond = windows.first[index] + windows.count[index]
+        base = features.passages.tokens.offsets[features.question_passage[question]]
         for first in range(windows.context_first[index], windows.context_last[index] + 1):
+            if (
+                features.passages.char_start[base + first]
+                == features.passages.char_end[base + first]
+            ):
+                continue
             for last in range(first, min(first + max_answer_tokens, beyond)):
                 offset = 1 - windows.first[index]
                 score = start[first + offset] + end[last + offset]
@@ -175,3 +181,14 @@ def test_half_precision_is_close(
         [p.candidates[0].score for p in exact], abs=0.5
     )
     assert half != exact
+
+
+def test_no_prediction_is_empty(tiny_reader: Reader, build: Build, encoder_folder: Path) -> None:
+    """Oracle: byte-level BPE makes a token without characters of a space before another."""
+    passage = "  a     b " + " " * 40 + "c"
+    dataset = SquadDataset((Passage(passage, "", (Question("q", "What?", ()),)),), 0)
+    limits = WindowConfig(max_tokens=16, max_question_tokens=6, stride=4)
+    features = build(dataset, encoder_folder, limits)
+    [prediction] = answered(tiny_reader, features, n_best=50)
+    assert prediction.candidates
+    assert all(candidate.text.strip() for candidate in prediction.candidates)

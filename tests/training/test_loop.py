@@ -302,7 +302,7 @@ def test_record_says_what_an_update_did(
 def with_dropout(folder: Path) -> Reader:
     torch.manual_seed(5)
     config = ModelConfig(encoder=str(folder), dropout=0.1, attention_dropout=0.1)
-    return new_reader(config, max_tokens=64)
+    return new_reader(config, max_tokens=64, vocabulary=1)
 
 
 def test_seed_decides_everything(

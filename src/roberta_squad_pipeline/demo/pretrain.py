@@ -208,6 +208,7 @@ def _multiplier(update: int, settings: Settings) -> float:
 
 
 def train_tokenizer(settings: Settings) -> Tokenizer:
+    """A byte-level BPE made for passages and statements of the invented world."""
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train_from_iterator(
         _tokenizer_text(settings),
@@ -250,6 +251,7 @@ def _batches(tokenizer: Tokenizer, settings: Settings) -> Iterator[list[Example]
 def draw_examples(
     rng: random.Random, passage: Passage, tokenizer: Tokenizer, settings: Settings
 ) -> Iterator[Example]:
+    """Statements on one passage, some of which it does not support."""
     encoded = tokenizer.encode(passage.text, add_special_tokens=False)
     for _ in range(settings.statements_per_passage):
         if rng.random() < settings.unsupported:

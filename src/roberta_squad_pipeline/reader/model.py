@@ -6,7 +6,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.batching import Batch
@@ -66,22 +66,33 @@ class Reader(nn.Module):
         return ReaderOutput(start_logits, end_logits, no_answer_logits)
 
 
-def new_reader(config: ModelConfig, *, max_tokens: int) -> Reader:
+def new_reader(config: ModelConfig, *, max_tokens: int, vocabulary: int) -> Reader:
     """A reader on a pre-trained encoder, its heads drawn from torch's random state.
 
     Args:
         config: Which encoder.
         max_tokens: Tokens of the longest window it will be given.
+        vocabulary: Entries of the tokenizer that it will be given tokens of.
 
     Raises:
-        InputError: The encoder does not load, is too short for the windows, or has no dropout
-            settings of a known name.
+        InputError: The encoder does not load, is too short for the windows, knows fewer tokens
+            than the tokenizer makes, or has no dropout settings of a known name.
     """
     encoder_config = load_encoder_config(config.encoder)
     check_reach(encoder_config, config.encoder, max_tokens)
+    if vocabulary > encoder_config.vocab_size:
+        raise InputError(
+            where=f"model.encoder={config.encoder}",
+            got=f"a tokenizer of {vocabulary} entries and embeddings for "
+            f"{encoder_config.vocab_size}",
+            expected="an embedding for each entry of the tokenizer",
+            remedy="Put the encoder's own tokenizer into its folder.",
+        )
     _set_dropout(encoder_config, config)
-    # Its bar, for one file, would stand above our own.
+    # Its bar, for one file, would stand above our own; its report tells of the pooling layer and
+    # the language-model head that are left behind, and what is missing is said below.
     disable_progress_bar()  # type: ignore[no-untyped-call]
+    set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         encoder, loaded = AutoModel.from_pretrained(
             config.encoder,

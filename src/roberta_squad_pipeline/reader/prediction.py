@@ -106,7 +106,10 @@ def _search_windows(
         with computing_in(config.precision, device):
             output = reader(assemble(features, indices).to(device))
         spans = best_spans(
-            output.start_logits,
+            output.start_logits.masked_fill(
+                _empty_tokens(features, indices, output.start_logits.shape[1]).to(device),
+                float("-inf"),
+            ),
             output.end_logits,
             first_start=_on(device, windows.context_first[indices] - offset[indices]),
             last_start=_on(device, windows.context_last[indices] - offset[indices]),
@@ -121,6 +124,25 @@ def _search_windows(
         found.no_answer[indices] = output.no_answer_logits.cpu().numpy()
         on_windows(len(indices))
     return found
+
+
+def _empty_tokens(features: Features, indices: IndexArray, tokens: int) -> torch.Tensor:
+    """Passage tokens without a character, such as byte-level BPE's space before another space.
+
+    No span starts at one: its text might be empty, which would count as abstaining.
+
+    Returns:
+        Shape: (windows, tokens)
+    """
+    windows, passages = features.windows, features.passages
+    passage = features.question_passage[windows.question[indices]]
+    first = passages.tokens.offsets[passage] + windows.first[indices]
+    empty = np.zeros((len(indices), tokens), np.bool_)
+    for row, (begin, count) in enumerate(zip(first, windows.count[indices], strict=True)):
+        held = slice(begin, begin + count)
+        inside = slice(FIRST_PASSAGE_POSITION, FIRST_PASSAGE_POSITION + count)
+        empty[row, inside] = passages.char_start[held] == passages.char_end[held]
+    return torch.from_numpy(empty)
 
 
 def _merge_windows(

@@ -38,7 +38,11 @@ def train_reader(
     tokenizer = load_tokenizer(model.encoder)
     check_same_tokenizer(features, identity(tokenizer).sha256, f"model.encoder={model.encoder}")
     torch.manual_seed(training.seed)
-    reader = new_reader(model, max_tokens=features.meta.windows.max_tokens)
+    reader = new_reader(
+        model,
+        max_tokens=features.meta.windows.max_tokens,
+        vocabulary=features.meta.tokenizer.entries,
+    )
     with progress("train", training.updates, "updates") as advance:
         began = time.monotonic()
 
