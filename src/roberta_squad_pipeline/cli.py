@@ -60,6 +60,9 @@ def sweep(*, experiments: str, dry_run: bool, **options: Any) -> None:
     names = [name for name in experiments.split(",") if name]
     with _messages_for_errors():
         planned = hall.plan(Path.cwd(), experiments=names, **options)
+        if not planned.planned:
+            click.echo("This share holds no run.")
+            return
         if dry_run:
             done = hall.finished(planned)
             for run in planned.planned:
