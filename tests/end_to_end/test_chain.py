@@ -48,6 +48,12 @@ def test_outputs_of_the_whole_chain(finished: Path) -> None:
     metrics = _json(finished / "data/08_reporting/demo/metrics.json")
     assert list(metrics) == METRICS
     assert metrics["total"] == len(passages)
+    fitted = _json(finished / "data/08_reporting/demo/metrics_crossfit.json")
+    for name in ("exact", "f1"):
+        # A threshold that is chosen on the questions it is scored on cannot do worse.
+        assert fitted[name] <= metrics[f"best_{name}"]
+        low, high = fitted[f"{name}_interval"]
+        assert low <= fitted[name] <= high
     model = finished / "data/06_models/demo"
     assert {path.suffix for path in model.iterdir()} <= {".json", ".safetensors", ".txt", ".jinja"}
     with safe_open(model / "model.safetensors", framework="np") as weights:
@@ -77,7 +83,10 @@ def test_what_is_tracked(finished: Path) -> None:
     highest = client.get_metric_history(run.info.run_id, "train/lr_highest")
     assert 0 < lowest[0].value < highest[0].value
     artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-    assert artifacts == {"configuration.yml", "metrics.json", "null_odds.json", "predictions.json"}
+    assert artifacts == {
+        *("configuration.yml", "metrics.json", "metrics_crossfit.json"),
+        *("null_odds.json", "predictions.json"),
+    }
 
 
 def test_step_by_step_gives_the_same_bytes(
