@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +30,11 @@ Kedro = Callable[..., subprocess.CompletedProcess[str]]
 def environment() -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "KEDRO_"))}
     return kept | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+
+
+def listen_to_ctrl_c() -> None:
+    # A shell that starts the tests in the background has them, and theirs, ignore it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_command(pipelines: str, params: dict[str, Any], env: str = "base") -> list[str]:
@@ -144,6 +150,7 @@ def start(project: Path) -> Iterator[Callable[[dict[str, Any]], subprocess.Popen
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=listen_to_ctrl_c,
         )
         processes.append(process)
         return process

@@ -91,6 +91,8 @@ def test_interrupted_sweep_goes_on_with_the_rest(project: Path, runs: Runs) -> N
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # A shell that starts the tests in the background has them, and theirs, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not any(run.info.run_name == "bs64_lr3p5_seed1" for run in runs()):
