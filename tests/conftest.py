@@ -189,6 +189,17 @@ def tiny_features(
     return build(tiny_squad, encoder_folder, window_config)
 
 
+@pytest.fixture
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """For tiny models, on which several threads spend their time waiting for each other."""

@@ -7,7 +7,10 @@ from typing import Any
 
 from roberta_squad_pipeline.parameters import Parameters
 
-_NOT_SETTINGS = {"run", "prepared", "experiments", "tracking"}
+_NOT_SETTINGS: Any = {
+    **dict.fromkeys(("run", "prepared", "experiments", "tracking", "distributed"), True),
+    "training": {"checkpoint_every", "resume"},
+}
 
 
 def code_sha256() -> str:
@@ -24,7 +27,8 @@ def fingerprint(parameters: Parameters, files: dict[str, dict[str, Any]]) -> str
     """Of settings, code and data.
 
     Args:
-        parameters: Of the run; names of folders and where it is tracked do not count.
+        parameters: Of the run; names of folders, where it is tracked and how many
+            processes and checkpoints it has do not count.
         files: The record of the run's SQuAD files.
     """
     described = {

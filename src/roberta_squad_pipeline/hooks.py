@@ -31,7 +31,7 @@ class TrackingHooks:
     def __init__(self) -> None:
         self._run: MlflowRun | None = None
         self._files: dict[str, dict[str, Any]] | None = None
-        self._trains_and_scores = False
+        self._trains = self._trains_and_scores = False
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -47,12 +47,14 @@ class TrackingHooks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
         """Opens the run, before any work is done."""
-        if not any(TRACKED in node.tags for node in pipeline.nodes):
+        tracked = any(TRACKED in node.tags for node in pipeline.nodes)
+        # Of several machines that share a run, the first records it.
+        if not tracked or self._parameters.distributed.node_rank > 0:
             return
         self._files = None
-        self._trains_and_scores = {"train_reader", "score_predictions"} <= {
-            node.name for node in pipeline.nodes
-        }
+        names = {node.name for node in pipeline.nodes}
+        self._trains = "train_reader" in names
+        self._trains_and_scores = self._trains and "score_predictions" in names
         import yaml
 
         from roberta_squad_pipeline.tracking.mlflow_run import open_run
@@ -95,12 +97,20 @@ class TrackingHooks:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Closes the run, and says what its results depend on if they are all its own."""
+        """Closes the run, and says what its results depend on if they are all its own.
+
+        Its checkpoints are kept until now, for the case that a node behind the training fails.
+        """
         if self._run is not None and self._files is not None and self._trains_and_scores:
             from roberta_squad_pipeline.fingerprint import fingerprint
 
             self._run.set_tag("fingerprint", fingerprint(self._parameters, self._files))
             self._run.set_tag("data", self._files["dev"]["sha256"])
+        if self._run is not None and self._trains:
+            from roberta_squad_pipeline.training.resume import remove_finished
+
+            checkpoints = self._project / self._catalog["checkpoints"]["filepath"]
+            remove_finished(checkpoints, self._run.run_id)
         self.end_run("FINISHED")
 
     @hook_impl

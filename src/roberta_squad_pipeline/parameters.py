@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, Field, ValidationError
 
+from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.errors import InputError, causes
 from roberta_squad_pipeline.experiments import Experiments
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
@@ -77,6 +78,7 @@ class Parameters(StrictModel):
     model: ModelConfig
     training: TrainingConfig
     inference: InferenceConfig
+    distributed: DistributedConfig
     tracking: TrackingConfig
 
 

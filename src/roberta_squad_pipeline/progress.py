@@ -51,17 +51,18 @@ def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
 
 @contextmanager
 def _lines(title: str, total: int, unit: str) -> Iterator[Advance]:
-    began = said = time.monotonic()
-    completed = 0
+    said = time.monotonic()
+    completed = completed_when_said = 0
 
     def advance(done: int, note: str) -> None:
-        nonlocal completed, said
+        nonlocal completed, said, completed_when_said
         completed += done
         now = time.monotonic()
         if now - said < _SECONDS_BETWEEN_LINES and completed < total:
             return
-        said = now
-        left = (now - began) / completed * (total - completed)
+        # Not since the beginning: what was taken over from an earlier run took no time.
+        left = (now - said) / (completed - completed_when_said) * (total - completed)
+        said, completed_when_said = now, completed
         _logger.info("%s: %d/%d %s %s, %.0f s left", title, completed, total, unit, note, left)
 
     yield advance

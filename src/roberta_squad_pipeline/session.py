@@ -8,8 +8,10 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from kedro.framework.session import KedroSession
+from kedro.runner import SequentialRunner
 
 from roberta_squad_pipeline.hooks import TrackingHooks
+from roberta_squad_pipeline.runner import MachineRunner
 
 
 class InterruptibleSession(KedroSession):
@@ -17,6 +19,9 @@ class InterruptibleSession(KedroSession):
 
     def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Runs pipelines like `KedroSession.run`; a run that is interrupted ends as KILLED."""
+        runner = kwargs.get("runner")
+        if runner is None or type(runner) is SequentialRunner:
+            kwargs["runner"] = MachineRunner()
         try:
             with _sigterm_as_exit():
                 outputs: dict[str, Any] = super().run(*args, **kwargs)

@@ -25,4 +25,6 @@ def recipe() -> TrainingConfig:
             initial=4.0, growth_updates=128, minimum=1.0, skips_at_minimum=100
         ),
         seed=1,
+        checkpoint_every=10,
+        resume="auto",
     )

@@ -31,8 +31,7 @@ class FeaturesDataset(AbstractDataset[pa.RecordBatch, Features]):
             writer.write_batch(data)
 
     def _load(self) -> Features:
-        with pa.memory_map(str(self._filepath)) as source:
-            return Features.from_batch(pa.ipc.open_file(source).get_batch(0))
+        return Features.open(self._filepath)
 
     def _exists(self) -> bool:
         return self._filepath.is_file()

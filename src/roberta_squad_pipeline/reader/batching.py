@@ -1,4 +1,4 @@
-"""Which windows make an update, how they are cut into micro-batches, and the arrays of one.
+"""Which windows make an update, who computes which, how they are cut, and the arrays of a batch.
 
 Pure functions of lengths, seed and update: any process can work out any update's batches.
 """
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION, SPECIAL_TOKENS, IntArray
 
@@ -73,23 +74,83 @@ def _epoch_order(windows: int, seed: int, epoch: int) -> IndexArray:
     return np.random.default_rng((seed, epoch)).permutation(windows)
 
 
-def micro_batches(drawn: IndexArray, tokens: IntArray, micro_batch: int) -> list[IndexArray]:
-    """Cuts an update's windows into pieces of like length.
+@dataclass(frozen=True, slots=True)
+class UpdateSplit:
+    """How the windows of an update are shared out to processes and cut into micro-batches."""
+
+    processes: int
+    share: int
+    """Windows of each process."""
+    accumulation: int
+    """Micro-batches of each process; their sizes differ by one at most."""
+
+    def __str__(self) -> str:
+        whole, rest = divmod(self.share, self.accumulation)
+        pieces = f"{whole} or {whole + 1}" if rest else str(whole)
+        return (
+            f"{self.processes * self.share} windows an update = {self.processes} (processes) "
+            f"\u00d7 {pieces} (windows) \u00d7 {self.accumulation} (micro-batches)"
+        )
+
+
+def split_update(batch_size: int, processes: int, micro_batch: int) -> UpdateSplit:
+    """Derives what each process does of an update, so that results do not depend on how many.
+
+    Args:
+        batch_size: Windows per update, all processes together.
+        processes: How many there are.
+        micro_batch: Windows in a forward and backward pass at most.
+
+    Raises:
+        InputError: The windows cannot be shared out evenly.
+    """
+    share, rest = divmod(batch_size, processes)
+    if rest:
+        possible = [n for n in range(1, batch_size + 1) if batch_size % n == 0]
+        below = max(n for n in possible if n < processes)
+        raise InputError(
+            where="training.batch_size",
+            got=f"{batch_size} windows an update for {processes} processes",
+            expected=f"a batch size that {processes} divides",
+            remedy=f"Run {below} processes, or choose an experiment of another batch size.",
+        )
+    return UpdateSplit(processes, share, -(-share // micro_batch))
+
+
+def micro_batches(
+    drawn: IndexArray, tokens: IntArray, split: UpdateSplit, rank: int
+) -> list[IndexArray]:
+    """Cuts a process's share of an update into pieces of like length.
 
     Lengths are sorted within the update and never across updates, so that an update stays a
-    uniform draw.
+    uniform draw. Every process gets as many windows and about as many tokens as the others: windows
+    are dealt out one at a time from the longest on, each to whoever has the fewest tokens.
 
     Args:
         drawn: The update's windows. Shape: (batch_size,)
         tokens: Length of every window there is, in tokens. Shape: (windows,)
-        micro_batch: Windows in a piece at most.
+        split: How they are shared out and cut.
+        rank: Whose share.
 
     Returns:
         Window indices, the longest windows first, so that memory runs out at once or never.
     """
     by_length = drawn[np.argsort(-tokens[drawn], kind="stable")]
-    pieces = -(-len(by_length) // micro_batch)
-    return list(np.array_split(by_length, pieces))
+    owner = _deal(tokens[by_length], split)
+    return list(np.array_split(by_length[owner == rank], split.accumulation))
+
+
+def _deal(tokens: IntArray, split: UpdateSplit) -> IndexArray:
+    """Whose each window is, windows sorted by length. Shape: (batch_size,)."""
+    owner = np.empty(len(tokens), np.int64)
+    held = np.zeros(split.processes, np.int64)
+    total = np.zeros(split.processes)
+    for window, length in enumerate(tokens):
+        to = int(np.argmin(np.where(held < split.share, total, np.inf)))
+        owner[window] = to
+        held[to] += 1
+        total[to] += length
+    return owner
 
 
 def length_sorted_batches(tokens: IntArray, batch_windows: int) -> Iterator[IndexArray]:

@@ -43,6 +43,7 @@ class Reader(nn.Module):
         super().__init__()
         hidden = encoder.config.hidden_size
         self.encoder = encoder
+        self.dropout = dropout
         self.span_head = nn.Linear(hidden, 2)
         self.answerability_head = nn.Sequential(
             nn.Linear(hidden, hidden), nn.Tanh(), nn.Dropout(dropout), nn.Linear(hidden, 1)

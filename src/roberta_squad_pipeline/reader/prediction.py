@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.reader.batching import IndexArray, assemble, length_sorted_batches
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.decoding import best_spans
@@ -43,7 +44,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class _WindowSpans:
+class WindowSpans:
     """Best spans of every window of a file, in passage tokens."""
 
     score: FloatArray
@@ -73,36 +74,50 @@ def predict(
         device: Where to compute.
         on_windows: Told after each forward pass how many windows it held.
 
-    Yields:
+    Returns:
         Predictions in the order of the features' questions.
     """
-    spans = _search_windows(reader, features, config, device, on_windows)
-    question = features.windows.question
-    bounds = np.searchsorted(question, np.arange(len(features.question_ids) + 1))
-    for row, question_id in enumerate(features.question_ids.to_pylist()):
-        of_question = slice(bounds[row], bounds[row + 1])
-        yield Prediction(question_id, *_merge_windows(spans, of_question, features, row, config))
+    processes = Processes.alone(device)
+    spans = search_windows(reader, features, config, processes=processes, on_windows=on_windows)
+    return merge_windows(spans, features, config)
 
 
 @torch.inference_mode()
-def _search_windows(
+def search_windows(
     reader: Reader,
     features: Features,
     config: InferenceConfig,
-    device: torch.device,
+    *,
+    processes: Processes,
     on_windows: Callable[[int], None],
-) -> _WindowSpans:
+) -> WindowSpans:
+    """Finds the best spans of every window.
+
+    Batches are the same however many processes share them, so the spans are, too.
+
+    Args:
+        reader: Moved to the process's device and put into evaluation mode.
+        features: The windows.
+        config: How spans are searched and scored.
+        processes: Each reads its share of the batches, and each calls this function.
+        on_windows: Told after each forward pass of this process how many windows it held.
+
+    Returns:
+        The spans of all windows, in every process.
+    """
     windows = features.windows
     count = len(windows.question)
-    found = _WindowSpans(
+    found = WindowSpans(
         np.full((count, config.n_best), -np.inf, np.float32),
         np.zeros((count, config.n_best), np.int64),
         np.zeros((count, config.n_best), np.int64),
-        np.zeros(count, np.float32),
+        np.full(count, -np.inf, np.float32),
     )
     offset = windows.first - FIRST_PASSAGE_POSITION
+    device = processes.device
     reader.to(device).eval()
-    for indices in length_sorted_batches(features.window_tokens, config.batch_windows):
+    batches = list(length_sorted_batches(features.window_tokens, config.batch_windows))
+    for indices in batches[processes.rank :: processes.count]:
         with computing_in(config.precision, device):
             output = reader(assemble(features, indices).to(device))
         spans = best_spans(
@@ -123,7 +138,21 @@ def _search_windows(
         found.last[indices, :kept] = spans.end.cpu().numpy() + offset[indices, None]
         found.no_answer[indices] = output.no_answer_logits.cpu().numpy()
         on_windows(len(indices))
+    # What a process did not find itself is the smallest value there.
+    for array in (found.score, found.first, found.last, found.no_answer):
+        processes.maximum(torch.from_numpy(array))
     return found
+
+
+def merge_windows(
+    spans: WindowSpans, features: Features, config: InferenceConfig
+) -> Iterator[Prediction]:
+    """Turns spans of windows into one prediction a question, in the features' order."""
+    question = features.windows.question
+    bounds = np.searchsorted(question, np.arange(len(features.question_ids) + 1))
+    for row, question_id in enumerate(features.question_ids.to_pylist()):
+        of_question = slice(bounds[row], bounds[row + 1])
+        yield Prediction(question_id, *_merge(spans, of_question, features, row, config))
 
 
 def _empty_tokens(features: Features, indices: IndexArray, tokens: int) -> torch.Tensor:
@@ -145,8 +174,8 @@ def _empty_tokens(features: Features, indices: IndexArray, tokens: int) -> torch
     return torch.from_numpy(empty)
 
 
-def _merge_windows(
-    spans: _WindowSpans,
+def _merge(
+    spans: WindowSpans,
     of_question: slice,
     features: Features,
     row: int,

@@ -41,6 +41,8 @@ class TrainedReader:
     reader: Reader
     tokenizer: PreTrainedTokenizerFast
     header: ReaderHeader
+    path: Path | None = None
+    """The folder it was loaded from, for other processes to load it, too."""
 
 
 def save_reader(trained: TrainedReader, folder: Path) -> None:
@@ -71,4 +73,4 @@ def load_reader(folder: Path) -> TrainedReader:
             expected=f"a folder with {_HEADER}, {_WEIGHTS}, config.json and a tokenizer",
             remedy="Train one: kedro run --pipeline train",
         ) from error
-    return TrainedReader(reader, tokenizer, header)
+    return TrainedReader(reader, tokenizer, header, folder)

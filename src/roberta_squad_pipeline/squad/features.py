@@ -6,7 +6,7 @@ from a memory-mapped file, every array of `Features` is a view into the file.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -111,6 +111,21 @@ class Features:
     """First character of each question's answer and one past its last, or -1 and -1.
     Shapes: (questions,)"""
     windows: Windows
+    path: Path | None = None
+    """The file they were opened from, for other processes to open it, too."""
+
+    @classmethod
+    def open(cls, source: Path | bytes) -> Self:
+        """Opens a features file, mapped into memory, or the content of one.
+
+        Raises:
+            InputError: It holds something else.
+        """
+        if isinstance(source, bytes):
+            return cls.from_batch(pa.ipc.open_file(pa.BufferReader(source)).get_batch(0))
+        with pa.memory_map(str(source)) as mapped:
+            features = cls.from_batch(pa.ipc.open_file(mapped).get_batch(0))
+        return replace(features, path=source)
 
     @classmethod
     def from_batch(cls, batch: pa.RecordBatch) -> Self:

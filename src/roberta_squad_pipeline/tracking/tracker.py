@@ -6,6 +6,11 @@ from typing import Protocol
 class Tracker(Protocol):
     """Takes metrics while they come."""
 
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's name for the run; None where it is not tracked."""
+        ...
+
     def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
         """Records values of one update.
 
@@ -15,9 +20,25 @@ class Tracker(Protocol):
         """
         ...
 
+    def set_tag(self, key: str, value: str) -> None:
+        """Says something of the run to search by."""
+        ...
+
+    def supersedes(self, previous_run_id: str) -> None:
+        """Says that this run carries on an earlier one, which was interrupted."""
+        ...
+
 
 class NullTracker:
     """Records nothing, for runs outside of tracking."""
 
+    run_id: str | None = None
+
     def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
         """Forgets the values."""
+
+    def set_tag(self, key: str, value: str) -> None:
+        """Forgets the tag."""
+
+    def supersedes(self, previous_run_id: str) -> None:
+        """Forgets the earlier run."""

@@ -1,6 +1,6 @@
 """Settings of a training run."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -31,9 +31,10 @@ class TrainingConfig(StrictModel):
     warmup_updates: int = Field(ge=0)
     """Updates over which learning rates rise linearly from 0 to their peak."""
     batch_size: int = Field(gt=0)
-    """Windows per update, all micro-batches together."""
+    """Windows per update, all processes and micro-batches together."""
     micro_batch: int = Field(gt=0)
-    """Windows in one forward and backward pass at most; changes memory and speed, not results."""
+    """Windows in one forward and backward pass of a process at most; changes memory and speed,
+    not results."""
     lr: float = Field(gt=0)
     """Peak learning rate of the heads."""
     layer_decay: float = Field(gt=0, le=1)
@@ -53,6 +54,15 @@ class TrainingConfig(StrictModel):
     """Used by fp16 alone."""
     seed: int = Field(ge=0)
     """Of the heads' first weights, the order of windows, and dropout."""
+    checkpoint_every: int = Field(gt=0)
+    """Updates from one checkpoint to the next, which is the most that a kill can cost."""
+    resume: Literal["auto", "never"]
+    """Whether an interrupted run of the same settings and data is carried on."""
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """All settings that the result depends on."""
+        return self.model_dump(mode="json", exclude={"micro_batch", "checkpoint_every", "resume"})
 
     @model_validator(mode="after")
     def _warmup_must_end(self) -> Self:

@@ -1,39 +1,63 @@
-"""The training loop and its step."""
+"""The training loop: updates, checkpoints, and what to do when numbers or memory go wrong."""
 
+import logging
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from roberta_squad_pipeline.errors import TrainingError
-from roberta_squad_pipeline.reader.batching import Batch, assemble, micro_batches, update_windows
-from roberta_squad_pipeline.reader.device import computing_in
-from roberta_squad_pipeline.reader.loss import summed_loss
+from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.distributed.stopping import StopRequest
+from roberta_squad_pipeline.errors import InputError, TrainingError
+from roberta_squad_pipeline.reader.batching import (
+    IndexArray,
+    UpdateSplit,
+    assemble,
+    micro_batches,
+    split_update,
+    update_windows,
+)
 from roberta_squad_pipeline.reader.model import Reader
 from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.strict import StrictModel
+from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
-from roberta_squad_pipeline.training.loss_scale import LossScaler
-from roberta_squad_pipeline.training.param_groups import build_param_groups
-from roberta_squad_pipeline.training.schedule import lr_multiplier
+from roberta_squad_pipeline.training.loss_scale import LossScaler, LossScaleState
+from roberta_squad_pipeline.training.records import UpdateRecord
+from roberta_squad_pipeline.training.state import gather_state, spread_state
+from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates, train_step
+from roberta_squad_pipeline.training.strategy import Strategy, distribute
+
+_logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateRecord:
-    """What one update did."""
+class _Start(StrictModel):
+    """Where a run goes on."""
 
     update: int
-    """Counted from 1."""
-    loss: float
-    """Mean over the update's windows."""
-    lr_highest: float
-    """Learning rate of the heads."""
-    lr_lowest: float
-    """Learning rate of the embeddings."""
-    windows: int
-    loss_scale: float
-    """1 unless precision is fp16."""
+    loss_scale: LossScaleState
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run as it stands between two updates."""
+
+    reader: Reader
+    module: nn.Module
+    """What to call: the reader, or what makes its gradients add up over processes."""
+    optimizer: torch.optim.Optimizer
+    scaler: LossScaler
+    features: Features
+    config: TrainingConfig
+    processes: Processes
+    checkpoints: Checkpoints | None
+    split: UpdateSplit
+    records: list[UpdateRecord] = field(default_factory=list)
+    """Of all updates so far; on rank 0 alone."""
 
 
 def train_reader(
@@ -41,104 +65,183 @@ def train_reader(
     features: Features,
     config: TrainingConfig,
     *,
-    device: torch.device,
+    processes: Processes,
+    strategy: Strategy,
+    checkpoints: Checkpoints | None,
+    stop: StopRequest,
     on_update: Callable[[UpdateRecord], None],
-) -> None:
-    """Trains a reader in place.
+) -> bool:
+    """Trains a reader in place, from the newest checkpoint on if there is one.
 
     Args:
-        reader: Moved to `device`.
+        reader: With the same weights in every process.
         features: The training windows.
         config: The recipe.
-        device: Where to compute.
-        on_update: Told of every update as soon as it is made.
+        processes: Which train together; each calls this function.
+        strategy: How the model is shared out among them.
+        checkpoints: Where rank 0 keeps them; the others give None.
+        stop: Looked at after every update.
+        on_update: On rank 0 told of every update as soon as it is made, and first of those that
+            were made before the checkpoint.
+
+    Returns:
+        True at the end, False if it was stopped before; a checkpoint was written in either case.
 
     Raises:
-        TrainingError: The loss is no longer a number, or fp16 overflows for ever.
+        InputError: The update cannot be shared out evenly.
+        TrainingError: The loss is no longer a number, fp16 overflows for ever, one window does not
+            fit into memory, or a checkpoint cannot be written. Every process raises it.
     """
-    torch.manual_seed(config.seed)
-    reader.to(device).train()
+    split = split_update(config.batch_size, processes.count, config.micro_batch)
+    reader.to(processes.device).train()
+    module = distribute(reader, processes, strategy)
     optimizer = build_optimizer(reader, config)
-    scaler = LossScaler(config.loss_scale, enabled=config.precision == "fp16", device=device)
-    window_tokens = features.window_tokens
-    for update in range(1, config.updates + 1):
-        set_learning_rates(optimizer, update, config)
-        drawn = update_windows(len(window_tokens), config.batch_size, config.seed, update)
-        pieces = micro_batches(drawn, window_tokens, config.micro_batch)
-        batches = (assemble(features, piece).to(device) for piece in pieces)
-        loss = train_step(reader, batches, optimizer, scaler, config).item()
-        _check_loss(loss, update, optimizer, config)
-        scaler.check(update)
-        rates = [group["lr"] for group in optimizer.param_groups]
-        on_update(
-            UpdateRecord(update, loss, max(rates), min(rates), config.batch_size, scaler.scale)
+    scaler = LossScaler(
+        config.loss_scale, enabled=config.precision == "fp16", device=processes.device
+    )
+    run = _Run(reader, module, optimizer, scaler, features, config, processes, checkpoints, split)
+    done = _resume(run)
+    if processes.first:
+        _logger.info("%s", split)
+        for record in run.records:
+            on_update(record)
+    for update in range(done + 1, config.updates + 1):
+        record = _make_update(run, update)
+        if processes.first:
+            run.records.append(record)
+            on_update(record)
+        (stopped,) = processes.any(stop.made)
+        if stopped or update % config.checkpoint_every == 0 or update == config.updates:
+            _save(run, update)
+        if stopped and update < config.updates:
+            return False
+    return True
+
+
+def _resume(run: _Run) -> int:
+    """Goes back to the newest checkpoint, in every process; returns the updates before it."""
+    found = run.checkpoints.newest() if run.checkpoints else None
+    told = b""
+    if found:
+        told = _Start(update=found.update, loss_scale=found.loss_scale).model_dump_json().encode()
+    told = run.processes.broadcast_bytes(told)
+    if not told:
+        return 0
+    start = _Start.model_validate_json(told)
+    run.scaler.state = start.loss_scale
+    tensors = found.tensors() if found else None
+    spread_state(tensors, run.reader, run.optimizer, run.processes)
+    run.records = list(found.records) if found else []
+    if found:
+        _logger.info("going on from %s", found.path)
+    return start.update
+
+
+def _make_update(run: _Run, update: int) -> UpdateRecord:
+    began = time.perf_counter()
+    config = run.config
+    set_learning_rates(run.optimizer, update, config)
+    window_tokens = run.features.window_tokens
+    drawn = update_windows(len(window_tokens), config.batch_size, config.seed, update)
+    loss = None
+    while loss is None:
+        # Every update has random numbers of its own: one that is made again, after a kill or for
+        # want of memory, drops out the same values.
+        torch.manual_seed(_dropout_seed(config.seed, update, run.processes.rank))
+        pieces = micro_batches(drawn, window_tokens, run.split, run.processes.rank)
+        batches = [assemble(run.features, piece) for piece in pieces]
+        loss = train_step(
+            run.module, batches, run.optimizer, run.scaler, config, processes=run.processes
+        )
+        if loss is None:
+            _halve_micro_batch(run, update)
+    rates = [group["lr"] for group in run.optimizer.param_groups]
+    record = UpdateRecord(
+        update=update,
+        loss=loss.item(),
+        lr_highest=max(rates),
+        lr_lowest=min(rates),
+        windows=config.batch_size,
+        loss_scale=run.scaler.scale,
+        seconds=time.perf_counter() - began,
+    )
+    _check(run, record, drawn)
+    return record
+
+
+def _dropout_seed(seed: int, update: int, rank: int) -> int:
+    return int(np.random.SeedSequence((seed, update, rank)).generate_state(1)[0])
+
+
+def _halve_micro_batch(run: _Run, update: int) -> None:
+    before = run.split
+    if before.accumulation == before.share:
+        raise TrainingError(
+            f"update {update} of {run.config.updates}: got out of GPU memory with one window in a "
+            "micro-batch; expected room for at least one. Lower features.max_tokens, use a smaller "
+            "encoder, or run with --params distributed.strategy=fsdp on several GPUs."
+        )
+    run.split = replace(before, accumulation=min(2 * before.accumulation, before.share))
+    if run.processes.device.type == "cuda":
+        torch.cuda.empty_cache()
+    if run.processes.first:
+        _logger.warning(
+            "update %d: out of GPU memory; it is made again, and from now on %s instead of %d "
+            "micro-batches. training.micro_batch=%d says so from the start.",
+            update,
+            run.split,
+            before.accumulation,
+            -(-run.split.share // run.split.accumulation),
         )
 
 
-def train_step(
-    reader: Reader,
-    batches: Iterable[Batch],
-    optimizer: torch.optim.Optimizer,
-    scaler: LossScaler,
-    config: TrainingConfig,
-) -> Tensor:
-    """One update: gradients of all its micro-batches, then one step of the optimiser.
-
-    Each micro-batch's loss is a sum divided by the windows of the whole update, so that how the
-    update is cut does not matter.
-
-    Returns:
-        The update's mean loss. Shape: ()
-    """
-    device = next(reader.parameters()).device
-    total = torch.zeros((), device=device)
-    optimizer.zero_grad(set_to_none=True)
-    for batch in batches:
-        with computing_in(config.precision, device):
-            output = reader(batch)
-        loss = summed_loss(output, batch) / config.batch_size
-        scaler.backward(loss)
-        total += loss.detach()
-    if config.max_grad_norm is not None:
-        scaler.unscale(optimizer)
-        nn.utils.clip_grad_norm_(reader.parameters(), config.max_grad_norm)
-    scaler.step(optimizer)
-    return total
+def _save(run: _Run, update: int) -> None:
+    """Writes a checkpoint on rank 0; every process has to call it."""
+    state = gather_state(run.reader, run.optimizer, run.processes)
+    problem: str | None = None
+    if run.checkpoints is not None:
+        broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
+        if broken:
+            problem = _failure(
+                run, run.records[-1], f"{broken[0]} is no longer finite", "finite weights"
+            )
+        else:
+            try:
+                run.checkpoints.save(update, state, run.scaler.state, run.records)
+            except InputError as error:
+                problem = str(error)
+    if run.processes.any(problem is not None)[0]:
+        raise TrainingError(problem or "see what the first process says")
 
 
-def build_optimizer(reader: Reader, config: TrainingConfig) -> torch.optim.AdamW:
-    """Adam with decoupled weight decay over the layer-wise parameter groups."""
-    return torch.optim.AdamW(
-        build_param_groups(reader, config), betas=config.betas, eps=config.eps, fused=True
-    )
-
-
-def set_learning_rates(
-    optimizer: torch.optim.Optimizer, update: int, config: TrainingConfig
-) -> None:
-    """Gives every group its own peak times the schedule's share of it.
-
-    One rate for all groups would undo the layer-wise decay.
-    """
-    share = lr_multiplier(
-        update,
-        updates=config.updates,
-        warmup_updates=config.warmup_updates,
-        power=config.decay_power,
-    )
-    for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * share
-
-
-def _check_loss(
-    loss: float, update: int, optimizer: torch.optim.Optimizer, config: TrainingConfig
-) -> None:
+def _check(run: _Run, record: UpdateRecord, drawn: IndexArray) -> None:
+    fp16 = run.config.precision == "fp16"
+    if run.scaler.hopeless:
+        floor = run.config.loss_scale
+        got = (
+            f"the last {floor.skips_at_minimum} updates overflowed fp16 at the smallest loss scale "
+            f"{floor.minimum:g}"
+        )
+        raise TrainingError(_failure(run, record, got, "at least one that does not", drawn))
     # An fp16 overflow may reach the loss; its update was skipped and the scale lowered.
-    if math.isfinite(loss) or config.precision == "fp16":
-        return
-    highest = max(group["lr"] for group in optimizer.param_groups)
-    raise TrainingError(
-        f"loss {loss} at update {update} of {config.updates}, expected a finite number "
-        f"(learning rate {highest:.3g}, precision {config.precision}). Lower training.lr, "
-        "lengthen training.warmup_updates, or set training.max_grad_norm."
+    if not fp16 and not math.isfinite(record.loss):
+        raise TrainingError(_failure(run, record, f"loss {record.loss}", "a finite number", drawn))
+
+
+def _failure(
+    run: _Run, record: UpdateRecord, got: str, expected: str, drawn: IndexArray | None = None
+) -> str:
+    config = run.config
+    asked = ""
+    if drawn is not None:
+        rows = np.unique(run.features.windows.question[drawn])
+        ids = [run.features.question_ids[int(row)].as_py() for row in rows]
+        asked = f" The update's questions: {', '.join(ids)}."
+    last = run.checkpoints.last() if run.checkpoints else None
+    kept = f" The last good checkpoint is {last}." if last else " There is no checkpoint yet."
+    return (
+        f"update {record.update} of {config.updates}: got {got}; expected {expected} (learning "
+        f"rate {record.lr_highest:.3g}, precision {config.precision}). Lower training.lr, lengthen "
+        "training.warmup_updates, set training.max_grad_norm, or give another training.precision."
+        f"{asked}{kept}"
     )

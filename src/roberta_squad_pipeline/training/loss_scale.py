@@ -3,8 +3,18 @@
 import torch
 from torch import Tensor
 
-from roberta_squad_pipeline.errors import TrainingError
+from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.config import LossScaleConfig
+
+
+class LossScaleState(StrictModel):
+    """Where a loss scale stands."""
+
+    scale: float
+    growth_tracker: int
+    """Updates without overflow since the scale last changed."""
+    skips_at_minimum: int
+    """Updates in a row that overflowed at the smallest scale."""
 
 
 class LossScaler:
@@ -31,6 +41,23 @@ class LossScaler:
         self._skips_at_minimum = 0
 
     @property
+    def state(self) -> LossScaleState:
+        """What a checkpoint keeps."""
+        scaler = self._scaler.state_dict()
+        return LossScaleState(
+            scale=scaler.get("scale", 1.0),
+            growth_tracker=scaler.get("_growth_tracker", 0),
+            skips_at_minimum=self._skips_at_minimum,
+        )
+
+    @state.setter
+    def state(self, state: LossScaleState) -> None:
+        self._skips_at_minimum = state.skips_at_minimum
+        if self._scaler.is_enabled():
+            kept = {"scale": state.scale, "_growth_tracker": state.growth_tracker}
+            self._scaler.load_state_dict(self._scaler.state_dict() | kept)
+
+    @property
     def scale(self) -> float:
         """What the next loss is multiplied with."""
         return self._scaler.get_scale()
@@ -55,16 +82,7 @@ class LossScaler:
         if self.scale < self._config.minimum:
             self._scaler.update(self._config.minimum)
 
-    def check(self, update: int) -> None:
-        """Stops a run whose every update is skipped.
-
-        Raises:
-            TrainingError: Too many updates in a row overflowed at the smallest scale.
-        """
-        if self._skips_at_minimum >= self._config.skips_at_minimum:
-            raise TrainingError(
-                f"update {update}: the last {self._skips_at_minimum} updates overflowed fp16 at "
-                f"the smallest loss scale {self._config.minimum:g}, expected at least one that "
-                "does not. Lower training.lr, or run with --params training.precision=bf16 "
-                "or fp32."
-            )
+    @property
+    def hopeless(self) -> bool:
+        """Whether too many updates in a row overflowed at the smallest scale."""
+        return self._skips_at_minimum >= self._config.skips_at_minimum

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.pipelines.train.nodes import check_same_tokenizer
 from roberta_squad_pipeline.progress import progress
 from roberta_squad_pipeline.reader.config import InferenceConfig
@@ -16,7 +17,11 @@ else:
 
 
 def predict_answers(
-    trained: TrainedReader, features: Features, inference: InferenceConfig
+    trained: TrainedReader,
+    features: Features,
+    inference: InferenceConfig,
+    distributed: DistributedConfig,
+    run: str,
 ) -> dict[str, dict[str, Any]]:
     """Best span and no-answer score of every question.
 
@@ -27,17 +32,17 @@ def predict_answers(
     Raises:
         InputError: The features were made with another encoder's tokenizer.
     """
-    from roberta_squad_pipeline.reader.device import available_device
-    from roberta_squad_pipeline.reader.prediction import predict
+    from roberta_squad_pipeline.reader.job import run_inference
 
     check_same_tokenizer(features, trained.header.tokenizer.sha256, "reader")
     with progress("predict", len(features.windows.question), "windows") as advance:
         predictions = list(
-            predict(
-                trained.reader,
+            run_inference(
+                trained,
                 features,
                 inference,
-                device=available_device(),
+                distributed,
+                name=run,
                 on_windows=lambda windows: advance(windows, ""),
             )
         )

@@ -11,7 +11,13 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 predict_answers,
-                ["reader", "dev_features", "params:inference"],
+                [
+                    "reader",
+                    "dev_features",
+                    "params:inference",
+                    "params:distributed",
+                    "params:run",
+                ],
                 {"predictions": "predictions", "null_odds": "null_odds", "nbest": "nbest"},
                 name="predict_answers",
                 tags="tracked",

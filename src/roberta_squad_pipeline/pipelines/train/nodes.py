@@ -1,10 +1,13 @@
 """Trains a reader."""
 
-import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.progress import progress
+from roberta_squad_pipeline.progress import Advance, progress
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.tracking.tracker import Tracker
@@ -12,65 +15,86 @@ from roberta_squad_pipeline.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.storage import TrainedReader
-    from roberta_squad_pipeline.training.loop import UpdateRecord
+    from roberta_squad_pipeline.training.records import UpdateRecord
 else:
     # Kedro resolves the hints of a node when it lists pipelines; torch must not be loaded then.
     TrainedReader = UpdateRecord = Any
 
 
 def train_reader(
-    features: Features, model: ModelConfig, training: TrainingConfig, tracker: Tracker
+    features: Features,
+    model: ModelConfig,
+    training: TrainingConfig,
+    distributed: DistributedConfig,
+    run: str,
+    checkpoints: Path,
+    tracker: Tracker,
 ) -> TrainedReader:
     """Fine-tunes the encoder and both heads on all training windows.
 
     Raises:
-        InputError: The features were made with another encoder's tokenizer.
-        TrainingError: See the training loop.
+        InputError: The features were made with another encoder's tokenizer, or see `run_training`.
+        TrainingError: See `run_training`.
     """
-    import torch
-
-    from roberta_squad_pipeline.reader.device import available_device
-    from roberta_squad_pipeline.reader.model import new_reader
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
     from roberta_squad_pipeline.reader.tokenization import identity, load_tokenizer
-    from roberta_squad_pipeline.training import loop
+    from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
+    from roberta_squad_pipeline.training.resume import attempt_folder, settings_of
 
     tokenizer = load_tokenizer(model.encoder)
     check_same_tokenizer(features, identity(tokenizer).sha256, f"model.encoder={model.encoder}")
-    torch.manual_seed(training.seed)
-    reader = new_reader(
-        model,
-        max_tokens=features.meta.windows.max_tokens,
-        vocabulary=features.meta.tokenizer.entries,
+    reader = first_reader(features, model, training)
+    settings = settings_of(reader, features, model, training)
+    folder, previous = attempt_folder(checkpoints, settings, training, run_id=tracker.run_id)
+    if previous is not None:
+        tracker.supersedes(previous)
+    job = TrainingJob(
+        features=features.path,
+        model=model,
+        training=training,
+        strategy=distributed.strategy,
+        checkpoints=folder,
     )
     with progress("train", training.updates, "updates") as advance:
-        began = time.monotonic()
-
-        def on_update(record: UpdateRecord) -> None:
-            examples_per_s = record.update * record.windows / (time.monotonic() - began)
-            tracker.log_metrics(
-                {
-                    "train/loss": record.loss,
-                    "train/lr_highest": record.lr_highest,
-                    "train/lr_lowest": record.lr_lowest,
-                    "train/loss_scale": record.loss_scale,
-                    "train/examples_per_s": examples_per_s,
-                },
-                step=record.update,
-            )
-            advance(
-                1,
-                f"· loss {record.loss:.2f} · lr {record.lr_highest:.0e} "
-                f"· {examples_per_s:.0f} examples/s",
-            )
-
-        loop.train_reader(
-            reader, features, training, device=available_device(), on_update=on_update
+        run_training(
+            job,
+            reader,
+            features,
+            distributed,
+            name=run,
+            on_update=_reporter(tracker, advance),
+            on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
         )
     header = ReaderHeader(
         tokenizer=features.meta.tokenizer, windows=features.meta.windows, dropout=model.dropout
     )
     return TrainedReader(reader, tokenizer, header)
+
+
+def _reporter(tracker: Tracker, advance: Advance) -> Callable[[UpdateRecord], None]:
+    """Tells the tracker and the person in front of the terminal of each update."""
+    recent: deque[UpdateRecord] = deque(maxlen=20)
+
+    def on_update(record: UpdateRecord) -> None:
+        recent.append(record)
+        examples_per_s = sum(r.windows for r in recent) / sum(r.seconds for r in recent)
+        tracker.log_metrics(
+            {
+                "train/loss": record.loss,
+                "train/lr_highest": record.lr_highest,
+                "train/lr_lowest": record.lr_lowest,
+                "train/loss_scale": record.loss_scale,
+                "train/examples_per_s": examples_per_s,
+            },
+            step=record.update,
+        )
+        advance(
+            1,
+            f"· loss {record.loss:.2f} · lr {record.lr_highest:.0e} "
+            f"· {examples_per_s:.0f} examples/s",
+        )
+
+    return on_update
 
 
 def check_same_tokenizer(features: Features, tokenizer_sha256: str, where: str) -> None:

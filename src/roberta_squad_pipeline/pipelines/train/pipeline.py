@@ -11,7 +11,15 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 train_reader,
-                ["train_features", "params:model", "params:training", "tracker"],
+                [
+                    "train_features",
+                    "params:model",
+                    "params:training",
+                    "params:distributed",
+                    "params:run",
+                    "checkpoints",
+                    "tracker",
+                ],
                 "reader",
                 name="train_reader",
                 tags="tracked",

@@ -1,0 +1,230 @@
+"""Starts the processes of a job through torch's elastic launcher, and stays with them."""
+
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous import RendezvousError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from roberta_squad_pipeline.distributed.config import DistributedConfig
+from roberta_squad_pipeline.distributed.stopping import StopRequest
+from roberta_squad_pipeline.errors import InputError, TrainingError
+from roberta_squad_pipeline.strict import StrictModel
+
+Event = dict[str, Any]
+
+
+class Launch(StrictModel):
+    """What a worker must know to find the others."""
+
+    pid: int
+    """Of the launcher."""
+    node_rank: int
+    address: str
+    """Of this machine."""
+
+
+JOB_FILE = "job.json"
+LAUNCH_FILE = "launch.json"
+JOINED_FILE = "joined"
+EVENTS_FILE = "events.jsonl"
+STOP_FILE = "stop"
+ERROR_FILE = "error.json"
+
+_SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_TO_DIE = 5
+_LOOPBACK = "127.0.0.1"
+
+
+def local_processes(config: DistributedConfig) -> int:
+    """Processes on this machine.
+
+    Raises:
+        InputError: There are GPUs, but fewer than processes were asked for.
+    """
+    gpus = torch.cuda.device_count()
+    if config.processes is None:
+        return max(1, gpus)
+    if 0 < gpus < config.processes:
+        raise InputError(
+            where="distributed.processes",
+            got=f"{config.processes} processes for {gpus} visible GPUs",
+            expected="at most one process a GPU",
+            remedy=f"Run with --params distributed.processes={gpus}, or see CUDA_VISIBLE_DEVICES.",
+        )
+    return config.processes
+
+
+def launch(
+    module: str,
+    folder: Path,
+    config: DistributedConfig,
+    *,
+    name: str,
+    on_event: Callable[[Event], None],
+    stop: StopRequest,
+) -> None:
+    """Runs `python -m module folder` in every process of this machine until all are done.
+
+    The launcher has a thread of its own: in the main thread it would take over the signals, and
+    not give them back.
+
+    Args:
+        module: What each process runs.
+        folder: For messages between this process and those; on machine 0 it holds the job.
+        config: How many, and where.
+        name: Of the job, the same on all machines and another one for each job.
+        on_event: Told in this thread what rank 0 has to say.
+        stop: Handed on to the processes, which then come to an end by themselves.
+
+    Raises:
+        InputError: A machine never came, or what a process says the user can put right.
+        TrainingError: Processes died more often than they may be restarted, or what one of them
+            says of the training.
+    """
+    failed: list[BaseException] = []
+    address = _LOOPBACK if config.nodes == 1 else own_address(str(config.rendezvous))
+    launched = Launch(pid=os.getpid(), node_rank=config.node_rank, address=address)
+    (folder / LAUNCH_FILE).write_text(launched.model_dump_json())
+
+    def run() -> None:
+        try:
+            elastic_launch(_launch_config(config, name, address), sys.executable)(
+                "-u", "-m", module, str(folder)
+            )
+        except BaseException as error:
+            failed.append(error)
+
+    _prepare_torch()
+    agent = threading.Thread(target=run, name="elastic launcher", daemon=True)
+    events = _tail(folder / EVENTS_FILE)
+    agent.start()
+    while agent.is_alive():
+        agent.join(_SECONDS_BETWEEN_LOOKS)
+        if stop.made:
+            (folder / STOP_FILE).touch()
+            if not (folder / JOINED_FILE).exists():
+                stop.obey()
+        for event in next(events):
+            on_event(event)
+    for event in next(events):
+        on_event(event)
+    if (folder / ERROR_FILE).exists():
+        raise read_error(folder / ERROR_FILE)
+    if failed:
+        raise _explained(failed[0], config) from failed[0]
+
+
+def _launch_config(config: DistributedConfig, name: str, address: str) -> LaunchConfig:
+    return LaunchConfig(
+        min_nodes=config.nodes,
+        max_nodes=config.nodes,
+        nproc_per_node=local_processes(config),
+        run_id=name,
+        rdzv_backend="c10d",
+        rdzv_endpoint=f"{address}:0" if config.nodes == 1 else str(config.rendezvous),
+        rdzv_configs={
+            "is_host": config.node_rank == 0,
+            # The backend ignores "timeout": these two say how long a machine waits for the
+            # others, and how long for machine 0 to be there at all.
+            "join_timeout": config.join_timeout_s,
+            "read_timeout": config.join_timeout_s,
+        },
+        max_restarts=config.max_restarts,
+        local_addr=address,
+        shutdown_timeout=_SECONDS_TO_DIE,
+    )
+
+
+def own_address(rendezvous: str) -> str:
+    """Address under which the other machines see this one.
+
+    Raises:
+        InputError: The rendezvous host has no address, or none that can be reached.
+    """
+    host, _, port = rendezvous.rpartition(":")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, int(port), type=socket.SOCK_DGRAM
+        )[0]
+        # Connecting a datagram socket sends nothing, and finds the way there.
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except OSError as error:
+        raise InputError(
+            where=f"distributed.rendezvous={rendezvous}",
+            got=f"no way there ({error.strerror})",
+            expected="host:port of machine 0",
+            remedy="Give the address or name of machine 0 that this machine reaches.",
+        ) from error
+
+
+def _tail(path: Path) -> Iterator[list[Event]]:
+    """Yields the whole lines that were added since the last time."""
+    read = 0
+    while True:
+        lines: list[Event] = []
+        if path.exists():
+            with path.open("rb") as stream:
+                stream.seek(read)
+                for line in stream:
+                    if line.endswith(b"\n"):
+                        read += len(line)
+                        lines.append(json.loads(line))
+        yield lines
+
+
+def _prepare_torch() -> None:
+    # Otherwise processes that are started again find the addresses of the dead ones in the store
+    # that they share with the launcher.
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    # It warns that it cannot handle signals in a thread, which is why it has one, and prints a
+    # report of each failure, which is said below in fewer words.
+    for name in ("multiprocessing.api", "agent.server.api", "rendezvous"):
+        logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)
+
+
+def _explained(error: BaseException, config: DistributedConfig) -> BaseException:
+    if isinstance(error, ChildFailedError):
+        rank, failure = error.get_first_failure()
+        return TrainingError(
+            f"process {rank} died ({failure.signal_name() or f'exit code {failure.exitcode}'}), "
+            f"and the processes were restarted {config.max_restarts} times already, which is all "
+            "that distributed.max_restarts allows. What it had to say stands above. The same "
+            "command goes on from the last checkpoint."
+        )
+    if isinstance(error, RendezvousError):
+        missing = "the other machines" if config.node_rank == 0 else "machine 0"
+        return InputError(
+            where=f"distributed.rendezvous={config.rendezvous}",
+            got=f"no sign of {missing} within {config.join_timeout_s} s",
+            expected=f"{config.nodes} machines, each with a kedro run of the same --params but "
+            f"its own distributed.node_rank (0 to {config.nodes - 1})",
+            remedy="Start them within distributed.join_timeout_s of each other, and look whether "
+            "a firewall lets them reach that port.",
+        )
+    return error
+
+
+def write_error(error: InputError | TrainingError, path: Path) -> None:
+    """Keeps an error for the process that launched this one."""
+    fields = {"message": str(error)}
+    if isinstance(error, InputError):
+        fields = {name: getattr(error, name) for name in ("where", "got", "expected", "remedy")}
+    path.write_text(json.dumps(fields), encoding="utf-8")
+
+
+def read_error(path: Path) -> InputError | TrainingError:
+    """What `write_error` kept."""
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    return TrainingError(fields["message"]) if "message" in fields else InputError(**fields)

@@ -1,0 +1,68 @@
+"""One process among those that work together."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """All processes of a job, seen from one of them."""
+
+    rank: int
+    """Of this process, from 0; rank 0 is on machine 0."""
+    count: int
+    """On all machines together."""
+    device: torch.device
+    """Where this process computes."""
+    control: dist.ProcessGroup | None = None
+    """For what the CPU has to say, so that it need not wait for a GPU; None for a single
+    process."""
+
+    @classmethod
+    def alone(cls, device: torch.device) -> Self:
+        """A single process, which needs no process group."""
+        return cls(0, 1, device)
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that reads inputs and writes outputs."""
+        return self.rank == 0
+
+    def any(self, *flags: bool) -> list[bool]:
+        """Whether each flag is up in any process; every process has to ask."""
+        if self.count == 1:
+            return list(flags)
+        raised = torch.tensor(flags, dtype=torch.uint8)
+        dist.all_reduce(raised, dist.ReduceOp.MAX, group=self.control)
+        return [bool(flag) for flag in raised]
+
+    def sum(self, tensor: Tensor) -> None:
+        """Adds a tensor up over all processes, in place."""
+        if self.count > 1:
+            dist.all_reduce(tensor)
+
+    def maximum(self, tensor: Tensor) -> None:
+        """Element by element the largest of all processes, in place; the tensor is on the CPU."""
+        if self.count > 1:
+            dist.all_reduce(tensor, dist.ReduceOp.MAX, group=self.control)
+
+    def broadcast(self, tensor: Tensor) -> None:
+        """Overwrites a tensor with that of rank 0."""
+        if self.count > 1:
+            dist.broadcast(tensor, src=0)
+
+    def broadcast_bytes(self, data: bytes | None) -> bytes:
+        """What rank 0 has to say; the others give None."""
+        if self.count == 1:
+            return data or b""
+        size = torch.tensor(len(data or b""))
+        dist.broadcast(size, src=0, group=self.control)
+        content = torch.empty(int(size), dtype=torch.uint8)
+        if data:
+            content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        dist.broadcast(content, src=0, group=self.control)
+        return content.numpy().tobytes()

@@ -1,0 +1,197 @@
+"""What every process of a job does first and last."""
+
+import ctypes
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
+
+from roberta_squad_pipeline.distributed.launch import (
+    ERROR_FILE,
+    EVENTS_FILE,
+    JOB_FILE,
+    JOINED_FILE,
+    LAUNCH_FILE,
+    STOP_FILE,
+    Launch,
+    write_error,
+)
+from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.distributed.stopping import StopRequest, stop_requests
+from roberta_squad_pipeline.errors import InputError, TrainingError
+
+_PR_SET_PDEATHSIG = 1
+_SIOCGIFADDR = 0x8915
+_SECONDS_BETWEEN_LOOKS = 1.0
+_PEERS_MAY_BE_BUSY_FOR = timedelta(minutes=30)
+
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process of a job, and its line to whoever launched it."""
+
+    processes: Processes
+    job: str
+    """What rank 0's launcher wants done, as JSON."""
+    folder: Path
+    """Between this process and its launcher."""
+    stop: StopRequest
+    nodes: int
+    """Machines."""
+    restarts: int
+    """How often the processes of this machine were restarted before."""
+
+    def share_file(self, path: Path) -> Path | bytes:
+        """A file of machine 0: its path there, and its content on every other machine."""
+        if self.nodes == 1:
+            return path
+        return self.processes.broadcast_bytes(path.read_bytes() if self.processes.first else None)
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Says something to the launcher; only rank 0's is heard."""
+        if self.processes.first:
+            with (self.folder / EVENTS_FILE).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(event) + "\n")
+
+
+def work(do: Callable[[Worker], None]) -> None:
+    """The main function of a worker module: joins the others, does the work, leaves.
+
+    Args:
+        do: The work.
+    """
+    folder = Path(sys.argv[1])
+    launch = Launch.model_validate_json((folder / LAUNCH_FILE).read_bytes())
+    _die_with_launcher(launch.pid)
+    try:
+        with stop_requests(folder / STOP_FILE) as stop, _joined(launch) as processes:
+            (folder / JOINED_FILE).touch()
+            _take_part(do, launch, processes, folder, stop)
+    except InputError as error:
+        write_error(error, folder / ERROR_FILE)
+        raise SystemExit(1) from error
+    except RuntimeError as error:
+        if not _lost_a_peer(error):
+            raise
+        # Where it died, something else is said; here there is nothing to look for.
+        _logger.warning("a process that this one works with is gone (%s)", type(error).__name__)
+        raise SystemExit(1) from error
+
+
+def _lost_a_peer(error: RuntimeError) -> bool:
+    # gloo has no exception of its own.
+    return isinstance(error, dist.DistBackendError) or "gloo" in str(error).lower()
+
+
+def _take_part(
+    do: Callable[[Worker], None],
+    launch: Launch,
+    processes: Processes,
+    folder: Path,
+    stop: StopRequest,
+) -> None:
+    logging.basicConfig(
+        level=logging.INFO if processes.first else logging.ERROR,
+        format="%(levelname)s %(message)s",
+    )
+    given = (folder / JOB_FILE).read_bytes() if processes.first else None
+    job = processes.broadcast_bytes(given).decode()
+    nodes = processes.count // _number("LOCAL_WORLD_SIZE")
+    restarts = _number("TORCHELASTIC_RESTART_COUNT")
+    try:
+        do(Worker(processes, job, folder, stop, nodes, restarts))
+    except TrainingError as error:
+        # All processes have come to the same conclusion. Starting them again, as the launcher
+        # does with those that fail, would not change it.
+        if processes.first or launch.node_rank > 0:
+            write_error(error, folder / ERROR_FILE)
+
+
+@contextmanager
+def _joined(launch: Launch) -> Iterator[Processes]:
+    local_rank, local_count = _number("LOCAL_RANK"), _number("LOCAL_WORLD_SIZE")
+    count, node_rank = _number("WORLD_SIZE"), launch.node_rank
+    if count % local_count or node_rank >= count // local_count:
+        raise InputError(
+            where="distributed.processes",
+            got=f"{local_count} processes on machine {node_rank}, {count} in all",
+            expected="as many on every machine",
+            remedy="Give distributed.processes on each.",
+        )
+    gpu = torch.cuda.is_available()
+    device = torch.device("cuda", local_rank) if gpu else torch.device("cpu")
+    if gpu:
+        torch.cuda.set_device(device)
+    else:
+        # As many threads as cores on each process would make them wait for each other.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_count))
+    if interface := _interface(launch.address):
+        # Otherwise gloo takes the one that this machine's name stands for, which may be any.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    store, _, _ = next(rendezvous("env://"))
+    # Elastic hands out ranks in an order of its own; outputs are machine 0's to write.
+    dist.init_process_group(
+        "nccl" if gpu else "gloo",
+        store=store,
+        rank=node_rank * local_count + local_rank,
+        world_size=count,
+        timeout=_PEERS_MAY_BE_BUSY_FOR,
+        device_id=device if gpu else None,
+    )
+    control = dist.new_group(backend="gloo", timeout=_PEERS_MAY_BE_BUSY_FOR)
+    yield Processes(dist.get_rank(), count, device, control)
+    # After an error this could wait for peers that wait for this process.
+    dist.destroy_process_group()
+
+
+def _number(variable: str) -> int:
+    return int(os.environ[variable])
+
+
+def _interface(address: str) -> str | None:
+    """Name of the network interface with an IPv4 address; None where it is not found."""
+    if sys.platform != "linux":
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode())
+            try:
+                answer = fcntl.ioctl(probe, _SIOCGIFADDR, request)
+            except OSError:  # an interface without an address
+                continue
+            if socket.inet_ntoa(answer[20:24]) == address:
+                return name
+    return None
+
+
+def _die_with_launcher(launcher: int) -> None:
+    """Ends this process when its launcher is gone, however that happened."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_watch, args=(launcher,), daemon=True).start()
+
+
+def _watch(launcher: int) -> None:
+    # Where the kernel does not do it, and for a launcher that died before it was asked to.
+    while os.getppid() == launcher:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    os._exit(1)

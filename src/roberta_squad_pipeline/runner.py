@@ -1,0 +1,37 @@
+"""Kedro's sequential runner on machine 0; on every other machine only the shared work."""
+
+from typing import Any
+
+from kedro.io.core import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
+from pluggy import PluginManager
+
+from roberta_squad_pipeline.distributed.config import DistributedConfig
+
+
+class MachineRunner(SequentialRunner):
+    """Runs all nodes on machine 0; the others lend it their processes and read and write nothing.
+
+    Every machine is given the same `kedro run`, but for its `distributed.node_rank`.
+    """
+
+    def _run(
+        self,
+        pipeline: Pipeline,
+        catalog: CatalogProtocol[Any, Any],
+        hook_manager: PluginManager | None = None,
+        run_id: str | None = None,
+    ) -> None:
+        parameters: dict[str, Any] = catalog.load("parameters")
+        distributed = DistributedConfig.model_validate(parameters["distributed"])
+        if distributed.node_rank == 0:
+            super()._run(pipeline, catalog, hook_manager, run_id)
+            return
+        from roberta_squad_pipeline.reader.job import help_inference
+        from roberta_squad_pipeline.training.job import help_training
+
+        shared = {"train_reader": help_training, "predict_answers": help_inference}
+        for node in pipeline.nodes:
+            if node.name in shared:
+                shared[node.name](distributed, name=parameters["run"])

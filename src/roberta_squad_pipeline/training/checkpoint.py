@@ -1,0 +1,176 @@
+"""Checkpoints on disk: whole, checked by sha256, or not there.
+
+A checkpoint is a folder update-NNNNNN with state.safetensors, records.jsonl and, written last,
+manifest.json. Nothing in it is unpickled.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.files import sha256_of, written_atomically
+from roberta_squad_pipeline.strict import StrictModel
+from roberta_squad_pipeline.training.loss_scale import LossScaleState
+from roberta_squad_pipeline.training.records import UpdateRecord, read_records, write_records
+
+KEPT = 2
+"""Checkpoints that are kept: the newest, and one for the case that it is damaged."""
+
+_STATE = "state.safetensors"
+_RECORDS = "records.jsonl"
+_MANIFEST = "manifest.json"
+_PREFIX = "update-"
+
+_logger = logging.getLogger(__name__)
+
+
+class _FileRecord(StrictModel):
+    sha256: str
+    size_bytes: int
+
+
+class _Manifest(StrictModel):
+    format_version: Literal[1] = 1
+    update: int = Field(gt=0)
+    loss_scale: LossScaleState
+    files: dict[str, _FileRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint that was found whole."""
+
+    path: Path
+    update: int
+    """Updates that were made before it."""
+    loss_scale: LossScaleState
+    records: tuple[UpdateRecord, ...]
+    """Of all updates before it."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights and the optimiser's state, by name."""
+        with safe_open(self.path / _STATE, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+class Checkpoints:
+    """The checkpoints of one run in a folder of its own.
+
+    Args:
+        folder: Made if it is not there.
+
+    Raises:
+        InputError: The folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # What a killed process was writing, or trying below.
+            for left in folder.glob(".*"):
+                shutil.rmtree(left)
+            trial = folder / ".trial"
+            trial.mkdir()
+            trial.rmdir()
+        except OSError as error:
+            raise self._error(error, "a folder that can be written to") from error
+
+    def save(
+        self,
+        update: int,
+        tensors: dict[str, Tensor],
+        loss_scale: LossScaleState,
+        records: Iterable[UpdateRecord],
+    ) -> Path:
+        """Writes a checkpoint and removes all but the newest two.
+
+        Args:
+            update: Updates that were made.
+            tensors: Weights and the optimiser's state, on the CPU.
+            loss_scale: Where it stands.
+            records: Of all updates.
+
+        Returns:
+            Its folder.
+
+        Raises:
+            InputError: It cannot be written; the earlier ones are as they were.
+        """
+        path = self.folder / f"{_PREFIX}{update:06d}"
+        try:
+            with written_atomically(path) as temp:
+                temp.mkdir()
+                save_file(tensors, temp / _STATE)
+                write_records(records, temp / _RECORDS)
+                files = {
+                    name: _FileRecord(
+                        sha256=sha256_of(temp / name), size_bytes=(temp / name).stat().st_size
+                    )
+                    for name in (_STATE, _RECORDS)
+                }
+                manifest = _Manifest(update=update, loss_scale=loss_scale, files=files)
+                (temp / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+            for old in self._paths()[KEPT:]:
+                shutil.rmtree(old)
+        except (OSError, SafetensorError) as error:
+            size = sum(tensor.nbytes for tensor in tensors.values())
+            raise self._error(error, f"room for a checkpoint of {size / 1e6:,.0f} MB") from error
+        return path
+
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole; warns of those that are not."""
+        for path in self._paths():
+            try:
+                return _read(path)
+            except (OSError, ValueError) as error:
+                _logger.warning(
+                    "%s: got a damaged checkpoint (%s); expected what its manifest says. Using "
+                    "the one before it.",
+                    path,
+                    str(error).splitlines()[0],
+                )
+        return None
+
+    def last(self) -> Path | None:
+        """Folder of the newest checkpoint, unchecked."""
+        return next(iter(self._paths()), None)
+
+    def _paths(self) -> list[Path]:
+        """Newest first."""
+        return sorted(self.folder.glob(f"{_PREFIX}*"), key=lambda path: path.name, reverse=True)
+
+    def _error(self, error: Exception, expected: str) -> InputError:
+        reason = getattr(error, "strerror", None) or str(error)
+        kept = self._paths() if self.folder.is_dir() else []
+        last = f"the same command goes on from {kept[0].name}" if kept else "start again"
+        return InputError(
+            where=str(self.folder),
+            got=reason,
+            expected=expected,
+            remedy=f"Make room or give the right to write there; then {last}.",
+        )
+
+
+def _read(path: Path) -> Checkpoint:
+    try:
+        manifest = _Manifest.model_validate_json((path / _MANIFEST).read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{_MANIFEST}: {error.errors()[0]['msg']}") from error
+    for name, expected in manifest.files.items():
+        size = (path / name).stat().st_size
+        if size != expected.size_bytes:
+            raise ValueError(f"{name} has {size} bytes instead of {expected.size_bytes}")
+        if sha256_of(path / name) != expected.sha256:
+            raise ValueError(f"{name} has another sha256 than when it was written")
+    records = read_records(path / _RECORDS)
+    return Checkpoint(path, manifest.update, manifest.loss_scale, tuple(records))

@@ -1,0 +1,177 @@
+"""A training run in this process or in many, and what crosses between them."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from roberta_squad_pipeline.distributed.config import DistributedConfig
+from roberta_squad_pipeline.distributed.launch import JOB_FILE, launch, local_processes
+from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.distributed.stopping import StopRequest, stop_requests
+from roberta_squad_pipeline.errors import TrainingError
+from roberta_squad_pipeline.reader.batching import split_update
+from roberta_squad_pipeline.reader.config import ModelConfig
+from roberta_squad_pipeline.reader.device import available_device
+from roberta_squad_pipeline.reader.model import Reader, new_reader
+from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.strict import StrictModel
+from roberta_squad_pipeline.training.checkpoint import Checkpoints
+from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.loop import train_reader
+from roberta_squad_pipeline.training.records import UpdateRecord
+from roberta_squad_pipeline.training.state import WEIGHTS
+from roberta_squad_pipeline.training.strategy import Strategy
+
+_WORKER = "roberta_squad_pipeline.training.worker"
+_STOPPING = (
+    "stopping after this update, with a checkpoint; the same command goes on from there. "
+    "Once more to stop at once."
+)
+
+
+class TrainingJob(StrictModel):
+    """What the processes of a run are to do."""
+
+    features: Path
+    """The training windows."""
+    model: ModelConfig
+    training: TrainingConfig
+    strategy: Strategy
+    checkpoints: Path
+    """Folder of this run's settings and data."""
+
+
+def first_reader(features: Features, model: ModelConfig, training: TrainingConfig) -> Reader:
+    """The reader before its first update.
+
+    Raises:
+        InputError: See `new_reader`.
+    """
+    torch.manual_seed(training.seed)
+    return new_reader(
+        model,
+        max_tokens=features.meta.windows.max_tokens,
+        vocabulary=features.meta.tokenizer.entries,
+    )
+
+
+def run_training(
+    job: TrainingJob,
+    reader: Reader,
+    features: Features,
+    distributed: DistributedConfig,
+    *,
+    name: str,
+    on_update: Callable[[UpdateRecord], None],
+    on_restart: Callable[[int], None],
+) -> None:
+    """Trains a reader in place, in this process if one is enough, else in as many as it takes.
+
+    Ctrl-C and SIGTERM end it after the update that is being made and a checkpoint.
+
+    Args:
+        job: What to do.
+        reader: Before its first update.
+        features: The training windows.
+        distributed: How many processes, and where.
+        name: Of the run, the same on all machines.
+        on_update: Told of every update once.
+        on_restart: Told how often processes had to be started again, if they had to.
+
+    Raises:
+        InputError: The update cannot be shared out evenly, or machines do not meet.
+        TrainingError: See `train_reader`; or processes died too often.
+        KeyboardInterrupt: It was stopped by Ctrl-C.
+        SystemExit: It was stopped by SIGTERM.
+    """
+    count = distributed.nodes * local_processes(distributed)
+    split_update(job.training.batch_size, count, job.training.micro_batch)
+    checkpoints = Checkpoints(job.checkpoints)
+    with stop_requests(say=_STOPPING) as stop:
+        if count == 1:
+            finished = train_reader(
+                reader,
+                features,
+                job.training,
+                processes=Processes.alone(available_device()),
+                strategy=job.strategy,
+                checkpoints=checkpoints,
+                stop=stop,
+                on_update=on_update,
+            )
+        else:
+            finished = _launch(
+                job, distributed, name=name, stop=stop, on_update=on_update, on_restart=on_restart
+            )
+            if finished:
+                _load_result(reader, checkpoints)
+    if not finished:
+        stop.obey()
+        raise TrainingError(
+            "training was stopped from another machine or by a signal to one of its processes. "
+            "The same command goes on from the last checkpoint."
+        )
+
+
+def help_training(distributed: DistributedConfig, *, name: str) -> None:
+    """Lends this machine's processes to the run of machine 0.
+
+    Raises:
+        InputError: Machine 0 never came.
+        TrainingError: See `train_reader`.
+    """
+    with stop_requests(say=_STOPPING) as stop, tempfile.TemporaryDirectory() as folder:
+        launch(
+            _WORKER,
+            Path(folder),
+            distributed,
+            name=f"train-{name}",
+            on_event=lambda _: None,
+            stop=stop,
+        )
+    stop.obey()
+
+
+def _launch(
+    job: TrainingJob,
+    distributed: DistributedConfig,
+    *,
+    name: str,
+    stop: StopRequest,
+    on_update: Callable[[UpdateRecord], None],
+    on_restart: Callable[[int], None],
+) -> bool:
+    known = 0
+    finished = False
+
+    def on_event(event: dict[str, Any]) -> None:
+        nonlocal known, finished
+        if event.get("restarts"):
+            on_restart(event["restarts"])
+        # Processes that were started again tell of everything from the first update on.
+        if "record" in event and event["record"]["update"] > known:
+            known = event["record"]["update"]
+            on_update(UpdateRecord(**event["record"]))
+        finished = event.get("finished", finished)
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / JOB_FILE).write_text(job.model_dump_json())
+        launch(
+            _WORKER, Path(folder), distributed, name=f"train-{name}", on_event=on_event, stop=stop
+        )
+    return finished
+
+
+def _load_result(reader: Reader, checkpoints: Checkpoints) -> None:
+    last = checkpoints.newest()
+    if last is None:
+        raise TrainingError(f"{checkpoints.folder}: got no whole checkpoint of the trained reader")
+    weights = {
+        name.removeprefix(WEIGHTS): tensor
+        for name, tensor in last.tensors().items()
+        if name.startswith(WEIGHTS)
+    }
+    reader.load_state_dict(weights)

@@ -1,0 +1,117 @@
+"""Which checkpoints belong to a run: those of the same settings and data, and no others."""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from roberta_squad_pipeline.files import written_atomically
+from roberta_squad_pipeline.reader.config import ModelConfig
+from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.strict import StrictModel
+from roberta_squad_pipeline.training.config import TrainingConfig
+
+_ATTEMPT = "run.json"
+
+_logger = logging.getLogger(__name__)
+
+
+class Attempt(StrictModel):
+    """What was run last in a folder of checkpoints."""
+
+    settings: dict[str, Any]
+    """All that the result depends on."""
+    run_id: str | None
+    """MLflow's, if it was tracked."""
+
+
+def settings_of(
+    reader: Reader, features: Features, model: ModelConfig, training: TrainingConfig
+) -> dict[str, Any]:
+    """All that the weights of a trained reader depend on, for `attempt_folder`.
+
+    Args:
+        reader: Before its first update.
+        features: What it will be trained on.
+        model: Its settings.
+        training: The recipe.
+    """
+    weights = hashlib.sha256()
+    for name, tensor in sorted(reader.state_dict().items()):
+        weights.update(name.encode())
+        weights.update(tensor.cpu().contiguous().numpy())
+    return {
+        "model": model.model_dump(mode="json") | {"first_weights": weights.hexdigest()},
+        "training": training.recipe,
+        "features": features.meta.model_dump(mode="json"),
+    }
+
+
+def attempt_folder(
+    checkpoints: Path, settings: dict[str, Any], training: TrainingConfig, *, run_id: str | None
+) -> tuple[Path, str | None]:
+    """Finds or makes the folder for the checkpoints of these settings.
+
+    Args:
+        checkpoints: Of the run's name, whatever its settings.
+        settings: See `settings_of`.
+        training: Says whether a run may be carried on.
+        run_id: MLflow's, of this run.
+
+    Returns:
+        The folder, and MLflow's id of the run that is carried on, if there is one.
+    """
+    text = json.dumps(settings, sort_keys=True)
+    folder = checkpoints / hashlib.sha256(text.encode()).hexdigest()[:16]
+    if training.resume == "never":
+        shutil.rmtree(folder, ignore_errors=True)
+    previous = _read(folder)
+    if previous is None:
+        _tell_of_others(checkpoints, settings)
+    with written_atomically(folder / _ATTEMPT) as temp:
+        temp.write_text(Attempt(settings=settings, run_id=run_id).model_dump_json(indent=2) + "\n")
+    return folder, previous.run_id if previous else None
+
+
+def remove_finished(checkpoints: Path, run_id: str) -> None:
+    """Removes the checkpoints of a run whose reader is saved, and leaves those of others."""
+    for folder in checkpoints.glob("*"):
+        attempt = _read(folder)
+        if attempt is not None and attempt.run_id == run_id:
+            shutil.rmtree(folder)
+    if checkpoints.is_dir() and not any(checkpoints.iterdir()):
+        checkpoints.rmdir()
+
+
+def _read(folder: Path) -> Attempt | None:
+    try:
+        return Attempt.model_validate_json((folder / _ATTEMPT).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _tell_of_others(checkpoints: Path, settings: dict[str, Any]) -> None:
+    for folder in sorted(checkpoints.glob("*")):
+        other = _read(folder)
+        if other is not None:
+            changes = "; ".join(_differences("", other.settings, settings))
+            _logger.warning(
+                "%s holds checkpoints of other settings or data (%s). They are left alone, and "
+                "this run starts anew.",
+                folder,
+                changes,
+            )
+
+
+def _differences(name: str, there: Any, here: Any) -> Iterator[str]:
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in sorted(there.keys() | here.keys()):
+            yield from _differences(f"{name}.{key}" if name else key, there.get(key), here.get(key))
+    elif there != here:
+        yield f"{name}: {there} there, {here} here"

@@ -1,0 +1,141 @@
+"""One update: gradients of all its micro-batches, over all processes, and the optimiser's step."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+
+from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.reader.batching import Batch
+from roberta_squad_pipeline.reader.device import computing_in
+from roberta_squad_pipeline.reader.loss import summed_loss
+from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.loss_scale import LossScaler
+from roberta_squad_pipeline.training.param_groups import build_param_groups
+from roberta_squad_pipeline.training.schedule import lr_multiplier
+from roberta_squad_pipeline.training.strategy import reducing
+
+
+def train_step(
+    module: nn.Module,
+    batches: Sequence[Batch],
+    optimizer: torch.optim.Optimizer,
+    scaler: LossScaler,
+    config: TrainingConfig,
+    *,
+    processes: Processes,
+) -> Tensor | None:
+    """One update: gradients of all its micro-batches, then one step of the optimiser.
+
+    Each micro-batch's loss is a sum divided by the windows of the whole update, so that how the
+    update is cut and shared out does not matter.
+
+    Args:
+        module: The reader, or what makes its gradients add up over processes.
+        batches: This process's micro-batches.
+        optimizer: Over the reader's parameters.
+        scaler: For fp16.
+        config: The recipe.
+        processes: Which share the update.
+
+    Returns:
+        The update's mean loss, over all processes. Shape: (). None if a process ran out of GPU
+        memory: then nothing was changed.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    total = _accumulate(module, batches, scaler, config, processes)
+    if total is None:
+        return None
+    if config.max_grad_norm is not None:
+        scaler.unscale(optimizer)
+        nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm)
+    scaler.step(optimizer)
+    processes.sum(total)
+    return total
+
+
+def _accumulate(
+    module: nn.Module,
+    batches: Sequence[Batch],
+    scaler: LossScaler,
+    config: TrainingConfig,
+    processes: Processes,
+) -> Tensor | None:
+    """Gradients of all micro-batches, reduced with the last; gives this process's loss."""
+    *earlier, last = batches
+    total = torch.zeros((), device=processes.device)
+    memory = _Memory(recoverable=not isinstance(module, FSDPModule))
+    for batch in earlier:
+        with reducing(module, now=False), memory.attempt():
+            if not memory.exhausted:
+                loss = _loss(module, batch, config, processes)
+                scaler.backward(loss)
+                total += loss.detach()
+    # Whoever goes into the last pass waits there for all others, so all of them go, or none.
+    if processes.any(memory.exhausted)[0]:
+        return None
+    with reducing(module, now=True):
+        with memory.attempt():
+            loss = _loss(module, last, config, processes)
+        if processes.any(memory.exhausted)[0]:
+            return None
+        memory.recoverable = processes.count == 1
+        with memory.attempt():
+            scaler.backward(loss)
+            total += loss.detach()
+    return None if memory.exhausted else total / processes.count
+
+
+@dataclass(slots=True)
+class _Memory:
+    """Whether a GPU's memory was enough so far."""
+
+    recoverable: bool
+    """Whether the other processes can be told; if not, this one fails."""
+    exhausted: bool = False
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            if not self.recoverable:
+                raise
+            self.exhausted = True
+
+
+def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, processes: Processes) -> Tensor:
+    device = processes.device
+    batch = batch.to(device)
+    with computing_in(config.precision, device):
+        output = module(batch)
+    # What adds gradients up over processes divides them by their number, too.
+    return summed_loss(output, batch) / config.batch_size * processes.count
+
+
+def build_optimizer(reader: Reader, config: TrainingConfig) -> torch.optim.AdamW:
+    """Adam with decoupled weight decay over the layer-wise parameter groups."""
+    return torch.optim.AdamW(
+        build_param_groups(reader, config), betas=config.betas, eps=config.eps, fused=True
+    )
+
+
+def set_learning_rates(
+    optimizer: torch.optim.Optimizer, update: int, config: TrainingConfig
+) -> None:
+    """Gives every group its own peak times the schedule's share of it.
+
+    One rate for all groups would undo the layer-wise decay.
+    """
+    share = lr_multiplier(
+        update,
+        updates=config.updates,
+        warmup_updates=config.warmup_updates,
+        power=config.decay_power,
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * share

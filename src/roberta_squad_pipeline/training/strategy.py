@@ -1,0 +1,55 @@
+"""How many processes train one model: each with all of it, or each with a share."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.reader.model import Reader
+
+Strategy = Literal["ddp", "fsdp"]
+
+
+def distribute(reader: Reader, processes: Processes, strategy: Strategy) -> nn.Module:
+    """Makes gradients add up over all processes; call the result instead of the reader.
+
+    Args:
+        reader: On its device, with the same weights in each process.
+        processes: Which train it.
+        strategy: "ddp" gives each the whole model; "fsdp" shares out weights, gradients and
+            optimiser state, and gathers a layer's weights when they are needed.
+    """
+    if processes.count == 1:
+        return reader
+    if strategy == "ddp":
+        return DistributedDataParallel(
+            reader, forward_sync_buffers=False, init_sync=False, gradient_as_bucket_view=True
+        )
+    mesh = init_device_mesh(processes.device.type, (processes.count,))
+    for block in _blocks(reader):
+        fully_shard(block, mesh=mesh)
+    fully_shard(reader, mesh=mesh)
+    return reader
+
+
+def _blocks(reader: Reader) -> list[nn.Module]:
+    """The encoder's layers: the list of modules that holds most of the weights."""
+    lists = [module for module in reader.encoder.modules() if isinstance(module, nn.ModuleList)]
+    weights = [sum(weight.numel() for weight in blocks.parameters()) for blocks in lists]
+    return list(lists[weights.index(max(weights))])
+
+
+def reducing(module: nn.Module, *, now: bool) -> AbstractContextManager[object]:
+    """In this context gradients are added up over all processes, or kept for the next time.
+
+    So an update of many micro-batches reduces its gradients once.
+    """
+    if isinstance(module, FSDPModule):
+        module.set_requires_gradient_sync(now)
+    elif isinstance(module, DistributedDataParallel) and not now:
+        return module.no_sync()
+    return nullcontext()

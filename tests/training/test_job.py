@@ -1,0 +1,280 @@
+"""Training in many processes.
+
+Oracle: the same training in one process, and the checkpoints that each leaves.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
+from roberta_squad_pipeline.distributed.config import DistributedConfig
+from roberta_squad_pipeline.errors import InputError, TrainingError
+from roberta_squad_pipeline.reader.config import ModelConfig
+from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.training.checkpoint import Checkpoints
+from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
+from roberta_squad_pipeline.training.records import UpdateRecord
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+Run = Callable[..., tuple[Reader, list[UpdateRecord]]]
+
+
+def distributed(processes: int, strategy: str = "ddp", **changes: object) -> DistributedConfig:
+    fields = {
+        "processes": processes,
+        "nodes": 1,
+        "node_rank": 0,
+        "rendezvous": None,
+        "join_timeout_s": 60,
+        "strategy": strategy,
+        "max_restarts": 1,
+    }
+    return DistributedConfig(**fields | changes)
+
+
+@pytest.fixture
+def features_file(tiny_batch: object, tmp_path: Path) -> Path:
+    path = tmp_path / "train.arrow"
+    FeaturesDataset(filepath=str(path)).save(tiny_batch)
+    return path
+
+
+@pytest.fixture
+def run(features_file: Path, roberta_folder: Path, tmp_path: Path) -> Run:
+    """Trains the tiny RoBERTa in so many processes."""
+
+    def train(
+        recipe: TrainingConfig,
+        config: DistributedConfig,
+        *,
+        dropout: float = 0.0,
+        folder: str = "checkpoints",
+        on_update: Callable[[UpdateRecord], None] = lambda _: None,
+        on_restart: Callable[[int], None] = lambda _: None,
+    ) -> tuple[Reader, list[UpdateRecord]]:
+        model = ModelConfig(encoder=str(roberta_folder), dropout=dropout, attention_dropout=dropout)
+        features = Features.open(features_file)
+        reader = first_reader(features, model, recipe)
+        job = TrainingJob(
+            features=features_file,
+            model=model,
+            training=recipe,
+            strategy=config.strategy,
+            checkpoints=tmp_path / folder,
+        )
+        records: list[UpdateRecord] = []
+
+        def keep(record: UpdateRecord) -> None:
+            records.append(record)
+            on_update(record)
+
+        run_training(
+            job, reader, features, config, name="test", on_update=keep, on_restart=on_restart
+        )
+        return reader, records
+
+    return train
+
+
+def changed(recipe: TrainingConfig, **changes: object) -> TrainingConfig:
+    return TrainingConfig(**recipe.model_dump() | changes)
+
+
+def losses(records: list[UpdateRecord]) -> list[float]:
+    return [record.loss for record in records]
+
+
+def state(folder: Path, update: int) -> dict[str, Tensor]:
+    newest = Checkpoints(folder).newest()
+    assert newest is not None
+    assert newest.update == update
+    return newest.tensors()
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.equal(value, other[name]) for name, value in one.items()
+    )
+
+
+def test_losses_of_one_two_and_four_processes_agree(run: Run, recipe: TrainingConfig) -> None:
+    """To 1e-5 over 50 updates at the recipe's peak learning rate, and each is told once.
+
+    At rates at which the reader learns a hundred times as fast, what float32 rounds off grows from
+    update to update, between two sizes of micro-batch in one process as well.
+    """
+    recipe = changed(recipe, updates=50, lr=3e-5, batch_size=12, micro_batch=2)
+    expected = losses(run(recipe, distributed(1), folder="1")[1])
+    for processes in (2, 4):
+        records = run(recipe, distributed(processes), folder=str(processes))[1]
+        assert [record.update for record in records] == list(range(1, 51))
+        assert losses(records) == pytest.approx(expected, rel=1e-5)
+
+
+def test_fully_sharded_like_data_parallel_and_each_goes_on_from_the_other(
+    run: Run, recipe: TrainingConfig, tmp_path: Path
+) -> None:
+    """Losses to 1e-4, weights to 1e-5, in fp32; dropout is drawn alike."""
+    whole = changed(recipe, updates=8, checkpoint_every=4, lr=1e-4)
+    expected, records = run(whole, distributed(2), dropout=0.1, folder="ddp")
+    sharded, sharded_records = run(whole, distributed(2, "fsdp"), dropout=0.1, folder="fsdp")
+    assert losses(sharded_records) == pytest.approx(losses(records), rel=1e-4)
+    for one, other in zip(expected.parameters(), sharded.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+    for strategy in ("ddp", "fsdp"):
+        folder = tmp_path / strategy
+        (folder / "update-000008").rename(tmp_path / f"{strategy}-end")
+    assert (tmp_path / "ddp/update-000004").is_dir()
+    from_ddp, of_fsdp = run(whole, distributed(2, "fsdp"), dropout=0.1, folder="ddp")
+    from_fsdp, of_ddp = run(whole, distributed(2), dropout=0.1, folder="fsdp")
+    for reader, found in ((from_ddp, of_fsdp), (from_fsdp, of_ddp)):
+        assert losses(found) == pytest.approx(losses(records), rel=1e-4)
+        for one, other in zip(expected.parameters(), reader.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def workers(of: Path) -> list[int]:
+    """Process ids of the workers whose checkpoints lie there."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = path.read_bytes().decode().split("\0")
+            if "roberta_squad_pipeline.training.worker" in arguments:
+                job = json.loads((Path(arguments[-2]) / "job.json").read_text())
+                if job["checkpoints"] == str(of):
+                    found.append(int(path.parent.name))
+        except (OSError, ValueError):
+            continue
+    return sorted(found)
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks into /proc")
+
+
+@linux
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_killed_worker_is_started_again_and_nothing_is_lost(
+    run: Run, recipe: TrainingConfig, tmp_path: Path, precision: str
+) -> None:
+    """Bit by bit the weights, the optimiser's state and the losses of a run without the kill."""
+    recipe = changed(recipe, updates=30, checkpoint_every=4, precision=precision, lr=1e-2)
+    _, expected = run(recipe, distributed(2), dropout=0.1, folder="undisturbed")
+    restarts: list[int] = []
+
+    def kill(record: UpdateRecord) -> None:
+        if record.update == 10:
+            os.kill(workers(tmp_path / "killed")[-1], signal.SIGKILL)
+
+    _, records = run(
+        recipe,
+        distributed(2),
+        dropout=0.1,
+        folder="killed",
+        on_update=kill,
+        on_restart=restarts.append,
+    )
+    assert restarts == [1]
+    assert losses(records) == losses(expected)
+    assert same(state(tmp_path / "killed", 30), state(tmp_path / "undisturbed", 30))
+
+
+@linux
+def test_workers_that_die_too_often_are_an_error(
+    run: Run, recipe: TrainingConfig, tmp_path: Path
+) -> None:
+    def kill(record: UpdateRecord) -> None:
+        if record.update == 2:
+            os.kill(workers(tmp_path / "checkpoints")[0], signal.SIGKILL)
+
+    with pytest.raises(TrainingError, match=r"process \d died \(SIGKILL\).*0 times"):
+        run(
+            changed(recipe, updates=500),
+            distributed(2, max_restarts=0),
+            on_update=kill,
+        )
+    assert workers(tmp_path / "checkpoints") == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_training_with_a_checkpoint_and_handlers_are_restored(
+    run: Run, recipe: TrainingConfig, tmp_path: Path, processes: int, sent: signal.Signals
+) -> None:
+    """And the same call goes on from there: every update once, none lost."""
+    recipe = changed(recipe, updates=40, checkpoint_every=1000)
+    told: list[int] = []
+
+    def stop(record: UpdateRecord) -> None:
+        told.append(record.update)
+        if record.update == 5:
+            os.kill(os.getpid(), sent)
+
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    expected = KeyboardInterrupt if sent == signal.SIGINT else SystemExit
+    with pytest.raises(expected):
+        run(recipe, distributed(processes), on_update=stop)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    newest = Checkpoints(tmp_path / "checkpoints").newest()
+    assert newest is not None
+    assert newest.update == told[-1] < 40
+    assert [record.update for record in newest.records] == told
+    _, records = run(recipe, distributed(processes))
+    assert [record.update for record in records] == list(range(1, 41))
+    assert losses(records)[: newest.update] == [record.loss for record in newest.records]
+
+
+def test_impossible_split_is_said_before_anything_starts(run: Run, recipe: TrainingConfig) -> None:
+    with pytest.raises(InputError, match=r"8 windows an update for 3 processes"):
+        run(recipe, distributed(3))
+
+
+def test_loss_that_is_no_number_is_told_by_all_processes_once(
+    run: Run, recipe: TrainingConfig, tmp_path: Path
+) -> None:
+    """Not restarted, since it would happen again; the first process's message arrives."""
+    restarts: list[int] = []
+    with pytest.raises(TrainingError, match=r"update \d+ of 20: got loss nan.*questions: ") as told:
+        run(
+            changed(recipe, lr=1e30, warmup_updates=0, checkpoint_every=1),
+            distributed(2),
+            on_restart=restarts.append,
+        )
+    assert "last good checkpoint" in str(told.value) or "no checkpoint" in str(told.value)
+    assert restarts == []
+
+
+def test_second_machine_that_never_comes(run: Run, recipe: TrainingConfig, free_port: int) -> None:
+    config = distributed(1, nodes=2, rendezvous=f"127.0.0.1:{free_port}", join_timeout_s=3)
+    with pytest.raises(InputError, match=r"no sign of the other machines within 3 s"):
+        run(recipe, config)
+
+
+def test_workers_need_neither_kedro_nor_mlflow() -> None:
+    import subprocess
+    import sys
+
+    for module in ("training", "reader"):
+        code = (
+            f"import sys, roberta_squad_pipeline.{module}.worker\n"
+            "assert not {'kedro', 'mlflow'} & sys.modules.keys()"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_thread_is_left_behind(run: Run, recipe: TrainingConfig) -> None:
+    before = set(threading.enumerate())
+    run(changed(recipe, updates=1, warmup_updates=0), distributed(2))
+    time.sleep(0.1)
+    assert {t for t in threading.enumerate() if "elastic" in t.name} <= before
