@@ -299,8 +299,8 @@ def main() -> None:
 
             hit("SIGKILL", signal.SIGKILL, "run", arguments.tries)
             if precision == "fp32":
-                hit("SIGTERM", signal.SIGTERM, "run", arguments.tries // 2)
-                hit("Ctrl-C", signal.SIGINT, "run", arguments.tries // 2)
+                hit("SIGTERM", signal.SIGTERM, "run", arguments.tries // 4)
+                hit("Ctrl-C", signal.SIGINT, "run", arguments.tries // 4)
             if processes == 2:
                 hit("SIGKILL of a worker", signal.SIGKILL, "worker", arguments.tries // 2)
 
