@@ -78,6 +78,25 @@ def sweep(*, experiments: str, dry_run: bool, **options: Any) -> None:
         )
 
 
+@cli.command("send-tracking", params=[_option("env")])
+def send_tracking(env: str | None) -> None:
+    """Tell MLflow what it could not be told while runs were going on."""
+    from roberta_squad_pipeline.sweep import load_parameters
+    from roberta_squad_pipeline.tracking.mlflow_run import tracking_uri
+    from roberta_squad_pipeline.tracking.spool import be_impatient, send_left
+
+    project = Path.cwd()
+    be_impatient()
+    with _messages_for_errors():
+        unsent = project / load_parameters(project, env, {}).tracking.unsent
+        runs = 0
+        for run_id, operations in send_left(unsent, tracking_uri(project)):
+            click.echo(f"run {run_id}: {operations} operations sent")
+            runs += 1
+    if not runs:
+        click.echo("There is nothing left to send.")
+
+
 @contextmanager
 def _messages_for_errors() -> Iterator[None]:
     try:

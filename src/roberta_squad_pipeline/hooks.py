@@ -12,7 +12,8 @@ from roberta_squad_pipeline.parameters import Parameters, load_parameters
 from roberta_squad_pipeline.tracking.tracker import NullTracker, Tracker
 
 if TYPE_CHECKING:
-    from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, Status
+    from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
+    from roberta_squad_pipeline.tracking.spool import Status
 
 TRACKED = "tracked"
 """Tag of the nodes for which a run is opened."""
@@ -74,6 +75,7 @@ class TrackingHooks:
                 "kedro.pipelines": ",".join(run_params["pipeline_names"] or ["__default__"]),
                 "kedro.env": run_params["env"] or "base",
             },
+            unsent=self._project / self._parameters.tracking.unsent,
         )
         self._run.log_params(parameters)
         resolved = {"parameters": parameters, "catalog": self._catalog}

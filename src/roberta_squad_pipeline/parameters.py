@@ -60,6 +60,8 @@ class TrackingConfig(StrictModel):
     """MLflow's name for all runs of this project."""
     parent_run: str | None
     """MLflow id of the run that this one is shown under; a sweep sets it."""
+    unsent: Path
+    """Folder for what MLflow could not be told yet."""
 
 
 class Parameters(StrictModel):

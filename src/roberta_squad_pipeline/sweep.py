@@ -163,8 +163,12 @@ def _parent_run(sweep: Sweep) -> "MlflowRun":
 
     planned = json.dumps(fingerprints(sweep), sort_keys=True)
     tags = {"sweep": hashlib.sha256(planned.encode()).hexdigest()[:16]}
-    return reopen_run(project=sweep.project, experiment=sweep.tracked_in, tags=tags) or open_run(
+    unsent = sweep.project / sweep.planned[0].parameters.tracking.unsent
+    return reopen_run(
+        project=sweep.project, experiment=sweep.tracked_in, tags=tags, unsent=unsent
+    ) or open_run(
         project=sweep.project,
+        unsent=unsent,
         experiment=sweep.tracked_in,
         name="sweep",
         provenance=provenance(sweep.project),

@@ -72,6 +72,14 @@ def project(tmp_path: Path, database: Path) -> Path:
     return make_project(tmp_path, database)
 
 
+@pytest.fixture
+def other_machine(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
+    """A project on a machine that has neither data nor encoder."""
+    folder = make_project(tmp_path_factory.mktemp("machine"), database)
+    shutil.rmtree(folder / "data")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
     """A project in which the whole chain was run once; not to be changed."""
@@ -138,14 +146,20 @@ def kedro(tmp_path: Path) -> Kedro:
 
 
 @pytest.fixture
-def start(project: Path) -> Iterator[Callable[[dict[str, Any]], subprocess.Popen[str]]]:
-    """Starts the whole chain in the background; it is gone when the test ends."""
+def start(project: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts pipelines in the background; they are gone when the test ends."""
     processes = []
 
-    def run(params: dict[str, Any]) -> subprocess.Popen[str]:
+    def run(
+        params: dict[str, Any],
+        pipelines: str = "",
+        *,
+        folder: Path = project,
+        host: tuple[str, ...] = (),
+    ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            run_command("", TINY | params),
-            cwd=project,
+            [*host, *run_command(pipelines, TINY | params)],
+            cwd=folder,
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

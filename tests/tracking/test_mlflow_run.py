@@ -1,13 +1,13 @@
 """Oracle: what MLflow itself says of the run."""
 
 import math
+import time
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.tracking import mlflow_run
 from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, open_run
 from roberta_squad_pipeline.tracking.provenance import Provenance
 
@@ -28,7 +28,12 @@ def client(project: Path) -> MlflowClient:
 def run(project: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowRun:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return open_run(
-        project=project, experiment="qa", name="first", provenance=CODE, tags={"kind": "test"}
+        project=project,
+        experiment="qa",
+        name="first",
+        provenance=CODE,
+        tags={"kind": "test"},
+        unsent=project / "unsent",
     )
 
 
@@ -44,18 +49,19 @@ def test_parameters_are_flattened_and_may_be_many(run: MlflowRun, client: Mlflow
     """Oracle: MLflow refuses more than a hundred parameters in one call."""
     run.log_params({"a": {"b": {"c": 1}, "d": [0.9, 0.98]}, "e": None})
     run.log_params({"many": {str(number): number for number in range(150)}})
+    run.end("FINISHED")
     params = client.get_run(run.run_id).data.params
     assert params.items() >= {"a.b.c": "1", "a.d": "[0.9, 0.98]", "e": "None"}.items()
     assert sum(name.startswith("many.") for name in params) == 150
 
 
-def test_metrics_arrive_while_the_run_is_open(
-    run: MlflowRun, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_metrics_arrive_while_the_run_is_open(run: MlflowRun, client: MlflowClient) -> None:
     run.log_metrics({"loss": 3.0}, step=1)
-    assert client.get_metric_history(run.run_id, "loss") == []
-    monkeypatch.setattr(mlflow_run, "_SECONDS_BETWEEN_WRITES", 0.0)
     run.log_metrics({"loss": 2.0}, step=2)
+    deadline = time.monotonic() + 60
+    while len(client.get_metric_history(run.run_id, "loss")) < 2:
+        assert time.monotonic() < deadline, "metrics do not arrive"
+        time.sleep(0.1)
     history = client.get_metric_history(run.run_id, "loss")
     assert [(metric.step, metric.value) for metric in history] == [(1, 3.0), (2, 2.0)]
     assert client.get_run(run.run_id).info.status == "RUNNING"
@@ -75,6 +81,7 @@ def test_files_are_kept_under_the_project(
     (tmp_path / "metrics.json").write_text("{}")
     run.log_file(tmp_path / "metrics.json")
     run.log_text("a: 1", "configuration.yml")
+    run.end("FINISHED")
     names = {artifact.path for artifact in client.list_artifacts(run.run_id)}
     assert names == {"metrics.json", "configuration.yml"}
     assert list((project / "mlruns").rglob("metrics.json"))
@@ -84,4 +91,25 @@ def test_a_server_that_is_not_there(project: Path, monkeypatch: pytest.MonkeyPat
     """Oracle: port 9 of this machine, on which nothing listens."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9: got no answer"):
-        open_run(project=project, experiment="qa", name="x", provenance=CODE, tags={})
+        open_run(
+            project=project,
+            experiment="qa",
+            name="x",
+            provenance=CODE,
+            tags={},
+            unsent=project / "unsent",
+        )
+
+
+def test_run_that_was_killed_is_told_by_the_one_that_carries_it_on(
+    run: MlflowRun, project: Path, client: MlflowClient
+) -> None:
+    """Its spool, too, is done with: nothing of it is left on disk."""
+    killed = client.create_run(client.get_run(run.run_id).info.experiment_id)
+    run.supersedes(killed.info.run_id)
+    run.end("FINISHED")
+    before = client.get_run(killed.info.run_id)
+    assert before.info.status == "KILLED"
+    assert before.data.tags["resumed_by"] == run.run_id
+    assert client.get_run(run.run_id).data.tags["resumes"] == killed.info.run_id
+    assert not (project / "unsent" / run.run_id).exists()

@@ -255,6 +255,79 @@ def test_loss_that_is_no_number_is_told_by_all_processes_once(
     assert restarts == []
 
 
+OUT_OF_MEMORY = """
+import os
+import torch
+from torch.nn import functional as F
+
+usual = F.cross_entropy
+
+
+class OutOfMemory(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        raise torch.OutOfMemoryError("simulated")
+
+
+def scarce(logits, *arguments, **named):
+    too_many = os.environ.get("RANK") == "1" and len(logits) > int(os.environ["ROOM"])
+    if too_many and os.environ["PASS"] == "forward":
+        raise torch.OutOfMemoryError("simulated")
+    return usual(OutOfMemory.apply(logits) if too_many else logits, *arguments, **named)
+
+
+F.cross_entropy = scarce
+"""
+
+
+@pytest.mark.parametrize(("where", "strategy"), [("forward", "ddp"), ("backward", "fsdp")])
+def test_process_without_memory_makes_all_take_less(
+    run: Run,
+    recipe: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    strategy: str,
+) -> None:
+    """Process 1 has room for one window, shares are of four: losses as with one from the start.
+
+    From four to two to one takes two restarts of all processes.
+    """
+    recipe = changed(recipe, updates=4, warmup_updates=1, micro_batch=4)
+    _, expected = run(
+        changed(recipe, micro_batch=1), distributed(2, strategy), dropout=0.1, folder="expected"
+    )
+    (tmp_path / "sitecustomize.py").write_text(OUT_OF_MEMORY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("ROOM", "1")
+    monkeypatch.setenv("PASS", where)
+    seen: list[int] = []
+    _, records = run(
+        recipe,
+        distributed(2, strategy, max_restarts=2),
+        dropout=0.1,
+        folder="scarce",
+        on_restart=seen.append,
+    )
+    assert losses(records) == losses(expected)
+    assert seen == [1, 2]
+
+
+def test_one_window_without_memory_is_an_error(
+    run: Run, recipe: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(OUT_OF_MEMORY)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("ROOM", "0")
+    monkeypatch.setenv("PASS", "forward")
+    with pytest.raises(TrainingError, match="out of GPU memory with one window in a micro-batch"):
+        run(changed(recipe, micro_batch=2), distributed(2))
+
+
 def test_second_machine_that_never_comes(run: Run, recipe: TrainingConfig, free_port: int) -> None:
     config = distributed(1, nodes=2, rendezvous=f"127.0.0.1:{free_port}", join_timeout_s=3)
     with pytest.raises(InputError, match=r"no sign of the other machines within 3 s"):

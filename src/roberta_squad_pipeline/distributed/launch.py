@@ -197,8 +197,10 @@ def _prepare_torch() -> None:
 def _explained(error: BaseException, config: DistributedConfig) -> BaseException:
     if isinstance(error, ChildFailedError):
         rank, failure = error.get_first_failure()
+        killed = failure.exitcode < 0
+        how = failure.signal_name() if killed else f"exit code {failure.exitcode}"
         return TrainingError(
-            f"process {rank} died ({failure.signal_name() or f'exit code {failure.exitcode}'}), "
+            f"process {rank} died ({how}), "
             f"and the processes were restarted {config.max_restarts} times already, which is all "
             "that distributed.max_restarts allows. What it had to say stands above. The same "
             "command goes on from the last checkpoint."

@@ -141,7 +141,7 @@ def _joined(launch: Launch) -> Iterator[Processes]:
     device = torch.device("cuda", local_rank) if gpu else torch.device("cpu")
     if gpu:
         torch.cuda.set_device(device)
-    else:
+    elif "OMP_NUM_THREADS" not in os.environ:
         # As many threads as cores on each process would make them wait for each other.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_count))
     if interface := _interface(launch.address):

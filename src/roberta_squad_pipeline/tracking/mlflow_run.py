@@ -2,75 +2,73 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_USER
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.tracking.provenance import Provenance
-
-Status = Literal["FINISHED", "FAILED", "KILLED"]
-
-_SECONDS_BETWEEN_WRITES = 2.0
-_PARAMS_AT_ONCE = 100  # MLflow takes no more in one call
+from roberta_squad_pipeline.tracking.spool import Spool, Status, be_impatient, without_password
 
 
 class MlflowRun:
-    """An open run.
+    """An open run. What it is told is kept on disk and sent by a thread of its own.
 
     Args:
-        client: Of the store that the run is in.
+        uri: Of the store that the run is in.
         run_id: The run.
+        unsent: Folder for what could not be sent yet.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str) -> None:
-        self._client = client
+    def __init__(self, uri: str, run_id: str, unsent: Path) -> None:
         self.run_id = run_id
-        self._pending: list[Metric] = []
-        self._written_at = time.monotonic()
+        self._spool = Spool(unsent / run_id, uri, run_id)
 
     def log_params(self, params: dict[str, Any]) -> None:
         """Records parameters, nested sections as dotted names."""
-        flat = [Param(key, str(value)) for key, value in _flatten(params)]
-        for first in range(0, len(flat), _PARAMS_AT_ONCE):
-            self._client.log_batch(self.run_id, params=flat[first : first + _PARAMS_AT_ONCE])
+        flat = [(key, str(value)) for key, value in _flatten(params)]
+        self._spool.add({"kind": "params", "params": flat})
 
     def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
         """Records values of one update; they reach the store every two seconds or so."""
         now_ms = time.time_ns() // 1_000_000
-        self._pending += [Metric(name, value, now_ms, step) for name, value in metrics.items()]
-        if time.monotonic() - self._written_at > _SECONDS_BETWEEN_WRITES:
-            self._write_pending()
+        values = [(name, value, now_ms, step) for name, value in metrics.items()]
+        self._spool.add({"kind": "metrics", "metrics": values})
 
     def set_tag(self, key: str, value: str) -> None:
         """Says something of the run to search by."""
-        self._client.set_tag(self.run_id, key, value)
+        self._spool.add({"kind": "tags", "tags": {key: value}})
+
+    def supersedes(self, previous_run_id: str) -> None:
+        """Says that this run carries on an earlier one, which was killed without a word."""
+        self._spool.add({"kind": "supersede", "run_id": previous_run_id})
 
     def log_text(self, text: str, artifact: str) -> None:
         """Keeps a text as a file of the run."""
-        self._client.log_text(self.run_id, text, artifact)
+        path = self._spool.keep_file(artifact)
+        path.write_text(text, encoding="utf-8")
+        self._upload(path)
 
     def log_file(self, path: Path) -> None:
         """Keeps a copy of a file with the run."""
-        self._client.log_artifact(self.run_id, str(path))
+        self._upload(Path(shutil.copy(path, self._spool.keep_file(path.name))))
 
     def end(self, status: Status) -> None:
-        """Closes the run."""
-        self._write_pending()
-        self._client.set_terminated(self.run_id, status)
+        """Closes the run; says so if the store could not be told all of it."""
+        end_time_ms = time.time_ns() // 1_000_000
+        self._spool.add({"kind": "end", "status": status, "end_time_ms": end_time_ms})
+        self._spool.close()
 
-    def _write_pending(self) -> None:
-        if self._pending:
-            self._client.log_batch(self.run_id, metrics=self._pending)
-        self._pending = []
-        self._written_at = time.monotonic()
+    def _upload(self, kept: Path) -> None:
+        path = kept.relative_to(self._spool.folder)
+        self._spool.add({"kind": "file", "path": str(path)})
 
 
 def tracking_uri(project: Path) -> str:
@@ -79,7 +77,13 @@ def tracking_uri(project: Path) -> str:
 
 
 def open_run(
-    *, project: Path, experiment: str, name: str, provenance: Provenance, tags: dict[str, str]
+    *,
+    project: Path,
+    experiment: str,
+    name: str,
+    provenance: Provenance,
+    tags: dict[str, str],
+    unsent: Path,
 ) -> MlflowRun:
     """Opens a run in the tracking store.
 
@@ -89,19 +93,20 @@ def open_run(
         name: Shown for the run.
         provenance: Code and command that made it.
         tags: More to search by.
+        unsent: Folder for what could not be sent yet.
 
     Raises:
         InputError: The store does not answer.
     """
     uri = tracking_uri(project)
     try:
-        with _impatient():
-            client = MlflowClient(tracking_uri=uri)
-            experiment_id = _experiment_id(client, experiment, project, uri)
-            run = client.create_run(experiment_id, run_name=name)
+        be_impatient()
+        client = MlflowClient(tracking_uri=uri)
+        experiment_id = _experiment_id(client, experiment, project, uri)
+        run = client.create_run(experiment_id, run_name=name)
     except MlflowException as error:
         raise InputError(
-            where=f"MLflow tracking store {uri}",
+            where=f"MLflow tracking store {without_password(uri)}",
             got=f"no answer ({str(error).splitlines()[0]})",
             expected="a store that takes runs",
             remedy="Start the server, or correct or unset MLFLOW_TRACKING_URI.",
@@ -114,12 +119,15 @@ def open_run(
         "git.tree": provenance.git_tree,
     }
     client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in all_tags.items()])
-    return MlflowRun(client, run.info.run_id)
+    return MlflowRun(uri, run.info.run_id, unsent)
 
 
-def reopen_run(*, project: Path, experiment: str, tags: dict[str, str]) -> MlflowRun | None:
+def reopen_run(
+    *, project: Path, experiment: str, tags: dict[str, str], unsent: Path
+) -> MlflowRun | None:
     """Opens the newest run that carries all the given tags once more; None if there is none."""
-    client = MlflowClient(tracking_uri=tracking_uri(project))
+    uri = tracking_uri(project)
+    client = MlflowClient(tracking_uri=uri)
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return None
@@ -128,7 +136,7 @@ def reopen_run(*, project: Path, experiment: str, tags: dict[str, str]) -> Mlflo
     if not runs:
         return None
     client.update_run(runs[0].info.run_id, status="RUNNING")
-    return MlflowRun(client, runs[0].info.run_id)
+    return MlflowRun(uri, runs[0].info.run_id, unsent)
 
 
 def _experiment_id(client: MlflowClient, name: str, project: Path, uri: str) -> str:
@@ -140,19 +148,6 @@ def _experiment_id(client: MlflowClient, name: str, project: Path, uri: str) -> 
     local = uri.startswith("sqlite:")
     location = (project / "mlruns").as_uri() if local else None
     return str(client.create_experiment(name, artifact_location=location))
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """A server that is not there is said at once, not after minutes of retries."""
-    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    added = [name for name in limits if name not in os.environ]
-    os.environ.update({name: limits[name] for name in added})
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
 
 
 def _flatten(params: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

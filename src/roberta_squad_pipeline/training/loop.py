@@ -91,6 +91,7 @@ def train_reader(
         InputError: The update cannot be shared out evenly.
         TrainingError: The loss is no longer a number, fp16 overflows for ever, one window does not
             fit into memory, or a checkpoint cannot be written. Every process raises it.
+        torch.OutOfMemoryError: This one of several processes has too little GPU memory.
     """
     split = split_update(config.batch_size, processes.count, config.micro_batch)
     reader.to(processes.device).train()
@@ -99,7 +100,17 @@ def train_reader(
     scaler = LossScaler(
         config.loss_scale, enabled=config.precision == "fp16", device=processes.device
     )
-    run = _Run(reader, module, optimizer, scaler, features, config, processes, checkpoints, split)
+    run = _Run(
+        reader=reader,
+        module=module,
+        optimizer=optimizer,
+        scaler=scaler,
+        features=features,
+        config=config,
+        processes=processes,
+        checkpoints=checkpoints,
+        split=split,
+    )
     done = _resume(run)
     if processes.first:
         _logger.info("%s", split)
@@ -150,10 +161,14 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
         torch.manual_seed(_dropout_seed(config.seed, update, run.processes.rank))
         pieces = micro_batches(drawn, window_tokens, run.split, run.processes.rank)
         batches = [assemble(run.features, piece) for piece in pieces]
-        loss = train_step(
-            run.module, batches, run.optimizer, run.scaler, config, processes=run.processes
-        )
-        if loss is None:
+        try:
+            loss = train_step(
+                run.module, batches, run.optimizer, run.scaler, config, processes=run.processes
+            )
+        except torch.OutOfMemoryError:
+            # Of several processes the others wait for this one's gradients: all start again.
+            if run.processes.count > 1:
+                raise
             _halve_micro_batch(run, update)
     rates = [group["lr"] for group in run.optimizer.param_groups]
     record = UpdateRecord(
@@ -184,15 +199,14 @@ def _halve_micro_batch(run: _Run, update: int) -> None:
     run.split = replace(before, accumulation=min(2 * before.accumulation, before.share))
     if run.processes.device.type == "cuda":
         torch.cuda.empty_cache()
-    if run.processes.first:
-        _logger.warning(
-            "update %d: out of GPU memory; it is made again, and from now on %s instead of %d "
-            "micro-batches. training.micro_batch=%d says so from the start.",
-            update,
-            run.split,
-            before.accumulation,
-            -(-run.split.share // run.split.accumulation),
-        )
+    _logger.warning(
+        "update %d: out of GPU memory; it is made again, and from now on %s instead of %d "
+        "micro-batches. training.micro_batch=%d says so from the start.",
+        update,
+        run.split,
+        before.accumulation,
+        -(-run.split.share // run.split.accumulation),
+    )
 
 
 def _save(run: _Run, update: int) -> None:

@@ -1,12 +1,9 @@
 """One update: gradients of all its micro-batches, over all processes, and the optimiser's step."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.reader.batching import Batch
@@ -28,7 +25,7 @@ def train_step(
     config: TrainingConfig,
     *,
     processes: Processes,
-) -> Tensor | None:
+) -> Tensor:
     """One update: gradients of all its micro-batches, then one step of the optimiser.
 
     Each micro-batch's loss is a sum divided by the windows of the whole update, so that how the
@@ -43,13 +40,13 @@ def train_step(
         processes: Which share the update.
 
     Returns:
-        The update's mean loss, over all processes. Shape: (). None if a process ran out of GPU
-        memory: then nothing was changed.
+        The update's mean loss, over all processes. Shape: ()
+
+    Raises:
+        torch.OutOfMemoryError: Then no weight was changed.
     """
     optimizer.zero_grad(set_to_none=True)
     total = _accumulate(module, batches, scaler, config, processes)
-    if total is None:
-        return None
     if config.max_grad_norm is not None:
         scaler.unscale(optimizer)
         nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm)
@@ -64,48 +61,15 @@ def _accumulate(
     scaler: LossScaler,
     config: TrainingConfig,
     processes: Processes,
-) -> Tensor | None:
+) -> Tensor:
     """Gradients of all micro-batches, reduced with the last; gives this process's loss."""
-    *earlier, last = batches
     total = torch.zeros((), device=processes.device)
-    memory = _Memory(recoverable=not isinstance(module, FSDPModule))
-    for batch in earlier:
-        with reducing(module, now=False), memory.attempt():
-            if not memory.exhausted:
-                loss = _loss(module, batch, config, processes)
-                scaler.backward(loss)
-                total += loss.detach()
-    # Whoever goes into the last pass waits there for all others, so all of them go, or none.
-    if processes.any(memory.exhausted)[0]:
-        return None
-    with reducing(module, now=True):
-        with memory.attempt():
-            loss = _loss(module, last, config, processes)
-        if processes.any(memory.exhausted)[0]:
-            return None
-        memory.recoverable = processes.count == 1
-        with memory.attempt():
+    for number, batch in enumerate(batches, start=1):
+        with reducing(module, now=number == len(batches)):
+            loss = _loss(module, batch, config, processes)
             scaler.backward(loss)
-            total += loss.detach()
-    return None if memory.exhausted else total / processes.count
-
-
-@dataclass(slots=True)
-class _Memory:
-    """Whether a GPU's memory was enough so far."""
-
-    recoverable: bool
-    """Whether the other processes can be told; if not, this one fails."""
-    exhausted: bool = False
-
-    @contextmanager
-    def attempt(self) -> Iterator[None]:
-        try:
-            yield
-        except torch.OutOfMemoryError:
-            if not self.recoverable:
-                raise
-            self.exhausted = True
+        total += loss.detach()
+    return total / processes.count
 
 
 def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, processes: Processes) -> Tensor:

@@ -1,33 +1,75 @@
 """One process of a training run: `python -m roberta_squad_pipeline.training.worker FOLDER`."""
 
+import logging
 from dataclasses import asdict
+from pathlib import Path
 
+import torch
+
+from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.worker import Worker, work
+from roberta_squad_pipeline.errors import InputError, TrainingError
 from roberta_squad_pipeline.reader.sharing import share_reader
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
+from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.job import TrainingJob, first_reader
 from roberta_squad_pipeline.training.loop import train_reader
+
+_HALVED = "micro_batch"
+"""File with the micro-batch to take after this machine's memory ran out."""
+
+_logger = logging.getLogger(__name__)
 
 
 def train(worker: Worker) -> None:
     """Does this process's share of a training run."""
     job = TrainingJob.model_validate_json(worker.job)
-    first = worker.processes.first
+    processes = worker.processes
     worker.tell({"restarts": worker.restarts})
     features = Features.open(worker.share_file(job.features))
-    reader = first_reader(features, job.model, job.training) if first else None
-    finished = train_reader(
-        share_reader(reader, worker.processes),
-        features,
-        job.training,
-        processes=worker.processes,
-        strategy=job.strategy,
-        checkpoints=Checkpoints(job.checkpoints) if first else None,
-        stop=worker.stop,
-        on_update=lambda record: worker.tell({"record": asdict(record)}),
-    )
+    reader = first_reader(features, job.model, job.training) if processes.first else None
+    training = _within_memory(job.training, worker.folder / _HALVED, processes)
+    try:
+        finished = train_reader(
+            share_reader(reader, processes),
+            features,
+            training,
+            processes=processes,
+            strategy=job.strategy,
+            checkpoints=Checkpoints(job.checkpoints) if processes.first else None,
+            stop=worker.stop,
+            on_update=lambda record: worker.tell({"record": asdict(record)}),
+        )
+    except torch.OutOfMemoryError as error:
+        smaller = training.micro_batch // 2
+        (worker.folder / _HALVED).write_text(str(smaller))
+        if smaller == 0:
+            raise _no_room() from error
+        _logger.warning("out of GPU memory; starting again with training.micro_batch=%d", smaller)
+        raise SystemExit(1) from error
     worker.tell({"finished": finished})
+
+
+def _within_memory(training: TrainingConfig, halved: Path, processes: Processes) -> TrainingConfig:
+    """The recipe with the micro-batch that any process has found small enough so far."""
+    share = training.batch_size // processes.count
+    mine = int(halved.read_text()) if halved.exists() else min(training.micro_batch, share)
+    smallest = torch.tensor(-mine)
+    processes.maximum(smallest)
+    if smallest == 0:
+        raise TrainingError(str(_no_room()))
+    return training.model_copy(update={"micro_batch": -int(smallest)})
+
+
+def _no_room() -> InputError:
+    return InputError(
+        where="training.micro_batch",
+        got="out of GPU memory with one window in a micro-batch",
+        expected="room for at least one",
+        remedy="Lower features.max_tokens, use a smaller encoder, or share out its weights with "
+        "--params distributed.strategy=fsdp.",
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,145 @@
+"""Many processes, and runs that are killed.
+
+Oracle: the same run in one process, or undisturbed.
+"""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+Kedro = Callable[..., subprocess.CompletedProcess[str]]
+Runs = Callable[[], list[Run]]
+Start = Callable[..., subprocess.Popen[str]]
+
+OUTPUTS = ("predictions.json", "null_odds.json", "nbest.json")
+
+
+def outputs(project: Path, run: str) -> list[bytes]:
+    return [(project / "data/07_model_output" / run / name).read_bytes() for name in OUTPUTS]
+
+
+def checkpoints(project: Path, run: str) -> list[Path]:
+    return sorted((project / "data/06_models/_checkpoints" / run).glob("*/update-*"))
+
+
+def test_two_processes_train_and_answer(project: Path, kedro: Kedro, runs: Runs) -> None:
+    """One process alone gives the same answers from the same reader, byte for byte."""
+    done = kedro("", {"distributed.processes": 2, "inference.batch_windows": 4})
+    assert done.returncode == 0, done.stderr
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "8 windows an update = 2 (processes) \u00d7 4 (windows) \u00d7 1 (micro-batches)" in said
+    assert "Traceback" not in said
+    (run,) = runs()
+    assert (run.info.status, run.data.params["distributed.processes"]) == ("FINISHED", "2")
+    history = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").get_metric_history(
+        run.info.run_id, "train/loss"
+    )
+    assert [metric.step for metric in history] == [1, 2, 3, 4]
+    of_two = outputs(project, "demo")
+    alone = kedro("inference", {"inference.batch_windows": 4})
+    assert alone.returncode == 0, alone.stderr
+    assert outputs(project, "demo") == of_two
+    assert checkpoints(project, "demo") == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
+    project: Path, kedro: Kedro, start: Start, runs: Runs, processes: int
+) -> None:
+    """The same reader bit by bit, one curve without a gap, and no more than an interval lost."""
+    params = {
+        "training.updates": 40,
+        "training.checkpoint_every": 5,
+        "distributed.processes": processes,
+        "model.dropout": 0.1,
+        "training.precision": "bf16",
+    }
+    undisturbed = kedro("train", params | {"run": "undisturbed"})
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    process = start(params, "train")
+    deadline = time.monotonic() + 120
+    while len(checkpoints(project, "demo")) < 2:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "no checkpoint while the run was going on"
+        time.sleep(0.01)
+    workers = descendants(process.pid)
+    process.kill()
+    process.wait()
+    died = time.monotonic()
+    while any(is_alive(pid) for pid in workers):
+        assert time.monotonic() - died < 5, "a worker lives longer than its launcher"
+        time.sleep(0.05)
+    killed = checkpoints(project, "demo")
+    again = kedro("train", params)
+    assert again.returncode == 0, again.stderr
+    assert killed[-1].name in again.stdout + again.stderr
+    models = project / "data/06_models"
+    one, other = (models / run / "model.safetensors" for run in ("undisturbed", "demo"))
+    assert one.read_bytes() == other.read_bytes()
+
+    of_again, of_killed, of_undisturbed = runs()
+    assert (of_killed.info.status, of_again.info.status) == ("KILLED", "FINISHED")
+    assert of_killed.data.tags["resumed_by"] == of_again.info.run_id
+    assert of_again.data.tags["resumes"] == of_killed.info.run_id
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    curves = [
+        [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "train/loss")]
+        for run in (of_undisturbed, of_again)
+    ]
+    assert curves[0] == curves[1]
+    assert [step for step, _ in curves[0]] == list(range(1, 41))
+
+
+def test_changed_settings_are_told_apart_and_resume_never_starts_anew(
+    project: Path, kedro: Kedro, start: Start
+) -> None:
+    params = {"training.updates": 2000, "training.checkpoint_every": 1}
+    process = start(params, "train")
+    while not checkpoints(project, "demo"):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=60)
+    (left,) = {path.parent for path in checkpoints(project, "demo")}
+    other = kedro("train", {"training.updates": 3})
+    assert other.returncode == 0, other.stderr
+    said = " ".join((other.stdout + other.stderr).split())
+    assert "training.updates: 2000 there, 3 here" in said
+    assert "going on from" not in said
+    # Those of the finished run are gone, those of the other settings are left alone.
+    assert {path.parent for path in checkpoints(project, "demo")} == {left}
+    attempt = json.loads((left / "run.json").read_text())
+    assert attempt["settings"]["training"]["updates"] == 2000
+    anew = start(params | {"training.resume": "never"}, "train")
+    deadline = time.monotonic() + 60
+    while checkpoints(project, "demo")[:1] != [left / "update-000001"]:
+        assert anew.poll() is None, anew.communicate()[0]
+        assert time.monotonic() < deadline, "it did not start at the first update"
+        time.sleep(0.001)
+
+
+def descendants(pid: int) -> list[int]:
+    """Workers that a process has launched."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(path.parent.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
