@@ -156,11 +156,12 @@ def start(project: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         *,
         folder: Path = project,
         host: tuple[str, ...] = (),
+        uri: str | None = None,
     ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [*host, *run_command(pipelines, TINY | params)],
             cwd=folder,
-            env=environment(),
+            env=environment() | ({"MLFLOW_TRACKING_URI": uri} if uri else {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,0 +1,151 @@
+"""A tracking server that goes away while a run goes on.
+
+Oracle: what a real MLflow server knows of the run when it is back.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+UPDATES = 300
+PARAMS = {"training.updates": UPDATES, "training.checkpoint_every": 100}
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+class Server:
+    """`mlflow server` on a port of its own, with its data in a folder."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.uri = f"http://127.0.0.1:{port}"
+        self._command = [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
+            *("--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", f"sqlite:///{folder / 'server.db'}"),
+            *("--artifacts-destination", str(folder / "artifacts")),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            self._command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                MlflowClient(self.uri).search_experiments()
+            except MlflowException:
+                assert self._process.poll() is None, "the server does not start"
+                assert time.monotonic() < deadline, "the server does not answer"
+                time.sleep(0.2)
+            else:
+                return
+
+    def kill(self) -> None:
+        if self._process is not None:
+            # Its workers, too.
+            subprocess.run(["pkill", "-KILL", "-s", str(self._process.pid)], check=False)
+            self._process.wait()
+
+    def run(self) -> Run:
+        client = MlflowClient(self.uri)
+        everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
+        (found,) = client.search_runs(everywhere)
+        return found
+
+
+@pytest.fixture
+def server(
+    tmp_path_factory: pytest.TempPathFactory, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Server]:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    running = Server(tmp_path_factory.mktemp("server"), free_port)
+    running.start()
+    yield running
+    running.kill()
+
+
+def wait_for_curve(server: Server, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "no learning curve while the run was going on"
+        try:
+            if "train/loss" in server.run().data.metrics:
+                return
+        except ValueError:  # no run yet
+            pass
+        time.sleep(0.2)
+
+
+def check_complete(server: Server) -> None:
+    run = server.run()
+    client = MlflowClient(server.uri)
+    assert run.info.status == "FINISHED"
+    history = client.get_metric_history(run.info.run_id, "train/loss")
+    assert [metric.step for metric in history] == list(range(1, UPDATES + 1))
+    names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+    assert {"predictions.json", "metrics.json", "configuration.yml"} <= names
+    assert {"best_f1", "HasAns_f1"} <= run.data.metrics.keys()
+    assert "training.lr" in run.data.params
+
+
+def test_server_that_is_killed_and_comes_back(project: Path, start: Start, server: Server) -> None:
+    process = start(PARAMS, uri=server.uri)
+    wait_for_curve(server, process)
+    server.kill()
+    lost = project / "data/08_reporting/_unsent"
+    assert len(list(lost.iterdir())) == 1
+    time.sleep(4)
+    server.start()
+    said = " ".join(process.communicate(timeout=200)[0].split())
+    assert process.returncode == 0, said
+    assert "does not answer" in said
+    assert "Traceback" not in said
+    check_complete(server)
+    assert list(lost.iterdir()) == []
+
+
+def test_server_that_never_comes_back_is_told_later(
+    project: Path, start: Start, server: Server
+) -> None:
+    process = start(PARAMS, uri=server.uri)
+    wait_for_curve(server, process)
+    server.kill()
+    said = " ".join(process.communicate(timeout=200)[0].split())
+    assert process.returncode == 0, said
+    assert "send them when it answers again: kedro send-tracking" in said
+    assert "Traceback" not in said
+    assert (project / "data/08_reporting/demo/metrics.json").exists()
+    away = send(project)
+    assert away.returncode == 1
+    assert "got no answer" in away.stderr
+    assert "Traceback" not in away.stdout + away.stderr
+    server.start()
+    done = send(project)
+    assert done.returncode == 0, done.stderr
+    assert f"run {server.run().info.run_id}: " in done.stdout
+    check_complete(server)
+    assert "nothing left to send" in send(project).stdout
+
+
+def send(project: Path) -> subprocess.CompletedProcess[Any]:
+    return subprocess.run(
+        [sys.executable, "-m", "kedro", "send-tracking"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
