@@ -3,6 +3,7 @@
 Oracle: laws of permutations and of sorting; for a batch's arrays, decoding its ids.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.batching import (
     assemble,
     length_sorted_batches,
     micro_batches,
+    split_update,
     update_windows,
 )
 from roberta_squad_pipeline.reader.tokenization import load_tokenizer
@@ -68,17 +71,51 @@ def test_draws_are_uniform() -> None:
     assert len(set(firsts)) == 10
 
 
-@given(lengths, sizes, st.data())
-def test_micro_batches_partition_the_update(
-    tokens: np.ndarray, micro_batch: int, data: st.DataObject
+@given(
+    tokens=lengths,
+    processes=st.integers(1, 5),
+    share=st.integers(1, 9),
+    micro_batch=sizes,
+    data=st.data(),
+)
+def test_micro_batches_of_all_processes_partition_the_update(
+    tokens: np.ndarray, processes: int, share: int, micro_batch: int, data: st.DataObject
 ) -> None:
-    drawn = np.array(data.draw(st.lists(st.integers(0, len(tokens) - 1), min_size=1)))
-    pieces = micro_batches(drawn, tokens, micro_batch)
-    assert Counter(np.concatenate(pieces).tolist()) == Counter(drawn.tolist())
-    assert all(1 <= len(piece) <= micro_batch for piece in pieces)
-    assert len(pieces) == -(-len(drawn) // micro_batch)
-    assert max(map(len, pieces)) - min(map(len, pieces)) <= 1
-    assert np.all(np.diff(tokens[np.concatenate(pieces)]) <= 0)
+    """Law: each process has as many windows, cut into pieces of a size, the longest first."""
+    size = processes * share
+    window = st.integers(0, len(tokens) - 1)
+    drawn = np.array(data.draw(st.lists(window, min_size=size, max_size=size)))
+    split = split_update(size, processes, micro_batch)
+    assert (split.processes, split.share) == (processes, share)
+    held = [micro_batches(drawn, tokens, split, rank) for rank in range(processes)]
+    everything = [window for pieces in held for piece in pieces for window in piece.tolist()]
+    assert Counter(everything) == Counter(drawn.tolist())
+    for pieces in held:
+        assert sum(map(len, pieces)) == share
+        assert all(1 <= len(piece) <= micro_batch for piece in pieces)
+        assert len(pieces) == split.accumulation == -(-share // micro_batch)
+        assert max(map(len, pieces)) - min(map(len, pieces)) <= 1
+        assert np.all(np.diff(tokens[np.concatenate(pieces)]) <= 0)
+
+
+def test_processes_get_like_amounts_of_tokens() -> None:
+    """SQuAD's lengths, about: log-normal with median 167. 8 processes of 6 windows each."""
+    rng = np.random.default_rng(0)
+    tokens = np.clip(rng.lognormal(np.log(167), 0.5, 10_000), 20, 512).astype(np.int32)
+    split = split_update(48, 8, 3)
+    most = []
+    for update in range(1, 101):
+        drawn = update_windows(len(tokens), 48, 0, update)
+        held = [micro_batches(drawn, tokens, split, rank) for rank in range(8)]
+        totals = [sum(int(tokens[piece].sum()) for piece in pieces) for pieces in held]
+        most.append(max(totals) / np.mean(totals))
+    assert np.mean(most) < 1.05
+
+
+def test_split_is_told_and_an_impossible_one_is_an_error() -> None:
+    assert [int(n) for n in re.findall(r"\d+", str(split_update(48, 8, 3)))] == [48, 8, 3, 2]
+    with pytest.raises(InputError, match=r"48 windows an update for 5 processes.*Run 4 processes"):
+        split_update(48, 5, 3)
 
 
 @given(lengths, sizes)

@@ -5,8 +5,11 @@ out; transformers' names of the encoder's parts for what learns at which rate.
 """
 
 import copy
+import logging
 import math
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +17,32 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.distributed.stopping import StopRequest
 from roberta_squad_pipeline.errors import TrainingError
-from roberta_squad_pipeline.reader.batching import assemble, micro_batches, update_windows
+from roberta_squad_pipeline.reader.batching import (
+    Batch,
+    assemble,
+    micro_batches,
+    split_update,
+    update_windows,
+)
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
-from roberta_squad_pipeline.reader.model import Reader, new_reader
+from roberta_squad_pipeline.reader.model import Reader, ReaderOutput, new_reader
 from roberta_squad_pipeline.reader.prediction import predict
 from roberta_squad_pipeline.squad.dataset import SquadDataset
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training import loop
+from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
-from roberta_squad_pipeline.training.loop import (
-    UpdateRecord,
+from roberta_squad_pipeline.training.loop import train_reader
+from roberta_squad_pipeline.training.loss_scale import LossScaler
+from roberta_squad_pipeline.training.records import UpdateRecord
+from roberta_squad_pipeline.training.step import (
     build_optimizer,
     set_learning_rates,
-    train_reader,
     train_step,
 )
-from roberta_squad_pipeline.training.loss_scale import LossScaler
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -48,9 +60,33 @@ def changed(config: TrainingConfig, **changes: object) -> TrainingConfig:
     return TrainingConfig(**values)
 
 
-def train(reader: Reader, features: Features, config: TrainingConfig) -> list[UpdateRecord]:
+def train_with(
+    reader: Reader,
+    features: Features,
+    config: TrainingConfig,
+    on_update: Callable[[UpdateRecord], None],
+    *,
+    folder: Path | None = None,
+    stop: StopRequest | None = None,
+) -> bool:
+    with tempfile.TemporaryDirectory() as temporary:
+        return train_reader(
+            reader,
+            features,
+            config,
+            processes=Processes.alone(CPU),
+            strategy="ddp",
+            checkpoints=Checkpoints(folder or Path(temporary)),
+            stop=stop or StopRequest(),
+            on_update=on_update,
+        )
+
+
+def train(
+    reader: Reader, features: Features, config: TrainingConfig, folder: Path | None = None
+) -> list[UpdateRecord]:
     records: list[UpdateRecord] = []
-    train_reader(reader, features, config, device=CPU, on_update=records.append)
+    assert train_with(reader, features, config, records.append, folder=folder)
     return records
 
 
@@ -60,11 +96,11 @@ def one_update(
     """The run's first update, at whatever rates the optimiser has."""
     tokens = features.window_tokens
     drawn = update_windows(len(tokens), config.batch_size, config.seed, 1)
-    batches = [
-        assemble(features, piece) for piece in micro_batches(drawn, tokens, config.micro_batch)
-    ]
+    split = split_update(config.batch_size, 1, config.micro_batch)
+    batches = [assemble(features, piece) for piece in micro_batches(drawn, tokens, split, rank=0)]
     scaler = LossScaler(config.loss_scale, enabled=config.precision == "fp16", device=CPU)
-    return train_step(reader, batches, optimizer, scaler, config).item()
+    alone = Processes.alone(CPU)
+    return train_step(reader, batches, optimizer, scaler, config, processes=alone).item()
 
 
 def standing_still(reader: Reader) -> torch.optim.Optimizer:
@@ -349,7 +385,7 @@ def test_loss_that_is_no_number_ends_the_run(
 
     config = changed(recipe, precision=precision)
     with pytest.raises(TrainingError) as caught:
-        train_reader(tiny_reader, tiny_features, config, device=CPU, on_update=on_update)
+        train_with(tiny_reader, tiny_features, config, on_update)
     message = str(caught.value)
     for fact in ("loss nan", "update 2 of 20", "learning rate 0.0005", precision, "training.lr"):
         assert fact in message
@@ -403,8 +439,8 @@ def test_fp16_stops_after_skips_at_the_minimum(
         loss_scale__skips_at_minimum=3,
     )
     records: list[UpdateRecord] = []
-    with pytest.raises(TrainingError, match="update 4: the last 3 updates overflowed"):
-        train_reader(tiny_reader, tiny_features, config, device=CPU, on_update=records.append)
+    with pytest.raises(TrainingError, match="update 4 of 20: got the last 3 updates overflowed"):
+        train_with(tiny_reader, tiny_features, config, records.append)
     assert [record.loss_scale for record in records] == [HUGE] * 3
 
 
@@ -458,3 +494,180 @@ def test_two_epochs_see_every_window_twice(
     config = changed(recipe, updates=windows, batch_size=2)
     train(tiny_reader, tiny_features, config)
     assert sorted(seen) == sorted([*range(windows), *range(windows)])
+
+
+class StopAt(StopRequest):
+    """A wish to stop that is there from an update on."""
+
+    def __init__(self, update: int) -> None:
+        super().__init__()
+        self.update = update
+        self.seen = 0
+
+    @property
+    def made(self) -> bool:
+        self.seen += 1
+        return self.seen == self.update
+
+
+def final_state(folder: Path) -> dict[str, Tensor]:
+    newest = Checkpoints(folder).newest()
+    assert newest is not None
+    return newest.tensors()
+
+
+def without_time(records: list[UpdateRecord]) -> list[UpdateRecord]:
+    return [replace(record, seconds=0.0) for record in records]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_stopped_run_goes_on_as_if_nothing_had_happened(
+    roberta_folder: Path,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    tmp_path: Path,
+    precision: str,
+) -> None:
+    """Weights, the optimiser's state and every record, bit by bit, with dropout.
+
+    The second stop comes one update after the first, the last is taken up in another process's
+    place: with a reader of other weights.
+    """
+    changes = {"precision": precision, "lr": 1e-2, "loss_scale__growth_updates": 3}
+    config = changed(recipe, **changes)
+    expected = train(with_dropout(roberta_folder), tiny_features, config, tmp_path / "undisturbed")
+    told: list[UpdateRecord] = []
+    for number, updates in enumerate((7, 1, 4)):
+        told.clear()
+        reader = with_dropout(roberta_folder)
+        if number:
+            torch.nn.init.ones_(reader.span_head.weight)
+        stop = StopAt(updates)
+        assert not train_with(
+            reader, tiny_features, config, told.append, folder=tmp_path / "stopped", stop=stop
+        )
+        newest = Checkpoints(tmp_path / "stopped").newest()
+        assert newest is not None
+        assert newest.update == len(told) == [7, 8, 12][number]
+    records = train(with_dropout(roberta_folder), tiny_features, config, tmp_path / "stopped")
+    assert without_time(records) == without_time(expected)
+    one, other = (final_state(tmp_path / name) for name in ("undisturbed", "stopped"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_checkpoints_at_every_interval_and_at_the_end(
+    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig, tmp_path: Path
+) -> None:
+    seen: dict[int, list[str]] = {}
+
+    def look(record: UpdateRecord) -> None:
+        seen[record.update] = sorted(path.name for path in tmp_path.iterdir())
+
+    config = changed(recipe, checkpoint_every=6)
+    assert train_with(tiny_reader, tiny_features, config, look, folder=tmp_path)
+    assert seen[6] == []
+    assert seen[7] == ["update-000006"]
+    assert seen[19] == ["update-000012", "update-000018"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["update-000018", "update-000020"]
+
+
+def test_failure_names_what_is_needed_to_look_into_it(
+    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig, tmp_path: Path
+) -> None:
+    def break_weight(record: UpdateRecord) -> None:
+        if record.update == 4:
+            with torch.no_grad():
+                tiny_reader.span_head.bias[0] = math.inf
+
+    config = changed(recipe, checkpoint_every=3)
+    with pytest.raises(TrainingError) as caught:
+        train_with(tiny_reader, tiny_features, config, break_weight, folder=tmp_path)
+    drawn = update_windows(len(tiny_features.window_tokens), config.batch_size, config.seed, 5)
+    rows = sorted({int(row) for row in tiny_features.windows.question[drawn]})
+    ids = [tiny_features.question_ids[row].as_py() for row in rows]
+    message = str(caught.value)
+    assert f"The update's questions: {', '.join(ids)}." in message
+    assert f"The last good checkpoint is {tmp_path / 'update-000003'}." in message
+    assert "update 5 of 20: got loss nan" in message
+
+
+def test_weights_that_are_no_numbers_are_never_saved(
+    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig, tmp_path: Path
+) -> None:
+    """The embedding of a token that does not occur does not show in the loss."""
+    (unused,) = np.flatnonzero(
+        ~np.isin(
+            np.arange(tiny_reader.encoder.config.vocab_size),
+            [*tiny_features.passages.tokens.values, *tiny_features.question_tokens.values],
+        )
+    )[-1:]
+
+    def break_weight(record: UpdateRecord) -> None:
+        if record.update == 7:
+            with torch.no_grad():
+                tiny_reader.encoder.embeddings.word_embeddings.weight[unused, 0] = math.nan
+
+    config = changed(recipe, checkpoint_every=4)
+    with pytest.raises(TrainingError, match=r"update 8 of 20: .*word_embeddings.*no longer finite"):
+        train_with(tiny_reader, tiny_features, config, break_weight, folder=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["update-000004"]
+
+
+class Scarce(nn.Module):
+    """A reader on a device that has room for so many windows at a time."""
+
+    def __init__(self, reader: Reader, room: int, where: str) -> None:
+        super().__init__()
+        self.reader, self.room, self.where = reader, room, where
+
+    def forward(self, batch: Batch) -> ReaderOutput:
+        too_many = len(batch.input_ids) > self.room
+        if too_many and self.where == "forward":
+            raise torch.OutOfMemoryError
+        output = self.reader(batch)
+        if not too_many:
+            return output
+        return output._replace(start_logits=_Fails.apply(output.start_logits))
+
+
+class _Fails(torch.autograd.Function):
+    @staticmethod
+    def forward(context: object, logits: Tensor) -> Tensor:
+        return logits.clone()
+
+    @staticmethod
+    def backward(context: object, gradient: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_micro_batch_is_halved_until_memory_is_enough(
+    roberta_folder: Path,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    where: str,
+) -> None:
+    """From 8 windows to 4 to 2, said twice; as with 2 from the start, bit by bit, with dropout."""
+    few = changed(recipe, micro_batch=2, updates=5)
+    expected = train(with_dropout(roberta_folder), tiny_features, few)
+    monkeypatch.setattr(loop, "distribute", lambda reader, *_: Scarce(reader, 2, where))
+    many = changed(recipe, micro_batch=8, updates=5)
+    with caplog.at_level(logging.WARNING):
+        records = train(with_dropout(roberta_folder), tiny_features, many)
+    assert without_time(records) == without_time(expected)
+    assert [record.getMessage()[:8] for record in caplog.records] == ["update 1"] * 2
+    assert "training.micro_batch=2" in caplog.records[1].getMessage()
+
+
+def test_one_window_that_does_not_fit_is_an_error(
+    tiny_reader: Reader,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "distribute", lambda reader, *_: Scarce(reader, 0, "forward"))
+    with pytest.raises(TrainingError, match="out of GPU memory with one window"):
+        train(tiny_reader, tiny_features, recipe)

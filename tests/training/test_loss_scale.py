@@ -5,15 +5,13 @@ Oracle: a few lines that follow the recipe's rule update by update.
 
 import math
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from roberta_squad_pipeline.errors import TrainingError
 from roberta_squad_pipeline.training.config import LossScaleConfig
-from roberta_squad_pipeline.training.loss_scale import LossScaler
+from roberta_squad_pipeline.training.loss_scale import LossScaler, LossScaleState
 
 RECIPE = LossScaleConfig(initial=4.0, growth_updates=128, minimum=1.0, skips_at_minimum=3)
 CPU = torch.device("cpu")
@@ -78,10 +76,25 @@ def test_run_stops_after_skips_in_a_row_at_the_minimum() -> None:
     run = Run(RECIPE)
     for overflow in (True, True, True, True, False, True, True):
         run.update(overflow=overflow)
-        run.scaler.check(7)
+        assert not run.scaler.hopeless
     run.update(overflow=True)
-    with pytest.raises(TrainingError, match=r"update 8: the last 3 .* loss scale 1,.*bf16"):
-        run.scaler.check(8)
+    assert run.scaler.hopeless
+
+
+@given(st.lists(st.booleans(), max_size=12), st.lists(st.booleans(), max_size=12))
+def test_restored_scale_goes_on_alike(before: list[bool], after: list[bool]) -> None:
+    """Oracle: a scaler that was never interrupted."""
+    config = LossScaleConfig(initial=4.0, growth_updates=3, minimum=1.0, skips_at_minimum=3)
+    run = Run(config)
+    for overflow in before:
+        run.update(overflow=overflow)
+    again = Run(config)
+    again.scaler.state = LossScaleState.model_validate_json(run.scaler.state.model_dump_json())
+    for overflow in after:
+        for one in (run, again):
+            one.update(overflow=overflow)
+        assert again.scaler.state == run.scaler.state
+        assert again.scaler.hopeless == run.scaler.hopeless
 
 
 def test_other_precisions_have_no_scale() -> None:
@@ -93,7 +106,7 @@ def test_other_precisions_have_no_scale() -> None:
     assert run.weight.isinf()
     for _ in range(5):
         run.update(overflow=True)
-        run.scaler.check(1)
+        assert not run.scaler.hopeless
 
 
 def test_gradients_are_unscaled_before_they_are_clipped() -> None:

@@ -147,7 +147,8 @@ class Checkpoints:
 
     def _paths(self) -> list[Path]:
         """Newest first."""
-        return sorted(self.folder.glob(f"{_PREFIX}*"), key=lambda path: path.name, reverse=True)
+        found = self.folder.glob(f"{_PREFIX}*")
+        return sorted(found, key=lambda path: (len(path.name), path.name), reverse=True)
 
     def _error(self, error: Exception, expected: str) -> InputError:
         reason = getattr(error, "strerror", None) or str(error)

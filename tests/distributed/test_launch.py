@@ -1,0 +1,63 @@
+"""What the launcher works out without starting anything; the rest is in training/test_job.py."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from roberta_squad_pipeline.distributed.config import DistributedConfig
+from roberta_squad_pipeline.distributed.launch import (
+    local_processes,
+    own_address,
+    read_error,
+    write_error,
+)
+from roberta_squad_pipeline.errors import InputError, TrainingError
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "processes"), [(0, None, 1), (0, 3, 3), (8, None, 8), (8, 2, 2)]
+)
+def test_a_process_for_each_gpu(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, asked: int | None, processes: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert local_processes(config(asked)) == processes
+
+
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(InputError, match=r"3 processes for 2 visible GPUs"):
+        local_processes(config(3))
+
+
+def config(processes: int | None) -> DistributedConfig:
+    return DistributedConfig(
+        processes=processes,
+        nodes=1,
+        node_rank=0,
+        rendezvous=None,
+        join_timeout_s=300,
+        strategy="ddp",
+        max_restarts=3,
+    )
+
+
+def test_own_address() -> None:
+    assert own_address("127.0.0.1:29500") == "127.0.0.1"
+    with pytest.raises(InputError, match=r"distributed.rendezvous=no-such-host.invalid:1: got no"):
+        own_address("no-such-host.invalid:1")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TrainingError("update 3: got loss nan"),
+        InputError(where="a", got="b", expected="c", remedy="d."),
+    ],
+)
+def test_errors_cross_between_processes(tmp_path: Path, error: InputError | TrainingError) -> None:
+    write_error(error, tmp_path / "error.json")
+    read = read_error(tmp_path / "error.json")
+    assert type(read) is type(error)
+    assert str(read) == str(error)
