@@ -1,15 +1,21 @@
 """What tells finished runs apart."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
+from kedro.config import OmegaConfigLoader
 
 from roberta_squad_pipeline.fingerprint import fingerprint
-from roberta_squad_pipeline.sweep import load_parameters
+from roberta_squad_pipeline.parameters import Parameters, load_parameters
+from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
 
-ROOT = Path(__file__).parents[1]
 FILES = {"dev": {"sha256": "0"}}
+
+
+def parameters(changes: dict[str, Any]) -> Parameters:
+    return load_parameters(
+        OmegaConfigLoader("conf", env="base", runtime_params=changes, **CONFIG_LOADER_ARGS)
+    )
 
 
 @pytest.mark.parametrize(
@@ -25,11 +31,11 @@ FILES = {"dev": {"sha256": "0"}}
     ],
 )
 def test_settings_that_results_depend_on(changes: dict[str, Any], same: bool) -> None:
-    one = fingerprint(load_parameters(ROOT, "base", {}), FILES)
-    other = fingerprint(load_parameters(ROOT, "base", changes), FILES)
+    one = fingerprint(parameters({}), FILES)
+    other = fingerprint(parameters(changes), FILES)
     assert (one == other) is same
 
 
 def test_data() -> None:
-    parameters = load_parameters(ROOT, "base", {})
-    assert fingerprint(parameters, FILES) != fingerprint(parameters, {"dev": {"sha256": "1"}})
+    usual = parameters({})
+    assert fingerprint(usual, FILES) != fingerprint(usual, {"dev": {"sha256": "1"}})

@@ -1,9 +1,9 @@
 """What is said of machines and processes before anything starts."""
 
 import pytest
+from pydantic import ValidationError
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
-from roberta_squad_pipeline.errors import InputError
 
 ALONE = {
     "processes": None,
@@ -18,7 +18,7 @@ ALONE = {
 
 @pytest.mark.parametrize("rendezvous", [None, "", "node0", "node0:", ":29500", "node0:port"])
 def test_machines_need_a_place_to_meet(rendezvous: str | None) -> None:
-    with pytest.raises(InputError, match=r"distributed.rendezvous: .*host:port of machine 0"):
+    with pytest.raises(ValidationError, match=r"distributed.rendezvous: .*host:port of machine 0"):
         DistributedConfig(**ALONE | {"nodes": 2, "rendezvous": rendezvous})
     assert DistributedConfig(**ALONE | {"rendezvous": rendezvous}).nodes == 1
 
@@ -26,5 +26,5 @@ def test_machines_need_a_place_to_meet(rendezvous: str | None) -> None:
 def test_machines_are_counted_from_0() -> None:
     meet = {"nodes": 2, "rendezvous": "[::1]:29500"}
     assert DistributedConfig(**ALONE | meet | {"node_rank": 1}).node_rank == 1
-    with pytest.raises(InputError, match=r"machine 2 of 2; expected a number from 0 to 1"):
+    with pytest.raises(ValidationError, match=r"machine 2 of 2; expected a number from 0 to 1"):
         DistributedConfig(**ALONE | meet | {"node_rank": 2})
