@@ -85,6 +85,9 @@ def work(do: Callable[[Worker], None]) -> None:
     try:
         with stop_requests(folder / STOP_FILE) as stop, _joined(launch) as processes:
             (folder / JOINED_FILE).touch()
+            if os.environ["LOCAL_RANK"] == "0":
+                # Of processes that were started before these.
+                (folder / ERROR_FILE).unlink(missing_ok=True)
             _take_part(do, launch, processes, folder, stop)
     except InputError as error:
         write_error(error, folder / ERROR_FILE)
