@@ -188,7 +188,7 @@ class _Sender:
             getattr(self, f"_send_{operations[0]['kind']}")(operations)
         except MlflowException as error:
             if error.error_code not in _HOPELESS:
-                raise ServerLostError(str(error).splitlines()[0][:200]) from error
+                raise ServerLostError(str(error).splitlines()[0][:80]) from error
             reason = str(error).splitlines()[0]
             _logger.warning("MLflow does not take %s: %s", operations[0]["kind"], reason)
         except OSError as error:  # requests' errors among them

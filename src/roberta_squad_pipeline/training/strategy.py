@@ -1,5 +1,6 @@
 """How many processes train one model: each with all of it, or each with a share."""
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -29,6 +30,8 @@ def distribute(reader: Reader, processes: Processes, strategy: Strategy) -> nn.M
         return DistributedDataParallel(
             reader, forward_sync_buffers=False, init_sync=False, gradient_as_bucket_view=True
         )
+    # It warns that the logits are views, which would matter if anything changed them in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     for block in _blocks(reader):
         fully_shard(block, mesh=mesh)
