@@ -267,6 +267,7 @@ def main() -> None:
     """Tries every fault and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tries", type=int, default=20)
+    parser.add_argument("--only", help="one setting, such as 2-bf16")
     parser.add_argument("--child", nargs=4)
     arguments = parser.parse_args()
     if arguments.child:
@@ -283,6 +284,8 @@ def main() -> None:
         features = Path(folder) / "train.arrow"
         make_features(features)
         for processes, precision in ((1, "fp32"), (2, "fp32"), (1, "bf16"), (2, "bf16")):
+            if arguments.only not in (None, f"{processes}-{precision}"):
+                continue
             setting = Setting(features, processes, precision)
             undisturbed = Path(folder) / f"{processes}-{precision}"
             setting.finish(undisturbed)

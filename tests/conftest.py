@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # No test needs the network, and one that asks for a model that isn't there should fail at once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# Tests run side by side, on models that gain nothing by more threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # How long one example takes says more about the machine than about the code.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")

@@ -29,7 +29,8 @@ Kedro = Callable[..., subprocess.CompletedProcess[str]]
 
 def environment() -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "KEDRO_"))}
-    return kept | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+    # Tiny models gain nothing by more threads, and tests run side by side.
+    return kept | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 
 
 def listen_to_ctrl_c() -> None:

@@ -72,15 +72,11 @@ def test_two_machines_share_a_run(
     start: Start,
     kedro: Kedro,
     runs: Runs,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second needs no data and writes nothing; results are those of one machine.
 
     Oracle: two processes on one machine, which add up gradients in the same order.
     """
-    # A process on a machine of its own would use more threads than one of two on one machine, and
-    # round off otherwise.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     params = {
         "distributed.nodes": 2,
         "distributed.processes": 1,

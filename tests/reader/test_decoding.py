@@ -5,6 +5,7 @@ Oracle: all spans tried one by one.
 
 import math
 
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,10 +33,10 @@ def searches(draw: st.DrawFn) -> dict[str, list]:
 
 
 def slow_spans(search: dict[str, list], row: int, max_tokens: int) -> dict[tuple[int, int], float]:
-    """Score of every span that is allowed."""
+    """Score of every span that is allowed, rounded to 32 bits."""
     start_logits, end_logits = search["start_logits"][row], search["end_logits"][row]
     return {
-        (start, end): start_logits[start] + end_logits[end]
+        (start, end): float(np.float32(start_logits[start] + end_logits[end]))
         for start in range(search["first_start"][row], search["last_start"][row] + 1)
         for end in range(start, search["last_end"][row] + 1)
         if end - start + 1 <= max_tokens

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.model import Reader
 from roberta_squad_pipeline.squad.features import Features
@@ -98,6 +99,15 @@ def test_every_other_setting_tells_runs_apart_and_is_named(
         folders.add(attempt_folder(tmp_path, other, recipe, run_id=None)[0])
         assert f"({name}: " in caplog.text
     assert len(folders) == len(found) + 1
+
+
+def test_folder_that_cannot_be_written_to(
+    settings: dict[str, Any], recipe: TrainingConfig, tmp_path: Path
+) -> None:
+    """A file stands where the folder is to be: nobody may write there, not even root."""
+    (tmp_path / "demo").touch()
+    with pytest.raises(InputError, match=r"demo/.*: got .*a folder that can be written to"):
+        attempt_folder(tmp_path / "demo", settings, recipe, run_id=None)
 
 
 def test_only_the_finished_run_s_checkpoints_are_removed(

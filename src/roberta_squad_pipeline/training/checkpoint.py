@@ -77,7 +77,7 @@ class Checkpoints:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # What a killed process was writing, or trying below.
-            for left in folder.glob(".*"):
+            for left in folder.glob(".*/"):
                 shutil.rmtree(left)
             trial = folder / ".trial"
             trial.mkdir()

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.files import written_atomically
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.model import Reader
@@ -66,6 +67,9 @@ def attempt_folder(
 
     Returns:
         The folder, and MLflow's id of the run that is carried on, if there is one.
+
+    Raises:
+        InputError: The folder cannot be written to.
     """
     text = json.dumps(settings, sort_keys=True)
     folder = checkpoints / hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -74,8 +78,17 @@ def attempt_folder(
     previous = _read(folder)
     if previous is None:
         _tell_of_others(checkpoints, settings)
-    with written_atomically(folder / _ATTEMPT) as temp:
-        temp.write_text(Attempt(settings=settings, run_id=run_id).model_dump_json(indent=2) + "\n")
+    attempt = Attempt(settings=settings, run_id=run_id)
+    try:
+        with written_atomically(folder / _ATTEMPT) as temp:
+            temp.write_text(attempt.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise InputError(
+            where=str(folder),
+            got=error.strerror or str(error),
+            expected="a folder that can be written to",
+            remedy="Make room or give the right to write there.",
+        ) from error
     return folder, previous.run_id if previous else None
 
 
