@@ -329,7 +329,8 @@ def test_one_window_without_memory_is_an_error(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("ROOM", "0")
     monkeypatch.setenv("PASS", "forward")
-    with pytest.raises(TrainingError, match="out of GPU memory with one window in a micro-batch"):
+    # Said by the process itself, or by all once they were started again.
+    with pytest.raises((InputError, TrainingError), match="out of GPU memory with one window"):
         run(changed(recipe, micro_batch=2), distributed(2))
 
 
