@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pyarrow import RecordBatch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from roberta_squad_pipeline.reader.model import Reader
+    from roberta_squad_pipeline.reader.model import ReaderModel
     from roberta_squad_pipeline.squad.dataset import SquadDataset
     from roberta_squad_pipeline.squad.features import Features
     from roberta_squad_pipeline.squad.windows import WindowConfig
@@ -215,7 +215,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def tiny_reader(encoder_folder: Path) -> "Reader":
+def tiny_reader(encoder_folder: Path) -> "ReaderModel":
     """A reader on a tiny encoder, without dropout."""
     import torch
 

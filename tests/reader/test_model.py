@@ -20,7 +20,7 @@ from transformers import AutoConfig, BertModel, GPT2Config, GPT2Model, PreTraine
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.batching import Batch, assemble
 from roberta_squad_pipeline.reader.config import ModelConfig
-from roberta_squad_pipeline.reader.model import Reader, new_reader
+from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
 from roberta_squad_pipeline.squad.features import Features
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -71,7 +71,7 @@ def seen_by(module: nn.Module) -> list[Tensor]:
 
 
 def test_encoder_computes_what_transformers_computes(
-    tiny_reader: Reader, original: PreTrainedModel, batch: Batch
+    tiny_reader: ReaderModel, original: PreTrainedModel, batch: Batch
 ) -> None:
     """The first layer's output and the last one's, wherever there is a token."""
     first = [seen_by(model.encoder.layer[0]) for model in (tiny_reader.encoder, original)]
@@ -87,7 +87,7 @@ def test_encoder_computes_what_transformers_computes(
 
 
 def test_heads_are_the_recipe_s(
-    tiny_reader: Reader, original: PreTrainedModel, batch: Batch
+    tiny_reader: ReaderModel, original: PreTrainedModel, batch: Batch
 ) -> None:
     """Span: W h + b at every token. Answerability: v · tanh(U h + c) + d at `<s>`."""
     weights = {name: p.detach().double().numpy() for name, p in tiny_reader.named_parameters()}
@@ -106,14 +106,14 @@ def test_heads_are_the_recipe_s(
     assert weights[f"{head}.0.weight"].shape == (hidden.shape[2], hidden.shape[2])
 
 
-def test_padding_is_minus_infinity(tiny_reader: Reader, batch: Batch) -> None:
+def test_padding_is_minus_infinity(tiny_reader: ReaderModel, batch: Batch) -> None:
     output = tiny_reader.eval()(batch)
     for logits in output[:2]:
         assert torch.equal(logits.isneginf(), ~batch.attention_mask)
     assert output.no_answer_logits.isfinite().all()
 
 
-def test_padding_changes_no_logit(tiny_reader: Reader, tiny_features: Features) -> None:
+def test_padding_changes_no_logit(tiny_reader: ReaderModel, tiny_features: Features) -> None:
     """Oracle: each window in a batch of its own, where nothing is padded."""
     tiny_reader.eval()
     everything = np.arange(len(tiny_features.windows.question))
@@ -128,7 +128,7 @@ def test_padding_changes_no_logit(tiny_reader: Reader, tiny_features: Features) 
 
 
 def test_token_types_are_bert_s_alone(
-    tiny_reader: Reader, batch: Batch, encoder_folder: Path
+    tiny_reader: ReaderModel, batch: Batch, encoder_folder: Path
 ) -> None:
     """RoBERTa has one type of token; BERT tells passage and question apart."""
     flipped = Batch(
@@ -144,7 +144,7 @@ def test_token_types_are_bert_s_alone(
     assert torch.equal(as_is, other) == (model_type(encoder_folder) == "roberta")
 
 
-def test_reader_has_no_pooling_layer(tiny_reader: Reader) -> None:
+def test_reader_has_no_pooling_layer(tiny_reader: ReaderModel) -> None:
     """No loss reaches it, so it would be trained by nothing."""
     assert not [name for name, _ in tiny_reader.named_parameters() if "pooler" in name]
 

@@ -12,7 +12,7 @@ import torch
 
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import InferenceConfig
-from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.prediction import Prediction, predict
 from roberta_squad_pipeline.squad.dataset import Passage, Question, SquadDataset
 from roberta_squad_pipeline.squad.features import Features
@@ -27,14 +27,14 @@ CONFIG = InferenceConfig(
 
 
 def answered(
-    reader: Reader, features: Features, config: InferenceConfig = CONFIG, **changes: object
+    reader: ReaderModel, features: Features, config: InferenceConfig = CONFIG, **changes: object
 ) -> list[Prediction]:
     config = InferenceConfig(**{**config.model_dump(), **changes})
     return list(predict(reader, features, config, device=CPU, on_windows=lambda _: None))
 
 
 def slow_candidates(
-    reader: Reader, features: Features, question: int, max_answer_tokens: int
+    reader: ReaderModel, features: Features, question: int, max_answer_tokens: int
 ) -> tuple[dict[tuple[int, int], tuple[float, int]], dict[int, float]]:
     """Score and window of every allowed span, by its passage tokens; no-answer logit by window."""
     windows = features.windows
@@ -60,7 +60,7 @@ def slow_candidates(
 
 
 def test_candidates_equal_a_direct_computation(
-    tiny_reader: Reader, tiny_features: Features
+    tiny_reader: ReaderModel, tiny_features: Features
 ) -> None:
     """The long passage has several windows."""
     assert np.bincount(tiny_features.windows.question).max() > 2
@@ -77,7 +77,9 @@ def test_candidates_equal_a_direct_computation(
         ]
 
 
-def test_each_rule_for_the_no_answer_score(tiny_reader: Reader, tiny_features: Features) -> None:
+def test_each_rule_for_the_no_answer_score(
+    tiny_reader: ReaderModel, tiny_features: Features
+) -> None:
     """The best span's window, or the lowest of all.
 
     With the sign of the logits turned the lowest window is another one, so that the two rules
@@ -100,7 +102,7 @@ def test_each_rule_for_the_no_answer_score(tiny_reader: Reader, tiny_features: F
 
 
 def test_predictions_come_in_the_order_of_the_questions(
-    tiny_reader: Reader, tiny_features: Features
+    tiny_reader: ReaderModel, tiny_features: Features
 ) -> None:
     ids = [prediction.question_id for prediction in answered(tiny_reader, tiny_features)]
     assert ids == tiny_features.question_ids.to_pylist()
@@ -108,7 +110,7 @@ def test_predictions_come_in_the_order_of_the_questions(
 
 @pytest.mark.parametrize("batch_windows", [1, 3, 1000])
 def test_batch_size_changes_nothing(
-    tiny_reader: Reader, tiny_features: Features, batch_windows: int
+    tiny_reader: ReaderModel, tiny_features: Features, batch_windows: int
 ) -> None:
     """Scores to 1e-5, the noise of float32 sums in another order; texts exactly."""
     usual = answered(tiny_reader, tiny_features)
@@ -120,7 +122,9 @@ def test_batch_size_changes_nothing(
         assert one.no_answer_score == pytest.approx(two.no_answer_score, abs=1e-5)
 
 
-def test_candidates_are_parts_of_the_passage(tiny_reader: Reader, tiny_features: Features) -> None:
+def test_candidates_are_parts_of_the_passage(
+    tiny_reader: ReaderModel, tiny_features: Features
+) -> None:
     texts = tiny_features.passage_texts.to_pylist()
     predictions = answered(tiny_reader, tiny_features, n_best=20)
     for passage, prediction in zip(tiny_features.question_passage, predictions, strict=True):
@@ -132,7 +136,7 @@ def test_candidates_are_parts_of_the_passage(tiny_reader: Reader, tiny_features:
 
 
 def test_overlapping_windows_never_offer_a_span_twice(
-    tiny_reader: Reader, build: Build, encoder_folder: Path
+    tiny_reader: ReaderModel, build: Build, encoder_folder: Path
 ) -> None:
     """Twelve tokens of one character in windows that overlap: 12 + 11 + 10 spans."""
     squad = SquadDataset((Passage(";," * 6, "", (Question("q", "?", ()),)),), misaligned=0)
@@ -146,7 +150,7 @@ def test_overlapping_windows_never_offer_a_span_twice(
 
 
 def test_one_token_has_one_candidate(
-    tiny_reader: Reader, build: Build, encoder_folder: Path
+    tiny_reader: ReaderModel, build: Build, encoder_folder: Path
 ) -> None:
     squad = SquadDataset((Passage("a", "", (Question("q", "?", ()),)),), misaligned=0)
     limits = WindowConfig(max_tokens=64, max_question_tokens=20, stride=16)
@@ -154,14 +158,14 @@ def test_one_token_has_one_candidate(
     assert [candidate.text for candidate in prediction.candidates] == ["a"]
 
 
-def test_progress_adds_up_to_all_windows(tiny_reader: Reader, tiny_features: Features) -> None:
+def test_progress_adds_up_to_all_windows(tiny_reader: ReaderModel, tiny_features: Features) -> None:
     told: list[int] = []
     list(predict(tiny_reader, tiny_features, CONFIG, device=CPU, on_windows=told.append))
     assert sum(told) == len(tiny_features.windows.question)
     assert max(told) == CONFIG.batch_windows
 
 
-def test_dropout_is_off(tiny_reader: Reader, tiny_features: Features) -> None:
+def test_dropout_is_off(tiny_reader: ReaderModel, tiny_features: Features) -> None:
     tiny_reader.answerability_head[2].p = 0.5
     tiny_reader.train()
     assert answered(tiny_reader, tiny_features) == answered(tiny_reader.train(), tiny_features)
@@ -169,7 +173,7 @@ def test_dropout_is_off(tiny_reader: Reader, tiny_features: Features) -> None:
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_is_close(
-    tiny_reader: Reader, tiny_features: Features, precision: str
+    tiny_reader: ReaderModel, tiny_features: Features, precision: str
 ) -> None:
     """bf16 keeps 8 bits of a number, so logits near 10 differ by a few tenths at most."""
     exact = answered(tiny_reader, tiny_features)
@@ -183,7 +187,9 @@ def test_half_precision_is_close(
     assert half != exact
 
 
-def test_no_prediction_is_empty(tiny_reader: Reader, build: Build, encoder_folder: Path) -> None:
+def test_no_prediction_is_empty(
+    tiny_reader: ReaderModel, build: Build, encoder_folder: Path
+) -> None:
     """Oracle: byte-level BPE makes a token without characters of a space before another."""
     passage = "  a     b " + " " * 40 + "c"
     dataset = SquadDataset((Passage(passage, "", (Question("q", "What?", ()),)),), 0)

@@ -13,7 +13,7 @@ import torch
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.batching import assemble
-from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.storage import (
     ReaderHeader,
     TrainedReader,
@@ -27,7 +27,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def trained(tiny_reader: Reader, tiny_features: Features, encoder_folder: Path) -> TrainedReader:
+def trained(
+    tiny_reader: ReaderModel, tiny_features: Features, encoder_folder: Path
+) -> TrainedReader:
     with torch.no_grad():
         # As after training, no weight is what it was in the encoder's own folder.
         for parameter in tiny_reader.parameters():

@@ -20,7 +20,7 @@ from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.errors import InputError, TrainingError
 from roberta_squad_pipeline.reader.config import ModelConfig
-from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
@@ -29,7 +29,7 @@ from roberta_squad_pipeline.training.records import UpdateRecord
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-Run = Callable[..., tuple[Reader, list[UpdateRecord]]]
+Run = Callable[..., tuple[ReaderModel, list[UpdateRecord]]]
 
 
 def distributed(processes: int, strategy: str = "ddp", **changes: object) -> DistributedConfig:
@@ -64,7 +64,7 @@ def run(features_file: Path, roberta_folder: Path, tmp_path: Path) -> Run:
         folder: str = "checkpoints",
         on_update: Callable[[UpdateRecord], None] = lambda _: None,
         on_restart: Callable[[int], None] = lambda _: None,
-    ) -> tuple[Reader, list[UpdateRecord]]:
+    ) -> tuple[ReaderModel, list[UpdateRecord]]:
         model = ModelConfig(encoder=str(roberta_folder), dropout=dropout, attention_dropout=dropout)
         features = Features.open(features_file)
         reader = first_reader(features, model, recipe)

@@ -28,7 +28,7 @@ from roberta_squad_pipeline.reader.batching import (
     update_windows,
 )
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
-from roberta_squad_pipeline.reader.model import Reader, ReaderOutput, new_reader
+from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput, new_reader
 from roberta_squad_pipeline.reader.prediction import predict
 from roberta_squad_pipeline.squad.dataset import SquadDataset
 from roberta_squad_pipeline.squad.features import Features
@@ -61,7 +61,7 @@ def changed(config: TrainingConfig, **changes: object) -> TrainingConfig:
 
 
 def train_with(
-    reader: Reader,
+    reader: ReaderModel,
     features: Features,
     config: TrainingConfig,
     on_update: Callable[[UpdateRecord], None],
@@ -83,7 +83,7 @@ def train_with(
 
 
 def train(
-    reader: Reader, features: Features, config: TrainingConfig, folder: Path | None = None
+    reader: ReaderModel, features: Features, config: TrainingConfig, folder: Path | None = None
 ) -> list[UpdateRecord]:
     records: list[UpdateRecord] = []
     assert train_with(reader, features, config, records.append, folder=folder)
@@ -91,7 +91,10 @@ def train(
 
 
 def one_update(
-    reader: Reader, features: Features, config: TrainingConfig, optimizer: torch.optim.Optimizer
+    reader: ReaderModel,
+    features: Features,
+    config: TrainingConfig,
+    optimizer: torch.optim.Optimizer,
 ) -> float:
     """The run's first update, at whatever rates the optimiser has."""
     tokens = features.window_tokens
@@ -103,7 +106,7 @@ def one_update(
     return train_step(reader, batches, optimizer, scaler, config, processes=alone).item()
 
 
-def standing_still(reader: Reader) -> torch.optim.Optimizer:
+def standing_still(reader: ReaderModel) -> torch.optim.Optimizer:
     """Leaves weights and gradients as they are."""
     return torch.optim.SGD(reader.parameters(), lr=0.0)
 
@@ -116,7 +119,7 @@ def weights(reader: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in reader.named_parameters()}
 
 
-def slow_loss(reader: Reader, features: Features, index: int) -> Tensor:
+def slow_loss(reader: ReaderModel, features: Features, index: int) -> Tensor:
     """(CE(start) + CE(end)) / 2 + 0.5 · BCE of one window alone, from its hidden states.
 
     Cross-entropy is log Σ e^x - x[target], binary cross-entropy log(1 + e^x) - x · target.
@@ -139,7 +142,7 @@ def slow_loss(reader: Reader, features: Features, index: int) -> Tensor:
 
 @pytest.mark.parametrize("micro_batch", [11, 4, 1])
 def test_loss_and_gradients_of_an_update_equal_float64(
-    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig, micro_batch: int
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig, micro_batch: int
 ) -> None:
     """To 1e-5 of the largest gradient, the noise of float32."""
     config = changed(recipe, batch_size=11, micro_batch=micro_batch)
@@ -160,7 +163,7 @@ def test_loss_and_gradients_of_an_update_equal_float64(
 
 
 def test_one_micro_batch_equals_four(
-    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig
 ) -> None:
     """Losses to 1e-6, every gradient to 1e-5 of the largest one: float32 sums in another order."""
     losses, found = [], []
@@ -175,7 +178,7 @@ def test_one_micro_batch_equals_four(
 
 
 def test_two_steps_equal_adam_written_out(
-    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig
 ) -> None:
     """Loshchilov and Hutter: decay is taken off the weight itself, lr · 0.01 · w, and not off all.
 
@@ -233,7 +236,7 @@ def seen_rates(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
 @pytest.mark.parametrize("power", [1.0, 2.0])
 @pytest.mark.parametrize("decay", [0.75, 1.0])
 def test_layer_wise_rates_are_in_force_while_training(
-    tiny_reader: Reader,
+    tiny_reader: ReaderModel,
     tiny_features: Features,
     recipe: TrainingConfig,
     seen_rates: list[dict[str, float]],
@@ -260,7 +263,7 @@ def test_layer_wise_rates_are_in_force_while_training(
 
 
 def test_parts_move_with_their_rates(
-    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig
 ) -> None:
     """Adam's first step is the rate itself, whatever the gradient, where there is one."""
     config = changed(recipe, updates=2, warmup_updates=1, lr=1e-2, weight_decay=0.0, eps=1e-12)
@@ -283,7 +286,7 @@ def quick(recipe: TrainingConfig) -> TrainingConfig:
 
 
 def test_a_handful_of_questions_is_learnt_by_heart(
-    tiny_reader: Reader,
+    tiny_reader: ReaderModel,
     tiny_features: Features,
     tiny_squad: SquadDataset,
     quick: TrainingConfig,
@@ -310,7 +313,7 @@ def test_a_handful_of_questions_is_learnt_by_heart(
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_learns_like_single(
-    tiny_reader: Reader, tiny_features: Features, quick: TrainingConfig, precision: str
+    tiny_reader: ReaderModel, tiny_features: Features, quick: TrainingConfig, precision: str
 ) -> None:
     """The same losses within a tenth while they fall by a third, with 32-bit weights."""
     quick = changed(quick, updates=12, warmup_updates=0, batch_size=12)
@@ -323,7 +326,7 @@ def test_half_precision_learns_like_single(
 
 
 def test_record_says_what_an_update_did(
-    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig
 ) -> None:
     """The first record is of the loss before any step."""
     still = copy.deepcopy(tiny_reader)
@@ -335,7 +338,7 @@ def test_record_says_what_an_update_did(
     assert {record.loss_scale for record in records} == {1.0}
 
 
-def with_dropout(folder: Path) -> Reader:
+def with_dropout(folder: Path) -> ReaderModel:
     torch.manual_seed(5)
     config = ModelConfig(encoder=str(folder), dropout=0.1, attention_dropout=0.1)
     return new_reader(config, max_tokens=64, vocabulary=1)
@@ -373,7 +376,7 @@ def test_dropout_is_on_while_training(
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_loss_that_is_no_number_ends_the_run(
-    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig, precision: str
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig, precision: str
 ) -> None:
     """A weight breaks before the second update, whose rate is 2 / 4 of 1e-3 in warm-up."""
     records: list[UpdateRecord] = []
@@ -393,7 +396,7 @@ def test_loss_that_is_no_number_ends_the_run(
 
 
 def test_fp16_scale_grows_while_all_goes_well(
-    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig
 ) -> None:
     """From 4, doubled after every three updates; a record tells the scale of the next update."""
     config = changed(recipe, precision="fp16", loss_scale__growth_updates=3, updates=7, lr=1e-4)
@@ -406,7 +409,7 @@ HUGE = 2.0**40
 
 @pytest.mark.parametrize("max_grad_norm", [None, 1.0])
 def test_fp16_overflow_skips_the_update_and_halves_the_scale(
-    tiny_reader: Reader,
+    tiny_reader: ReaderModel,
     tiny_features: Features,
     recipe: TrainingConfig,
     max_grad_norm: float | None,
@@ -428,7 +431,7 @@ def test_fp16_overflow_skips_the_update_and_halves_the_scale(
 
 
 def test_fp16_stops_after_skips_at_the_minimum(
-    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig
 ) -> None:
     """One skip halves the scale to its floor, three more there are the end."""
     config = changed(
@@ -446,7 +449,7 @@ def test_fp16_stops_after_skips_at_the_minimum(
 
 @pytest.mark.parametrize(("precision", "slack"), [("fp32", 1e-5), ("fp16", 2e-2)])
 def test_clipping_bounds_the_gradient_norm(
-    tiny_reader: Reader,
+    tiny_reader: ReaderModel,
     tiny_features: Features,
     recipe: TrainingConfig,
     precision: str,
@@ -469,14 +472,16 @@ def test_clipping_bounds_the_gradient_norm(
         assert torch.equal(clipped_to(None), loose)
 
 
-def test_settings_of_the_optimiser_reach_it(tiny_reader: Reader, recipe: TrainingConfig) -> None:
+def test_settings_of_the_optimiser_reach_it(
+    tiny_reader: ReaderModel, recipe: TrainingConfig
+) -> None:
     config = changed(recipe, betas=(0.8, 0.7), eps=1e-3)
     for group in build_optimizer(tiny_reader, config).param_groups:
         assert (group["betas"], group["eps"]) == ((0.8, 0.7), 1e-3)
 
 
 def test_two_epochs_see_every_window_twice(
-    tiny_reader: Reader,
+    tiny_reader: ReaderModel,
     tiny_features: Features,
     recipe: TrainingConfig,
     monkeypatch: pytest.MonkeyPatch,
@@ -557,7 +562,7 @@ def test_stopped_run_goes_on_as_if_nothing_had_happened(
 
 
 def test_checkpoints_at_every_interval_and_at_the_end(
-    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig, tmp_path: Path
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig, tmp_path: Path
 ) -> None:
     seen: dict[int, list[str]] = {}
 
@@ -573,7 +578,7 @@ def test_checkpoints_at_every_interval_and_at_the_end(
 
 
 def test_failure_names_what_is_needed_to_look_into_it(
-    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig, tmp_path: Path
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig, tmp_path: Path
 ) -> None:
     def break_weight(record: UpdateRecord) -> None:
         if record.update == 4:
@@ -593,7 +598,7 @@ def test_failure_names_what_is_needed_to_look_into_it(
 
 
 def test_weights_that_are_no_numbers_are_never_saved(
-    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig, tmp_path: Path
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig, tmp_path: Path
 ) -> None:
     """The embedding of a token that does not occur does not show in the loss."""
     (unused,) = np.flatnonzero(
@@ -617,7 +622,7 @@ def test_weights_that_are_no_numbers_are_never_saved(
 class Scarce(nn.Module):
     """A reader on a device that has room for so many windows at a time."""
 
-    def __init__(self, reader: Reader, room: int, where: str) -> None:
+    def __init__(self, reader: ReaderModel, room: int, where: str) -> None:
         super().__init__()
         self.reader, self.room, self.where = reader, room, where
 
@@ -664,7 +669,7 @@ def test_micro_batch_is_halved_until_memory_is_enough(
 
 
 def test_one_window_that_does_not_fit_is_an_error(
-    tiny_reader: Reader,
+    tiny_reader: ReaderModel,
     tiny_features: Features,
     recipe: TrainingConfig,
     monkeypatch: pytest.MonkeyPatch,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.param_groups import build_param_groups
 
@@ -25,7 +25,7 @@ def changed(config: TrainingConfig, **changes: object) -> TrainingConfig:
     return TrainingConfig(**{**config.model_dump(), **changes})
 
 
-def of_parameter(reader: Reader, config: TrainingConfig, key: str) -> dict[str, float]:
+def of_parameter(reader: ReaderModel, config: TrainingConfig, key: str) -> dict[str, float]:
     """A group's value for each of its parameters, by name."""
     names = {id(parameter): name for name, parameter in reader.named_parameters()}
     return {
@@ -38,7 +38,7 @@ def of_parameter(reader: Reader, config: TrainingConfig, key: str) -> dict[str, 
 @pytest.mark.parametrize("decay", [0.75, 1.0])
 @pytest.mark.parametrize("key", ["lr", "initial_lr"])
 def test_peaks_are_layer_wise(
-    tiny_reader: Reader, recipe: TrainingConfig, decay: float, key: str
+    tiny_reader: ReaderModel, recipe: TrainingConfig, decay: float, key: str
 ) -> None:
     peaks = of_parameter(tiny_reader, changed(recipe, layer_decay=decay), key)
     for name, peak in peaks.items():
@@ -46,7 +46,7 @@ def test_peaks_are_layer_wise(
         assert peak == pytest.approx(recipe.lr * decay**exponent, rel=1e-12), name
 
 
-def test_every_parameter_is_in_one_group(tiny_reader: Reader, recipe: TrainingConfig) -> None:
+def test_every_parameter_is_in_one_group(tiny_reader: ReaderModel, recipe: TrainingConfig) -> None:
     grouped = [
         parameter
         for group in build_param_groups(tiny_reader, recipe)
@@ -56,7 +56,9 @@ def test_every_parameter_is_in_one_group(tiny_reader: Reader, recipe: TrainingCo
     assert set(map(id, grouped)) == set(map(id, tiny_reader.parameters()))
 
 
-def test_biases_and_layer_norms_do_not_decay(tiny_reader: Reader, recipe: TrainingConfig) -> None:
+def test_biases_and_layer_norms_do_not_decay(
+    tiny_reader: ReaderModel, recipe: TrainingConfig
+) -> None:
     """Told by name, where the code looks at the shape."""
     decays = of_parameter(tiny_reader, recipe, "weight_decay")
     free = {name for name in decays if name.endswith(".bias") or ".LayerNorm." in name}
@@ -65,21 +67,21 @@ def test_biases_and_layer_norms_do_not_decay(tiny_reader: Reader, recipe: Traini
 
 
 def test_groups_go_up_from_the_embeddings_to_the_heads(
-    tiny_reader: Reader, recipe: TrainingConfig
+    tiny_reader: ReaderModel, recipe: TrainingConfig
 ) -> None:
     names = [group["name"] for group in build_param_groups(tiny_reader, recipe)]
     parts = ["embeddings", "block 0", "block 1", "heads"]
     assert names == [f"{part}{tail}" for part in parts for tail in (", no weight decay", "")]
 
 
-def test_frozen_parameters_are_left_out(tiny_reader: Reader, recipe: TrainingConfig) -> None:
+def test_frozen_parameters_are_left_out(tiny_reader: ReaderModel, recipe: TrainingConfig) -> None:
     tiny_reader.encoder.embeddings.requires_grad_(False)
     assert not [name for name in of_parameter(tiny_reader, recipe, "lr") if "embeddings" in name]
 
 
 @pytest.mark.parametrize("place", ["encoder", ""])
 def test_unknown_parameter_is_named(
-    tiny_reader: Reader, recipe: TrainingConfig, place: str
+    tiny_reader: ReaderModel, recipe: TrainingConfig, place: str
 ) -> None:
     """A silent default for it would cost a run."""
     module = tiny_reader.get_submodule(place)

@@ -12,7 +12,7 @@ import torch
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.config import ModelConfig
-from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.resume import attempt_folder, remove_finished, settings_of
@@ -26,7 +26,7 @@ def changed(recipe: TrainingConfig, **changes: object) -> TrainingConfig:
 
 @pytest.fixture
 def settings(
-    tiny_reader: Reader, tiny_features: Features, recipe: TrainingConfig
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig
 ) -> dict[str, Any]:
     return settings_of(tiny_reader, tiny_features, MODEL, recipe)
 
@@ -50,7 +50,7 @@ def test_same_settings_same_folder_and_the_earlier_run_is_known(
     [{"micro_batch": 1}, {"checkpoint_every": 3}, {"resume": "never"}],
 )
 def test_what_does_not_change_results_does_not_tell_runs_apart(
-    tiny_reader: Reader,
+    tiny_reader: ReaderModel,
     tiny_features: Features,
     settings: dict[str, Any],
     recipe: TrainingConfig,
@@ -61,7 +61,7 @@ def test_what_does_not_change_results_does_not_tell_runs_apart(
 
 
 def test_every_other_setting_tells_runs_apart_and_is_named(
-    tiny_reader: Reader,
+    tiny_reader: ReaderModel,
     tiny_features: Features,
     settings: dict[str, Any],
     recipe: TrainingConfig,

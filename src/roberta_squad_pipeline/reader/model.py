@@ -28,7 +28,7 @@ class ReaderOutput(NamedTuple):
     """High means that the passage does not answer the question. Shape: (windows,)"""
 
 
-class Reader(nn.Module):
+class ReaderModel(nn.Module):
     """Finds an answer's span and says whether there is one.
 
     The span head is one linear layer over every token. The answerability head looks at ``<s>``:
@@ -67,7 +67,7 @@ class Reader(nn.Module):
         return ReaderOutput(start_logits, end_logits, no_answer_logits)
 
 
-def new_reader(config: ModelConfig, *, max_tokens: int, vocabulary: int) -> Reader:
+def new_reader(config: ModelConfig, *, max_tokens: int, vocabulary: int) -> ReaderModel:
     """A reader on a pre-trained encoder, its heads drawn from torch's random state.
 
     Args:
@@ -110,15 +110,15 @@ def new_reader(config: ModelConfig, *, max_tokens: int, vocabulary: int) -> Read
         # transformers goes on with random ones.
         lack = ValueError(f"no {absent[0]} among them, nor {len(absent) - 1} others")
         raise encoder_error(config.encoder, "weights (safetensors)", lack)
-    return Reader(encoder, config.dropout)
+    return ReaderModel(encoder, config.dropout)
 
 
-def empty_reader(encoder_config: PretrainedConfig, dropout: float) -> Reader:
+def empty_reader(encoder_config: PretrainedConfig, dropout: float) -> ReaderModel:
     """A reader of the given shape whose weights are still to be loaded."""
     encoder = AutoModel.from_config(  # type: ignore[no-untyped-call]
         encoder_config, trust_remote_code=False, **_without_pooling(encoder_config)
     )
-    return Reader(encoder, dropout)
+    return ReaderModel(encoder, dropout)
 
 
 def load_encoder_config(encoder: str) -> PretrainedConfig:

@@ -12,7 +12,7 @@ from roberta_squad_pipeline.reader.batching import IndexArray, assemble, length_
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.decoding import best_spans
 from roberta_squad_pipeline.reader.device import computing_in
-from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION
 
@@ -58,7 +58,7 @@ class WindowSpans:
 
 
 def predict(
-    reader: Reader,
+    reader: ReaderModel,
     features: Features,
     config: InferenceConfig,
     *,
@@ -84,7 +84,7 @@ def predict(
 
 @torch.inference_mode()
 def search_windows(
-    reader: Reader,
+    reader: ReaderModel,
     features: Features,
     config: InferenceConfig,
     *,

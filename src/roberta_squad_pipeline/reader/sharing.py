@@ -5,10 +5,10 @@ import json
 from transformers import AutoConfig
 
 from roberta_squad_pipeline.distributed.processes import Processes
-from roberta_squad_pipeline.reader.model import Reader, empty_reader
+from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader
 
 
-def share_reader(reader: Reader | None, processes: Processes) -> Reader:
+def share_reader(reader: ReaderModel | None, processes: Processes) -> ReaderModel:
     """Gives every process a reader like rank 0's, so that it alone needs the encoder's files.
 
     Args:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.reader.model import Reader, empty_reader, load_encoder_config
+from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader, load_encoder_config
 from roberta_squad_pipeline.reader.tokenization import load_tokenizer
 from roberta_squad_pipeline.squad.features import TokenizerIdentity
 from roberta_squad_pipeline.squad.windows import WindowConfig
@@ -38,7 +38,7 @@ class ReaderHeader(StrictModel):
 class TrainedReader:
     """A reader with all that is needed to use it."""
 
-    reader: Reader
+    reader: ReaderModel
     tokenizer: PreTrainedTokenizerFast
     header: ReaderHeader
     path: Path | None = None

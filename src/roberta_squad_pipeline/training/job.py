@@ -15,7 +15,7 @@ from roberta_squad_pipeline.errors import TrainingError
 from roberta_squad_pipeline.reader.batching import split_update
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.device import available_device
-from roberta_squad_pipeline.reader.model import Reader, new_reader
+from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
@@ -44,7 +44,7 @@ class TrainingJob(StrictModel):
     """Folder of this run's settings and data."""
 
 
-def first_reader(features: Features, model: ModelConfig, training: TrainingConfig) -> Reader:
+def first_reader(features: Features, model: ModelConfig, training: TrainingConfig) -> ReaderModel:
     """The reader before its first update.
 
     Raises:
@@ -60,7 +60,7 @@ def first_reader(features: Features, model: ModelConfig, training: TrainingConfi
 
 def run_training(
     job: TrainingJob,
-    reader: Reader,
+    reader: ReaderModel,
     features: Features,
     distributed: DistributedConfig,
     *,
@@ -165,7 +165,7 @@ def _launch(
     return finished
 
 
-def _load_result(reader: Reader, checkpoints: Checkpoints) -> None:
+def _load_result(reader: ReaderModel, checkpoints: Checkpoints) -> None:
     last = checkpoints.newest()
     if last is None:
         raise TrainingError(f"{checkpoints.folder}: got no whole checkpoint of the trained reader")

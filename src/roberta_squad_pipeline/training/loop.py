@@ -21,7 +21,7 @@ from roberta_squad_pipeline.reader.batching import (
     split_update,
     update_windows,
 )
-from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
@@ -46,7 +46,7 @@ class _Start(StrictModel):
 class _Run:
     """A run as it stands between two updates."""
 
-    reader: Reader
+    reader: ReaderModel
     module: nn.Module
     """What to call: the reader, or what makes its gradients add up over processes."""
     optimizer: torch.optim.Optimizer
@@ -61,7 +61,7 @@ class _Run:
 
 
 def train_reader(
-    reader: Reader,
+    reader: ReaderModel,
     features: Features,
     config: TrainingConfig,
     *,

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig
 
 _BLOCK = re.compile(r"^encoder\.(?:.+\.)?layers?\.(\d+)\.")
@@ -14,7 +14,7 @@ _EMBEDDINGS = re.compile(r"^encoder\.embeddings")
 _HEADS = re.compile(r"^(span_head|answerability_head)\.")
 
 
-def build_param_groups(reader: Reader, config: TrainingConfig) -> list[dict[str, Any]]:
+def build_param_groups(reader: ReaderModel, config: TrainingConfig) -> list[dict[str, Any]]:
     """Sorts all trainable parameters into groups for the optimiser.
 
     The heads learn at lr, block i of n (from 0) at lr · layer_decay^(n - i), the embeddings at

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.files import written_atomically
 from roberta_squad_pipeline.reader.config import ModelConfig
-from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.config import TrainingConfig
@@ -33,7 +33,7 @@ class Attempt(StrictModel):
 
 
 def settings_of(
-    reader: Reader, features: Features, model: ModelConfig, training: TrainingConfig
+    reader: ReaderModel, features: Features, model: ModelConfig, training: TrainingConfig
 ) -> dict[str, Any]:
     """All that the weights of a trained reader depend on, for `attempt_folder`.
 

@@ -9,7 +9,7 @@ from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.reader.batching import Batch
 from roberta_squad_pipeline.reader.device import computing_in
 from roberta_squad_pipeline.reader.loss import summed_loss
-from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.param_groups import build_param_groups
@@ -81,7 +81,7 @@ def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, processes: Pr
     return summed_loss(output, batch) / config.batch_size * processes.count
 
 
-def build_optimizer(reader: Reader, config: TrainingConfig) -> torch.optim.AdamW:
+def build_optimizer(reader: ReaderModel, config: TrainingConfig) -> torch.optim.AdamW:
     """Adam with decoupled weight decay over the layer-wise parameter groups."""
     return torch.optim.AdamW(
         build_param_groups(reader, config), betas=config.betas, eps=config.eps, fused=True

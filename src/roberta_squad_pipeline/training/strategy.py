@@ -10,12 +10,12 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from roberta_squad_pipeline.distributed.processes import Processes
-from roberta_squad_pipeline.reader.model import Reader
+from roberta_squad_pipeline.reader.model import ReaderModel
 
 Strategy = Literal["ddp", "fsdp"]
 
 
-def distribute(reader: Reader, processes: Processes, strategy: Strategy) -> nn.Module:
+def distribute(reader: ReaderModel, processes: Processes, strategy: Strategy) -> nn.Module:
     """Makes gradients add up over all processes; call the result instead of the reader.
 
     Args:
@@ -39,7 +39,7 @@ def distribute(reader: Reader, processes: Processes, strategy: Strategy) -> nn.M
     return reader
 
 
-def _blocks(reader: Reader) -> list[nn.Module]:
+def _blocks(reader: ReaderModel) -> list[nn.Module]:
     """The encoder's layers: the list of modules that holds most of the weights."""
     lists = [module for module in reader.encoder.modules() if isinstance(module, nn.ModuleList)]
     weights = [sum(weight.numel() for weight in blocks.parameters()) for blocks in lists]
