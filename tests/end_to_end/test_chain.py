@@ -76,7 +76,7 @@ def test_what_is_tracked(finished: Path) -> None:
         assert params[f"squad_files.{split}.size_bytes"] == str(len(raw))
     assert {"mlflow.source.git.commit", "git.tree"} <= set(tags)
     for name, value in _json(finished / "data/08_reporting/demo/metrics.json").items():
-        assert run.data.metrics[name] == value
+        assert run.data.metrics[f"dev/{name}"] == value
     losses = client.get_metric_history(run.info.run_id, "train/loss")
     assert [loss.step for loss in losses] == [1, 2, 3, 4]
     lowest = client.get_metric_history(run.info.run_id, "train/lr_lowest")

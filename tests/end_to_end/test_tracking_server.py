@@ -97,7 +97,7 @@ def check_complete(server: Server) -> None:
     assert [metric.step for metric in history] == list(range(1, UPDATES + 1))
     names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     assert {"predictions.json", "metrics.json", "configuration.yml"} <= names
-    assert {"best_f1", "HasAns_f1"} <= run.data.metrics.keys()
+    assert {"dev/best_f1", "dev/HasAns_f1"} <= run.data.metrics.keys()
     assert "training.lr" in run.data.params
 
 

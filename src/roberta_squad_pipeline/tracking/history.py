@@ -19,7 +19,6 @@ class FinishedRun:
 
     run_id: str
     tags: dict[str, str]
-    metrics: dict[str, float]
 
 
 def finished_runs(project: Path, experiment: str, tags: dict[str, str]) -> list[FinishedRun]:
@@ -49,7 +48,7 @@ def finished_runs(project: Path, experiment: str, tags: dict[str, str]) -> list[
         token = page.token
         if not token:
             break
-    return [FinishedRun(r.info.run_id, r.data.tags, r.data.metrics) for r in runs]
+    return [FinishedRun(r.info.run_id, r.data.tags) for r in runs]
 
 
 def load_json(project: Path, run_id: str, artifact: str) -> Any:

@@ -12,6 +12,7 @@ from roberta_squad_pipeline.training.config import TrainingConfig
 _BLOCK = re.compile(r"^encoder\.(?:.+\.)?layers?\.(\d+)\.")
 _EMBEDDINGS = re.compile(r"^encoder\.embeddings")
 _HEADS = re.compile(r"^(span_head|answerability_head)\.")
+_NO_WEIGHT_DECAY = ", no weight decay"
 
 
 def build_param_groups(reader: ReaderModel, config: TrainingConfig) -> list[dict[str, Any]]:
@@ -36,7 +37,7 @@ def build_param_groups(reader: ReaderModel, config: TrainingConfig) -> list[dict
         groups[blocks + 1 if rank is None else rank, parameter.ndim > 1].append(parameter)
     return [
         {
-            "name": f"{_label(rank, blocks)}{'' if decays else ', no weight decay'}",
+            "name": f"{_label(rank, blocks)}{'' if decays else _NO_WEIGHT_DECAY}",
             "params": parameters,
             "lr": _peak(rank, blocks, config),
             "initial_lr": _peak(rank, blocks, config),
@@ -44,6 +45,18 @@ def build_param_groups(reader: ReaderModel, config: TrainingConfig) -> list[dict
         }
         for (rank, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
+
+
+def peak_learning_rates(reader: ReaderModel, config: TrainingConfig) -> dict[str, float]:
+    """The peak learning rate of each layer, from the embeddings up to the heads.
+
+    Raises:
+        ValueError: See `build_param_groups`.
+    """
+    return {
+        group["name"].removesuffix(_NO_WEIGHT_DECAY): group["initial_lr"]
+        for group in build_param_groups(reader, config)
+    }
 
 
 def _height(name: str) -> int | None:

@@ -72,12 +72,14 @@ def _measured(
         if key in seen:
             continue
         seen.add(key)
-        predictions = load_json(project, run.run_id, "predictions.json")
-        odds = load_json(project, run.run_id, "null_odds.json")
+        predictions, odds, metrics = (
+            load_json(project, run.run_id, f"{name}.json")
+            for name in ("predictions", "null_odds", "metrics")
+        )
         of_questions = score_questions(gold, predictions)
         in_order = scores_in_order(of_questions.ids, odds)
         f1 = scores_at_best(of_questions, of_questions.f1, in_order)
-        scores[run.tags["experiment"]].append((run.metrics["best_f1"], f1))
+        scores[run.tags["experiment"]].append((metrics["best_f1"], f1))
     return {
         name: Measured(tuple(best for best, _ in of_seeds), np.mean([f1 for _, f1 in of_seeds], 0))
         for name, of_seeds in scores.items()

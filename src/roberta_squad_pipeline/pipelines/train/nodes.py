@@ -1,6 +1,5 @@
 """Trains a reader."""
 
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +28,11 @@ def train_reader(
     run: str,
     checkpoints: Path,
     tracker: Tracker,
-) -> TrainedReader:
+) -> dict[str, Any]:
     """Fine-tunes the encoder and both heads on all training windows.
+
+    Returns:
+        `reader`, trained, and `curve`: see `training_curve`.
 
     Raises:
         InputError: The features were made with another encoder's tokenizer, or see `run_training`.
@@ -38,7 +40,9 @@ def train_reader(
     """
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
     from roberta_squad_pipeline.reader.tokenization import identity, load_tokenizer
+    from roberta_squad_pipeline.training.curve import training_curve
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
+    from roberta_squad_pipeline.training.param_groups import peak_learning_rates
     from roberta_squad_pipeline.training.resume import attempt_folder, settings_of
 
     tokenizer = load_tokenizer(model.encoder)
@@ -55,6 +59,7 @@ def train_reader(
         strategy=distributed.strategy,
         checkpoints=folder,
     )
+    records: list[UpdateRecord] = []
     with progress("train", training.updates, "updates") as advance:
         run_training(
             job,
@@ -62,21 +67,26 @@ def train_reader(
             features,
             distributed,
             name=run,
-            on_update=_reporter(tracker, advance),
+            on_update=_reporter(tracker, advance, records),
             on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
         )
     header = ReaderHeader(
         tokenizer=features.meta.tokenizer, windows=features.meta.windows, dropout=model.dropout
     )
-    return TrainedReader(reader, tokenizer, header)
+    return {
+        "reader": TrainedReader(reader, tokenizer, header),
+        "curve": training_curve(records, peak_learning_rates(reader, training), training),
+    }
 
 
-def _reporter(tracker: Tracker, advance: Advance) -> Callable[[UpdateRecord], None]:
-    """Tells the tracker and the person in front of the terminal of each update."""
-    recent: deque[UpdateRecord] = deque(maxlen=20)
+def _reporter(
+    tracker: Tracker, advance: Advance, records: list[UpdateRecord]
+) -> Callable[[UpdateRecord], None]:
+    """Keeps each update, and tells the tracker and the person in front of the terminal of it."""
 
     def on_update(record: UpdateRecord) -> None:
-        recent.append(record)
+        records.append(record)
+        recent = records[-20:]
         examples_per_s = sum(r.windows for r in recent) / sum(r.seconds for r in recent)
         tracker.log_metrics(
             {

@@ -20,7 +20,7 @@ def create_pipeline() -> Pipeline:
                     "checkpoints",
                     "tracker",
                 ],
-                "reader",
+                {"reader": "reader", "curve": "training_curve"},
                 name="train_reader",
                 tags="tracked",
             )

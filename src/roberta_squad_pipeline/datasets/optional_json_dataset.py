@@ -1,0 +1,13 @@
+"""JSON that may be missing."""
+
+from typing import Any
+
+from kedro_datasets.json import JSONDataset
+
+
+class OptionalJSONDataset(JSONDataset):  # type: ignore[misc] # kedro-datasets has no types
+    """Loads as None where there is no such file, for what only some runs leave behind."""
+
+    def load(self) -> Any:
+        """The file's content."""
+        return super().load() if self._exists() else None

@@ -1,0 +1,36 @@
+"""What is kept of a run's updates."""
+
+import math
+
+import pytest
+
+from roberta_squad_pipeline.reader.model import ReaderModel
+from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.curve import training_curve
+from roberta_squad_pipeline.training.param_groups import peak_learning_rates
+from roberta_squad_pipeline.training.records import UpdateRecord
+from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates
+
+
+def _record(update: int, loss: float = 1.0) -> UpdateRecord:
+    return UpdateRecord(update, loss, 1e-3, 1e-4, windows=8, loss_scale=1.0, seconds=0.1)
+
+
+def test_rates_are_those_that_the_optimiser_is_given(
+    tiny_reader: ReaderModel, recipe: TrainingConfig
+) -> None:
+    """Oracle: the optimiser's groups at every update of the run."""
+    records = [_record(update) for update in range(1, recipe.updates + 1)]
+    curve = training_curve(records, peak_learning_rates(tiny_reader, recipe), recipe)
+    assert list(curve["peak_rates"]) == ["embeddings", "block 0", "block 1", "heads"]
+    optimizer = build_optimizer(tiny_reader, recipe)
+    for update, multiplier in zip(curve["update"], curve["lr_multiplier"], strict=True):
+        set_learning_rates(optimizer, update, recipe)
+        for group in optimizer.param_groups:
+            peak = curve["peak_rates"][group["name"].partition(",")[0]]
+            assert peak * multiplier == pytest.approx(group["lr"], rel=1e-12)
+
+
+def test_a_loss_that_overflowed_is_left_out(recipe: TrainingConfig) -> None:
+    curve = training_curve([_record(1, 2.5), _record(2, math.inf)], {}, recipe)
+    assert curve["loss"] == [2.5, None]
