@@ -28,6 +28,10 @@ def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def test_outputs_of_the_whole_chain(finished: Path) -> None:
     """Oracle: the dev file that the chain itself generated."""
     passages = {
@@ -55,6 +59,11 @@ def test_outputs_of_the_whole_chain(finished: Path) -> None:
         low, high = fitted[f"{name}_interval"]
         assert low <= fitted[name] <= high
     model = finished / "data/06_models/demo"
+    evaluation = _json(model / "evaluation.json")
+    assert evaluation["scores"] == metrics
+    assert evaluation["data_sha256"] == _sha256(finished / "data/01_raw/demo_dev.json")
+    # 0 also stands for abstaining on every question, which a reader of four updates may do.
+    assert (evaluation["calibration"]["threshold"] or 0.0) == metrics["best_f1_thresh"]
     assert {path.suffix for path in model.iterdir()} <= {".json", ".safetensors", ".txt", ".jinja"}
     with safe_open(model / "model.safetensors", framework="np") as weights:
         assert {"span_head.weight", "answerability_head.3.bias"} <= set(weights.keys())
@@ -71,9 +80,9 @@ def test_what_is_tracked(finished: Path) -> None:
     assert params["training.updates"] == "4"
     assert params["training.betas"] == "[0.9, 0.98]"
     for split in ("train", "dev"):
-        raw = (finished / f"data/01_raw/demo_{split}.json").read_bytes()
-        assert params[f"squad_files.{split}.sha256"] == hashlib.sha256(raw).hexdigest()
-        assert params[f"squad_files.{split}.size_bytes"] == str(len(raw))
+        path = finished / f"data/01_raw/demo_{split}.json"
+        assert params[f"squad_files.{split}.sha256"] == _sha256(path)
+        assert params[f"squad_files.{split}.size_bytes"] == str(path.stat().st_size)
     assert {"mlflow.source.git.commit", "git.tree"} <= set(tags)
     for name, value in _json(finished / "data/08_reporting/demo/metrics.json").items():
         assert run.data.metrics[f"dev/{name}"] == value
@@ -84,7 +93,7 @@ def test_what_is_tracked(finished: Path) -> None:
     assert 0 < lowest[0].value < highest[0].value
     artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     assert artifacts == {
-        *("configuration.yml", "metrics.json", "metrics_crossfit.json"),
+        *("configuration.yml", "evaluation.json", "metrics.json", "metrics_crossfit.json"),
         *("null_odds.json", "predictions.json"),
     }
 

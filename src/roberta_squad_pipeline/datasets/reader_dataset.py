@@ -35,7 +35,7 @@ class ReaderDataset(AbstractDataset["TrainedReader", "TrainedReader"]):
         return load_reader(self._filepath)
 
     def _exists(self) -> bool:
-        return self._filepath.is_dir()
+        return (self._filepath / "reader.json").is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath}

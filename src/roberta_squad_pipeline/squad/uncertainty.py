@@ -39,7 +39,7 @@ def cross_fitted_report(
     """
     scores = score_questions(dataset.gold, predictions)
     odds = scores_in_order(scores.ids, no_answer_scores)
-    first_half = _first_half(dataset)
+    first_half = in_first_half(dataset)
     report: dict[str, Any] = {"total": len(odds), "first_half": int(first_half.sum())}
     if first_half.all() or not first_half.any():
         return report
@@ -88,7 +88,7 @@ def bootstrap_interval(values: FloatArray) -> list[float]:
     return [float(end) for end in np.percentile(100 * np.array(means), [tail, 100 - tail])]
 
 
-def _first_half(dataset: SquadDataset) -> NDArray[np.bool_]:
+def in_first_half(dataset: SquadDataset) -> NDArray[np.bool_]:
     """Whether each question's passage is in the first half of a random split of the passages.
 
     Whole passages go to a half, since questions to one passage resemble each other.

@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from roberta_squad_pipeline import __version__
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.parameters import DataConfig
+from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.evaluation import Evaluation
+from roberta_squad_pipeline.squad.calibration import calibrate
 from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
 from roberta_squad_pipeline.squad.scoring import squad_report
 from roberta_squad_pipeline.squad.uncertainty import cross_fitted_report
@@ -43,6 +47,36 @@ def cross_fit_threshold(
     """
     dataset = _predicted_dataset(files, data, predictions)
     return cross_fitted_report(dataset, predictions, null_odds)
+
+
+def evaluate_reader(
+    files: dict[str, dict[str, Any]],
+    data: DataConfig,
+    inference: InferenceConfig,
+    predictions: dict[str, str],
+    null_odds: dict[str, float],
+    nbest: dict[str, list[dict[str, Any]]],
+    metrics: dict[str, float | int],
+    metrics_crossfit: dict[str, Any],
+) -> dict[str, Any]:
+    """What the reader's folder keeps: scores, the tuned threshold, calibrated probabilities.
+
+    Raises:
+        InputError: A question has no prediction.
+    """
+    dataset = _predicted_dataset(files, data, predictions)
+    span_scores = {question: [span["score"] for span in spans] for question, spans in nbest.items()}
+    evaluation = Evaluation(
+        version=__version__,
+        data=files["dev"]["path"],
+        data_sha256=files["dev"]["sha256"],
+        questions=len(dataset.gold),
+        inference=inference,
+        scores=metrics,
+        cross_fitted_f1=metrics_crossfit.get("f1"),
+        calibration=calibrate(dataset, predictions, null_odds, span_scores),
+    )
+    return evaluation.model_dump(mode="json")
 
 
 def _predicted_dataset(

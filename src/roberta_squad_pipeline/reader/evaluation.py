@@ -1,0 +1,27 @@
+"""What an evaluation found out about a reader; it travels in the reader's folder."""
+
+from typing import Literal
+
+from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.squad.calibration import Calibration
+from roberta_squad_pipeline.strict import StrictModel
+
+
+class Evaluation(StrictModel):
+    """Scores with what they belong to, and what makes scores of other questions readable."""
+
+    format_version: Literal[1] = 1
+    version: str
+    """Of the package that scored."""
+    data: str
+    """Path of the SQuAD file."""
+    data_sha256: str
+    questions: int
+    inference: InferenceConfig
+    """How the spans were searched and scored, the rule for the no-answer score included."""
+    scores: dict[str, float | int]
+    """The official scorer's report: at threshold 0, and at the best threshold of this data."""
+    cross_fitted_f1: float | None
+    """At thresholds that were chosen on other passages, in per cent; None where there are too few
+    passages."""
+    calibration: Calibration
