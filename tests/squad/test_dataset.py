@@ -7,6 +7,7 @@ lines of the standard library's json.
 
 import copy
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from roberta_squad_pipeline.squad.dataset import (
     Question,
     SquadDataset,
     read_gold,
+    read_passages,
     read_squad,
 )
 
@@ -265,6 +267,34 @@ def test_repeated_id_is_found_across_articles(tmp_path: Path) -> None:
             read(path)
         assert caught.value.where == f"{path}: data[2].paragraphs[1].qas[0]"
         assert caught.value.got.endswith("data[1].paragraphs[1].qas[0]")
+
+
+def test_what_lies_under_unknown_keys_must_be_json(tmp_path: Path) -> None:
+    path = tmp_path / "train.json"
+    unknown = ', "more": {"a": [[{"b": [1,, 2]}]]}}'
+    path.write_text(json.dumps(WELL_FORMED)[:-1] + unknown)
+    with pytest.raises(InputError, match=r"line 1, column \d+: got text that is not JSON"):
+        read_squad(path, on_misaligned="error")
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """A file of 20 MB, all of it one article, in 6 MB."""
+    paragraph = WELL_FORMED["data"][1]["paragraphs"][1]
+    paragraphs = [
+        {
+            "context": paragraph["context"] + " " * 20_000,
+            "qas": [{**entry, "id": f"{n}{entry['id']}"} for entry in paragraph["qas"]],
+        }
+        for n in range(1000)
+    ]
+    path = write(tmp_path, {"version": "v2.0", "data": [{"paragraphs": paragraphs}]})
+    assert path.stat().st_size > 20e6
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_passages(path, on_misaligned="error")) == 1000
+        assert tracemalloc.get_traced_memory()[1] < 6e6
+    finally:
+        tracemalloc.stop()
 
 
 def only(kinds: list[int], *, flags: bool, version: str) -> Json:

@@ -6,17 +6,20 @@ by Rajpurkar et al. (2016, 2018). ``answer_start`` counts characters (code point
 has no ``is_impossible``; there as here a question without answers is unanswerable.
 """
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Literal, NotRequired, TypeVar
 
+import numpy as np
 from pydantic import FailFast, TypeAdapter
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.squad.json_input import read_json, shown
+from roberta_squad_pipeline.squad.json_input import Location, json_path, shown
+from roberta_squad_pipeline.squad.json_pieces import CutJson, Piece, cut_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,13 @@ class Passage:
         text: The passage, as written.
         title: The title of its article; empty if the file gives none.
         questions: In file order; may be empty.
+        misaligned: How many answers were dropped because they are not where they claim to be.
     """
 
     text: str
     title: str
     questions: tuple[Question, ...]
+    misaligned: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class SquadDataset:
 
     Args:
         passages: In file order.
-        misaligned: How many answers were dropped because they are not where they claim to be.
+        misaligned: How many answers were dropped, in all passages.
     """
 
     passages: tuple[Passage, ...]
@@ -103,26 +108,35 @@ class SquadDataset:
         }
 
 
-class _RawAnswer(TypedDict):
+class RawAnswer(TypedDict):
+    """An answer as the file has it."""
+
     text: str
     answer_start: int
 
 
-class _RawQuestion(TypedDict):
+class RawQuestion(TypedDict):
+    """A question as the file has it."""
+
     id: str
     question: str
-    answers: list[_RawAnswer]
+    answers: list[RawAnswer]
     is_impossible: NotRequired[bool]
 
 
-class _RawPassage(TypedDict):
+class RawPassage(TypedDict):
+    """An entry of ``paragraphs`` as the file has it."""
+
     context: str
-    qas: list[_RawQuestion]
+    qas: list[RawQuestion]
 
 
-class _RawArticle(TypedDict):
+class _GoldArticle(TypedDict):
+    paragraphs: list[Piece]
+
+
+class _RawArticle(_GoldArticle):
     title: NotRequired[str]
-    paragraphs: list[_RawPassage]
 
 
 class _RawFile(TypedDict):
@@ -143,24 +157,84 @@ class _GoldPassage(TypedDict):
     qas: list[_GoldQuestion]
 
 
-class _GoldArticle(TypedDict):
-    paragraphs: list[_GoldPassage]
-
-
 class _GoldFile(TypedDict):
     data: Annotated[list[_GoldArticle], FailFast()]
 
 
+RAW_PASSAGE: TypeAdapter[RawPassage] = TypeAdapter(RawPassage)
+"""What an entry of ``paragraphs`` has to look like."""
+
 _SCHEMA: TypeAdapter[_RawFile] = TypeAdapter(_RawFile)
+_GOLD_PASSAGE: TypeAdapter[_GoldPassage] = TypeAdapter(_GoldPassage)
 _GOLD_SCHEMA: TypeAdapter[_GoldFile] = TypeAdapter(_GoldFile)
 _SCHEMA_REMEDY = "Give a file in the JSON format of SQuAD 1.1 or 2.0."
+_PARAGRAPH_DEPTH = 4
+"""Around an entry of ``paragraphs``: the list, its article, the list ``data``, the file."""
+
+T = TypeVar("T")
 
 
-def read_squad(path: Path, *, on_misaligned: Literal["error", "drop"]) -> SquadDataset:
-    """Reads and checks a SQuAD 1.1 or 2.0 JSON file.
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """An entry of ``paragraphs`` that nobody has looked into yet.
+
+    Args:
+        file: Where it is.
+        article: Index of its article.
+        index: In its article.
+        piece: Number among the file's pieces.
+        content: Its JSON.
+    """
+
+    file: CutJson
+    article: int
+    index: int
+    piece: int
+    content: bytes
+
+    @property
+    def where(self) -> str:
+        """File and place in it, such as ``train.json: data[3].paragraphs[7]``."""
+        return f"{self.file.path}: {json_path(self.location)}"
+
+    @property
+    def location(self) -> Location:
+        """Keys and indices that lead to it."""
+        return "data", self.article, "paragraphs", self.index
+
+    def validated(self, schema: TypeAdapter[T]) -> T:
+        """Its content, as `RAW_PASSAGE` or another schema has it.
+
+        Raises:
+            InputError: It is not JSON or does not follow the schema.
+        """
+        return self.file.validated_piece(
+            self.piece, self.content, schema, self.location, remedy=_SCHEMA_REMEDY
+        )
+
+
+def read_paragraphs(path: Path) -> Iterator[Paragraph]:
+    """Reads a SQuAD file piece by piece, for whoever wants to go on after a fault.
+
+    Only what lies around the paragraphs is held in memory, and checked.
+
+    Args:
+        path: A SQuAD 1.1 or 2.0 JSON file.
+
+    Raises:
+        InputError: The file cannot be read, is not JSON, or is not SQuAD JSON around its
+            paragraphs.
+    """
+    file = cut_json(path, _PARAGRAPH_DEPTH)
+    yield from _paragraphs(file, file.validated_skeleton(_SCHEMA, remedy=_SCHEMA_REMEDY)["data"])
+
+
+def read_passages(path: Path, *, on_misaligned: Literal["error", "drop"]) -> Iterator[Passage]:
+    """Reads and checks a SQuAD 1.1 or 2.0 JSON file passage by passage.
 
     A file in which no question carries ``is_impossible`` and whose version is not 2.0 counts as
     SQuAD 1.1 and may lack unanswerable questions. Keys that the format does not know are ignored.
+    Memory grows by eight bytes a question.
 
     Args:
         path: The file.
@@ -168,35 +242,37 @@ def read_squad(path: Path, *, on_misaligned: Literal["error", "drop"]) -> SquadD
             ``"error"`` rejects the file, ``"drop"`` drops and counts the answer, and its question
             too if no answer is left, since it must not turn into an unanswerable one.
 
-    Returns:
-        The data set.
+    Yields:
+        The passages in file order.
 
     Raises:
         InputError: The file cannot be read, is not SQuAD JSON, or has a misaligned, empty or
             repeated part or none of a kind that it should have; the message names the place.
+            Ids that are repeated and kinds that are missing are known at the file's end.
     """
-    raw = read_json(path, _SCHEMA, remedy=_SCHEMA_REMEDY)
-    passages = []
-    misaligned = 0
-    places: dict[str, str] = {}
-    for a, article in enumerate(raw["data"]):
-        for p, paragraph in enumerate(article["paragraphs"]):
-            where = f"{path}: data[{a}].paragraphs[{p}]"
-            context = paragraph["context"]
-            _reject_blank(context, what="passage", where=f"{where}.context")
-            questions = []
-            for q, entry in enumerate(paragraph["qas"]):
-                place = f"{where}.qas[{q}]"
-                _reject_repeated_id(entry["id"], place, places)
-                _check_question(entry, place)
-                answers = tuple(_aligned_answers(entry, context, place, on_misaligned))
-                misaligned += len(entry["answers"]) - len(answers)
-                if answers or not entry["answers"]:
-                    questions.append(Question(entry["id"], entry["question"], answers))
-            passages.append(Passage(context, article.get("title", ""), tuple(questions)))
-    dataset = SquadDataset(tuple(passages), misaligned)
-    _check_kinds(path, raw, dataset)
-    return dataset
+    file = cut_json(path, _PARAGRAPH_DEPTH)
+    raw = file.validated_skeleton(_SCHEMA, remedy=_SCHEMA_REMEDY)
+    found = _Found(version_2=str(raw.get("version")) in {"v2.0", "2.0"})
+    ids = _Ids()
+    for paragraph in _paragraphs(file, raw["data"]):
+        entry = paragraph.validated(RAW_PASSAGE)
+        questions, misaligned = _questions(entry, paragraph.where, on_misaligned)
+        ids.extend(question["id"] for question in entry["qas"])
+        found.add(entry, questions, misaligned)
+        title = raw["data"][paragraph.article].get("title", "")
+        yield Passage(entry["context"], title, questions, misaligned)
+    ids.reject_repeated(file, raw["data"])
+    _check_kinds(path, found)
+
+
+def read_squad(path: Path, *, on_misaligned: Literal["error", "drop"]) -> SquadDataset:
+    """Reads and checks a SQuAD 1.1 or 2.0 JSON file, as `read_passages` does, and holds all of it.
+
+    Raises:
+        InputError: As `read_passages` does.
+    """
+    passages = tuple(read_passages(path, on_misaligned=on_misaligned))
+    return SquadDataset(passages, sum(passage.misaligned for passage in passages))
 
 
 def read_gold(path: Path) -> dict[str, tuple[str, ...]]:
@@ -214,18 +290,88 @@ def read_gold(path: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         InputError: The file cannot be read, is not SQuAD JSON, repeats an id or has no questions.
     """
-    raw = read_json(path, _GOLD_SCHEMA, remedy=_SCHEMA_REMEDY)
+    file = cut_json(path, _PARAGRAPH_DEPTH)
+    articles = file.validated_skeleton(_GOLD_SCHEMA, remedy=_SCHEMA_REMEDY)["data"]
     gold: dict[str, tuple[str, ...]] = {}
-    places: dict[str, str] = {}
-    for a, article in enumerate(raw["data"]):
-        for p, paragraph in enumerate(article["paragraphs"]):
-            for q, entry in enumerate(paragraph["qas"]):
-                place = f"{path}: data[{a}].paragraphs[{p}].qas[{q}]"
-                _reject_repeated_id(entry["id"], place, places)
-                gold[entry["id"]] = tuple(answer["text"] for answer in entry["answers"])
+    ids = _Ids()
+    for paragraph in _paragraphs(file, articles):
+        for entry in paragraph.validated(_GOLD_PASSAGE)["qas"]:
+            gold[entry["id"]] = tuple(answer["text"] for answer in entry["answers"])
+            ids.extend([entry["id"]])
+    ids.reject_repeated(file, articles)
     if not gold:
         raise _no_questions(path)
     return gold
+
+
+def _paragraphs(file: CutJson, articles: Sequence[_GoldArticle]) -> Iterator[Paragraph]:
+    places = [
+        (article, index, cut["piece"])
+        for article, content in enumerate(articles)
+        for index, cut in enumerate(content["paragraphs"])
+    ]
+    pieces = [piece for _, _, piece in places]
+    # Such as lie under keys that the format does not know.
+    file.check_syntax(sorted(set(range(len(file.bounds))).difference(pieces)))
+    for (article, index, piece), content in zip(places, file.pieces(pieces), strict=True):
+        yield Paragraph(file, article, index, piece, content)
+
+
+def _questions(
+    entry: RawPassage, where: str, on_misaligned: Literal["error", "drop"]
+) -> tuple[tuple[Question, ...], int]:
+    """The questions that are kept, and how many answers were dropped."""
+    _reject_blank(entry["context"], what="passage", where=f"{where}.context")
+    questions = []
+    misaligned = 0
+    for q, asked in enumerate(entry["qas"]):
+        place = f"{where}.qas[{q}]"
+        _check_question(asked, place)
+        answers = tuple(_aligned_answers(asked, entry["context"], place, on_misaligned))
+        misaligned += len(asked["answers"]) - len(answers)
+        if answers or not asked["answers"]:
+            questions.append(Question(asked["id"], asked["question"], answers))
+    return tuple(questions), misaligned
+
+
+class _Ids:
+    """Finds repeated ids by their hashes, which take little memory."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+
+    def extend(self, ids: Iterable[str]) -> None:
+        self._hashes.extend(map(hash, ids))
+
+    def reject_repeated(self, file: CutJson, articles: Sequence[_GoldArticle]) -> None:
+        """Reads the file again if two hashes are the same, for the ids and their places."""
+        hashes, counts = np.unique(np.array(self._hashes, np.int64), return_counts=True)
+        suspects = set(hashes[counts > 1].tolist())
+        if not suspects:
+            return
+        places: dict[str, str] = {}
+        for paragraph in _paragraphs(file, articles):
+            for q, entry in enumerate(paragraph.validated(_GOLD_PASSAGE)["qas"]):
+                if hash(entry["id"]) in suspects:
+                    _reject_repeated_id(entry["id"], f"{paragraph.where}.qas[{q}]", places)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What kinds of questions a file has."""
+
+    version_2: bool
+    """Whether the file's version or one of its questions says so."""
+    answerable: int = 0
+    unanswerable: int = 0
+    misaligned: int = 0
+
+    def add(self, entry: RawPassage, questions: tuple[Question, ...], misaligned: int) -> None:
+        unanswerable = sum(question.unanswerable for question in questions)
+        self.unanswerable += unanswerable
+        self.answerable += len(questions) - unanswerable
+        self.misaligned += misaligned
+        self.version_2 = self.version_2 or any("is_impossible" in asked for asked in entry["qas"])
 
 
 def _reject_blank(text: str, *, what: str, where: str) -> None:
@@ -249,7 +395,7 @@ def _reject_repeated_id(question_id: str, place: str, places: dict[str, str]) ->
         )
 
 
-def _check_question(entry: _RawQuestion, place: str) -> None:
+def _check_question(entry: RawQuestion, place: str) -> None:
     _reject_blank(entry["question"], what="question", where=f"{place}.question")
     for n, answer in enumerate(entry["answers"]):
         _reject_blank(answer["text"], what="answer", where=f"{place}.answers[{n}].text")
@@ -266,7 +412,7 @@ def _check_question(entry: _RawQuestion, place: str) -> None:
 
 
 def _aligned_answers(
-    entry: _RawQuestion, context: str, place: str, on_misaligned: Literal["error", "drop"]
+    entry: RawQuestion, context: str, place: str, on_misaligned: Literal["error", "drop"]
 ) -> Iterator[Answer]:
     for n, raw in enumerate(entry["answers"]):
         text, start = raw["text"], raw["answer_start"]
@@ -298,18 +444,18 @@ def _no_questions(path: Path) -> InputError:
     )
 
 
-def _check_kinds(path: Path, raw: _RawFile, dataset: SquadDataset) -> None:
-    if not dataset.questions and not dataset.misaligned:
+def _check_kinds(path: Path, found: _Found) -> None:
+    if not found.answerable + found.unanswerable + found.misaligned:
         raise _no_questions(path)
-    if not dataset.answerable_count:
-        dropped = f" ({dataset.misaligned} misaligned answers dropped)" * bool(dataset.misaligned)
+    if not found.answerable:
+        dropped = f" ({found.misaligned} misaligned answers dropped)" * bool(found.misaligned)
         raise InputError(
             where=str(path),
             got=f"no answerable question{dropped}",
             expected="at least one question with an answer in its passage",
             remedy="Add answerable questions, or correct the answers that were dropped.",
         )
-    if not dataset.unanswerable_count and _claims_version_2(raw):
+    if not found.unanswerable and found.version_2:
         raise InputError(
             where=str(path),
             got="no unanswerable question",
@@ -317,12 +463,3 @@ def _check_kinds(path: Path, raw: _RawFile, dataset: SquadDataset) -> None:
             remedy='Add unanswerable questions ("answers": [], "is_impossible": true), or make it '
             'a SQuAD 1.1 file: version "1.1" and no is_impossible.',
         )
-
-
-def _claims_version_2(raw: _RawFile) -> bool:
-    return str(raw.get("version")) in {"v2.0", "2.0"} or any(
-        "is_impossible" in entry
-        for article in raw["data"]
-        for paragraph in article["paragraphs"]
-        for entry in paragraph["qas"]
-    )

@@ -2,6 +2,8 @@
 
 import codecs
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from roberta_squad_pipeline.errors import InputError
 
 T = TypeVar("T")
+Location = tuple[str | int, ...]
+"""Keys and indices that lead from the top of a JSON file to a value in it."""
 
 _LONGEST_QUOTE = 60
 _EXPECTED = {
@@ -39,24 +43,19 @@ def read_json(path: Path, schema: TypeAdapter[T], *, remedy: str) -> T:
     Raises:
         InputError: The file cannot be read, is not UTF-8, not JSON or does not follow the schema.
     """
-    content = _read_bytes(path).removeprefix(codecs.BOM_UTF8)
+    with readable(path):
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     try:
         content.decode()
     except UnicodeDecodeError as error:
-        raise InputError(
-            where=f"{path}: byte {error.start}",
-            got="a byte sequence that is not UTF-8",
-            expected="UTF-8 text",
-            remedy="Save the file as UTF-8, or check that it is the right file.",
-        ) from None
+        raise not_utf8(path, error.start) from None
     try:
         return schema.validate_json(content, strict=True)
     except ValidationError as error:
-        # Only the first fault is shown: the others are most often the same one again.
-        fault: Any = error.errors(include_url=False)[0]
-    if fault["type"] == "json_invalid":
-        raise _not_json(path, fault["ctx"]["error"])
-    raise _wrong_schema(path, fault, remedy)
+        message = syntax_fault(error)
+        if message is None:
+            raise next(schema_faults(error, path, (), remedy)) from None
+    raise not_json(path, message)
 
 
 def shown(value: object) -> str:
@@ -76,15 +75,19 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
 
 
-def _read_bytes(path: Path) -> bytes:
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns what goes wrong with a file while it is read into an `InputError`."""
     try:
-        return path.read_bytes()
+        yield
     except FileNotFoundError:
         got = "no such file"
     except IsADirectoryError:
         got = "a folder"
     except OSError as error:
         got = f"a file that cannot be read ({error.strerror})"
+    else:
+        return
     raise InputError(
         where=str(path),
         got=got,
@@ -93,7 +96,29 @@ def _read_bytes(path: Path) -> bytes:
     )
 
 
-def _not_json(path: Path, message: str) -> InputError:
+def not_utf8(path: Path, byte: int) -> InputError:
+    """The error for a file whose text breaks off being UTF-8 at a byte, counted from 0."""
+    return InputError(
+        where=f"{path}: byte {byte}",
+        got="a byte sequence that is not UTF-8",
+        expected="UTF-8 text",
+        remedy="Save the file as UTF-8, or check that it is the right file.",
+    )
+
+
+def syntax_fault(error: ValidationError) -> str | None:
+    """What the parser says of text that is not JSON, its line and column at the end, or None."""
+    fault: Any = error.errors(include_url=False)[0]
+    return str(fault["ctx"]["error"]) if fault["type"] == "json_invalid" else None
+
+
+def not_json(path: Path, message: str) -> InputError:
+    """The error for text that is not JSON.
+
+    Args:
+        path: The file.
+        message: The parser's, with line and column in the file.
+    """
     problem, _, position = message.rpartition(" at line ")
     got, expected = f"text that is not JSON ({problem})", "one JSON document"
     remedy = "Check that it is the right file and was written as JSON."
@@ -108,20 +133,34 @@ def _not_json(path: Path, message: str) -> InputError:
     return InputError(where=where, got=got, expected=expected, remedy=remedy)
 
 
-def _wrong_schema(path: Path, fault: Any, remedy: str) -> InputError:
-    location = list(fault["loc"])
-    if fault["type"] == "missing":
-        key = location.pop()
-        got, expected = f"no key {key!r}", f"an object with the key {key!r}"
-    else:
-        got = shown(fault["input"])
-        expected = _EXPECTED.get(fault["type"], fault["msg"])
-    place = _json_path(location)
-    where = f"{path}: {place}" if place else f"{path}: top level"
-    return InputError(where=where, got=got, expected=expected, remedy=remedy)
+def schema_faults(
+    error: ValidationError, path: Path, location: Location, remedy: str
+) -> Iterator[InputError]:
+    """All that is wrong with JSON that does not follow its schema, one error each.
+
+    The first is most often enough: the others tend to be the same one again.
+
+    Args:
+        error: The validation's.
+        path: The file.
+        location: Where in the file what was validated stands.
+        remedy: What to do about it.
+    """
+    for found in error.errors(include_url=False):
+        fault: Any = found
+        steps = [*location, *fault["loc"]]
+        if fault["type"] == "missing":
+            key = steps.pop()
+            got, expected = f"no key {key!r}", f"an object with the key {key!r}"
+        else:
+            got = shown(fault["input"])
+            expected = _EXPECTED.get(fault["type"], fault["msg"])
+        where = f"{path}: {json_path(steps) or 'top level'}"
+        yield InputError(where=where, got=got, expected=expected, remedy=remedy)
 
 
-def _json_path(location: list[str | int]) -> str:
+def json_path(location: Iterable[str | int]) -> str:
+    """Spells a location as in ``data[3].paragraphs[7].qas[2]``."""
     place = ""
     for step in location:
         if isinstance(step, str) and step.isidentifier():
