@@ -9,6 +9,9 @@ from pluggy import PluginManager
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 
+_SHARED = ("train_reader", "predict_answers")
+"""Nodes in which several machines work together."""
+
 
 class MachineRunner(SequentialRunner):
     """Runs all nodes on machine 0; the others lend it their processes and read and write nothing.
@@ -25,13 +28,23 @@ class MachineRunner(SequentialRunner):
     ) -> None:
         parameters: dict[str, Any] = catalog.load("parameters")
         distributed = DistributedConfig.model_validate(parameters["distributed"])
-        if distributed.node_rank == 0:
-            super()._run(pipeline, catalog, hook_manager, run_id)
-            return
-        from roberta_squad_pipeline.reader.job import help_inference
-        from roberta_squad_pipeline.training.job import help_training
+        shared = [node.name for node in pipeline.nodes if node.name in _SHARED]
+        if distributed.node_rank > 0:
+            _help(shared, distributed, name=parameters["run"])
+        elif distributed.nodes > 1 and shared:
+            from roberta_squad_pipeline.distributed.launch import meeting_point
 
-        shared = {"train_reader": help_training, "predict_answers": help_inference}
-        for node in pipeline.nodes:
-            if node.name in shared:
-                shared[node.name](distributed, name=parameters["run"])
+            with meeting_point(distributed):
+                super()._run(pipeline, catalog, hook_manager, run_id)
+        else:
+            super()._run(pipeline, catalog, hook_manager, run_id)
+
+
+def _help(shared: list[str], distributed: DistributedConfig, *, name: str) -> None:
+    from roberta_squad_pipeline.reader.job import help_inference
+    from roberta_squad_pipeline.training.job import help_training
+
+    for node in shared:
+        {"train_reader": help_training, "predict_answers": help_inference}[node](
+            distributed, name=name
+        )

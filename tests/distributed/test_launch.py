@@ -1,5 +1,6 @@
 """What the launcher works out without starting anything; the rest is in training/test_job.py."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.distributed.launch import (
     local_processes,
+    meeting_point,
     own_address,
     read_error,
     write_error,
@@ -47,6 +49,22 @@ def test_own_address() -> None:
     assert own_address("127.0.0.1:29500") == "127.0.0.1"
     with pytest.raises(InputError, match=r"distributed.rendezvous=no-such-host.invalid:1: got no"):
         own_address("no-such-host.invalid:1")
+
+
+def test_meeting_point_on_a_port_that_is_taken() -> None:
+    """Oracle: a socket that listens there; afterwards the port is free."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        two = config(1).model_copy(update={"nodes": 2, "rendezvous": f"127.0.0.1:{port}"})
+        with (
+            pytest.raises(InputError, match=rf"127.0.0.1:{port}: got no port to listen on"),
+            meeting_point(two),
+        ):
+            pass
+    with meeting_point(two), socket.create_connection(("127.0.0.1", port)):
+        pass
 
 
 @pytest.mark.parametrize(

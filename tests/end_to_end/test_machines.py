@@ -64,6 +64,21 @@ def network() -> Iterator[Network]:
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
+LATE = """
+from torch.distributed.elastic.agent.server.api import SimpleElasticAgent
+
+usual = SimpleElasticAgent._exit_barrier
+
+
+def late(agent):
+    usual(agent)
+    __import__("time").sleep(2)
+
+
+SimpleElasticAgent._exit_barrier = late
+"""
+
+
 def test_two_machines_share_a_run(
     project: Path,
     other_machine: Path,
@@ -75,8 +90,10 @@ def test_two_machines_share_a_run(
 ) -> None:
     """The second needs no data and writes nothing; results are those of one machine.
 
-    Oracle: two processes on one machine, which add up gradients in the same order.
+    Machine 0 closes the training two seconds after the second, which looks for the next job by
+    then. Oracle: two processes on one machine, which add up gradients in the same order.
     """
+    (project / "sitecustomize.py").write_text(LATE)
     params = {
         "distributed.nodes": 2,
         "distributed.processes": 1,
@@ -85,7 +102,11 @@ def test_two_machines_share_a_run(
     }
     folders = (project, other_machine)
     started = [
-        start(params | {"distributed.node_rank": rank}, folder=folder, host=host)
+        start(
+            params | {"distributed.node_rank": rank},
+            folder=folder,
+            host=(*host, "env", f"PYTHONPATH={folder}:{os.environ.get('PYTHONPATH', '')}"),
+        )
         for rank, (folder, host) in enumerate(zip(folders, network.hosts, strict=True))
     ]
     said = [process.communicate(timeout=300)[0] for process in started]

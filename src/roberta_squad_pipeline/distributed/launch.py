@@ -6,11 +6,15 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import distributed as dist
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -64,6 +68,36 @@ def local_processes(config: DistributedConfig) -> int:
     return config.processes
 
 
+@contextmanager
+def meeting_point(config: DistributedConfig) -> Iterator[None]:
+    """Keeps the place where machines meet open from a run's first job to its last; on machine 0.
+
+    A machine that is through with one job looks for the next at once. If each job had a place of
+    its own, it might still find that of the last one, which would then close with it inside.
+
+    Raises:
+        InputError: The rendezvous host is not this machine, or its port is taken.
+    """
+    host, _, port = str(config.rendezvous).rpartition(":")
+    own_address(str(config.rendezvous))
+    wait = timedelta(seconds=config.join_timeout_s)
+    try:
+        # The launcher asks for a store at the same port and is given this one.
+        store = dist.TCPStore(host, int(port), is_master=True, multi_tenant=True, timeout=wait)
+    except RuntimeError as error:
+        raise InputError(
+            where=f"distributed.rendezvous={config.rendezvous}",
+            got=f"no port to listen on ({str(error).splitlines()[0]})",
+            expected="host:port of this machine, which is machine 0, and a port that is free",
+            remedy="Give another port, the same on every machine, or correct "
+            "distributed.node_rank.",
+        ) from error
+    try:
+        yield
+    finally:
+        del store
+
+
 def launch(
     module: str,
     folder: Path,
@@ -107,6 +141,7 @@ def launch(
     _prepare_torch()
     agent = threading.Thread(target=run, name="elastic launcher", daemon=True)
     events = _tail(folder / EVENTS_FILE)
+    began = time.monotonic()
     agent.start()
     while agent.is_alive():
         agent.join(_SECONDS_BETWEEN_LOOKS)
@@ -121,7 +156,8 @@ def launch(
     if (folder / ERROR_FILE).exists():
         raise read_error(folder / ERROR_FILE)
     if failed:
-        raise _explained(failed[0], config) from failed[0]
+        waited_s = time.monotonic() - began
+        raise _explained(failed[0], config, waited_s=waited_s) from failed[0]
 
 
 def _launch_config(config: DistributedConfig, name: str, address: str) -> LaunchConfig:
@@ -194,7 +230,9 @@ def _prepare_torch() -> None:
         logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)
 
 
-def _explained(error: BaseException, config: DistributedConfig) -> BaseException:
+def _explained(
+    error: BaseException, config: DistributedConfig, *, waited_s: float
+) -> BaseException:
     if isinstance(error, ChildFailedError):
         rank, failure = error.get_first_failure()
         killed = failure.exitcode < 0
@@ -207,9 +245,12 @@ def _explained(error: BaseException, config: DistributedConfig) -> BaseException
         )
     if isinstance(error, RendezvousError):
         missing = "the other machines" if config.node_rank == 0 else "machine 0"
+        got = f"no sign of {missing} within {config.join_timeout_s} s"
+        if waited_s < config.join_timeout_s:
+            got = f"a connection to {missing} that broke after {waited_s:.0f} s"
         return InputError(
             where=f"distributed.rendezvous={config.rendezvous}",
-            got=f"no sign of {missing} within {config.join_timeout_s} s",
+            got=got,
             expected=f"{config.nodes} machines, each with a kedro run of the same --params but "
             f"its own distributed.node_rank (0 to {config.nodes - 1})",
             remedy="Start them within distributed.join_timeout_s of each other, and look whether "
