@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -83,7 +83,7 @@ def meeting_point(config: DistributedConfig) -> Iterator[None]:
     wait = timedelta(seconds=config.join_timeout_s)
     try:
         # The launcher asks for a store at the same port and is given this one.
-        store = dist.TCPStore(host, int(port), is_master=True, multi_tenant=True, timeout=wait)
+        store = TCPStore(host, int(port), is_master=True, multi_tenant=True, timeout=wait)
     except RuntimeError as error:
         raise InputError(
             where=f"distributed.rendezvous={config.rendezvous}",
