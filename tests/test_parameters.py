@@ -40,7 +40,7 @@ def _changed(raw: dict[str, Any], dotted: str, value: object) -> dict[str, Any]:
         ("training.precision", "fp8", "expected 'fp32', 'bf16' or 'fp16'"),
         ("training.warmup_updates", 10**6, "training.warmup_updates: got 1000000 updates"),
         ("features.stride", 1000, "features.stride: got 1000 tokens from window to window"),
-        ("data.on_misaligned", "ignore", "expected 'error' or 'drop'"),
+        ("data.on_misaligned", "ignore", "expected 'error', 'drop' or 'repair'"),
         ("data.sources.demo_dev.passages", 0, "parameter data.sources.demo_dev.passages: got 0"),
         ("data.sources.demo_dev.kind", "x", "parameter data.sources.demo_dev: got"),
         ("run", "../up", "parameter run: got '../up'"),

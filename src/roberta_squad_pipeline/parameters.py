@@ -12,6 +12,7 @@ from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.errors import InputError, causes
 from roberta_squad_pipeline.experiments import Experiments
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.squad.faults import OnMisaligned
 from roberta_squad_pipeline.squad.windows import WindowConfig
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.config import TrainingConfig
@@ -49,8 +50,10 @@ class DataConfig(StrictModel):
     """Files that can be made or fetched, by name."""
     folder: Path
     """Where files are made and fetched to."""
-    on_misaligned: Literal["error", "drop"]
-    """What happens to an answer that does not stand where its answer_start points."""
+    on_misaligned: OnMisaligned
+    """What happens to an answer that does not stand where its answer_start points: the file is
+    rejected, or the answer is dropped, or moved to the nearest place where its text stands (and
+    dropped where there is none). What is dropped or moved is counted."""
 
 
 class TrackingConfig(StrictModel):

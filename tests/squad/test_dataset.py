@@ -174,6 +174,29 @@ def test_misaligned_answer_is_named_or_dropped(tmp_path: Path, start: int) -> No
     assert [len(question.answers) for question in dataset.questions] == [1, 0]
 
 
+@given(st.data())
+def test_repair_moves_an_answer_to_its_nearest_place(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Oracle: every place of the passage, tried one by one."""
+    context = data.draw(st.text("ab", min_size=1, max_size=12))
+    text = data.draw(st.text("ab", min_size=1, max_size=3))
+    start = data.draw(st.integers(-3, len(context) + 3) | st.sampled_from([10**30, -(10**30)]))
+    places = [n for n in range(len(context)) if context[n:].startswith(text)]
+    asked = {"id": "q", "question": "?", "answers": [{"text": text, "answer_start": start}]}
+    fine = {"id": "fine", "question": "?", "answers": [{"text": "c", "answer_start": 0}]}
+    paragraphs = [{"context": context, "qas": [asked]}, {"context": "c", "qas": [fine]}]
+    path = write(tmp_path_factory.mktemp("repair"), {"data": [{"paragraphs": paragraphs}]})
+
+    dataset = read_squad(path, on_misaligned="repair")
+    kept = [answer for q in dataset.passages[0].questions for answer in q.answers]
+    assert dataset.misaligned == (not places)
+    assert dataset.repaired == (bool(places) and start not in places)
+    assert len(kept) == bool(places)
+    if places:
+        assert kept[0] == Answer(text, min(places, key=lambda n: (abs(n - start), n)))
+
+
 def test_negative_start_does_not_count_from_the_end(tmp_path: Path) -> None:
     def shift(_: Json, qas: list[Json]) -> None:
         qas[0]["answers"] = [{"text": "1978.", "answer_start": -5}]

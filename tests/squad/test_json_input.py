@@ -9,7 +9,7 @@ import pytest
 from pydantic import FiniteFloat, TypeAdapter
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.squad.json_input import read_json
+from roberta_squad_pipeline.squad.json_input import read_json, shown
 
 TEXTS = TypeAdapter(dict[str, str])
 NUMBERS = TypeAdapter(dict[str, FiniteFloat])
@@ -47,6 +47,7 @@ def test_content_keeps_its_order(tmp_path: Path) -> None:
         (b"null", "top level", "null"),
         (b'{"a b": {}}', '["a b"]', "an object"),
         (b'{"a": "b", "c": NaN}', "c", "NaN"),
+        (b'{"a": "b",\n "a": "c"}', "line 2, column 6", 'the key "a" for a second time'),
     ],
 )
 def test_fault_has_place_and_reason(tmp_path: Path, content: bytes, place: str, got: str) -> None:
@@ -93,6 +94,11 @@ def test_long_values_are_cut(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     path.write_text('{"a": "' + "x" * 10_000 + '"}')
     assert len(read_error(path)) < 100
+
+
+def test_quotes_obey_no_terminal() -> None:
+    assert shown('\x1b[2J é 😀\u202e\x85"') == '"\\u001b[2J é 😀\\u202e\\u0085\\""'
+    assert shown("\ud800") == '"\\ud800"'
 
 
 def test_unreadable_files_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,18 +7,34 @@ has no ``is_impossible``; there as here a question without answers is unanswerab
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, NotRequired, TypeVar
+from typing import Annotated, Any, NotRequired, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import FailFast, TypeAdapter
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.squad.json_input import Location, json_path, shown
+from roberta_squad_pipeline.squad.faults import (
+    Kinds,
+    OnMisaligned,
+    RawAnswer,
+    RawPassage,
+    blank,
+    blank_texts,
+    contradiction,
+    is_aligned,
+    misaligned_answer,
+    missing_kind,
+    nearest_occurrence,
+    no_questions,
+    repeated_id,
+)
+from roberta_squad_pipeline.squad.json_input import Location, json_path
 from roberta_squad_pipeline.squad.json_pieces import CutJson, Piece, cut_json
 
 
@@ -64,12 +80,14 @@ class Passage:
         title: The title of its article; empty if the file gives none.
         questions: In file order; may be empty.
         misaligned: How many answers were dropped because they are not where they claim to be.
+        repaired: How many answers were moved to where they are.
     """
 
     text: str
     title: str
     questions: tuple[Question, ...]
     misaligned: int = 0
+    repaired: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,10 +97,12 @@ class SquadDataset:
     Args:
         passages: In file order.
         misaligned: How many answers were dropped, in all passages.
+        repaired: How many answers were moved, in all passages.
     """
 
     passages: tuple[Passage, ...]
     misaligned: int
+    repaired: int = 0
 
     @cached_property
     def questions(self) -> tuple[Question, ...]:
@@ -106,29 +126,6 @@ class SquadDataset:
             question.id: tuple(answer.text for answer in question.answers)
             for question in self.questions
         }
-
-
-class RawAnswer(TypedDict):
-    """An answer as the file has it."""
-
-    text: str
-    answer_start: int
-
-
-class RawQuestion(TypedDict):
-    """A question as the file has it."""
-
-    id: str
-    question: str
-    answers: list[RawAnswer]
-    is_impossible: NotRequired[bool]
-
-
-class RawPassage(TypedDict):
-    """An entry of ``paragraphs`` as the file has it."""
-
-    context: str
-    qas: list[RawQuestion]
 
 
 class _GoldArticle(TypedDict):
@@ -213,8 +210,45 @@ class Paragraph:
         )
 
 
-def read_paragraphs(path: Path) -> Iterator[Paragraph]:
-    """Reads a SQuAD file piece by piece, for whoever wants to go on after a fault.
+@dataclass(frozen=True, slots=True)
+class SquadFile:
+    """A SQuAD file whose paragraphs nobody has looked into yet; made by `open_squad`.
+
+    Args:
+        json: The file, without its paragraphs.
+        version: As the file has it.
+        titles: Of each article; empty if the file gives none.
+        places: Article, index in it, and number among the file's pieces of each paragraph.
+            Shape: (paragraphs, 3)
+    """
+
+    json: CutJson
+    version: object
+    titles: tuple[str, ...]
+    places: NDArray[np.int64]
+
+    @property
+    def says_version_2(self) -> bool:
+        """Whether it claims to have unanswerable questions."""
+        return str(self.version) in {"v2.0", "2.0"}
+
+    def paragraphs(self, numbers: NDArray[np.int64] | None = None) -> Iterator[Paragraph]:
+        """Reads paragraphs, each when it is asked for.
+
+        Args:
+            numbers: Which ones; all in file order if None.
+
+        Raises:
+            InputError: The file cannot be read, or is no JSON where nobody looks.
+        """
+        places = self.places if numbers is None else self.places[numbers]
+        contents = self.json.pieces(places[:, 2])
+        for (article, index, piece), content in zip(places.tolist(), contents, strict=True):
+            yield Paragraph(self.json, article, index, piece, content)
+
+
+def open_squad(path: Path) -> SquadFile:
+    """Opens a SQuAD file to read it piece by piece, for whoever wants to go on after a fault.
 
     Only what lies around the paragraphs is held in memory, and checked.
 
@@ -225,11 +259,10 @@ def read_paragraphs(path: Path) -> Iterator[Paragraph]:
         InputError: The file cannot be read, is not JSON, or is not SQuAD JSON around its
             paragraphs.
     """
-    file = cut_json(path, _PARAGRAPH_DEPTH)
-    yield from _paragraphs(file, file.validated_skeleton(_SCHEMA, remedy=_SCHEMA_REMEDY)["data"])
+    return _open(path, _SCHEMA)
 
 
-def read_passages(path: Path, *, on_misaligned: Literal["error", "drop"]) -> Iterator[Passage]:
+def read_passages(path: Path, *, on_misaligned: OnMisaligned) -> Iterator[Passage]:
     """Reads and checks a SQuAD 1.1 or 2.0 JSON file passage by passage.
 
     A file in which no question carries ``is_impossible`` and whose version is not 2.0 counts as
@@ -240,7 +273,9 @@ def read_passages(path: Path, *, on_misaligned: Literal["error", "drop"]) -> Ite
         path: The file.
         on_misaligned: What to do with an answer whose text is not at its ``answer_start``:
             ``"error"`` rejects the file, ``"drop"`` drops and counts the answer, and its question
-            too if no answer is left, since it must not turn into an unanswerable one.
+            too if no answer is left, since it must not turn into an unanswerable one;
+            ``"repair"`` moves the answer to the nearest place where its text stands, counts that
+            apart, and drops it where the passage does not hold its text.
 
     Yields:
         The passages in file order.
@@ -250,29 +285,31 @@ def read_passages(path: Path, *, on_misaligned: Literal["error", "drop"]) -> Ite
             repeated part or none of a kind that it should have; the message names the place.
             Ids that are repeated and kinds that are missing are known at the file's end.
     """
-    file = cut_json(path, _PARAGRAPH_DEPTH)
-    raw = file.validated_skeleton(_SCHEMA, remedy=_SCHEMA_REMEDY)
-    found = _Found(version_2=str(raw.get("version")) in {"v2.0", "2.0"})
+    file = open_squad(path)
+    kinds = Kinds(version_2=file.says_version_2)
     ids = _Ids()
-    for paragraph in _paragraphs(file, raw["data"]):
+    for paragraph in file.paragraphs():
         entry = paragraph.validated(RAW_PASSAGE)
-        questions, misaligned = _questions(entry, paragraph.where, on_misaligned)
+        passage = _passage(entry, paragraph.where, file.titles[paragraph.article], on_misaligned)
         ids.extend(question["id"] for question in entry["qas"])
-        found.add(entry, questions, misaligned)
-        title = raw["data"][paragraph.article].get("title", "")
-        yield Passage(entry["context"], title, questions, misaligned)
-    ids.reject_repeated(file, raw["data"])
-    _check_kinds(path, found)
+        _count_kinds(kinds, entry, passage)
+        yield passage
+    ids.reject_repeated(file)
+    _raise_first(missing_kind(path, kinds))
 
 
-def read_squad(path: Path, *, on_misaligned: Literal["error", "drop"]) -> SquadDataset:
+def read_squad(path: Path, *, on_misaligned: OnMisaligned) -> SquadDataset:
     """Reads and checks a SQuAD 1.1 or 2.0 JSON file, as `read_passages` does, and holds all of it.
 
     Raises:
         InputError: As `read_passages` does.
     """
     passages = tuple(read_passages(path, on_misaligned=on_misaligned))
-    return SquadDataset(passages, sum(passage.misaligned for passage in passages))
+    return SquadDataset(
+        passages,
+        misaligned=sum(passage.misaligned for passage in passages),
+        repaired=sum(passage.repaired for passage in passages),
+    )
 
 
 def read_gold(path: Path) -> dict[str, tuple[str, ...]]:
@@ -290,48 +327,89 @@ def read_gold(path: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         InputError: The file cannot be read, is not SQuAD JSON, repeats an id or has no questions.
     """
-    file = cut_json(path, _PARAGRAPH_DEPTH)
-    articles = file.validated_skeleton(_GOLD_SCHEMA, remedy=_SCHEMA_REMEDY)["data"]
+    file = _open(path, _GOLD_SCHEMA)
     gold: dict[str, tuple[str, ...]] = {}
     ids = _Ids()
-    for paragraph in _paragraphs(file, articles):
+    for paragraph in file.paragraphs():
         for entry in paragraph.validated(_GOLD_PASSAGE)["qas"]:
             gold[entry["id"]] = tuple(answer["text"] for answer in entry["answers"])
             ids.extend([entry["id"]])
-    ids.reject_repeated(file, articles)
+    ids.reject_repeated(file)
     if not gold:
-        raise _no_questions(path)
+        raise no_questions(path)
     return gold
 
 
-def _paragraphs(file: CutJson, articles: Sequence[_GoldArticle]) -> Iterator[Paragraph]:
-    places = [
-        (article, index, cut["piece"])
-        for article, content in enumerate(articles)
-        for index, cut in enumerate(content["paragraphs"])
-    ]
-    pieces = [piece for _, _, piece in places]
+def aligned(raw: RawAnswer, context: str, on_misaligned: OnMisaligned) -> Answer | None:
+    """An answer at the place where its passage has it.
+
+    Args:
+        raw: As the file has it.
+        context: The passage.
+        on_misaligned: Whether it may be moved.
+
+    Returns:
+        None if it is misaligned and must not be moved, or cannot be.
+    """
+    if is_aligned(raw, context):
+        return Answer(raw["text"], raw["answer_start"])
+    if on_misaligned != "repair":
+        return None
+    start = nearest_occurrence(raw["text"], context, raw["answer_start"])
+    return None if start is None else Answer(raw["text"], start)
+
+
+def _open(path: Path, schema: TypeAdapter[Any]) -> SquadFile:
+    json = cut_json(path, _PARAGRAPH_DEPTH)
+    raw = json.validated_skeleton(schema, remedy=_SCHEMA_REMEDY)
+    places = np.array(
+        [
+            (article, index, cut["piece"])
+            for article, content in enumerate(raw["data"])
+            for index, cut in enumerate(content["paragraphs"])
+        ],
+        np.int64,
+    ).reshape(-1, 3)
     # Such as lie under keys that the format does not know.
-    file.check_syntax(sorted(set(range(len(file.bounds))).difference(pieces)))
-    for (article, index, piece), content in zip(places, file.pieces(pieces), strict=True):
-        yield Paragraph(file, article, index, piece, content)
+    json.check_syntax(np.setdiff1d(np.arange(len(json.bounds)), places[:, 2]).tolist())
+    titles = tuple(article.get("title", "") for article in raw["data"])
+    return SquadFile(json, raw.get("version"), titles, places)
 
 
-def _questions(
-    entry: RawPassage, where: str, on_misaligned: Literal["error", "drop"]
-) -> tuple[tuple[Question, ...], int]:
-    """The questions that are kept, and how many answers were dropped."""
-    _reject_blank(entry["context"], what="passage", where=f"{where}.context")
+def _passage(entry: RawPassage, where: str, title: str, on_misaligned: OnMisaligned) -> Passage:
+    context = entry["context"]
+    _raise_first(blank(context, what="passage", where=f"{where}.context"))
     questions = []
-    misaligned = 0
+    misaligned = repaired = 0
     for q, asked in enumerate(entry["qas"]):
         place = f"{where}.qas[{q}]"
-        _check_question(asked, place)
-        answers = tuple(_aligned_answers(asked, entry["context"], place, on_misaligned))
-        misaligned += len(asked["answers"]) - len(answers)
+        _raise_first(blank_texts(asked, place))
+        _raise_first(contradiction(asked, place))
+        answers = []
+        for n, raw in enumerate(asked["answers"]):
+            answer = aligned(raw, context, on_misaligned)
+            if answer is None and on_misaligned == "error":
+                raise misaligned_answer(raw, context, f"{place}.answers[{n}]")
+            misaligned += answer is None
+            if answer is not None:
+                repaired += answer.start != raw["answer_start"]
+                answers.append(answer)
         if answers or not asked["answers"]:
-            questions.append(Question(asked["id"], asked["question"], answers))
-    return tuple(questions), misaligned
+            questions.append(Question(asked["id"], asked["question"], tuple(answers)))
+    return Passage(context, title, tuple(questions), misaligned, repaired)
+
+
+def _count_kinds(kinds: Kinds, entry: RawPassage, passage: Passage) -> None:
+    unanswerable = sum(question.unanswerable for question in passage.questions)
+    kinds.unanswerable += unanswerable
+    kinds.answerable += len(passage.questions) - unanswerable
+    kinds.dropped_answers += passage.misaligned
+    kinds.version_2 = kinds.version_2 or any("is_impossible" in asked for asked in entry["qas"])
+
+
+def _raise_first(faults: Iterator[InputError]) -> None:
+    for fault in faults:
+        raise fault
 
 
 class _Ids:
@@ -343,123 +421,17 @@ class _Ids:
     def extend(self, ids: Iterable[str]) -> None:
         self._hashes.extend(map(hash, ids))
 
-    def reject_repeated(self, file: CutJson, articles: Sequence[_GoldArticle]) -> None:
+    def reject_repeated(self, file: SquadFile) -> None:
         """Reads the file again if two hashes are the same, for the ids and their places."""
         hashes, counts = np.unique(np.array(self._hashes, np.int64), return_counts=True)
         suspects = set(hashes[counts > 1].tolist())
         if not suspects:
             return
         places: dict[str, str] = {}
-        for paragraph in _paragraphs(file, articles):
+        for paragraph in file.paragraphs():
             for q, entry in enumerate(paragraph.validated(_GOLD_PASSAGE)["qas"]):
+                place = f"{paragraph.where}.qas[{q}]"
                 if hash(entry["id"]) in suspects:
-                    _reject_repeated_id(entry["id"], f"{paragraph.where}.qas[{q}]", places)
-
-
-@dataclass(slots=True)
-class _Found:
-    """What kinds of questions a file has."""
-
-    version_2: bool
-    """Whether the file's version or one of its questions says so."""
-    answerable: int = 0
-    unanswerable: int = 0
-    misaligned: int = 0
-
-    def add(self, entry: RawPassage, questions: tuple[Question, ...], misaligned: int) -> None:
-        unanswerable = sum(question.unanswerable for question in questions)
-        self.unanswerable += unanswerable
-        self.answerable += len(questions) - unanswerable
-        self.misaligned += misaligned
-        self.version_2 = self.version_2 or any("is_impossible" in asked for asked in entry["qas"])
-
-
-def _reject_blank(text: str, *, what: str, where: str) -> None:
-    if not text or text.isspace():
-        raise InputError(
-            where=where,
-            got="nothing but white space" if text else "an empty text",
-            expected=f"the text of the {what}",
-            remedy=f"Fill in the {what}, or remove the entry that it belongs to.",
-        )
-
-
-def _reject_repeated_id(question_id: str, place: str, places: dict[str, str]) -> None:
-    first = places.setdefault(question_id, place)
-    if first != place:
-        raise InputError(
-            where=place,
-            got=f"the id {shown(question_id)}, which is also that of {first.rpartition(': ')[2]}",
-            expected="an id that no other question has",
-            remedy="Rename or remove one of the two questions.",
-        )
-
-
-def _check_question(entry: RawQuestion, place: str) -> None:
-    _reject_blank(entry["question"], what="question", where=f"{place}.question")
-    for n, answer in enumerate(entry["answers"]):
-        _reject_blank(answer["text"], what="answer", where=f"{place}.answers[{n}].text")
-    if entry.get("is_impossible", not entry["answers"]) == bool(entry["answers"]):
-        flag = "true" if entry["answers"] else "false"
-        count = len(entry["answers"])
-        raise InputError(
-            where=place,
-            got=f"is_impossible {flag} with {count} answer{'' if count == 1 else 's'}",
-            expected="is_impossible true for no answers, false for one or more",
-            remedy="Correct is_impossible or the answers; plausible answers to an unanswerable "
-            "question belong under plausible_answers.",
-        )
-
-
-def _aligned_answers(
-    entry: RawQuestion, context: str, place: str, on_misaligned: Literal["error", "drop"]
-) -> Iterator[Answer]:
-    for n, raw in enumerate(entry["answers"]):
-        text, start = raw["text"], raw["answer_start"]
-        # A negative start would make startswith count from the passage's end.
-        if start >= 0 and context.startswith(text, start):
-            yield Answer(text, start)
-        elif on_misaligned == "error":
-            raise _misaligned(text, start, context, where=f"{place}.answers[{n}]")
-
-
-def _misaligned(text: str, start: int, context: str, *, where: str) -> InputError:
-    found = context[start : start + len(text)] if start >= 0 else ""
-    elsewhere = context.find(text)
-    hint = f"which begins at {elsewhere}" if elsewhere >= 0 else "which the passage does not hold"
-    return InputError(
-        where=where,
-        got=f"answer_start {start}, where the passage says {shown(found)}",
-        expected=f"the place of {shown(text)}, {hint}",
-        remedy="Correct answer_start (characters from 0), or set data.on_misaligned to drop.",
-    )
-
-
-def _no_questions(path: Path) -> InputError:
-    return InputError(
-        where=str(path),
-        got="no questions at all",
-        expected="at least one question",
-        remedy="Check that it is the right file and that data[…].paragraphs[…].qas is filled.",
-    )
-
-
-def _check_kinds(path: Path, found: _Found) -> None:
-    if not found.answerable + found.unanswerable + found.misaligned:
-        raise _no_questions(path)
-    if not found.answerable:
-        dropped = f" ({found.misaligned} misaligned answers dropped)" * bool(found.misaligned)
-        raise InputError(
-            where=str(path),
-            got=f"no answerable question{dropped}",
-            expected="at least one question with an answer in its passage",
-            remedy="Add answerable questions, or correct the answers that were dropped.",
-        )
-    if not found.unanswerable and found.version_2:
-        raise InputError(
-            where=str(path),
-            got="no unanswerable question",
-            expected="at least one in a file of version v2.0 or with is_impossible",
-            remedy='Add unanswerable questions ("answers": [], "is_impossible": true), or make it '
-            'a SQuAD 1.1 file: version "1.1" and no is_impossible.',
-        )
+                    first = places.setdefault(entry["id"], place)
+                    if first != place:
+                        raise repeated_id(entry["id"], place, first)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jiter import from_json
 from pydantic import TypeAdapter, ValidationError
 
 from roberta_squad_pipeline.errors import InputError
@@ -50,12 +51,26 @@ def read_json(path: Path, schema: TypeAdapter[T], *, remedy: str) -> T:
     except UnicodeDecodeError as error:
         raise not_utf8(path, error.start) from None
     try:
-        return schema.validate_json(content, strict=True)
+        return parsed(content, schema)
     except ValidationError as error:
-        message = syntax_fault(error)
-        if message is None:
-            raise next(schema_faults(error, path, (), remedy)) from None
-    raise not_json(path, message)
+        raise next(schema_faults(error, path, (), remedy)) from None
+    except ValueError as error:
+        raise not_json(path, str(error)) from None
+
+
+def parsed(content: bytes, schema: TypeAdapter[T]) -> T:
+    """Reads JSON that must follow a schema, strictly.
+
+    Args:
+        content: In UTF-8.
+        schema: What it must hold.
+
+    Raises:
+        ValidationError: It is JSON and does not follow the schema.
+        ValueError: It is not JSON, or an object has a key twice, of which one would be lost; the
+            message ends with line and column.
+    """
+    return schema.validate_python(from_json(content, catch_duplicate_keys=True), strict=True)
 
 
 def shown(value: object) -> str:
@@ -65,14 +80,15 @@ def shown(value: object) -> str:
         value: A decoded JSON value.
 
     Returns:
-        A text to put behind "got".
+        A text to put behind "got"; what a terminal would not print, or obey, is escaped.
     """
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
         return "a list"
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+    quote = text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in quote)
 
 
 @contextmanager
@@ -106,12 +122,6 @@ def not_utf8(path: Path, byte: int) -> InputError:
     )
 
 
-def syntax_fault(error: ValidationError) -> str | None:
-    """What the parser says of text that is not JSON, its line and column at the end, or None."""
-    fault: Any = error.errors(include_url=False)[0]
-    return str(fault["ctx"]["error"]) if fault["type"] == "json_invalid" else None
-
-
 def not_json(path: Path, message: str) -> InputError:
     """The error for text that is not JSON.
 
@@ -122,7 +132,11 @@ def not_json(path: Path, message: str) -> InputError:
     problem, _, position = message.rpartition(" at line ")
     got, expected = f"text that is not JSON ({problem})", "one JSON document"
     remedy = "Check that it is the right file and was written as JSON."
-    if problem.startswith("EOF"):
+    if problem.startswith("Detected duplicate key"):
+        got = f"the key {problem.removeprefix('Detected duplicate key ')} for a second time"
+        expected = "an object that has each key once"
+        remedy = "Remove one of the two; nobody can tell which one counts."
+    elif problem.startswith("EOF"):
         got = f"JSON that breaks off ({problem})"
         remedy = "The file is incomplete: fetch it or write it again."
     elif "surrogate" in problem or "hex escape" in problem:

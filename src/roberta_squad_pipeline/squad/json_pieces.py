@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
+from jiter import from_json
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
 
 from roberta_squad_pipeline.errors import InputError
@@ -24,9 +24,9 @@ from roberta_squad_pipeline.squad.json_input import (
     Location,
     not_json,
     not_utf8,
+    parsed,
     readable,
     schema_faults,
-    syntax_fault,
 )
 
 T = TypeVar("T")
@@ -65,11 +65,11 @@ class CutJson:
                 not follow the schema.
         """
         try:
-            return schema.validate_json(self.skeleton, strict=True)
+            return parsed(self.skeleton, schema)
         except ValidationError as error:
-            message = syntax_fault(error)
-            if message is None:
-                raise next(schema_faults(error, self.path, (), remedy)) from None
+            raise next(schema_faults(error, self.path, (), remedy)) from None
+        except ValueError as error:
+            message = str(error)
         place = self._place_in_file(_place(message, self.skeleton))
         # Brackets of the wrong kind, or a string without an end, lead the cuts astray.
         self.check_syntax(range(int(np.searchsorted(self.bounds[:, 0], place))))
@@ -97,11 +97,11 @@ class CutJson:
             InputError: It is not JSON or does not follow the schema.
         """
         try:
-            return schema.validate_json(content, strict=True)
+            return parsed(content, schema)
         except ValidationError as error:
-            message = syntax_fault(error)
-            if message is None:
-                raise next(schema_faults(error, self.path, location, remedy)) from None
+            raise next(schema_faults(error, self.path, location, remedy)) from None
+        except ValueError as error:
+            message = str(error)
         raise self._not_json(message, int(self.bounds[number, 0]) + _place(message, content))
 
     def pieces(self, numbers: Iterable[int]) -> Iterator[bytes]:
@@ -134,7 +134,7 @@ class CutJson:
         """False if nothing is wrong up to a byte before the end."""
         content = self._read(file, begin, to)
         try:
-            from_json(content)
+            from_json(content, catch_duplicate_keys=True)
         except ValueError as error:
             message = str(error)
             if to < end and message.startswith("EOF"):

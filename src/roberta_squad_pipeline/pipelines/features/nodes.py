@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from roberta_squad_pipeline.parameters import DataConfig
 from roberta_squad_pipeline.reader.config import ModelConfig
-from roberta_squad_pipeline.squad.dataset import read_squad
+from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
 from roberta_squad_pipeline.squad.features import Features, build_features
 from roberta_squad_pipeline.squad.windows import WindowConfig
 
@@ -58,19 +58,21 @@ def _build(
         tokenizer=identity(tokenizer),
         data_sha256=files[split]["sha256"],
     )
-    _log_summary(split, Features.from_batch(batch), dataset.misaligned)
+    _log_summary(split, Features.from_batch(batch), dataset)
     return batch
 
 
-def _log_summary(split: str, features: Features, misaligned: int) -> None:
+def _log_summary(split: str, features: Features, dataset: SquadDataset) -> None:
     _logger.info(
         "%s: %d passages, %d questions, %d windows; %d misaligned answers dropped, "
+        "%d moved, "
         "%d answers begin or end inside a token, %d fit no window whole",
         split,
         len(features.passage_texts),
         len(features.question_ids),
         len(features.windows.question),
-        misaligned,
+        dataset.misaligned,
+        dataset.repaired,
         features.meta.answers_inside_tokens,
         features.meta.answers_beyond_windows,
     )
