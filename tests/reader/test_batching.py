@@ -146,6 +146,12 @@ def test_arrays_of_a_batch(tiny_features: Features) -> None:
         assert batch.attention_mask[row].tolist() == [True] * len(expected) + [False] * padding
         types = [0] * (len(held) + 2) + [1] * (len(asked) + 1)
         assert batch.token_type_ids[row].tolist() == types + [0] * padding
+    assert batch.packing is not None
+    row = batch.input_ids.flatten()[batch.packing.tokens]
+    assert torch.equal(row, batch.input_ids[batch.attention_mask])
+    assert batch.packing.lengths == tuple(tiny_features.window_tokens[indices].tolist())
+    assert batch.packing.offsets.diff().tolist() == list(batch.packing.lengths)
+    assert batch.packing.offsets[0] == 0
     assert batch.start.tolist() == windows.start[indices].tolist()
     assert batch.end.tolist() == windows.end[indices].tolist()
 
@@ -161,6 +167,8 @@ def test_batch_moves_whole(tiny_features: Features) -> None:
     moved = assemble(tiny_features, np.array([0])).to(torch.device("meta"))
     fields = ["input_ids", "attention_mask", "token_type_ids", "start", "end"]
     assert {getattr(moved, field).device.type for field in fields} == {"meta"}
+    assert moved.packing is not None
+    assert {moved.packing.offsets.device.type, moved.packing.tokens.device.type} == {"meta"}
 
 
 PASSAGE = "The Amazon flows east for 6,400 km; it ends near Belém."

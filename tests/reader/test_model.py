@@ -7,6 +7,7 @@ attention; for the heads, the recipe's formulas in numpy.
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,56 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, BertModel, GPT2Config, GPT2Model, PreTrainedModel, RobertaModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    BertModel,
+    GPT2Config,
+    GPT2Model,
+    PreTrainedModel,
+    RobertaModel,
+)
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.batching import Batch, assemble
-from roberta_squad_pipeline.reader.config import ModelConfig
+from roberta_squad_pipeline.reader.config import ModelConfig, Precision
+from roberta_squad_pipeline.reader.device import computing_in
+from roberta_squad_pipeline.reader.loss import summed_loss
 from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
 from roberta_squad_pipeline.squad.features import Features
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LONGEST = 64
 """Tokens that the tiny encoders have positions for."""
+# Without dropout, and with weights wider than usual, so that every part has a say.
+SMALL = {
+    "vocab_size": 600,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "initializer_range": 0.1,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "pad_token_id": 1,
+}
+FAMILIES = {
+    **dict.fromkeys(["roberta", "xlm-roberta", "camembert", "bert", "electra", "ernie"], SMALL),
+    "albert": {**SMALL, "embedding_size": 16},
+    "xlm-roberta-xl": SMALL,
+    "distilbert": {
+        "vocab_size": 600,
+        "dim": 32,
+        "n_layers": 2,
+        "n_heads": 4,
+        "hidden_dim": 64,
+        "initializer_range": 0.1,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "pad_token_id": 1,
+    },
+}
+"""Those whose windows are read end to end, with small settings."""
 
 
 @pytest.fixture
@@ -80,10 +120,11 @@ def test_encoder_computes_what_transformers_computes(
     with torch.no_grad():
         tiny_reader(batch)
     expected_last = hidden_of(original, batch)
-    (mine,), (expected) = first[0], first[1][0]
+    (mine,), (expected,) = first
+    # Mine are in one row, without padding.
     here = batch.attention_mask
-    torch.testing.assert_close(mine[here], expected[here], rtol=0, atol=1e-5)
-    torch.testing.assert_close(last[0][here], expected_last[here], rtol=0, atol=1e-5)
+    torch.testing.assert_close(mine[0], expected[here], rtol=0, atol=1e-5)
+    torch.testing.assert_close(last[0][0], expected_last[here], rtol=0, atol=1e-5)
 
 
 def test_heads_are_the_recipe_s(
@@ -127,17 +168,47 @@ def test_padding_changes_no_logit(tiny_reader: ReaderModel, tiny_features: Featu
             torch.testing.assert_close(no_answer, alone.no_answer_logits[0], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 5e-2)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reading_without_padding_gives_the_padded_logits_and_gradients(
+    family: str, precision: Precision, tolerance: float, tiny_batch: pa.RecordBatch
+) -> None:
+    """Oracle: transformers' own attention over padded windows, fp32."""
+    features = Features.from_batch(tiny_batch)
+    batch = assemble(features, np.arange(len(features.windows.question)))
+    torch.manual_seed(3)
+    encoder = AutoModel.from_config(AutoConfig.for_model(family, **FAMILIES[family]))
+    reader = ReaderModel(encoder, 0.0)
+    assert reader.first_position is not None
+    outputs, gradients = [], []
+    for read, computed in ((replace(batch, packing=None), "fp32"), (batch, precision)):
+        with computing_in(computed, torch.device("cpu")):
+            outputs.append(reader(read))
+        reader.zero_grad()
+        summed_loss(outputs[-1], batch).backward()
+        reached = [p.grad.flatten() for p in reader.parameters() if p.grad is not None]
+        gradients.append(torch.cat(reached))
+    for padded, mine in zip(*outputs, strict=True):
+        torch.testing.assert_close(mine, padded, rtol=tolerance, atol=tolerance)
+    padded, mine = gradients
+    assert (mine - padded).norm() < tolerance * padded.norm()
+
+
+def test_encoder_that_looks_beyond_windows_reads_them_padded(batch: Batch) -> None:
+    """DeBERTa computes its own attention, from positions relative to each other."""
+    config = AutoConfig.for_model("deberta-v2", **SMALL, relative_attention=True)
+    reader = ReaderModel(AutoModel.from_config(config), 0.0).eval()
+    assert reader.first_position is None
+    with torch.no_grad():
+        for mine, padded in zip(reader(batch), reader(replace(batch, packing=None)), strict=True):
+            assert torch.equal(mine, padded)
+
+
 def test_token_types_are_bert_s_alone(
     tiny_reader: ReaderModel, batch: Batch, encoder_folder: Path
 ) -> None:
     """RoBERTa has one type of token; BERT tells passage and question apart."""
-    flipped = Batch(
-        batch.input_ids,
-        batch.attention_mask,
-        1 - batch.token_type_ids,
-        batch.start,
-        batch.end,
-    )
+    flipped = replace(batch, token_type_ids=1 - batch.token_type_ids)
     tiny_reader.eval()
     with torch.no_grad():
         as_is, other = (tiny_reader(b).no_answer_logits for b in (batch, flipped))

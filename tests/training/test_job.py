@@ -307,7 +307,7 @@ def test_process_without_memory_makes_all_take_less(
         changed(recipe, micro_batch=1), distributed(2, strategy), dropout=0.1, folder="expected"
     )
     (tmp_path / "sitecustomize.py").write_text(OUT_OF_MEMORY)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("ROOM", "1")
     monkeypatch.setenv("PASS", where)
     seen: list[int] = []
@@ -326,7 +326,7 @@ def test_one_window_without_memory_is_an_error(
     run: Run, recipe: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(OUT_OF_MEMORY)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("ROOM", "0")
     monkeypatch.setenv("PASS", "forward")
     # Said by the process itself, or by all once they were started again.

@@ -20,6 +20,18 @@ IndexArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
+class Packing:
+    """How the windows of a batch lie end to end in one row, without padding."""
+
+    lengths: tuple[int, ...]
+    """Tokens of each window; known without asking a device."""
+    offsets: Tensor
+    """Window i is row[offsets[i]:offsets[i + 1]]. Shape: (windows + 1,)"""
+    tokens: Tensor
+    """Where the row's tokens stand in the padded windows, read line by line. Shape: (row,)"""
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Windows padded to the longest among them."""
 
@@ -33,16 +45,31 @@ class Batch:
     """Window position of the answer's first token, 0 in a no-answer window. Shape: (windows,)"""
     end: Tensor
     """Window position of the answer's last token, 0 in a no-answer window. Shape: (windows,)"""
+    packing: Packing | None = None
+    """For encoders that need no padding; without it windows are read with their padding."""
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on another device."""
-        return Batch(
-            self.input_ids.to(device),
-            self.attention_mask.to(device),
-            self.token_type_ids.to(device),
-            self.start.to(device),
-            self.end.to(device),
+        """The same batch on another device; nothing waits until it is there."""
+        packing = self.packing and Packing(
+            self.packing.lengths,
+            _moved(self.packing.offsets, device),
+            _moved(self.packing.tokens, device),
         )
+        return Batch(
+            _moved(self.input_ids, device),
+            _moved(self.attention_mask, device),
+            _moved(self.token_type_ids, device),
+            _moved(self.start, device),
+            _moved(self.end, device),
+            packing,
+        )
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    # Only from memory that stays where it is can a GPU fetch by itself.
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def update_windows(windows: int, batch_size: int, seed: int, update: int) -> IndexArray:
@@ -205,4 +232,14 @@ def assemble(features: Features, indices: IndexArray) -> Batch:
         torch.from_numpy(token_type_ids),
         torch.from_numpy(windows.start[indices].astype(np.int64)),
         torch.from_numpy(windows.end[indices].astype(np.int64)),
+        _packing(attention_mask),
+    )
+
+
+def _packing(attention_mask: NDArray[np.bool_]) -> Packing:
+    lengths = attention_mask.sum(1)
+    return Packing(
+        tuple(lengths.tolist()),
+        torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])),
+        torch.from_numpy(np.flatnonzero(attention_mask)),
     )

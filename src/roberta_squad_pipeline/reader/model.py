@@ -9,12 +9,19 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.reader.batching import Batch
+from roberta_squad_pipeline.reader.attention import ATTENTION
+from roberta_squad_pipeline.reader.batching import Batch, Packing
 from roberta_squad_pipeline.reader.config import ModelConfig
+from roberta_squad_pipeline.reader.dropout import replace_dropout
 from roberta_squad_pipeline.reader.tokenization import encoder_error
 
 _HIDDEN_DROPOUT = ("hidden_dropout_prob",)
 _ATTENTION_DROPOUT = ("attention_probs_dropout_prob",)
+_POSITIONS_BEHIND_PADDING = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"}
+"""Families that count positions from behind the padding id."""
+_POSITIONS_FROM_ZERO = {"bert", "electra", "ernie", "albert", "distilbert"}
+"""Families that count them from 0, as far as windows can lie end to end in them: nothing but
+attention, which goes through transformers' interface, looks beyond a token."""
 
 
 class ReaderOutput(NamedTuple):
@@ -49,6 +56,10 @@ class ReaderModel(nn.Module):
             nn.Linear(hidden, hidden), nn.Tanh(), nn.Dropout(dropout), nn.Linear(hidden, 1)
         )
         self.takes_token_types = getattr(encoder.config, "type_vocab_size", 0) > 1
+        self.first_position = _first_position(encoder.config)
+        if self.first_position is not None:
+            encoder.set_attn_implementation(ATTENTION)
+        replace_dropout(self)
         for head in (self.span_head, *self.answerability_head):
             if isinstance(head, nn.Linear):
                 nn.init.normal_(head.weight, std=getattr(encoder.config, "initializer_range", 0.02))
@@ -56,15 +67,42 @@ class ReaderModel(nn.Module):
 
     def forward(self, batch: Batch) -> ReaderOutput:
         """Reads a batch of windows; logits are 32-bit whatever the encoder computes in."""
+        if batch.packing is None or self.first_position is None:
+            span_logits, first_hidden = self._read_padded(batch)
+        else:
+            span_logits, first_hidden = self._read_packed(batch, batch.packing, self.first_position)
+        start_logits, end_logits = span_logits.unbind(-1)
+        no_answer_logits = self.answerability_head(first_hidden).float().squeeze(-1)
+        return ReaderOutput(start_logits, end_logits, no_answer_logits)
+
+    def _read_padded(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Span logits, shape (windows, tokens, 2), and what became of every ``<s>``."""
         types = {"token_type_ids": batch.token_type_ids} if self.takes_token_types else {}
         hidden = self.encoder(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, **types
         ).last_hidden_state
         span_logits = self.span_head(hidden).float()
-        span_logits = span_logits.masked_fill(~batch.attention_mask[..., None], float("-inf"))
-        start_logits, end_logits = span_logits.unbind(-1)
-        no_answer_logits = self.answerability_head(hidden[:, 0]).float().squeeze(-1)
-        return ReaderOutput(start_logits, end_logits, no_answer_logits)
+        padding = ~batch.attention_mask[..., None]
+        return span_logits.masked_fill(padding, float("-inf")), hidden[:, 0]
+
+    def _read_packed(
+        self, batch: Batch, packing: Packing, first_position: int
+    ) -> tuple[Tensor, Tensor]:
+        """The same, with all windows in one row of tokens and only the logits padded."""
+        windows, tokens = batch.input_ids.shape
+        types = {}
+        if self.takes_token_types:
+            types["token_type_ids"] = batch.token_type_ids.flatten()[packing.tokens][None]
+        (hidden,) = self.encoder(
+            input_ids=batch.input_ids.flatten()[packing.tokens][None],
+            position_ids=(first_position + packing.tokens % tokens)[None],
+            packing=packing,
+            **types,
+        ).last_hidden_state
+        span_logits = self.span_head(hidden).float()
+        padded = span_logits.new_full((windows * tokens, 2), float("-inf"))
+        padded = padded.index_copy(0, packing.tokens, span_logits)
+        return padded.view(windows, tokens, 2), hidden[packing.offsets[:-1]]
 
 
 def new_reader(config: ModelConfig, *, max_tokens: int, vocabulary: int) -> ReaderModel:
@@ -143,8 +181,7 @@ def check_reach(encoder_config: PretrainedConfig, encoder: str, max_tokens: int)
     positions = getattr(encoder_config, "max_position_embeddings", None)
     if positions is None:
         return
-    # RoBERTa's family counts positions from behind the padding id.
-    if encoder_config.model_type in {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"}:
+    if encoder_config.model_type in _POSITIONS_BEHIND_PADDING:
         positions -= encoder_config.pad_token_id + 1
     if max_tokens > positions:
         raise InputError(
@@ -153,6 +190,13 @@ def check_reach(encoder_config: PretrainedConfig, encoder: str, max_tokens: int)
             expected=f"at most {positions}, the positions that {encoder} has",
             remedy=f"Run with --params features.max_tokens={positions}, or use another encoder.",
         )
+
+
+def _first_position(encoder_config: PretrainedConfig) -> int | None:
+    """A window's first position id; None where windows cannot lie end to end."""
+    if encoder_config.model_type in _POSITIONS_BEHIND_PADDING:
+        return int(encoder_config.pad_token_id) + 1
+    return 0 if encoder_config.model_type in _POSITIONS_FROM_ZERO else None
 
 
 def _without_pooling(encoder_config: PretrainedConfig) -> dict[str, bool]:
