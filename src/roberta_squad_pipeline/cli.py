@@ -68,9 +68,10 @@ def sweep(*, experiments: str, dry_run: bool, **options: Any) -> None:
             for run in planned.planned:
                 click.echo(f"{run.name}: {'finished' if run.name in done else 'would run'}")
             return
-        hall.prepare(planned)
-        failed = hall.carry_out(planned, say=click.echo)
-        hall.compare(planned)
+        with hall.claimed(planned):
+            hall.prepare(planned)
+            failed = hall.carry_out(planned, say=click.echo)
+            hall.compare(planned)
     if failed:
         raise click.ClickException(
             f"{len(failed)} of {len(planned.planned)} runs failed: {', '.join(failed)}. The "

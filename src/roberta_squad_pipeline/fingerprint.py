@@ -8,7 +8,7 @@ from typing import Any
 from roberta_squad_pipeline.parameters import Parameters
 
 _NOT_SETTINGS: Any = {
-    **dict.fromkeys(("run", "prepared", "experiments", "tracking", "distributed"), True),
+    **dict.fromkeys(("run", "prepared", "experiments", "tracking", "distributed", "locks"), True),
     "training": {"checkpoint_every", "resume"},
 }
 
@@ -37,3 +37,27 @@ def fingerprint(parameters: Parameters, files: dict[str, dict[str, Any]]) -> str
         "code": code_sha256(),
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def preparation(parameters: Parameters) -> str:
+    """Of all that the record of SQuAD files and the features depend on.
+
+    Args:
+        parameters: Of the run. A file or folder that they name counts with the sizes and times of
+            what is in it.
+    """
+    data, encoder = parameters.data, Path(parameters.model.encoder)
+    described = {
+        "data": data.model_dump(mode="json"),
+        "windows": parameters.features.model_dump(mode="json"),
+        "encoder": str(encoder),
+        "files": [_stamps(path) for path in (Path(data.train), Path(data.dev), encoder)],
+        "code": code_sha256(),
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stamps(path: Path) -> list[tuple[str, int, int]]:
+    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+    stats = [(file.name, file.stat()) for file in files]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]

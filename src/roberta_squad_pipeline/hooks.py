@@ -1,5 +1,6 @@
-"""Kedro's hooks: parameters are checked before anything starts, runs are tracked in MLflow."""
+"""Kedro's hooks: parameters are checked and files claimed first, runs are tracked in MLflow."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from roberta_squad_pipeline.parameters import Parameters, load_parameters
+from roberta_squad_pipeline.run_lock import Claim, held
 from roberta_squad_pipeline.tracking.tracker import NullTracker, Tracker
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ TRACKER = "tracker"
 """Name of the input through which a node tells its metrics."""
 
 
+PREPARED = {"squad_files", "train_features", "dev_features"}
+"""Datasets that lie under the name of `prepared`; those of tracked nodes lie under the run's."""
+
+
 class TrackingHooks:
     """Opens one MLflow run for each Kedro run that has a tracked node.
 
@@ -33,6 +39,7 @@ class TrackingHooks:
     """
 
     def __init__(self) -> None:
+        self._held = ExitStack()
         self._run: MlflowRun | None = None
         self._files: dict[str, dict[str, Any]] | None = None
         self._trains = self._trains_and_scores = False
@@ -50,10 +57,17 @@ class TrackingHooks:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
-        """Opens the run, before any work is done."""
-        tracked = any(TRACKED in node.tags for node in pipeline.nodes)
-        # Of several machines that share a run, the first records it.
-        if not tracked or self._parameters.distributed.node_rank > 0:
+        """Claims what the run reads and writes and opens it, before any work is done.
+
+        Raises:
+            InputError: Another run that is going on has claimed it, or MLflow does not answer.
+        """
+        # Of several machines that share a run, the first alone writes and records it.
+        if self._parameters.distributed.node_rank > 0:
+            return
+        claim = _claim(self._parameters, pipeline)
+        self._held.enter_context(held(claim, self._project / self._parameters.locks))
+        if claim.run is None:
             return
         self._files = None
         names = {node.name for node in pipeline.nodes}
@@ -129,6 +143,10 @@ class TrackingHooks:
             self._run.end(status)
             self._run = None
 
+    def release(self) -> None:
+        """Lets go of what was claimed, however the run ended."""
+        self._held.close()
+
     def _parent_tags(self) -> dict[str, str]:
         parent = self._parameters.tracking.parent_run
         return {"mlflow.parentRunId": parent} if parent else {}
@@ -150,3 +168,15 @@ class TrackingHooks:
             grouped = {f"{METRICS_GROUP}{name}": value for name, value in data.items()}
             self._run.log_metrics(grouped, step=0)
         self._run.log_file(self._project / self._catalog[dataset_name]["filepath"])
+
+
+def _claim(parameters: Parameters, pipeline: Pipeline) -> Claim:
+    from roberta_squad_pipeline.fingerprint import preparation
+
+    tracked = any(TRACKED in node.tags for node in pipeline.nodes)
+    return Claim(
+        run=parameters.run if tracked else None,
+        prepared=parameters.prepared if PREPARED & pipeline.datasets() else None,
+        prepares=bool(PREPARED & pipeline.all_outputs()),
+        preparation=preparation(parameters),
+    )

@@ -17,7 +17,8 @@ from roberta_squad_pipeline.squad.windows import WindowConfig
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.config import TrainingConfig
 
-_FOLDER = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+"""Names a file or a folder, and can name none outside of the one it is put in."""
 
 
 class DemoSource(StrictModel):
@@ -46,7 +47,7 @@ class DataConfig(StrictModel):
     """Name of one of `sources`, or else the path of a SQuAD file."""
     dev: str = Field(min_length=1)
     """Like `train`."""
-    sources: dict[str, Annotated[DemoSource | RemoteSource, Field(discriminator="kind")]]
+    sources: dict[Name, Annotated[DemoSource | RemoteSource, Field(discriminator="kind")]]
     """Files that can be made or fetched, by name."""
     folder: Path
     """Where files are made and fetched to."""
@@ -72,9 +73,9 @@ class Parameters(StrictModel):
 
     experiment: str
     """Which of the experiments' rows is run."""
-    run: str = Field(pattern=_FOLDER)
+    run: Name
     """Name of the run and of its output folders; the experiment's unless another is given."""
-    prepared: str = Field(pattern=_FOLDER)
+    prepared: Name
     """Name of the folders with the record of SQuAD files and the features; the run's unless
     another is given."""
     experiments: Experiments
@@ -85,6 +86,8 @@ class Parameters(StrictModel):
     inference: InferenceConfig
     distributed: DistributedConfig
     tracking: TrackingConfig
+    locks: Path
+    """Folder in which runs that are going on tell others of it; the same for all of them."""
 
 
 def load_parameters(loader: Mapping[str, Any]) -> Parameters:

@@ -15,7 +15,7 @@ from roberta_squad_pipeline.runner import MachineRunner
 
 
 class InterruptibleSession(KedroSession):
-    """Tells hooks of Ctrl-C and SIGTERM, of which Kedro itself tells them nothing."""
+    """Tells hooks how a run ended also where Kedro itself tells them nothing, as of Ctrl-C."""
 
     def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Runs pipelines like `KedroSession.run`; a run that is interrupted ends as KILLED."""
@@ -27,10 +27,16 @@ class InterruptibleSession(KedroSession):
                 outputs: dict[str, Any] = super().run(*args, **kwargs)
                 return outputs
         except (KeyboardInterrupt, SystemExit):
-            for plugin in self._hook_manager.get_plugins():
-                if isinstance(plugin, TrackingHooks):
-                    plugin.end_run("KILLED")
+            for hooks in self._own_hooks():
+                hooks.end_run("KILLED")
             raise
+        finally:
+            for hooks in self._own_hooks():
+                hooks.release()
+
+    def _own_hooks(self) -> list[TrackingHooks]:
+        plugins = self._hook_manager.get_plugins()
+        return [plugin for plugin in plugins if isinstance(plugin, TrackingHooks)]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.fingerprint import fingerprint
 from roberta_squad_pipeline.parameters import Parameters
 from roberta_squad_pipeline.parameters import load_parameters as parameters_of
+from roberta_squad_pipeline.run_lock import Claim, held
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
@@ -115,6 +117,18 @@ def finished(sweep: Sweep) -> set[str]:
     }
 
 
+def claimed(sweep: Sweep) -> AbstractContextManager[None]:
+    """Keeps other processes from carrying out the same sweep while the block runs.
+
+    Raises:
+        InputError: One is at it.
+    """
+    planned = {run.name: fingerprint(run.parameters, {}) for run in sweep.planned}
+    name = f"sweep {_digest(planned)}"
+    claim = Claim(run=name, prepared=None, prepares=False, preparation="")
+    return held(claim, sweep.project / sweep.planned[0].parameters.locks)
+
+
 def prepare(sweep: Sweep) -> None:
     """Downloads the data and builds the features that all runs share."""
     params = _merged(sweep.params, {"run": PREPARED})
@@ -161,8 +175,7 @@ def _parent_run(sweep: Sweep) -> "MlflowRun":
     from roberta_squad_pipeline.tracking.mlflow_run import open_run, reopen_run
     from roberta_squad_pipeline.tracking.provenance import provenance
 
-    planned = json.dumps(fingerprints(sweep), sort_keys=True)
-    tags = {"sweep": hashlib.sha256(planned.encode()).hexdigest()[:16]}
+    tags = {"sweep": _digest(fingerprints(sweep))}
     unsent = sweep.project / sweep.planned[0].parameters.tracking.unsent
     return reopen_run(
         project=sweep.project, experiment=sweep.tracked_in, tags=tags, unsent=unsent
@@ -198,6 +211,11 @@ def _run_one(sweep: Sweep, run: PlannedRun, parent_run: str) -> bool:
         _logger.exception("%s failed", run.name)
         return False
     return True
+
+
+def _digest(planned: dict[str, str]) -> str:
+    text = json.dumps(planned, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

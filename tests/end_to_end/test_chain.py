@@ -36,7 +36,7 @@ def test_outputs_of_the_whole_chain(finished: Path) -> None:
     """Oracle: the dev file that the chain itself generated."""
     passages = {
         question["id"]: paragraph["context"]
-        for article in _json(finished / "data/01_raw/demo_dev.json")["data"]
+        for article in _json(finished / "data/01_raw/demo/demo_dev.json")["data"]
         for paragraph in article["paragraphs"]
         for question in paragraph["qas"]
     }
@@ -80,7 +80,7 @@ def test_what_is_tracked(finished: Path) -> None:
     assert params["training.updates"] == "4"
     assert params["training.betas"] == "[0.9, 0.98]"
     for split in ("train", "dev"):
-        path = finished / f"data/01_raw/demo_{split}.json"
+        path = finished / f"data/01_raw/demo/demo_{split}.json"
         assert params[f"squad_files.{split}.sha256"] == _sha256(path)
         assert params[f"squad_files.{split}.size_bytes"] == str(path.stat().st_size)
     assert {"mlflow.source.git.commit", "git.tree"} <= set(tags)
@@ -141,7 +141,7 @@ def test_evaluate_imports_no_torch_and_agrees_with_the_score_command(finished_co
     scored = subprocess.run(
         [
             *(sys.executable, "-m", "roberta_squad_pipeline.score"),
-            finished_copy / "data/01_raw/demo_dev.json",
+            finished_copy / "data/01_raw/demo/demo_dev.json",
             output / "predictions.json",
             *("--na-prob-file", output / "null_odds.json", "--na-prob-thresh", "0"),
         ],

@@ -53,7 +53,7 @@ def test_unreachable_server_is_said_before_any_work(project: Path, kedro: Kedro)
     assert done.returncode == 1
     assert "Error: MLflow tracking store http://127.0.0.1:9: got no answer" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert not (project / "data/01_raw/demo_train.json").exists()
+    assert not (project / "data/01_raw/demo/demo_train.json").exists()
 
 
 def test_tracking_uri_is_respected(finished_copy: Path, kedro: Kedro, runs: Runs) -> None:

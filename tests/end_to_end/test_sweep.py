@@ -94,11 +94,12 @@ def test_interrupted_sweep_goes_on_with_the_rest(project: Path, runs: Runs) -> N
         # A shell that starts the tests in the background has them, and theirs, ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 120
-    while not any(run.info.run_name == "bs64_lr3p5_seed1" for run in runs()):
-        assert process.poll() is None
-        assert time.monotonic() < deadline, "the second run did not begin"
-        time.sleep(0.3)
+    _wait_for(process, runs, "sweep")
+    rival = _sweep(project, *PAIR, params=long)
+    assert rival.returncode == 1
+    assert f"which is going on (process {process.pid} " in rival.stderr
+    assert [run.info.status for run in runs() if run.info.run_name == "sweep"] == ["RUNNING"]
+    _wait_for(process, runs, "bs64_lr3p5_seed1")
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 1, said
@@ -113,6 +114,14 @@ def test_interrupted_sweep_goes_on_with_the_rest(project: Path, runs: Runs) -> N
     assert _begun(resumed.stdout) == ["bs64_lr3p5_seed1"]
     [parent] = [run for run in runs() if run.info.run_name == "sweep"]
     assert parent.info.status == "FINISHED"
+
+
+def _wait_for(process: subprocess.Popen[str], runs: Runs, name: str) -> None:
+    deadline = time.monotonic() + 120
+    while not any(run.info.run_name == name for run in runs()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline, f"run {name} did not begin"
+        time.sleep(0.3)
 
 
 def test_plan_seeds_and_shards(project: Path) -> None:

@@ -1,6 +1,9 @@
 """Oracle: what MLflow itself says of the run."""
 
 import math
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, open_run
+from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, connect, open_run
 from roberta_squad_pipeline.tracking.provenance import Provenance
 
 CODE = Provenance(user="someone", command="kedro run", git_commit="abc", git_tree="clean")
@@ -113,3 +116,54 @@ def test_run_that_was_killed_is_told_by_the_one_that_carries_it_on(
     assert before.data.tags["resumed_by"] == run.run_id
     assert client.get_run(run.run_id).data.tags["resumes"] == killed.info.run_id
     assert not (project / "unsent" / run.run_id).exists()
+
+
+CONNECT = """
+import sys
+from pathlib import Path
+from roberta_squad_pipeline.tracking.mlflow_run import connect, open_run
+from roberta_squad_pipeline.tracking.provenance import Provenance
+
+project, name = Path(sys.argv[1]), sys.argv[2]
+code = Provenance(user="", command="", git_commit="", git_tree="")
+print("ready", flush=True)
+sys.stdin.readline()
+unsent = project / "unsent"
+run = open_run(
+    project=project, experiment="new", name=name, provenance=code, tags={}, unsent=unsent
+)
+run.end("FINISHED")
+"""
+
+
+def test_several_processes_make_one_database(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", CONNECT, str(tmp_path), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"},
+        )
+        for name in "abc"
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    [found] = client.search_experiments(filter_string="name = 'new'")
+    runs = client.search_runs([found.experiment_id])
+    assert {run.info.run_name: run.info.status for run in runs} == dict.fromkeys("abc", "FINISHED")
+
+
+def test_database_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'missing/mlflow.db'}")
+    with pytest.raises(InputError, match=r"missing/mlflow.db: got No such file or directory"):
+        connect(tmp_path)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from roberta_squad_pipeline.tracking.mlflow_run import tracking_uri
+from roberta_squad_pipeline.tracking.mlflow_run import connect
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ def finished_runs(project: Path, experiment: str, tags: dict[str, str]) -> list[
     Returns:
         The newest first; none where there is no such experiment yet.
     """
-    client = MlflowClient(tracking_uri=tracking_uri(project))
+    client = connect(project)
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return []
@@ -54,7 +53,7 @@ def finished_runs(project: Path, experiment: str, tags: dict[str, str]) -> list[
 def load_json(project: Path, run_id: str, artifact: str) -> Any:
     """Reads a JSON file that a run kept."""
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"  # a bar a file says nothing
-    client = MlflowClient(tracking_uri=tracking_uri(project))
+    client = connect(project)
     with tempfile.TemporaryDirectory() as folder:
         path = client.download_artifacts(run_id, artifact, folder)
         return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
 """One MLflow run, through MlflowClient alone: no global active run that others could end."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -76,6 +77,38 @@ def tracking_uri(project: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
 
 
+def connect(project: Path) -> MlflowClient:
+    """A client of the tracking store.
+
+    MLflow makes the tables of a database file on the first connection, and two processes that do so
+    at once crash: here one waits for the other.
+
+    Raises:
+        InputError: The store is a file that cannot be written.
+    """
+    uri = tracking_uri(project)
+    database = _database_file(uri)
+    if database is None:
+        return MlflowClient(tracking_uri=uri)
+    try:
+        with database.with_name(f"{database.name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return MlflowClient(tracking_uri=uri)
+    except OSError as error:
+        raise InputError(
+            where=f"MLflow tracking store {uri}",
+            got=error.strerror or str(error),
+            expected="a file that can be written and locked",
+            remedy="Give the right to write there, or correct or unset MLFLOW_TRACKING_URI.",
+        ) from error
+
+
+def _database_file(uri: str) -> Path | None:
+    """Where a store that is a SQLite file lies."""
+    scheme, _, path = uri.partition(":///")
+    return Path(path).absolute() if scheme.split("+")[0] == "sqlite" and path else None
+
+
 def open_run(
     *,
     project: Path,
@@ -101,7 +134,7 @@ def open_run(
     uri = tracking_uri(project)
     try:
         be_impatient()
-        client = MlflowClient(tracking_uri=uri)
+        client = connect(project)
         experiment_id = _experiment_id(client, experiment, project, uri)
         run = client.create_run(experiment_id, run_name=name)
     except MlflowException as error:
@@ -127,7 +160,7 @@ def reopen_run(
 ) -> MlflowRun | None:
     """Opens the newest run that carries all the given tags once more; None if there is none."""
     uri = tracking_uri(project)
-    client = MlflowClient(tracking_uri=uri)
+    client = connect(project)
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return None
@@ -147,7 +180,13 @@ def _experiment_id(client: MlflowClient, name: str, project: Path, uri: str) -> 
     # experiment, and must not depend on the folder that a command was started in.
     local = uri.startswith("sqlite:")
     location = (project / "mlruns").as_uri() if local else None
-    return str(client.create_experiment(name, artifact_location=location))
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        # Another run has made it since it was looked for.
+        return _experiment_id(client, name, project, uri)
 
 
 def _flatten(params: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

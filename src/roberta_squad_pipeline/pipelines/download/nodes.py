@@ -14,24 +14,28 @@ SquadFiles = dict[str, dict[str, Any]]
 """For train and dev: path, size_bytes and sha256."""
 
 
-def fetch_squad_files(data: DataConfig) -> SquadFiles:
+def fetch_squad_files(data: DataConfig, prepared: str) -> SquadFiles:
     """Fetches, generates or finds both files.
+
+    Args:
+        data: Which, and where to put them.
+        prepared: Folder name for generated files, so that runs with other settings keep theirs.
 
     Raises:
         InputError: A file cannot be fetched or is not there.
     """
     return {
-        split: _describe(_materialise(name, data))
+        split: _describe(_materialise(name, data, prepared))
         for split, name in (("train", data.train), ("dev", data.dev))
     }
 
 
-def _materialise(name: str, data: DataConfig) -> Path:
+def _materialise(name: str, data: DataConfig, prepared: str) -> Path:
     source = data.sources.get(name)
     if isinstance(source, RemoteSource):
         return fetch(source.url, source.sha256, source.size_bytes, data.folder, progress=True)
     if isinstance(source, DemoSource):
-        path = data.folder / f"{name}.json"
+        path = data.folder / prepared / f"{name}.json"
         squad = generate(source.split, passages=source.passages, seed=source.seed)
         with written_atomically(path) as temp:
             temp.write_text(json.dumps(squad, indent=1) + "\n", encoding="utf-8")

@@ -8,5 +8,12 @@ from roberta_squad_pipeline.pipelines.download.nodes import fetch_squad_files
 def create_pipeline() -> Pipeline:
     """Sources to files on disk."""
     return Pipeline(
-        [node(fetch_squad_files, "params:data", "squad_files", name="fetch_squad_files")]
+        [
+            node(
+                fetch_squad_files,
+                ["params:data", "params:prepared"],
+                "squad_files",
+                name="fetch_squad_files",
+            )
+        ]
     )

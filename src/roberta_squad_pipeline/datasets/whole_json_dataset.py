@@ -1,0 +1,22 @@
+"""JSON files that others may read while they are written again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kedro_datasets.json import JSONDataset
+
+from roberta_squad_pipeline.files import written_atomically
+
+
+class WholeJSONDataset(JSONDataset):  # type: ignore[misc]  # Kedro's datasets come without types
+    """A `JSONDataset` of a local file that is whole or not there."""
+
+    def save(self, data: Any) -> None:
+        """Writes a file that takes the place of an earlier one at once.
+
+        Args:
+            data: What `json.dump` takes.
+        """
+        with written_atomically(Path(self._filepath)) as temp:
+            temp.write_text(json.dumps(data, **self._save_args), encoding="utf-8")
