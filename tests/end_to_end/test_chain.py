@@ -61,7 +61,7 @@ def test_outputs_of_the_whole_chain(finished: Path) -> None:
     model = finished / "data/06_models/demo"
     evaluation = _json(model / "evaluation.json")
     assert evaluation["scores"] == metrics
-    assert evaluation["data_sha256"] == _sha256(finished / "data/01_raw/demo_dev.json")
+    assert evaluation["data_sha256"] == _sha256(finished / "data/01_raw/demo/demo_dev.json")
     # 0 also stands for abstaining on every question, which a reader of four updates may do.
     assert (evaluation["calibration"]["threshold"] or 0.0) == metrics["best_f1_thresh"]
     assert {path.suffix for path in model.iterdir()} <= {".json", ".safetensors", ".txt", ".jinja"}
