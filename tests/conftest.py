@@ -1,8 +1,9 @@
 """What tests share: real data where it lies at hand, and tiny encoders made on the fly."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,39 +53,29 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def roberta_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A two-layer RoBERTa with random weights and a byte-level BPE of its own."""
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
-
-    folder = tmp_path_factory.mktemp("roberta")
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    trained = ByteLevelBPETokenizer()
-    trained.train_from_iterator(
-        CORPUS, vocab_size=400, min_frequency=1, special_tokens=special, show_progress=False
-    )
-    trained.save_model(str(folder))
-    tokenizer = RobertaTokenizerFast.from_pretrained(folder)
-    # As published: one type of token, and positions that count from behind the padding id.
-    config = RobertaConfig(
-        **_tiny(len(tokenizer)), type_vocab_size=1, max_position_embeddings=POSITIONS + 2
-    )
-    return _saved(RobertaModel, config, tokenizer, folder)
+def encoder_of(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[str], Path]":
+    """A two-layer encoder of a family, with random weights and a tokenizer of its own."""
+    makers = {
+        "roberta": _make_roberta,
+        "bert": _make_bert,
+        "electra": _make_electra,
+        "deberta-v2": _make_deberta_v3,
+        "modernbert": _make_modernbert,
+        "xlm-roberta": _make_xlm_roberta,
+    }
+    return cache(lambda model_type: makers[model_type](tmp_path_factory.mktemp(model_type)))
 
 
 @pytest.fixture(scope="session")
-def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A two-layer BERT with random weights and a WordPiece vocabulary of its own."""
-    from tokenizers import BertWordPieceTokenizer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+def roberta_folder(encoder_of: "Callable[[str], Path]") -> Path:
+    """A two-layer RoBERTa with random weights and a byte-level BPE of its own."""
+    return encoder_of("roberta")
 
-    folder = tmp_path_factory.mktemp("bert")
-    trained = BertWordPieceTokenizer()
-    trained.train_from_iterator(CORPUS, vocab_size=200, min_frequency=1, show_progress=False)
-    trained.save_model(str(folder))
-    tokenizer = BertTokenizerFast.from_pretrained(folder)
-    config = BertConfig(**_tiny(len(tokenizer)), max_position_embeddings=POSITIONS)
-    return _saved(BertModel, config, tokenizer, folder)
+
+@pytest.fixture(scope="session")
+def bert_folder(encoder_of: "Callable[[str], Path]") -> Path:
+    """A two-layer BERT with random weights and a WordPiece vocabulary of its own."""
+    return encoder_of("bert")
 
 
 @pytest.fixture(scope="session", params=["roberta", "bert"])
@@ -92,6 +83,15 @@ def encoder_folder(request: pytest.FixtureRequest) -> Path:
     """Each of the tiny encoders in turn."""
     folder: Path = request.getfixturevalue(f"{request.param}_folder")
     return folder
+
+
+@pytest.fixture(
+    scope="session",
+    params=["roberta", "bert", "electra", "deberta-v2", "modernbert", "xlm-roberta"],
+)
+def family_folder(request: pytest.FixtureRequest, encoder_of: "Callable[[str], Path]") -> Path:
+    """A tiny encoder of each family in turn."""
+    return encoder_of(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -227,10 +227,143 @@ def tiny_reader(encoder_folder: Path) -> "ReaderModel":
     return new_reader(config, max_tokens=POSITIONS, vocabulary=1)
 
 
-def _tiny(entries: int) -> dict[str, float]:
+def _make_roberta(folder: Path) -> Path:
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
+
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(
+        CORPUS, vocab_size=400, min_frequency=1, special_tokens=special, show_progress=False
+    )
+    trained.save_model(str(folder))
+    tokenizer = RobertaTokenizerFast.from_pretrained(folder)
+    # As published: one type of token, and positions that count from behind the padding id.
+    config = RobertaConfig(
+        **_tiny(tokenizer), type_vocab_size=1, max_position_embeddings=POSITIONS + 2
+    )
+    return _saved(RobertaModel, config, tokenizer, folder)
+
+
+def _make_bert(folder: Path) -> Path:
+    from transformers import BertConfig, BertModel
+
+    tokenizer = _word_piece(folder)
+    config = BertConfig(**_tiny(tokenizer), max_position_embeddings=POSITIONS)
+    return _saved(BertModel, config, tokenizer, folder)
+
+
+def _make_electra(folder: Path) -> Path:
+    """As published: embeddings narrower than the layers."""
+    from transformers import ElectraConfig, ElectraModel
+
+    tokenizer = _word_piece(folder)
+    config = ElectraConfig(**_tiny(tokenizer), embedding_size=16, max_position_embeddings=POSITIONS)
+    return _saved(ElectraModel, config, tokenizer, folder)
+
+
+def _make_deberta_v3(folder: Path) -> Path:
+    """With version 3's settings: positions are relative alone, and there are no token types."""
+    from transformers import DebertaV2Config, DebertaV2Model
+
+    pieces = {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]"}
+    ids = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3, "unk_piece": "[UNK]"}
+    tokenizer = _sentence_piece(folder, "deberta-v2", "spm.model", **pieces, **ids)
+    config = DebertaV2Config(
+        **_tiny(tokenizer),
+        max_position_embeddings=POSITIONS,
+        relative_attention=True,
+        position_buckets=16,
+        pos_att_type="p2c|c2p",
+        share_att_key=True,
+        norm_rel_ebd="layer_norm",
+        position_biased_input=False,
+        max_relative_positions=-1,
+        layer_norm_eps=1e-7,
+        type_vocab_size=0,
+    )
+    return _saved(DebertaV2Model, config, tokenizer, folder)
+
+
+def _make_modernbert(folder: Path) -> Path:
+    """Its second layer sees no further than eight tokens to either side."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import ModernBertConfig, ModernBertModel, PreTrainedTokenizerFast
+
+    special = {name: f"[{name.upper()}]" for name in ("unk", "cls", "sep", "pad", "mask")}
+    trained = Tokenizer(models.BPE())
+    trained.normalizer = normalizers.NFC()
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trained.decoder = decoders.ByteLevel()
+    trained.train_from_iterator(
+        CORPUS,
+        trainers.BpeTrainer(
+            vocab_size=400,
+            special_tokens=list(special.values()),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=trained, **{f"{name}_token": token for name, token in special.items()}
+    )
+    ids = {
+        "bos_token_id": tokenizer.cls_token_id,
+        "cls_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "sep_token_id": tokenizer.sep_token_id,
+    }
+    config = ModernBertConfig(
+        **_tiny(tokenizer), **ids, max_position_embeddings=POSITIONS, local_attention=16
+    )
+    return _saved(ModernBertModel, config, tokenizer, folder)
+
+
+def _make_xlm_roberta(folder: Path) -> Path:
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    tokenizer = _sentence_piece(folder, "xlm-roberta", "sentencepiece.bpe.model")
+    config = XLMRobertaConfig(
+        **_tiny(tokenizer), type_vocab_size=1, max_position_embeddings=POSITIONS + 2
+    )
+    return _saved(XLMRobertaModel, config, tokenizer, folder)
+
+
+def _word_piece(folder: Path) -> "PreTrainedTokenizerFast":
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertTokenizerFast
+
+    trained = BertWordPieceTokenizer()
+    trained.train_from_iterator(CORPUS, vocab_size=200, min_frequency=1, show_progress=False)
+    trained.save_model(str(folder))
+    return BertTokenizerFast.from_pretrained(folder)
+
+
+def _sentence_piece(
+    folder: Path, model_type: str, file_name: str, **pieces: object
+) -> "PreTrainedTokenizerFast":
+    """In the form in which it is published: SentencePiece's own file, and no tokenizer.json."""
+    from sentencepiece import SentencePieceTrainer
+    from transformers import AutoTokenizer
+
+    with (folder / file_name).open("wb") as file:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(CORPUS * 4),
+            model_writer=file,
+            vocab_size=120,
+            hard_vocab_limit=False,
+            minloglevel=2,
+            **pieces,
+        )
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def _tiny(tokenizer: "PreTrainedTokenizerFast") -> dict[str, float]:
     # Weights wider than usual, so that an encoder with random ones tells tokens apart.
     return {
-        "vocab_size": entries,
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
         "hidden_size": 32,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,

@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.reader import families
 from roberta_squad_pipeline.reader.batching import Batch, assemble
 from roberta_squad_pipeline.reader.config import ModelConfig, Precision
 from roberta_squad_pipeline.reader.device import computing_in
@@ -192,6 +193,10 @@ def test_reading_without_padding_gives_the_padded_logits_and_gradients(
         torch.testing.assert_close(mine, padded, rtol=tolerance, atol=tolerance)
     padded, mine = gradients
     assert (mine - padded).norm() < tolerance * padded.norm()
+
+
+def test_every_family_that_can_be_read_without_padding_is_tried() -> None:
+    assert set(FAMILIES) == {name for name, family in families.FAMILIES.items() if family.packable}
 
 
 def test_encoder_that_looks_beyond_windows_reads_them_padded(batch: Batch) -> None:

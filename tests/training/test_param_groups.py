@@ -3,11 +3,16 @@
 Oracle: the names that transformers gives to an encoder's parameters, and the recipe's formulas.
 """
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
+from transformers import AutoConfig
 
-from roberta_squad_pipeline.reader.model import ReaderModel
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.reader.families import FAMILIES
+from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.param_groups import build_param_groups
 
@@ -20,12 +25,164 @@ PEAKS = {
     "answerability_head.": 0,
 }
 
+WORDS_AND_POSITIONS = [
+    "embeddings.word_embeddings.weight",
+    "embeddings.position_embeddings.weight",
+    "embeddings.LayerNorm.weight",
+    "embeddings.LayerNorm.bias",
+]
+TYPES = "embeddings.token_type_embeddings.weight"
+BERT = {"blocks": "encoder.layer.", "embeddings": [*WORDS_AND_POSITIONS, TYPES]}
+RELATIVE_POSITIONS = [
+    "embeddings.word_embeddings.weight",
+    "embeddings.LayerNorm.weight",
+    "embeddings.LayerNorm.bias",
+    "encoder.rel_embeddings.weight",
+]
+
+# For each family with three blocks: what the blocks' parameters begin with, and each parameter
+# that is in none, by the part with which it is to learn.
+TABLES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("roberta", {}, BERT),
+    ("xlm-roberta", {}, BERT),
+    ("camembert", {}, BERT),
+    ("bert", {}, BERT),
+    (
+        "ernie",
+        {"use_task_id": True},
+        {
+            "blocks": "encoder.layer.",
+            "embeddings": [
+                *WORDS_AND_POSITIONS,
+                TYPES,
+                "embeddings.task_type_embeddings.weight",
+            ],
+        },
+    ),
+    (
+        "electra",
+        {"embedding_size": 8},
+        {
+            "blocks": "encoder.layer.",
+            "embeddings": [
+                *WORDS_AND_POSITIONS,
+                TYPES,
+                "embeddings_project.weight",
+                "embeddings_project.bias",
+            ],
+        },
+    ),
+    # As wide as its layers, such as ELECTRA large: nothing to project.
+    ("electra", {"embedding_size": 16}, BERT),
+    # DeBERTa-v3.
+    (
+        "deberta-v2",
+        {
+            "relative_attention": True,
+            "position_buckets": 8,
+            "pos_att_type": "p2c|c2p",
+            "share_att_key": True,
+            "norm_rel_ebd": "layer_norm",
+            "position_biased_input": False,
+            "type_vocab_size": 0,
+        },
+        {
+            "blocks": "encoder.layer.",
+            "embeddings": [
+                *RELATIVE_POSITIONS,
+                "encoder.LayerNorm.weight",
+                "encoder.LayerNorm.bias",
+            ],
+        },
+    ),
+    # The larger of DeBERTa-v2, whose convolution works on the first block's output.
+    (
+        "deberta-v2",
+        {
+            "relative_attention": True,
+            "position_biased_input": False,
+            "type_vocab_size": 0,
+            "conv_kernel_size": 3,
+            "conv_act": "gelu",
+        },
+        {
+            "blocks": "encoder.layer.",
+            "embeddings": RELATIVE_POSITIONS,
+            "block 0": [
+                "encoder.conv.conv.weight",
+                "encoder.conv.conv.bias",
+                "encoder.conv.LayerNorm.weight",
+                "encoder.conv.LayerNorm.bias",
+            ],
+        },
+    ),
+    (
+        "deberta",
+        {"relative_attention": True, "position_biased_input": False, "type_vocab_size": 0},
+        {"blocks": "encoder.layer.", "embeddings": RELATIVE_POSITIONS},
+    ),
+    # No biases, not even in its LayerNorm.
+    (
+        "modernbert",
+        {},
+        {
+            "blocks": "layers.",
+            "embeddings": ["embeddings.tok_embeddings.weight", "embeddings.norm.weight"],
+            "block 2": ["final_norm.weight"],
+        },
+    ),
+    (
+        "xlm-roberta-xl",
+        {"type_vocab_size": 1},
+        {
+            "blocks": "encoder.layer.",
+            "embeddings": [*WORDS_AND_POSITIONS[:2], TYPES],
+            "block 2": ["encoder.LayerNorm.weight", "encoder.LayerNorm.bias"],
+        },
+    ),
+    ("distilbert", {}, {"blocks": "transformer.layer.", "embeddings": WORDS_AND_POSITIONS}),
+    (
+        "mpnet",
+        {},
+        {
+            "blocks": "encoder.layer.",
+            "embeddings": [*WORDS_AND_POSITIONS, "encoder.relative_attention_bias.weight"],
+        },
+    ),
+    # Three groups of blocks that share their weights.
+    (
+        "albert",
+        {"embedding_size": 8, "num_hidden_groups": 3},
+        {
+            "blocks": "encoder.albert_layer_groups.",
+            "embeddings": [
+                *WORDS_AND_POSITIONS,
+                TYPES,
+                "encoder.embedding_hidden_mapping_in.weight",
+                "encoder.embedding_hidden_mapping_in.bias",
+            ],
+        },
+    ),
+]
+
+
+def reader_of(model_type: str, settings: dict[str, Any], blocks: int = 3) -> ReaderModel:
+    common = {
+        "vocab_size": 12,
+        "hidden_size": 16,
+        "num_hidden_layers": blocks,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        **{f"{name}_token_id": number for number, name in enumerate(("pad", "cls", "sep"))},
+    }
+    return empty_reader(AutoConfig.for_model(model_type, **common, **settings), dropout=0.0)
+
 
 def changed(config: TrainingConfig, **changes: object) -> TrainingConfig:
     return TrainingConfig(**{**config.model_dump(), **changes})
 
 
-def of_parameter(reader: ReaderModel, config: TrainingConfig, key: str) -> dict[str, float]:
+def of_parameter(reader: ReaderModel, config: TrainingConfig, key: str) -> dict[str, Any]:
     """A group's value for each of its parameters, by name."""
     names = {id(parameter): name for name, parameter in reader.named_parameters()}
     return {
@@ -44,6 +201,33 @@ def test_peaks_are_layer_wise(
     for name, peak in peaks.items():
         (exponent,) = (exponent for start, exponent in PEAKS.items() if name.startswith(start))
         assert peak == pytest.approx(recipe.lr * decay**exponent, rel=1e-12), name
+
+
+@pytest.mark.parametrize(("model_type", "settings", "table"), TABLES)
+def test_depths_of_a_family(
+    recipe: TrainingConfig, model_type: str, settings: dict[str, Any], table: dict[str, Any]
+) -> None:
+    """Every parameter of the encoder learns with the part that the table names, none is left."""
+    reader = reader_of(model_type, settings)
+    table = {**table}
+    blocks = table.pop("blocks")
+    part_of = {f"encoder.{name}": part for part, names in table.items() for name in names}
+    for name, _ in reader.named_parameters():
+        if name.startswith(f"encoder.{blocks}"):
+            part_of[name] = f"block {name.removeprefix(f'encoder.{blocks}')[0]}"
+        elif name.startswith(("span_head.", "answerability_head.")):
+            part_of[name] = "heads"
+    named = of_parameter(reader, recipe, "name")
+    assert {name: group.split(",")[0] for name, group in named.items()} == part_of
+    peaks = of_parameter(reader, recipe, "initial_lr")
+    exponents = {"embeddings": 3, "block 0": 3, "block 1": 2, "block 2": 1, "heads": 0}
+    for name, part in part_of.items():
+        expected = recipe.lr * recipe.layer_decay ** exponents[part]
+        assert peaks[name] == pytest.approx(expected, rel=1e-12), name
+
+
+def test_every_family_has_a_table() -> None:
+    assert {model_type for model_type, _, _ in TABLES} == set(FAMILIES)
 
 
 def test_every_parameter_is_in_one_group(tiny_reader: ReaderModel, recipe: TrainingConfig) -> None:
@@ -79,32 +263,19 @@ def test_frozen_parameters_are_left_out(tiny_reader: ReaderModel, recipe: Traini
     assert not [name for name in of_parameter(tiny_reader, recipe, "lr") if "embeddings" in name]
 
 
-@pytest.mark.parametrize("place", ["encoder", ""])
-def test_unknown_parameter_is_named(
-    tiny_reader: ReaderModel, recipe: TrainingConfig, place: str
-) -> None:
+def test_unknown_parameter_is_named(tiny_reader: ReaderModel, recipe: TrainingConfig) -> None:
     """A silent default for it would cost a run."""
-    module = tiny_reader.get_submodule(place)
-    module.register_parameter("relative_bias", nn.Parameter(torch.zeros(2, 2)))
-    with pytest.raises(ValueError, match=r"relative_bias: expected it in the embeddings"):
+    tiny_reader.encoder.register_parameter("relative_bias", nn.Parameter(torch.zeros(2, 2)))
+    with pytest.raises(InputError, match=r"relative_bias, of which it is not known"):
         build_param_groups(tiny_reader, recipe)
 
 
 def test_twenty_four_blocks(recipe: TrainingConfig) -> None:
     """RoBERTa large: 0.75^24 ≈ 0.001 on the embeddings; blocks are numbers, not letters."""
-
-    class Part(nn.Module):
-        def __init__(self, **parts: nn.Module) -> None:
-            super().__init__()
-            for name, part in parts.items():
-                self.add_module(name, part)
-
-    layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(24))
-    encoder = Part(embeddings=nn.Embedding(3, 2), encoder=Part(layer=layers))
-    reader = Part(encoder=encoder, span_head=nn.Linear(2, 2), answerability_head=nn.Linear(2, 1))
-    peaks = of_parameter(reader, recipe, "lr")
-    assert peaks["encoder.embeddings.weight"] == pytest.approx(recipe.lr * 0.75**24)
+    peaks = of_parameter(reader_of("roberta", {}, blocks=24), recipe, "lr")
+    embeddings = peaks["encoder.embeddings.word_embeddings.weight"]
+    assert embeddings == pytest.approx(recipe.lr * 0.75**24)
     for block in range(24):
-        name = f"encoder.encoder.layer.{block}.weight"
+        name = f"encoder.encoder.layer.{block}.output.dense.weight"
         assert peaks[name] == pytest.approx(recipe.lr * 0.75 ** (24 - block))
     assert peaks["span_head.weight"] == recipe.lr

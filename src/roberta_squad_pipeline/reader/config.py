@@ -14,7 +14,8 @@ class ModelConfig(StrictModel):
     """What is trained."""
 
     encoder: str = Field(min_length=1)
-    """Folder or hub id of a pre-trained encoder that `AutoModel` loads."""
+    """Folder or hub id of a pre-trained encoder that `AutoModel` loads, of a family in
+    `reader/families.py`."""
     dropout: float = Field(ge=0, lt=1)
     """Share of hidden values dropped, in the encoder and in the answerability head."""
     attention_dropout: float = Field(ge=0, lt=1)

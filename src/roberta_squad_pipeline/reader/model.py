@@ -1,6 +1,6 @@
 """The reader: an encoder, a span head and an answerability head."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -13,15 +13,8 @@ from roberta_squad_pipeline.reader.attention import ATTENTION
 from roberta_squad_pipeline.reader.batching import Batch, Packing
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.dropout import replace_dropout
+from roberta_squad_pipeline.reader.families import family_of
 from roberta_squad_pipeline.reader.tokenization import encoder_error
-
-_HIDDEN_DROPOUT = ("hidden_dropout_prob",)
-_ATTENTION_DROPOUT = ("attention_probs_dropout_prob",)
-_POSITIONS_BEHIND_PADDING = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"}
-"""Families that count positions from behind the padding id."""
-_POSITIONS_FROM_ZERO = {"bert", "electra", "ernie", "albert", "distilbert"}
-"""Families that count them from 0, as far as windows can lie end to end in them: nothing but
-attention, which goes through transformers' interface, looks beyond a token."""
 
 
 class ReaderOutput(NamedTuple):
@@ -55,8 +48,9 @@ class ReaderModel(nn.Module):
         self.answerability_head = nn.Sequential(
             nn.Linear(hidden, hidden), nn.Tanh(), nn.Dropout(dropout), nn.Linear(hidden, 1)
         )
-        self.takes_token_types = getattr(encoder.config, "type_vocab_size", 0) > 1
-        self.first_position = _first_position(encoder.config)
+        family = family_of(encoder.config)
+        self.takes_token_types = family.has_token_types and encoder.config.type_vocab_size > 1
+        self.first_position = family.first_position(encoder.config) if family.packable else None
         if self.first_position is not None:
             encoder.set_attn_implementation(ATTENTION)
         replace_dropout(self)
@@ -79,7 +73,10 @@ class ReaderModel(nn.Module):
         """Span logits, shape (windows, tokens, 2), and what became of every ``<s>``."""
         types = {"token_type_ids": batch.token_type_ids} if self.takes_token_types else {}
         hidden = self.encoder(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, **types
+            input_ids=batch.input_ids,
+            # DeBERTa calculates with it.
+            attention_mask=batch.attention_mask.long(),
+            **types,
         ).last_hidden_state
         span_logits = self.span_head(hidden).float()
         padding = ~batch.attention_mask[..., None]
@@ -114,8 +111,8 @@ def new_reader(config: ModelConfig, *, max_tokens: int, vocabulary: int) -> Read
         vocabulary: Entries of the tokenizer that it will be given tokens of.
 
     Raises:
-        InputError: The encoder does not load, is too short for the windows, knows fewer tokens
-            than the tokenizer makes, or has no dropout settings of a known name.
+        InputError: The encoder does not load, is of no known family, is too short for the windows,
+            or knows fewer tokens than the tokenizer makes.
     """
     encoder_config = load_encoder_config(config.encoder)
     check_reach(encoder_config, config.encoder, max_tokens)
@@ -163,12 +160,13 @@ def load_encoder_config(encoder: str) -> PretrainedConfig:
     """An encoder's config.json.
 
     Raises:
-        InputError: There is none.
+        InputError: There is none, or of an encoder of no known family.
     """
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(encoder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise encoder_error(encoder, "a config.json", error) from error
+    family_of(config)
     return config
 
 
@@ -178,11 +176,7 @@ def check_reach(encoder_config: PretrainedConfig, encoder: str, max_tokens: int)
     Raises:
         InputError: It has fewer.
     """
-    positions = getattr(encoder_config, "max_position_embeddings", None)
-    if positions is None:
-        return
-    if encoder_config.model_type in _POSITIONS_BEHIND_PADDING:
-        positions -= encoder_config.pad_token_id + 1
+    positions = family_of(encoder_config).positions(encoder_config)
     if max_tokens > positions:
         raise InputError(
             where="features.max_tokens",
@@ -192,32 +186,14 @@ def check_reach(encoder_config: PretrainedConfig, encoder: str, max_tokens: int)
         )
 
 
-def _first_position(encoder_config: PretrainedConfig) -> int | None:
-    """A window's first position id; None where windows cannot lie end to end."""
-    if encoder_config.model_type in _POSITIONS_BEHIND_PADDING:
-        return int(encoder_config.pad_token_id) + 1
-    return 0 if encoder_config.model_type in _POSITIONS_FROM_ZERO else None
-
-
 def _without_pooling(encoder_config: PretrainedConfig) -> dict[str, bool]:
     # The heads look at the last hidden states; a pooling layer would be trained by nothing.
-    pooled = {"roberta", "bert", "xlm-roberta", "camembert"}
-    return {"add_pooling_layer": False} if encoder_config.model_type in pooled else {}
+    return {"add_pooling_layer": False} if family_of(encoder_config).has_pooling_layer else {}
 
 
 def _set_dropout(encoder_config: PretrainedConfig, config: ModelConfig) -> None:
-    wanted: dict[tuple[str, ...], tuple[str, Any]] = {
-        _HIDDEN_DROPOUT: ("dropout", config.dropout),
-        _ATTENTION_DROPOUT: ("attention_dropout", config.attention_dropout),
-    }
-    for names, (parameter, value) in wanted.items():
-        known = [name for name in names if hasattr(encoder_config, name)]
-        if not known:
-            raise InputError(
-                where=f"model.{parameter}",
-                got=f"an encoder of type {encoder_config.model_type}, whose settings have none "
-                f"of {', '.join(names)}",
-                expected="an encoder whose dropout can be set, such as RoBERTa or BERT",
-                remedy="Use another encoder.",
-            )
-        setattr(encoder_config, known[0], value)
+    family = family_of(encoder_config)
+    for name in family.hidden_dropout:
+        setattr(encoder_config, name, config.dropout)
+    for name in family.attention_dropout:
+        setattr(encoder_config, name, config.attention_dropout)

@@ -120,12 +120,10 @@ def search_windows(
     for indices in batches[processes.rank :: processes.count]:
         with computing_in(config.precision, device):
             output = reader(assemble(features, indices).to(device))
+        empty = _empty_tokens(features, indices, output.start_logits.shape[1]).to(device)
         spans = best_spans(
-            output.start_logits.masked_fill(
-                _empty_tokens(features, indices, output.start_logits.shape[1]).to(device),
-                float("-inf"),
-            ),
-            output.end_logits,
+            output.start_logits.masked_fill(empty, float("-inf")),
+            output.end_logits.masked_fill(empty, float("-inf")),
             first_start=_on(device, windows.context_first[indices] - offset[indices]),
             last_start=_on(device, windows.context_last[indices] - offset[indices]),
             last_end=_on(device, windows.count[indices] + FIRST_PASSAGE_POSITION - 1),
@@ -158,7 +156,8 @@ def merge_windows(
 def _empty_tokens(features: Features, indices: IndexArray, tokens: int) -> torch.Tensor:
     """Passage tokens without a character, such as byte-level BPE's space before another space.
 
-    No span starts at one: its text might be empty, which would count as abstaining.
+    No span starts or ends at one: its text might be empty, which would count as abstaining, or
+    end with white space.
 
     Returns:
         Shape: (windows, tokens)

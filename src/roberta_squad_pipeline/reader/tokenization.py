@@ -17,11 +17,17 @@ from roberta_squad_pipeline.squad.features import (
     SpecialTokens,
     TokenizerIdentity,
 )
+from roberta_squad_pipeline.squad.windows import IntArray
 
 QUESTION_PREFIX = " Q: "
 """What stands between the passage's ``</s>`` and the question, a literal of the recipe."""
 
 _TEXTS_AT_ONCE = 2048
+_SPACE_PIECE = "\u2581"
+
+_LAST_WHITE_SPACE = 0x3000
+_WHITE_SPACE = np.array([chr(point).isspace() for point in range(_LAST_WHITE_SPACE + 2)])
+"""Of every code point up to the last that is white space, and one more for all behind it."""
 
 
 def load_tokenizer(encoder: str) -> PreTrainedTokenizerFast:
@@ -99,7 +105,8 @@ def identity(tokenizer: PreTrainedTokenizerFast) -> TokenizerIdentity:
 def encode_passages(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> EncodedPassages:
     """Tokenises passages and keeps which characters each token came from.
 
-    A character that byte-level BPE splits belongs whole to each of its tokens.
+    A character that byte-level BPE splits belongs whole to each of its tokens. White space around
+    a word belongs to none, whatever the tokenizer says; a token of nothing else has no character.
 
     Raises:
         InputError: The tokenizer's characters do not go forward through the text.
@@ -112,9 +119,11 @@ def encode_passages(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) ->
     span = np.concatenate(spans) if spans else np.empty((0, 2), np.int32)
     tokens = _ragged(ids, lengths)
     _check_order(tokenizer, span, tokens)
-    return EncodedPassages(
-        tokens, np.ascontiguousarray(span[:, 0]), np.ascontiguousarray(span[:, 1])
-    )
+    # SentencePiece puts a space before a text's first word: no character of it.
+    put_there = tokens.values == tokenizer.get_vocab().get(_SPACE_PIECE, -1)
+    char_end = np.where(put_there, span[:, 0], span[:, 1])
+    char_start, char_end = _without_white_space(texts, tokens.lengths, span[:, 0], char_end)
+    return EncodedPassages(_as_text(tokenizer, tokens), char_start, char_end)
 
 
 def encode_questions(
@@ -126,7 +135,7 @@ def encode_questions(
         np.array(encoding.ids[:max_tokens], np.int32)
         for encoding in _encode(tokenizer, prefixed, characters=False)
     ]
-    return _ragged(ids, [len(row) for row in ids])
+    return _as_text(tokenizer, _ragged(ids, [len(row) for row in ids]))
 
 
 def _encode(
@@ -153,6 +162,50 @@ def _backend(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
 def _ragged(rows: Sequence[np.ndarray[Any, Any]], lengths: Sequence[int]) -> Ragged:
     values = np.concatenate(rows) if rows else np.empty(0, np.int32)
     return Ragged(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+
+
+def _as_text(tokenizer: PreTrainedTokenizerFast, tokens: Ragged) -> Ragged:
+    """Special tokens that a text spells are unknown words of it.
+
+    A Unigram model finds them among its pieces even where it is told to take them as text.
+    """
+    if tokenizer.unk_token_id is None:
+        return tokens
+    special = np.isin(tokens.values, tokenizer.all_special_ids)
+    return Ragged(
+        np.where(special, np.int32(tokenizer.unk_token_id), tokens.values), tokens.offsets
+    )
+
+
+def _without_white_space(
+    texts: Sequence[str], tokens: IntArray, char_start: IntArray, char_end: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Takes white space off both ends of every token's characters.
+
+    Args:
+        texts: The passages.
+        tokens: How many each has. Shape: (passages,)
+        char_start: Shape: (tokens of all passages,)
+        char_end: Shape: (tokens of all passages,)
+
+    Returns:
+        New starts and ends; a token of white space alone starts at its end.
+    """
+    code_points = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
+    # One more, for starts at the very end and for ends at the very beginning.
+    space = np.append(_WHITE_SPACE[np.minimum(code_points, len(_WHITE_SPACE) - 1)], False)
+    lengths = [len(text) for text in texts]
+    base = np.repeat(np.cumsum([0, *lengths[:-1]]), tokens) if texts else 0
+    start, end = base + char_start, base + char_end
+    at = np.flatnonzero(space[start] & (start < end))
+    while len(at):
+        start[at] += 1
+        at = at[space[start[at]] & (start[at] < end[at])]
+    at = np.flatnonzero(space[end - 1] & (start < end))
+    while len(at):
+        end[at] -= 1
+        at = at[space[end[at] - 1] & (start[at] < end[at])]
+    return (start - base).astype(np.int32), (end - base).astype(np.int32)
 
 
 def _check_order(

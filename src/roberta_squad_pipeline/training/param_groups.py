@@ -1,17 +1,15 @@
 """Which parameter learns at which rate."""
 
-import re
 from collections import defaultdict
 from typing import Any
 
 from torch import nn
 
+from roberta_squad_pipeline.reader.families import family_of
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig
 
-_BLOCK = re.compile(r"^encoder\.(?:.+\.)?layers?\.(\d+)\.")
-_EMBEDDINGS = re.compile(r"^encoder\.embeddings")
-_HEADS = re.compile(r"^(span_head|answerability_head)\.")
+_HEADS = ("span_head.", "answerability_head.")
 _NO_WEIGHT_DECAY = ", no weight decay"
 
 
@@ -19,31 +17,34 @@ def build_param_groups(reader: ReaderModel, config: TrainingConfig) -> list[dict
     """Sorts all trainable parameters into groups for the optimiser.
 
     The heads learn at lr, block i of n (from 0) at lr · layer_decay^(n - i), the embeddings at
-    lr · layer_decay^n. Weight decay falls on matrices alone, not on biases and LayerNorm.
+    lr · layer_decay^n; what changes a block's output learns like that block. Weight decay falls on
+    matrices alone, not on biases and LayerNorm.
 
     Returns:
         Groups with `params`, `lr`, `initial_lr` (the peak), `weight_decay` and `name`, from the
         embeddings up to the heads.
 
     Raises:
-        ValueError: A parameter belongs to none of embeddings, blocks and heads.
+        InputError: The encoder has a parameter that its family does not know.
     """
-    trainable = {name: p for name, p in reader.named_parameters() if p.requires_grad}
-    height = {name: _height(name) for name in trainable}
-    blocks = max((h for h in height.values() if h is not None), default=0)
+    family = family_of(reader.encoder.config)
+    of_encoder = family.heights(name for name, _ in reader.encoder.named_parameters())
+    heights = {f"encoder.{name}": height for name, height in of_encoder.items()}
+    blocks = max(heights.values())
     groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
-    for name, parameter in trainable.items():
-        rank = height[name]
-        groups[blocks + 1 if rank is None else rank, parameter.ndim > 1].append(parameter)
+    for name, parameter in reader.named_parameters():
+        if parameter.requires_grad:
+            height = blocks + 1 if name.startswith(_HEADS) else heights[name]
+            groups[height, parameter.ndim > 1].append(parameter)
     return [
         {
-            "name": f"{_label(rank, blocks)}{'' if decays else _NO_WEIGHT_DECAY}",
+            "name": f"{_label(height, blocks)}{'' if decays else _NO_WEIGHT_DECAY}",
             "params": parameters,
-            "lr": _peak(rank, blocks, config),
-            "initial_lr": _peak(rank, blocks, config),
+            "lr": _peak(height, blocks, config),
+            "initial_lr": _peak(height, blocks, config),
             "weight_decay": config.weight_decay if decays else 0.0,
         }
-        for (rank, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+        for (height, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
 
 
@@ -51,7 +52,7 @@ def peak_learning_rates(reader: ReaderModel, config: TrainingConfig) -> dict[str
     """The peak learning rate of each layer, from the embeddings up to the heads.
 
     Raises:
-        ValueError: See `build_param_groups`.
+        InputError: See `build_param_groups`.
     """
     return {
         group["name"].removesuffix(_NO_WEIGHT_DECAY): group["initial_lr"]
@@ -59,26 +60,12 @@ def peak_learning_rates(reader: ReaderModel, config: TrainingConfig) -> dict[str
     }
 
 
-def _height(name: str) -> int | None:
-    """0 for embeddings, i + 1 for block i, None for the heads, which are above all blocks."""
-    if _HEADS.match(name):
-        return None
-    if block := _BLOCK.match(name):
-        return int(block[1]) + 1
-    if _EMBEDDINGS.match(name):
-        return 0
-    raise ValueError(
-        f"parameter {name}: expected it in the embeddings, a numbered layer or a head; "
-        "layer-wise learning rates are not defined for this kind of encoder"
-    )
-
-
-def _peak(rank: int, blocks: int, config: TrainingConfig) -> float:
-    below_heads = blocks + 1 - max(rank, 1)
+def _peak(height: int, blocks: int, config: TrainingConfig) -> float:
+    below_heads = blocks + 1 - max(height, 1)
     return config.lr * config.layer_decay**below_heads
 
 
-def _label(rank: int, blocks: int) -> str:
-    if rank == 0:
+def _label(height: int, blocks: int) -> str:
+    if height == 0:
         return "embeddings"
-    return "heads" if rank > blocks else f"block {rank - 1}"
+    return "heads" if height > blocks else f"block {height - 1}"

@@ -1,0 +1,160 @@
+"""What differs from one family of encoders to another, in one table.
+
+Names are those that transformers gives to an encoder's parameters and settings.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from transformers import PretrainedConfig
+
+from roberta_squad_pipeline.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Encoders that are built alike.
+
+    Parameters are told by how their names begin.
+    """
+
+    blocks: str = "encoder.layer."
+    """Of the stacked blocks; their number, from 0 on, comes next."""
+    below_blocks: tuple[str, ...] = ("embeddings.",)
+    """Of all that comes before the first block, or is given to every block."""
+    behind_first_block: tuple[str, ...] = ()
+    """Of what changes the first block's output."""
+    behind_last_block: tuple[str, ...] = ()
+    """Of what changes the last block's output."""
+    hidden_dropout: tuple[str, ...] = ("hidden_dropout_prob",)
+    """Settings with the share of hidden values that is dropped."""
+    attention_dropout: tuple[str, ...] = ("attention_probs_dropout_prob",)
+    """Settings with the share of attention weights that is dropped."""
+    has_token_types: bool = True
+    """Whether it may tell passage and question apart by an embedding; `type_vocab_size` says of how
+    many types."""
+    has_pooling_layer: bool = True
+    """Whether it comes with one unless told otherwise."""
+    counts_behind_padding: bool = False
+    """Whether the first token's position is the one behind the padding id."""
+    packable: bool = True
+    """Whether windows can lie end to end in one row: nothing but attention, which goes through
+    transformers' interface, looks beyond a token."""
+
+    def first_position(self, config: PretrainedConfig) -> int:
+        """Position of a window's first token."""
+        return int(config.pad_token_id) + 1 if self.counts_behind_padding else 0
+
+    def positions(self, config: PretrainedConfig) -> int:
+        """Tokens of the longest window that an encoder was built for."""
+        return int(config.max_position_embeddings) - self.first_position(config)
+
+    def heights(self, parameters: Iterable[str]) -> dict[str, int]:
+        """At which height each parameter of an encoder acts.
+
+        What changes a block's output counts as part of that block.
+
+        Args:
+            parameters: The names of all of them.
+
+        Returns:
+            0 below the blocks, i + 1 in block i.
+
+        Raises:
+            InputError: One belongs to no part of the family that is known.
+        """
+        names = list(parameters)
+        block = re.compile(rf"{re.escape(self.blocks)}(\d+)\.")
+        heights = {name: int(found[1]) + 1 for name in names if (found := block.match(name))}
+        others = {
+            **dict.fromkeys(self.below_blocks, 0),
+            **dict.fromkeys(self.behind_first_block, 1),
+            **dict.fromkeys(self.behind_last_block, max(heights.values(), default=0)),
+        }
+        for name in names:
+            for beginning, height in others.items():
+                if name.startswith(beginning):
+                    heights[name] = height
+            if name not in heights:
+                raise InputError(
+                    where="model.encoder",
+                    got=f"a parameter {name}, of which it is not known at which rate it learns",
+                    expected=f"{self.blocks}0 and so on, {', '.join(others)}",
+                    remedy="Use another encoder, or one as its authors published it.",
+                )
+        return heights
+
+
+_BERT = Family()
+_ROBERTA = Family(counts_behind_padding=True)
+_ELECTRA = Family(
+    below_blocks=("embeddings.", "embeddings_project."),
+    has_pooling_layer=False,
+)
+_DEBERTA = Family(
+    # One table of relative positions, and its LayerNorm, are given to every block.
+    below_blocks=("embeddings.", "encoder.rel_embeddings.", "encoder.LayerNorm."),
+    behind_first_block=("encoder.conv.",),
+    has_pooling_layer=False,
+    packable=False,
+)
+
+FAMILIES = {
+    "albert": Family(
+        # Its blocks share their weights: each group of them counts as one.
+        blocks="encoder.albert_layer_groups.",
+        below_blocks=("embeddings.", "encoder.embedding_hidden_mapping_in."),
+    ),
+    "bert": _BERT,
+    "camembert": _ROBERTA,
+    "deberta": _DEBERTA,
+    "deberta-v2": _DEBERTA,
+    "distilbert": Family(
+        blocks="transformer.layer.",
+        hidden_dropout=("dropout",),
+        attention_dropout=("attention_dropout",),
+        has_token_types=False,
+        has_pooling_layer=False,
+    ),
+    "electra": _ELECTRA,
+    "ernie": _BERT,
+    "modernbert": Family(
+        blocks="layers.",
+        behind_last_block=("final_norm.",),
+        hidden_dropout=("embedding_dropout", "mlp_dropout"),
+        attention_dropout=("attention_dropout",),
+        has_token_types=False,
+        has_pooling_layer=False,
+        # Most of its blocks look no further than a few tokens.
+        packable=False,
+    ),
+    "mpnet": replace(
+        _ROBERTA,
+        below_blocks=("embeddings.", "encoder.relative_attention_bias."),
+        has_token_types=False,
+        packable=False,
+    ),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "xlm-roberta-xl": replace(_ROBERTA, behind_last_block=("encoder.LayerNorm.",)),
+}
+"""By the `model_type` of their config.json. DeBERTa-v3 is of type deberta-v2."""
+
+
+def family_of(config: PretrainedConfig) -> Family:
+    """The family that an encoder belongs to.
+
+    Raises:
+        InputError: It is none that is known.
+    """
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        raise InputError(
+            where=f"model.encoder={config.name_or_path}",
+            got=f"an encoder of type {config.model_type}",
+            expected=f"one of {', '.join(FAMILIES)}",
+            remedy="Use an encoder of one of these families; docs/encoders.md says how one more "
+            "is added.",
+        )
+    return family
