@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
@@ -23,6 +24,9 @@ TRACKED = "tracked"
 METRICS_GROUP = "dev/"
 """Goes before the names of metrics in MLflow, so that the scorer's 13 figures stand together."""
 
+REPORT = "report"
+"""The dataset that one looks at in the end."""
+
 TRACKER = "tracker"
 """Name of the input through which a node tells its metrics."""
 
@@ -35,7 +39,7 @@ class TrackingHooks:
     """Opens one MLflow run for each Kedro run that has a tracked node.
 
     What of the catalog goes into it is said in the catalog, under `metadata: mlflow:`, as
-    `metrics`, `params` or `artifact`.
+    `metrics`, `params`, `figure` or `artifact`.
     """
 
     def __init__(self) -> None:
@@ -43,6 +47,7 @@ class TrackingHooks:
         self._run: MlflowRun | None = None
         self._files: dict[str, dict[str, Any]] | None = None
         self._trains = self._trains_and_scores = False
+        self._report: Path | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -62,6 +67,7 @@ class TrackingHooks:
         Raises:
             InputError: Another run that is going on has claimed it, or MLflow does not answer.
         """
+        self._report = None
         # Of several machines that share a run, the first alone writes and records it.
         if self._parameters.distributed.node_rank > 0:
             return
@@ -113,6 +119,8 @@ class TrackingHooks:
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Records what the catalog marks."""
         self._record(dataset_name, data)
+        if dataset_name == REPORT:
+            self._report = self._path(dataset_name)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -131,6 +139,9 @@ class TrackingHooks:
             checkpoints = self._project / self._catalog["checkpoints"]["filepath"]
             remove_finished(checkpoints, self._run.run_id)
         self.end_run("FINISHED")
+        if self._report is not None:
+            # Not logged: a log breaks lines, and then nobody can click on it.
+            click.echo(f"report: {self._report.as_uri()}")
 
     @hook_impl
     def on_pipeline_error(self) -> None:
@@ -164,10 +175,19 @@ class TrackingHooks:
             self._run.log_params({dataset_name: data})
             self._files = data
             return
+        if role == "figure":
+            from roberta_squad_pipeline.report.page import figure_page
+
+            name = self._path(dataset_name).stem
+            self._run.log_text(figure_page(name, data), f"figures/{name}.html")
+            return
         if role == "metrics":
             grouped = {f"{METRICS_GROUP}{name}": value for name, value in data.items()}
             self._run.log_metrics(grouped, step=0)
-        self._run.log_file(self._project / self._catalog[dataset_name]["filepath"])
+        self._run.log_file(self._path(dataset_name))
+
+    def _path(self, dataset_name: str) -> Path:
+        return self._project / str(self._catalog[dataset_name]["filepath"])
 
 
 def _claim(parameters: Parameters, pipeline: Pipeline) -> Claim:

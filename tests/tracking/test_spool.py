@@ -35,7 +35,7 @@ class Client:
         self.metrics += [(metric.key, metric.value, metric.step) for metric in metrics]
         self.sizes.append(len(metrics) + len(params) + len(tags))
 
-    def log_artifact(self, run_id: str, path: str) -> None:
+    def log_artifact(self, run_id: str, path: str, folder: str | None = None) -> None:
         self._call(f"file {Path(path).name} {Path(path).read_text()}")
 
     def set_terminated(self, run_id: str, status: str, end_time: int | None = None) -> None:

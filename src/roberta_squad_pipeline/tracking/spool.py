@@ -216,7 +216,9 @@ class _Sender:
         for operation in operations:
             path = self._folder / operation["path"]
             if path.exists():
-                self._client.log_artifact(self._run_id, str(path))
+                # Behind files/ and the operation's number, folders are those of the run.
+                folder = "/".join(path.relative_to(self._folder).parts[2:-1])
+                self._client.log_artifact(self._run_id, str(path), folder or None)
 
     def _send_supersede(self, operations: list[Operation]) -> None:
         for operation in operations:

@@ -3,18 +3,28 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from roberta_squad_pipeline import __version__
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.parameters import DataConfig
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.evaluation import Evaluation
+from roberta_squad_pipeline.report import figures
+from roberta_squad_pipeline.report.page import report_page
+from roberta_squad_pipeline.report.questions import question_table
+from roberta_squad_pipeline.report.scores import cross_fitted_scores, official_scores
+from roberta_squad_pipeline.report.slices import slices_of
 from roberta_squad_pipeline.squad.calibration import calibrate
 from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
+from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.squad.scoring import squad_report
 from roberta_squad_pipeline.squad.uncertainty import cross_fitted_report
 
 NO_ANSWER_THRESHOLD = 0.0
 """The recipe's: a no-answer score is a logit, and 0 is where the reader is undecided."""
+
+_NULL_SCORES = {"best_span": "best span's window", "min_window": "lowest window"}
 
 
 def score_predictions(
@@ -77,6 +87,78 @@ def evaluate_reader(
         calibration=calibrate(dataset, predictions, null_odds, span_scores),
     )
     return evaluation.model_dump(mode="json")
+
+
+def build_question_table(
+    files: dict[str, dict[str, Any]],
+    data: DataConfig,
+    predictions: dict[str, str],
+    null_odds: dict[str, float],
+    nbest: dict[str, list[dict[str, Any]]],
+    features: Features,
+    evaluation: dict[str, Any],
+) -> Any:
+    """Every dev question with what was predicted for it: see `question_table`.
+
+    Raises:
+        InputError: A question has no prediction or no features.
+    """
+    windows = np.bincount(features.windows.question, minlength=len(features.question_ids))
+    return question_table(
+        _predicted_dataset(files, data, predictions),
+        nbest,
+        null_odds,
+        dict(zip(features.question_ids.to_pylist(), windows.tolist(), strict=True)),
+        Evaluation.model_validate(evaluation).calibration,
+        threshold=NO_ANSWER_THRESHOLD,
+    )
+
+
+def draw_figures(
+    questions: Any,
+    metrics: dict[str, float | int],
+    crossfit: dict[str, Any],
+    evaluation: dict[str, Any],
+    curve: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The report's figures by name."""
+    calibration = Evaluation.model_validate(evaluation).calibration
+    return {
+        "threshold": figures.threshold_figure(
+            questions, metrics, crossfit, threshold=NO_ANSWER_THRESHOLD
+        ),
+        "no_answer": figures.no_answer_figure(questions, threshold=NO_ANSWER_THRESHOLD),
+        "precision_recall": figures.precision_recall_figure(questions),
+        "calibration": figures.calibration_figure(calibration),
+        "training": figures.training_figure(curve),
+        "slices": figures.slices_figure(slices_of(questions)),
+    }
+
+
+def write_report(
+    run: str,
+    questions: Any,
+    metrics: dict[str, float | int],
+    crossfit: dict[str, Any],
+    evaluation: dict[str, Any],
+    **drawn: Any,
+) -> str:
+    """One HTML file with the scores, the figures and all questions."""
+    evaluated = Evaluation.model_validate(evaluation)
+    signature = (
+        f"{evaluated.questions} questions of {evaluated.data} (sha256 "
+        f"{evaluated.data_sha256[:12]}), no-answer score of the "
+        f"{_NULL_SCORES[evaluated.inference.null_score]}, abstaining above "
+        f"{NO_ANSWER_THRESHOLD:g}, roberta_squad_pipeline {evaluated.version}"
+    )
+    return report_page(
+        run=run,
+        signature=signature,
+        scores=official_scores(questions, metrics, crossfit, threshold=NO_ANSWER_THRESHOLD),
+        fitted=cross_fitted_scores(crossfit),
+        figures=drawn,
+        questions=questions,
+    )
 
 
 def _predicted_dataset(

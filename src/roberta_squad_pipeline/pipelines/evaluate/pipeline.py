@@ -3,11 +3,15 @@
 from kedro.pipeline import Pipeline, node
 
 from roberta_squad_pipeline.pipelines.evaluate.nodes import (
+    build_question_table,
     cross_fit_threshold,
+    draw_figures,
     evaluate_reader,
     score_predictions,
+    write_report,
 )
 
+_FIGURES = ("threshold", "no_answer", "precision_recall", "calibration", "training", "slices")
 _INPUTS = ["squad_files", "params:data", "predictions", "null_odds"]
 
 
@@ -37,6 +41,41 @@ def create_pipeline() -> Pipeline:
                 ],
                 "evaluation",
                 name="evaluate_reader",
+                tags="tracked",
+            ),
+            node(
+                build_question_table,
+                [
+                    "squad_files",
+                    "params:data",
+                    "predictions",
+                    "null_odds",
+                    "nbest",
+                    "dev_features",
+                    "evaluation",
+                ],
+                "questions",
+                name="build_question_table",
+            ),
+            node(
+                draw_figures,
+                ["questions", "metrics", "metrics_crossfit", "evaluation", "training_curve"],
+                {name: f"figure_{name}" for name in _FIGURES},
+                name="draw_figures",
+                tags="tracked",
+            ),
+            node(
+                write_report,
+                {
+                    "run": "params:run",
+                    "questions": "questions",
+                    "metrics": "metrics",
+                    "crossfit": "metrics_crossfit",
+                    "evaluation": "evaluation",
+                    **{name: f"figure_{name}" for name in _FIGURES},
+                },
+                "report",
+                name="write_report",
                 tags="tracked",
             ),
         ]

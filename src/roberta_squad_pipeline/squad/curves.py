@@ -1,0 +1,91 @@
+"""What a reader scores at every threshold on the no-answer score."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdCurve:
+    """Mean scores over the threshold, from abstaining everywhere to answering everything."""
+
+    thresholds: FloatArray
+    """Rising; from one to the next nothing changes. The first lies below all no-answer scores.
+    Shape: (thresholds,)"""
+    scores: FloatArray
+    """In per cent. Shape: (thresholds,)"""
+
+
+def threshold_curve(
+    values: FloatArray, no_answer_scores: FloatArray, answerable: NDArray[np.bool_]
+) -> ThresholdCurve:
+    """Applies every threshold that makes a difference.
+
+    Args:
+        values: What each question scores with its answer, 0 to 1. Shape: (questions,)
+        no_answer_scores: High = unanswerable; finite. Shape: (questions,)
+        answerable: Whether the question has a gold answer. Shape: (questions,)
+
+    Raises:
+        ValueError: There are no questions.
+    """
+    order, last = _by_threshold(no_answer_scores)
+    # A question whose answer counts no longer counts as abstained from.
+    gains = np.cumsum((values - ~answerable)[order])[last]
+    totals = np.count_nonzero(~answerable) + np.concatenate([[0.0], gains])
+    thresholds = no_answer_scores[order][last]
+    return ThresholdCurve(
+        np.concatenate([[np.nextafter(thresholds[0], -np.inf)], thresholds]),
+        100 * totals / len(values),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionRecall:
+    """Precision over recall as the threshold rises."""
+
+    recall: FloatArray
+    """From 0 upwards, at most 1. Shape: (thresholds + 1,)"""
+    precision: FloatArray
+    """0 to 1. Shape: (thresholds + 1,)"""
+    average_precision: float
+    """Area under the steps, 0 to 1."""
+
+
+def precision_recall(
+    values: FloatArray, no_answer_scores: FloatArray, answerable: NDArray[np.bool_]
+) -> PrecisionRecall:
+    """Makes the precision-recall curve of the official SQuAD 2.0 scorer.
+
+    At a threshold, precision is the mean score of the questions that are not abstained from, where
+    an unanswerable one scores nothing; recall is the sum of the same scores over the number of
+    answerable questions. With 1 for every answerable question as its score, this is how well the
+    no-answer score tells the two kinds apart (the official "oracle").
+
+    Args:
+        values: What each question scores with its answer, 0 to 1. Shape: (questions,)
+        no_answer_scores: High = unanswerable; finite. Shape: (questions,)
+        answerable: Whether the question has a gold answer; at least one has. Shape: (questions,)
+
+    Raises:
+        ValueError: There are no questions.
+    """
+    order, last = _by_threshold(no_answer_scores)
+    found = np.cumsum(np.where(answerable, values, 0.0)[order])[last]
+    precision = np.concatenate([[1.0], found / (last + 1)])
+    recall = np.concatenate([[0.0], found / np.count_nonzero(answerable)])
+    average = float(np.sum(precision[1:] * np.diff(recall)))
+    return PrecisionRecall(recall, precision, average)
+
+
+def _by_threshold(no_answer_scores: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Questions by rising score, and places after which a threshold can part them."""
+    if not len(no_answer_scores):
+        raise ValueError("got no questions; expected at least one to draw a curve of")
+    order = np.argsort(no_answer_scores, kind="stable")
+    ordered = no_answer_scores[order]
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+    return order, last
