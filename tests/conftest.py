@@ -42,6 +42,14 @@ CORPUS = [
     "Zoë paid 1,200 francs (about £48) for a café near the naïve painter's house.",
 ]
 
+START_PROCESSES = {"end_to_end", "test_job.py"}
+"""Folders and files of tests that take seconds each."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that no core is idle at the end."""
+    items.sort(key=lambda item: START_PROCESSES.isdisjoint(item.path.parts))
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

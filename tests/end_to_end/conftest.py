@@ -1,17 +1,21 @@
 """Projects to run in: the real conf and code, the outputs in a temporary folder."""
 
+import fcntl
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow import MlflowClient, entities
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,6 +29,60 @@ TINY = {
 """Seconds instead of minutes: what it learns does not matter."""
 
 Kedro = Callable[..., subprocess.CompletedProcess[str]]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+MadeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+class Run:
+    """A run that `warm_kedro.py` has forked, with what of `subprocess.Popen` tests use."""
+
+    def __init__(self, connection: socket.socket, stdout: Path, stderr: Path) -> None:
+        self._connection = connection
+        self._outputs = (stdout, stderr)
+        self.pid = self._receive()
+        self.returncode: int | None = None
+
+    def _receive(self) -> int:
+        return int(self._connection.recv(10, socket.MSG_WAITALL))
+
+    def poll(self) -> int | None:
+        try:
+            return self.wait(timeout=0)
+        except TimeoutError:
+            return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            # A timeout of 0 raises BlockingIOError where there is nothing yet.
+            self._connection.settimeout(timeout)
+            try:
+                self.returncode = self._receive()
+            except BlockingIOError as error:
+                raise TimeoutError from error
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        try:
+            self.wait(timeout)
+        except TimeoutError as error:
+            raise AssertionError(f"it still runs, after {timeout} s: {self.said()}") from error
+        return self._outputs[0].read_text(encoding="utf-8"), self._outputs[1].read_text(
+            encoding="utf-8"
+        )
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def said(self) -> str:
+        """So far, on stdout, with line breaks and indents as single spaces."""
+        return " ".join(self._outputs[0].read_text(encoding="utf-8").split())
+
+
+Fork = Callable[..., Run]
 
 
 def environment() -> dict[str, str]:
@@ -33,26 +91,84 @@ def environment() -> dict[str, str]:
     return kept | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 
 
-def listen_to_ctrl_c() -> None:
-    # A shell that starts the tests in the background has them, and theirs, ignore it.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+@pytest.fixture(scope="session")
+def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
+    """Starts Kedro in a process of its own, without the seconds that imports take."""
+    # The path of a socket must not be long.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "socket"
+        server = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("warm_kedro.py"), path],
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.PIPE,
+        )
+        deadline = time.monotonic() + 120
+        while not path.exists():
+            assert server.poll() is None, "warm_kedro.py does not start"
+            assert time.monotonic() < deadline, "warm_kedro.py is not ready"
+            time.sleep(0.05)
+
+        def start(
+            argv: Sequence[str], cwd: Path, *, separate_stderr: bool = True, **variables: str
+        ) -> Run:
+            said = tmp_path_factory.mktemp("said")
+            outputs = (said / "stdout", said / ("stderr" if separate_stderr else "stdout"))
+            request = {
+                "argv": ["kedro", *argv],
+                "cwd": str(cwd),
+                "env": environment() | variables,
+                "stdout": str(outputs[0]),
+                "stderr": str(outputs[1]),
+            }
+            (said / "request.json").write_text(json.dumps(request), encoding="utf-8")
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(str(path))
+            connection.send(str(said / "request.json").encode())
+            return Run(connection, *outputs)
+
+        yield start
+        server.kill()
+        server.wait()
 
 
 def run_command(pipelines: str, params: dict[str, Any], env: str = "base") -> list[str]:
     given = ",".join(f"{name}={value}" for name, value in params.items())
     return [
-        *(sys.executable, "-m", "kedro", "run", "--env", env),
+        *("run", "--env", env),
         *(("--pipelines", pipelines) if pipelines else ()),
         *(("--params", given) if given else ()),
     ]
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Makes folders that all of pytest's processes share."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = root / name, root / f"{name}.done"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def database(made_once: MadeOnce) -> Path:
     """An MLflow database without runs: making one takes longer than a tiny run."""
-    path = tmp_path_factory.mktemp("database") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+
+    def make(folder: Path) -> None:
+        MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+
+    return made_once("database", make) / "mlflow.db"
 
 
 def make_project(folder: Path, database: Path) -> Path:
@@ -82,13 +198,37 @@ def other_machine(tmp_path_factory: pytest.TempPathFactory, database: Path) -> P
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
-    """A project in which the whole chain was run once; not to be changed."""
-    folder = make_project(tmp_path_factory.mktemp("finished"), database)
-    done = run_kedro(folder, "", TINY)
-    assert done.returncode == 0, done.stderr
-    assert "Deprecat" not in done.stdout + done.stderr
-    return folder
+def finished(made_once: MadeOnce, database: Path) -> Path:
+    """A project in which the whole chain was run once, as a user does; not to be changed."""
+
+    def make(folder: Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "kedro", *run_command("", TINY)],
+            cwd=make_project(folder, database),
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Deprecat" not in done.stdout + done.stderr
+
+    return made_once("finished", make)
+
+
+@pytest.fixture(scope="session")
+def finished_by_two(made_once: MadeOnce, database: Path, fork: Fork) -> Path:
+    """The same by two processes, and what they said in said.txt; not to be changed."""
+    params = TINY | {"distributed.processes": 2, "inference.batch_windows": 4}
+
+    def make(folder: Path) -> None:
+        run = fork(run_command("", params), make_project(folder, database), separate_stderr=False)
+        said = run.communicate(timeout=300)[0]
+        assert run.returncode == 0, said
+        (folder / "said.txt").write_text(said, encoding="utf-8")
+
+    return made_once("finished_by_two", make)
 
 
 @pytest.fixture
@@ -96,20 +236,6 @@ def finished_copy(finished: Path, tmp_path: Path) -> Path:
     """A project in which the whole chain was run once."""
     shutil.copytree(finished, tmp_path, symlinks=True, dirs_exist_ok=True)
     return tmp_path
-
-
-def run_kedro(
-    project: Path, pipelines: str, params: dict[str, Any], **variables: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        run_command(pipelines, params),
-        cwd=project,
-        env=environment() | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
 
 
 @pytest.fixture(scope="session")
@@ -135,38 +261,42 @@ def random_roberta(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture
-def kedro(tmp_path: Path) -> Kedro:
-    """Runs pipelines in the test's project as a user would."""
+def command(fork: Fork, tmp_path: Path) -> Command:
+    """Runs a Kedro command in the test's project."""
 
-    def run(
-        pipelines: str = "", params: dict[str, Any] | None = None, **variables: str
-    ) -> subprocess.CompletedProcess[str]:
-        return run_kedro(tmp_path, pipelines, TINY | (params or {}), **variables)
+    def run(*argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        process = fork(argv, tmp_path, **variables)
+        stdout, stderr = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(argv, process.wait(), stdout, stderr)
 
     return run
 
 
 @pytest.fixture
-def start(project: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts pipelines in the background; they are gone when the test ends."""
-    processes = []
+def kedro(command: Command) -> Kedro:
+    """Runs pipelines in the test's project."""
 
     def run(
-        params: dict[str, Any],
-        pipelines: str = "",
-        *,
-        folder: Path = project,
-        host: tuple[str, ...] = (),
-        uri: str | None = None,
-    ) -> subprocess.Popen[str]:
+        pipelines: str = "", params: dict[str, Any] | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        return command(*run_command(pipelines, TINY | (params or {})), **variables)
+
+    return run
+
+
+@pytest.fixture
+def start_on() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts the chain on a machine: behind a command that leads there, which no fork can be."""
+    processes = []
+
+    def run(host: tuple[str, ...], folder: Path, params: dict[str, Any]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [*host, *run_command(pipelines, TINY | params)],
+            [*host, sys.executable, "-m", "kedro", *run_command("", TINY | params)],
             cwd=folder,
-            env=environment() | ({"MLFLOW_TRACKING_URI": uri} if uri else {}),
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=listen_to_ctrl_c,
         )
         processes.append(process)
         return process
@@ -177,13 +307,29 @@ def start(project: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.wait()
 
 
-def search_runs(project: Path) -> list[Run]:
+@pytest.fixture
+def start(fork: Fork, project: Path) -> Iterator[Callable[..., Run]]:
+    """Starts pipelines in the background; they are gone when the test ends."""
+    runs = []
+
+    def run(params: dict[str, Any], pipelines: str = "", **variables: str) -> Run:
+        command = run_command(pipelines, TINY | params)
+        runs.append(fork(command, project, separate_stderr=False, **variables))
+        return runs[-1]
+
+    yield run
+    for process in runs:
+        process.kill()
+        process.wait()
+
+
+def search_runs(project: Path) -> list[entities.Run]:
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return list(client.search_runs(experiments))
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Callable[[], list[Run]]:
+def runs(tmp_path: Path) -> Callable[[], list[entities.Run]]:
     """Lists the MLflow runs of the test's project, newest first."""
     return lambda: search_runs(tmp_path)

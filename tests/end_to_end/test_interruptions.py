@@ -12,7 +12,7 @@ from mlflow.entities import Run
 
 Kedro = Callable[..., subprocess.CompletedProcess[str]]
 Runs = Callable[[], list[Run]]
-Start = Callable[[dict[str, Any]], subprocess.Popen[str]]
+Start = Callable[..., Any]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,8 @@
 """`kedro sweep` as a user runs it, on runs of a few updates."""
 
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import Any
 
 from mlflow.entities import Run
 
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Fork = Callable[..., Any]
 Runs = Callable[[], list[Run]]
 
 TINY = {
@@ -19,38 +19,23 @@ TINY = {
     "data.sources.demo_dev.passages": 6,
     "training.updates": 4,
     "training.warmup_updates": 1,
+    "training.batch_size": 8,
 }
 PAIR = ("--experiments", "bs32_lr1p5,bs64_lr3p5")
 
 
-def _command(*options: str, params: dict[str, Any] | None = None) -> list[str]:
+def _options(*options: str, params: dict[str, Any] | None = None) -> list[str]:
     given = ",".join(f"{name}={value}" for name, value in (TINY | (params or {})).items())
-    return [sys.executable, "-m", "kedro", "sweep", *options, "--params", given]
-
-
-def _environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-
-
-def _sweep(
-    project: Path, *options: str, params: dict[str, Any] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        _command(*options, params=params),
-        cwd=project,
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    return ["sweep", *options, "--params", given]
 
 
 def _begun(said: str) -> list[str]:
     return re.findall(r"^run \d+ of \d+: (\w+)", said, flags=re.MULTILINE)
 
 
-def test_what_is_finished_is_skipped_and_what_fails_is_named(project: Path, runs: Runs) -> None:
+def test_what_is_finished_is_skipped_and_what_fails_is_named(
+    project: Path, command: Command, runs: Runs
+) -> None:
     """Oracle: a third experiment whose learning rate overflows 32-bit numbers."""
     row = "experiments.rows.broken."
     broken = {"updates": 5430, "warmup_updates": 326, "batch_size": 48, "accumulation": 2}
@@ -58,7 +43,7 @@ def test_what_is_finished_is_skipped_and_what_fails_is_named(project: Path, runs
     params |= {f"{row}lr": 1e30, f"{row}layer_decay": 1.0, f"{row}reported.best_f1": 0}
     three = ("--experiments", "bs32_lr1p5,broken,bs64_lr3p5")
 
-    first = _sweep(project, *three, params=params)
+    first = command(*_options(*three, params=params))
     assert first.returncode == 1
     assert "1 of 3 runs failed: broken_seed1" in first.stderr
     assert _begun(first.stdout) == ["bs32_lr1p5_seed1", "broken_seed1", "bs64_lr3p5_seed1"]
@@ -74,28 +59,21 @@ def test_what_is_finished_is_skipped_and_what_fails_is_named(project: Path, runs
     measured = [line for line in table.splitlines() if re.search(r"\| 1 \|", line)]
     assert [line.split(" | ")[0] for line in measured] == ["| bs32_lr1p5", "| bs64_lr3p5"]
 
-    again = _sweep(project, *three, params=params)
+    again = command(*_options(*three, params=params))
     assert _begun(again.stdout) == ["broken_seed1"]
     assert "bs32_lr1p5_seed1: finished before" in again.stdout
     assert sum(run.info.run_name == "sweep" for run in runs()) == 1
-    changed = _sweep(project, *PAIR, "--dry-run", params={"training.weight_decay": 0.02})
+    changed = command(*_options(*PAIR, "--dry-run", params={"training.weight_decay": 0.02}))
     assert changed.stdout.count("would run") == 2
 
 
-def test_interrupted_sweep_goes_on_with_the_rest(project: Path, runs: Runs) -> None:
+def test_interrupted_sweep_goes_on_with_the_rest(
+    project: Path, fork: Fork, command: Command, runs: Runs
+) -> None:
     long = {"training.updates": 60}
-    process = subprocess.Popen(
-        _command(*PAIR, params=long),
-        cwd=project,
-        env=_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # A shell that starts the tests in the background has them, and theirs, ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = fork(_options(*PAIR, params=long), project, separate_stderr=False)
     _wait_for(process, runs, "sweep")
-    rival = _sweep(project, *PAIR, params=long)
+    rival = command(*_options(*PAIR, params=long))
     assert rival.returncode == 1
     assert f"which is going on (process {process.pid} " in rival.stderr
     assert [run.info.status for run in runs() if run.info.run_name == "sweep"] == ["RUNNING"]
@@ -109,31 +87,31 @@ def test_interrupted_sweep_goes_on_with_the_rest(project: Path, runs: Runs) -> N
         "bs32_lr1p5_seed1": "FINISHED",
         "bs64_lr3p5_seed1": "KILLED",
     }
-    resumed = _sweep(project, *PAIR, params=long)
+    resumed = command(*_options(*PAIR, params=long))
     assert resumed.returncode == 0, resumed.stderr
     assert _begun(resumed.stdout) == ["bs64_lr3p5_seed1"]
     [parent] = [run for run in runs() if run.info.run_name == "sweep"]
     assert parent.info.status == "FINISHED"
 
 
-def _wait_for(process: subprocess.Popen[str], runs: Runs, name: str) -> None:
+def _wait_for(process: Any, runs: Runs, name: str) -> None:
     deadline = time.monotonic() + 120
     while not any(run.info.run_name == name for run in runs()):
-        assert process.poll() is None
+        assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, f"run {name} did not begin"
         time.sleep(0.3)
 
 
-def test_plan_seeds_and_shards(project: Path) -> None:
+def test_plan_seeds_and_shards(project: Path, command: Command) -> None:
     """Oracle: the names by hand."""
-    all_ten = _sweep(project, "--dry-run").stdout.splitlines()
+    all_ten = command(*_options("--dry-run")).stdout.splitlines()
     assert len(all_ten) == 10
-    planned = _sweep(project, *PAIR, "--seeds", "2", "--dry-run").stdout.splitlines()
+    planned = command(*_options(*PAIR, "--seeds", "2", "--dry-run")).stdout.splitlines()
     names = ["bs32_lr1p5_seed1", "bs32_lr1p5_seed2", "bs64_lr3p5_seed1", "bs64_lr3p5_seed2"]
     assert planned == [f"{name}: would run" for name in names]
-    second = _sweep(project, *PAIR, "--seeds", "2", "--shard", "2/2", "--dry-run")
+    second = command(*_options(*PAIR, "--seeds", "2", "--shard", "2/2", "--dry-run"))
     assert second.stdout.splitlines() == planned[1::2]
-    assert _sweep(project, "--shard", "3/2", "--dry-run").returncode == 2
-    unknown = _sweep(project, "--experiments", "bs32", "--dry-run")
+    assert command(*_options("--shard", "3/2", "--dry-run")).returncode == 2
+    unknown = command(*_options("--experiments", "bs32", "--dry-run"))
     assert unknown.returncode == 1
     assert "Did you mean bs32_lr" in unknown.stderr

@@ -1,0 +1,89 @@
+"""A process that has imported all that a run needs; every run is a fork of it.
+
+Most of a tiny run's time goes into imports. Apart from these a fork is a process like any other,
+with an exit code, signals and output of its own.
+
+    python warm_kedro.py SOCKET
+
+On each connection it is told the path of a JSON file, {"argv": ["kedro", "run", …], "cwd": …,
+"env": …, "stdout": …, "stderr": …}, the last two paths of files; it answers with the run's process
+id, and at the run's end with its exit code, ten characters each. It ends when its standard input is
+closed.
+"""
+
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+
+# Kedro comes first, as in a usual run: it sets up logging before the others are imported.
+IMPORTED = [
+    "kedro.framework.cli.cli",
+    "kedro.framework.session",
+    "kedro_datasets.json",
+    "roberta_squad_pipeline.cli",
+    "roberta_squad_pipeline.settings",
+    "roberta_squad_pipeline.pipeline_registry",
+    "roberta_squad_pipeline.datasets.features_dataset",
+    "roberta_squad_pipeline.datasets.reader_dataset",
+    "roberta_squad_pipeline.tracking.mlflow_run",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "roberta_squad_pipeline.demo.generator",
+    "roberta_squad_pipeline.squad.uncertainty",
+    "roberta_squad_pipeline.training.job",
+    "roberta_squad_pipeline.training.resume",
+    "roberta_squad_pipeline.reader.job",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.roberta.modeling_roberta",
+    "transformers.models.roberta.tokenization_roberta",
+]
+
+
+def wait_for_run(path: str) -> list[str]:
+    """Serves for ever; comes back in the forks, with what each is to run."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        while True:
+            if sys.stdin in select.select([listener, sys.stdin], [], [])[0]:
+                raise SystemExit
+            connection, _ = listener.accept()
+            with connection:
+                if os.fork() == 0:
+                    listener.close()
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    return become_run(connection)
+
+
+def become_run(connection: socket.socket) -> list[str]:
+    """Comes back in a process of its own, whose end the one between is there to tell."""
+    request = json.loads(Path(connection.recv(4096).decode()).read_text(encoding="utf-8"))
+    pid = os.fork()
+    if pid:
+        connection.send(f"{pid:10}".encode())
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        connection.send(f"{code:10}".encode())
+        os._exit(0)
+    for number, name in enumerate(("stdout", "stderr"), start=1):
+        os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Of `python -m` the first entry is the folder it was started in.
+    sys.path[0] = request["cwd"]
+    argv: list[str] = request["argv"]
+    return argv
+
+
+if __name__ == "__main__":
+    for module in IMPORTED:
+        importlib.import_module(module)
+    sys.argv = wait_for_run(sys.argv[1])
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
