@@ -11,6 +11,7 @@ id, and at the run's end with its exit code, ten characters each. It ends when i
 closed.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -85,5 +86,7 @@ def become_run(connection: socket.socket) -> list[str]:
 if __name__ == "__main__":
     for module in IMPORTED:
         importlib.import_module(module)
+    # The forks' garbage collector need not look through what all of them share.
+    gc.freeze()
     sys.argv = wait_for_run(sys.argv[1])
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
