@@ -77,8 +77,8 @@ class TrackingHooks:
             return
         self._files = None
         names = {node.name for node in pipeline.nodes}
-        self._trains = "train_reader" in names
-        self._trains_and_scores = self._trains and "score_predictions" in names
+        self._trains = "train.train_reader" in names
+        self._trains_and_scores = self._trains and "evaluate.score_predictions" in names
         import yaml
 
         from roberta_squad_pipeline.tracking.mlflow_run import open_run

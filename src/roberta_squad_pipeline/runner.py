@@ -9,7 +9,7 @@ from pluggy import PluginManager
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 
-_SHARED = ("train_reader", "predict_answers")
+_SHARED = ("train.train_reader", "inference.predict_answers")
 """Nodes in which several machines work together."""
 
 
@@ -45,6 +45,6 @@ def _help(shared: list[str], distributed: DistributedConfig, *, name: str) -> No
     from roberta_squad_pipeline.training.job import help_training
 
     for node in shared:
-        {"train_reader": help_training, "predict_answers": help_inference}[node](
+        {"train.train_reader": help_training, "inference.predict_answers": help_inference}[node](
             distributed, name=name
         )

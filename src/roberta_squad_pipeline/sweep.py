@@ -202,7 +202,7 @@ def _run_one(sweep: Sweep, run: PlannedRun, parent_run: str) -> bool:
         with settings.SESSION_CLASS.create(
             sweep.project, env=sweep.env, runtime_params=params
         ) as session:
-            session.run(from_nodes=["train_reader"])
+            session.run(from_nodes=["train.train_reader"])
     except InputError as error:
         _logger.error("%s failed: %s", run.name, error)  # noqa: TRY400 - the message is all
         return False

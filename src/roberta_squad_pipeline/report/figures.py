@@ -34,7 +34,7 @@ _LAYOUT = {
     "plot_bgcolor": "rgba(0,0,0,0)",
     "font": {"color": GREY, "family": "system-ui, sans-serif", "size": 13},
     "margin": {"l": 56, "r": 16, "t": 64, "b": 48},
-    "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+    "legend": {"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top"},
     "hoverlabel": {"namelength": -1},
 }
 _AXIS = {
@@ -226,8 +226,6 @@ def training_figure(curve: Mapping[str, Any] | None) -> "Figure":
     Args:
         curve: See `training_curve`; None where the reader was not trained by this run.
     """
-    from plotly.subplots import make_subplots
-
     caption = (
         "The faint line is the loss of each update, the other one its running mean. Below, the "
         "learning rate of each layer, on a logarithmic scale."
@@ -239,9 +237,7 @@ def training_figure(curve: Mapping[str, Any] | None) -> "Figure":
         caption,
         x="",
         y="",
-        of=make_subplots(
-            rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.55, 0.45]
-        ),
+        of=_stacked(rows=2, vertical_spacing=0.08, row_heights=[0.45, 0.55]),
     )
     if curve is None:
         return figure
@@ -257,15 +253,15 @@ def training_figure(curve: Mapping[str, Any] | None) -> "Figure":
             opacity=opacity,
             showlegend=False,
             hovertemplate=f"{name} %{{y:.3f}} at update %{{x}}",
-            row=1,
+            row=2,
             col=1,
         )
     _add_learning_rates(figure, curve)
-    figure.update_yaxes(title_text="loss", row=1, col=1)
+    figure.update_yaxes(title_text="loss", row=2, col=1)
     figure.update_yaxes(
-        title_text="learning rate", type="log", exponentformat="power", dtick=1, row=2, col=1
+        title_text="learning rate", type="log", exponentformat="power", dtick=1, row=1, col=1
     )
-    figure.update_xaxes(title_text="update", row=2, col=1)
+    figure.update_xaxes(title_text="update", row=1, col=1)
     figure.update_layout(height=560)
     return figure
 
@@ -276,9 +272,9 @@ def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> "Figure":
     Args:
         slices: See `slices_of`.
     """
-    from plotly.subplots import make_subplots
-
-    sizes = [len(groups) for groups in slices.values()]
+    # The first row is at the bottom.
+    upwards = dict(reversed(list(slices.items())))
+    sizes = [len(groups) for groups in upwards.values()]
     height = _PIXELS_PER_SLICE * sum(sizes) + _PIXELS_BESIDE_SLICES
     figure = _figure(
         "F1 by kind of question",
@@ -286,17 +282,15 @@ def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> "Figure":
         "how many questions there are of it; lengths are in words.",
         x="",
         y="",
-        of=make_subplots(
-            rows=len(slices),
-            cols=1,
-            shared_xaxes=True,
-            subplot_titles=[f"by {title}" for title in slices],
+        of=_stacked(
+            rows=len(upwards),
+            subplot_titles=[f"by {title}" for title in upwards],
             row_heights=[size + 0.6 for size in sizes],
             vertical_spacing=34 / height,
         ),
     )
-    colours = (BLUE, ORANGE, TEAL, PINK)
-    for row, (groups, colour) in enumerate(zip(slices.values(), colours, strict=True), start=1):
+    colours = (PINK, TEAL, ORANGE, BLUE)
+    for row, (groups, colour) in enumerate(zip(upwards.values(), colours, strict=True), start=1):
         means = [group.f1 for group in groups]
         figure.add_scatter(
             x=means,
@@ -322,7 +316,7 @@ def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> "Figure":
     figure.update_annotations(x=0, xanchor="left", font={"size": 13})
     lowest = min((group.interval[0] for groups in slices.values() for group in groups), default=0)
     figure.update_xaxes(range=[max(10 * int(lowest / 10) - 5, -2), 102])
-    figure.update_xaxes(title_text="F1, per cent", row=len(slices), col=1)
+    figure.update_xaxes(title_text="F1, per cent", row=1, col=1)
     figure.update_layout(height=height)
     return figure
 
@@ -337,6 +331,17 @@ def _figure(title: str, caption: str, *, x: str, y: str, of: "Figure | None" = N
     if of is None:
         figure.update_layout(xaxis_title=x, yaxis_title=y)
     return figure
+
+
+def _stacked(**settings: Any) -> "Figure":
+    """Plots above each other that share the axis of the lowest one, which counts as the first.
+
+    Kedro-Viz styles a figure's first axes in its own way, and these are the ones to be labelled.
+    """
+    from plotly.subplots import make_subplots
+
+    stacked: Figure = make_subplots(cols=1, shared_xaxes=True, start_cell="bottom-left", **settings)
+    return stacked
 
 
 def _columns(questions: "pd.DataFrame", *names: str) -> list[NDArray[Any]]:
@@ -378,7 +383,7 @@ def _add_learning_rates(figure: "Figure", curve: Mapping[str, Any]) -> None:
             # Of many layers the legend names some, the lowest and the highest among them.
             showlegend=number % every == 0 or number == len(layers) - 1,
             hovertemplate="%{y:.2e} at update %{x}",
-            row=2,
+            row=1,
             col=1,
         )
 

@@ -33,6 +33,7 @@ function inThisScheme(layout) {
     autosize: true,
     font: { ...layout.font, color: ink, family: style.fontFamily, size: narrow ? 11 : 13 },
     margin: { l: 48, r: 12, t: 40, b: 44 },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
     hoverlabel: { namelength: -1, bgcolor: card, font: { color: ink } },
     dragmode: narrow ? false : "zoom",
   };

@@ -47,9 +47,11 @@ def report_page(
         signature: What the scores were measured on, and how.
         scores: The scorer's figures.
         fitted: The cross-fitted ones.
-        figures: In the order in which they are shown, by a name of letters and underscores.
+        figures: In the order in which they are shown, by a name of letters and underscores;
+            those without any data are left out.
         questions: See `question_table`; they can be searched.
     """
+    drawn = {name: figure for name, figure in figures.items() if figure.data}
     body = [
         f"<h1>{escape(run)}</h1>",
         f'<p class="soft">{escape(signature)}</p>',
@@ -59,10 +61,10 @@ def report_page(
         _table(scores, fitted),
         '<h2 id="figures">Figures</h2>',
         "<noscript><p>The figures and the questions need JavaScript.</p></noscript>",
-        f'<div class="figures">{"".join(map(_place, figures, figures.values()))}</div>',
+        f'<div class="figures">{"".join(map(_place, drawn, drawn.values()))}</div>',
         _resource("questions.html"),
     ]
-    return _page(f"{run}: evaluation", "\n".join(body), figures, _browser_data(questions))
+    return _page(f"{run}: evaluation", "\n".join(body), drawn, _browser_data(questions))
 
 
 def figure_page(name: str, figure: "Figure") -> str:

@@ -19,5 +19,7 @@ def create_pipeline() -> Pipeline:
                 },
                 name="compare_experiments",
             )
-        ]
+        ],
+        namespace="compare",
+        prefix_datasets_with_namespace=False,
     )

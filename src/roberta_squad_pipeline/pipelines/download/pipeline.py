@@ -15,5 +15,7 @@ def create_pipeline() -> Pipeline:
                 "squad_files",
                 name="fetch_squad_files",
             )
-        ]
+        ],
+        namespace="download",
+        prefix_datasets_with_namespace=False,
     )

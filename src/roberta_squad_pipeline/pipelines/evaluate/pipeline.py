@@ -78,5 +78,7 @@ def create_pipeline() -> Pipeline:
                 name="write_report",
                 tags="tracked",
             ),
-        ]
+        ],
+        namespace="evaluate",
+        prefix_datasets_with_namespace=False,
     )

@@ -16,5 +16,7 @@ def create_pipeline() -> Pipeline:
         [
             node(build_train_features, _INPUTS, "train_features", name="build_train_features"),
             node(build_dev_features, _INPUTS, "dev_features", name="build_dev_features"),
-        ]
+        ],
+        namespace="features",
+        prefix_datasets_with_namespace=False,
     )

@@ -22,5 +22,7 @@ def create_pipeline() -> Pipeline:
                 name="predict_answers",
                 tags="tracked",
             )
-        ]
+        ],
+        namespace="inference",
+        prefix_datasets_with_namespace=False,
     )

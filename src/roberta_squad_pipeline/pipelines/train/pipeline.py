@@ -24,5 +24,7 @@ def create_pipeline() -> Pipeline:
                 name="train_reader",
                 tags="tracked",
             )
-        ]
+        ],
+        namespace="train",
+        prefix_datasets_with_namespace=False,
     )
