@@ -6,6 +6,8 @@ Oracle: the same run in one process, or undisturbed.
 import json
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable
@@ -73,6 +75,10 @@ def test_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
         assert time.monotonic() < deadline, "no checkpoint while the run was going on"
         time.sleep(0.01)
     workers = descendants(process.pid)
+    # Processes that work together talk over sockets; those of one machine over none that others
+    # could reach.
+    addresses = listening({process.pid, *workers})
+    assert addresses == ({"127.0.0.1"} if processes > 1 else set())
     process.kill()
     process.wait()
     died = time.monotonic()
@@ -126,6 +132,29 @@ def test_changed_settings_are_told_apart_and_resume_never_starts_anew(
         assert anew.poll() is None, anew.communicate()[0]
         assert time.monotonic() < deadline, "it did not start at the first update"
         time.sleep(0.001)
+
+
+def listening(pids: set[int]) -> set[str]:
+    """Addresses on which processes listen for connections.
+
+    Oracle: the kernel's tables of TCP sockets, in which state 0A is LISTEN.
+    """
+    sockets = {str(fd.readlink()) for pid in pids for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    addresses = set()
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            (
+                _,
+                local,
+                _,
+                state,
+                *_,
+            ) = line.split()
+            if state == "0A" and f"socket:[{line.split()[9]}]" in sockets:
+                words = struct.iter_unpack("=I", bytes.fromhex(local.partition(":")[0]))
+                packed = b"".join(struct.pack(">I", word) for (word,) in words)
+                addresses.add(socket.inet_ntop(family, packed))
+    return addresses
 
 
 def descendants(pid: int) -> list[int]:

@@ -132,7 +132,7 @@ def launch(
 
     def run() -> None:
         try:
-            elastic_launch(_launch_config(config, name, address), sys.executable)(
+            elastic_launch(_launch_config(config, name, address, folder), sys.executable)(
                 "-u", "-m", module, str(folder)
             )
         except BaseException as error:
@@ -160,15 +160,21 @@ def launch(
         raise _explained(failed[0], config, waited_s=waited_s) from failed[0]
 
 
-def _launch_config(config: DistributedConfig, name: str, address: str) -> LaunchConfig:
+def _launch_config(
+    config: DistributedConfig, name: str, address: str, folder: Path
+) -> LaunchConfig:
+    # torch's store listens on every network interface, and believes whoever connects. Processes of
+    # one machine meet in a file instead, which belongs to this user alone.
+    alone = config.nodes == 1
     return LaunchConfig(
         min_nodes=config.nodes,
         max_nodes=config.nodes,
         nproc_per_node=local_processes(config),
         run_id=name,
         rdzv_backend="c10d",
-        rdzv_endpoint=f"{address}:0" if config.nodes == 1 else str(config.rendezvous),
+        rdzv_endpoint=str(folder / "rendezvous") if alone else str(config.rendezvous),
         rdzv_configs={
+            "store_type": "file" if alone else "tcp",
             "is_host": config.node_rank == 0,
             # The backend ignores "timeout": these two say how long a machine waits for the
             # others, and how long for machine 0 to be there at all.

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed import FileStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from roberta_squad_pipeline.distributed.launch import (
@@ -83,7 +84,7 @@ def work(do: Callable[[Worker], None]) -> None:
     launch = Launch.model_validate_json((folder / LAUNCH_FILE).read_bytes())
     _die_with_launcher(launch.pid)
     try:
-        with stop_requests(folder / STOP_FILE) as stop, _joined(launch) as processes:
+        with stop_requests(folder / STOP_FILE) as stop, _joined(launch, folder) as processes:
             (folder / JOINED_FILE).touch()
             if os.environ["LOCAL_RANK"] == "0":
                 # Of processes that were started before these.
@@ -130,9 +131,10 @@ def _take_part(
 
 
 @contextmanager
-def _joined(launch: Launch) -> Iterator[Processes]:
+def _joined(launch: Launch, folder: Path) -> Iterator[Processes]:
     local_rank, local_count = _number("LOCAL_RANK"), _number("LOCAL_WORLD_SIZE")
     count, node_rank = _number("WORLD_SIZE"), launch.node_rank
+    restarts = _number("TORCHELASTIC_RESTART_COUNT")
     if count % local_count or node_rank >= count // local_count:
         raise InputError(
             where="distributed.processes",
@@ -150,7 +152,12 @@ def _joined(launch: Launch) -> Iterator[Processes]:
     if interface := _interface(launch.address):
         # Otherwise gloo takes the one that this machine's name stands for, which may be any.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
-    store, _, _ = next(rendezvous("env://"))
+        if count == local_count:
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", interface)
+    if count == local_count:
+        store: Store = FileStore(str(folder / f"processes-{restarts}"), count)
+    else:
+        store, _, _ = next(rendezvous("env://"))
     # Elastic hands out ranks in an order of its own; outputs are machine 0's to write.
     dist.init_process_group(
         "nccl" if gpu else "gloo",
