@@ -11,6 +11,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from roberta_squad_pipeline.parameters import Parameters, load_parameters
+from roberta_squad_pipeline.redaction import redaction
 from roberta_squad_pipeline.run_lock import Claim, held
 from roberta_squad_pipeline.tracking.tracker import NullTracker, Tracker
 
@@ -30,6 +31,8 @@ REPORT = "report"
 TRACKER = "tracker"
 """Name of the input through which a node tells its metrics."""
 
+LOCAL = "local"
+"""The environment that is this machine's own; nothing of it is recorded."""
 
 PREPARED = {"squad_files", "train_features", "dev_features"}
 """Datasets that lie under the name of `prepared`; those of tracked nodes lie under the run's."""
@@ -38,6 +41,7 @@ PREPARED = {"squad_files", "train_features", "dev_features"}
 class TrackingHooks:
     """Opens one MLflow run for each Kedro run that has a tracked node.
 
+    Before that it claims what the run reads and writes, so that no two get in each other's way.
     What of the catalog goes into it is said in the catalog, under `metadata: mlflow:`, as
     `metrics`, `params`, `figure` or `artifact`.
     """
@@ -54,11 +58,17 @@ class TrackingHooks:
         """Rejects wrong parameters, and keeps those of this run."""
         self._parameters: Parameters = load_parameters(context.config_loader)
         self._project = Path(context.project_path)
+        local = Path(context.config_loader.conf_source) / LOCAL
+        # Kedro reads it beside conf/base unless another environment is asked for.
+        self._local = local if context.env in {None, LOCAL} else None
 
     @hook_impl
-    def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
-        """Keeps the catalog's entries."""
+    def after_catalog_created(
+        self, conf_catalog: dict[str, Any], conf_creds: dict[str, Any]
+    ) -> None:
+        """Keeps the catalog's entries, and what of them is not to be recorded."""
         self._catalog = conf_catalog
+        self._redaction = redaction(self._local, conf_creds)
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
@@ -90,7 +100,7 @@ class TrackingHooks:
             project=self._project,
             experiment=self._parameters.tracking.experiment,
             name=self._parameters.run,
-            provenance=provenance(self._project),
+            provenance=provenance(self._project, self._redaction),
             tags={
                 **self._parent_tags(),
                 "experiment": self._parameters.experiment,
@@ -100,8 +110,11 @@ class TrackingHooks:
             },
             unsent=self._project / self._parameters.tracking.unsent,
         )
-        self._run.log_params(parameters)
-        resolved = {"parameters": parameters, "catalog": self._catalog}
+        resolved = {
+            "parameters": self._redaction.record(parameters),
+            "catalog": self._redaction.record(self._catalog),
+        }
+        self._run.log_params(resolved["parameters"])
         self._run.log_text(yaml.safe_dump(resolved, sort_keys=False), "configuration.yml")
 
     @hook_impl
@@ -172,7 +185,7 @@ class TrackingHooks:
         if self._run is None or role is None:
             return
         if role == "params":
-            self._run.log_params({dataset_name: data})
+            self._run.log_params(self._redaction.record({dataset_name: data}))
             self._files = data
             return
         if role == "figure":

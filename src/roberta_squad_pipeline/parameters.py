@@ -36,8 +36,11 @@ class RemoteSource(StrictModel):
 
     kind: Literal["remote"]
     url: str
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    size_bytes: int = Field(gt=0)
+    """HTTP or HTTPS; its path ends in the file's name."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    """Null says in so many words that whatever comes is taken; each run then warns of it."""
+    size_bytes: int | None = Field(gt=0)
+    """Null where it is not known."""
 
 
 class DataConfig(StrictModel):

@@ -17,6 +17,7 @@ from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.fingerprint import fingerprint
 from roberta_squad_pipeline.parameters import Parameters
 from roberta_squad_pipeline.parameters import load_parameters as parameters_of
+from roberta_squad_pipeline.redaction import Redaction
 from roberta_squad_pipeline.run_lock import Claim, held
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _parent_run(sweep: Sweep) -> "MlflowRun":
         unsent=unsent,
         experiment=sweep.tracked_in,
         name="sweep",
-        provenance=provenance(sweep.project),
+        provenance=provenance(sweep.project, Redaction()),
         tags=tags | {"kedro.env": sweep.env or "base", "sweep.runs": str(len(sweep.planned))},
     )
 

@@ -186,10 +186,56 @@ def test_folder_that_is_none(server: Server, tmp_path: Path) -> None:
     assert server.requests == 0
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://127.0.0.1", "http://127.0.0.1/.."])
-def test_address_without_a_file_name(tmp_path: Path, url: str) -> None:
+def test_unchecked_file_is_warned_of_each_time(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Files of one name from two addresses do not take each other's place."""
+    secret = server.url.replace("http://", "http://me:hush@") + "?key=abc"
+    paths = []
+    for url in (secret, server.url, server.url):
+        caplog.clear()
+        paths.append(fetch(url, None, None, tmp_path, progress=False))
+        assert paths[-1].read_bytes() == CONTENT
+        assert f"{NAME}" in caplog.text
+        assert "taken unchecked, since its source has sha256: null" in caplog.text
+        assert SHA256 in caplog.text
+        assert "hush" not in caplog.text
+        assert "abc" not in caplog.text
+    assert server.requests == 2
+    assert paths[0] != paths[1] == paths[2]
+    assert all(path.name == NAME and path.parent.parent == tmp_path for path in paths)
+
+
+def test_unchecked_file_that_does_not_come(server: Server, tmp_path: Path) -> None:
+    server.answers = ["half of unknown length"]
+    url = server.url.replace("http://", "http://me:hush@")
+    with pytest.raises(InputError) as caught:
+        fetch(url, None, len(CONTENT), tmp_path, progress=False)
+    assert caught.value.where == url.replace("me:hush", "***")
+    assert caught.value.expected == f"{NAME} and {len(CONTENT):,} bytes"
+    assert not list(tmp_path.glob("*/*"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "", "/..", "/%2e%2e", "/a/%2E%2E%2F..", "/a%00b", "/a%0Ab.json", "/" + 201 * "a"],
+)
+def test_address_without_a_file_name(tmp_path: Path, path: str) -> None:
     with pytest.raises(InputError, match="without a file name"):
-        fetch(url, SHA256, None, tmp_path, progress=False)
+        fetch(f"http://127.0.0.1{path}", SHA256, None, tmp_path, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["/../../x", "/%2e%2e%2f%2e%2e%2fx", "//etc/x", "/..%2Fx"])
+def test_file_lands_in_its_folder_whatever_the_address_says(
+    server: Server, tmp_path: Path, path: str
+) -> None:
+    folder = tmp_path / "folder"
+    fetched = fetch(
+        server.url.removesuffix(f"/dataset/{NAME}") + path, SHA256, None, folder, progress=False
+    )
+    assert fetched == folder / "x"
+    assert sorted(tmp_path.rglob("*")) == [folder, folder / "x"]
 
 
 def test_address_of_another_kind(server: Server, tmp_path: Path) -> None:

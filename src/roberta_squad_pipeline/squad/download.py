@@ -1,16 +1,25 @@
 """Fetch a published file once: checked, retried, and never half there."""
 
+import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.files import sha256_of
+from roberta_squad_pipeline.redaction import Redaction
 
 _RETRIES = 2
 _CHUNK_BYTES = 1 << 16
+_NAME_BYTES = 200  # most file systems take 255, and there are temporary names that are longer
+
+_logger = logging.getLogger(__name__)
 
 
-def fetch(url: str, sha256: str, size_bytes: int | None, folder: Path, *, progress: bool) -> Path:
+def fetch(
+    url: str, sha256: str | None, size_bytes: int | None, folder: Path, *, progress: bool
+) -> Path:
     """Downloads a file unless it is there already.
 
     A download that breaks off or fails its check is started again twice. The file gets its name
@@ -18,14 +27,15 @@ def fetch(url: str, sha256: str, size_bytes: int | None, folder: Path, *, progre
 
     Args:
         url: An HTTP or HTTPS address whose path ends in the file's name.
-        sha256: The expected SHA-256 digest in hexadecimal digits.
+        sha256: The expected SHA-256 digest in hexadecimal digits; with None, whatever comes is
+            taken with a warning, and kept in a folder of its address.
         size_bytes: The expected size in bytes, to tell a short file from a different one; None if
             unknown.
         folder: Where the file lies or is put; made if missing.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
-        The path of the file in ``folder``.
+        The path of the file below ``folder``.
 
     Raises:
         InputError: There is no connection, the server refuses, the content is not the expected
@@ -35,15 +45,21 @@ def fetch(url: str, sha256: str, size_bytes: int | None, folder: Path, *, progre
     from requests import RequestException
 
     name = _name_in(url)
+    if sha256 is None:
+        # Nothing tells files of the same name apart but where they come from.
+        folder /= hashlib.sha256(url.encode()).hexdigest()[:16]
+    pooch.get_logger().setLevel("WARNING")  # it would tell the address with its password
     try:
         cache = pooch.create(
             path=folder.absolute(),  # pooch would expand a leading "~"
             base_url="",
-            registry={name: f"sha256:{sha256}"},
+            registry={name: sha256 and f"sha256:{sha256}"},
             urls={name: url},
             retry_if_failed=_RETRIES,
         )
         cache.fetch(name, downloader=_downloader(size_bytes, progress))
+        if sha256 is None:
+            _warn_unchecked(url, folder / name)
         return folder / name
     except RequestException as error:
         got, remedy = _network_fault(error), "Check the network and the address and try again"
@@ -54,13 +70,23 @@ def fetch(url: str, sha256: str, size_bytes: int | None, folder: Path, *, progre
     except OSError as error:
         got = f"{error.strerror or error} on writing to {folder}"
         remedy = "Check the folder's permissions and the free space"
-    size = "" if size_bytes is None else f" and {size_bytes:,} bytes"
+    expected = [name] if sha256 is None else [f"{name} with sha256 {sha256}"]
+    expected += [] if size_bytes is None else [f"{size_bytes:,} bytes"]
     raise InputError(
-        where=url,
+        where=Redaction().text(url),
         got=got,
-        expected=f"{name} with sha256 {sha256}{size}",
+        expected=" and ".join(expected),
         remedy=f"{remedy}, or fetch the file by hand and put it at {folder / name}, or give its "
         "path with --params data.train=PATH or data.dev=PATH.",
+    )
+
+
+def _warn_unchecked(url: str, path: Path) -> None:
+    _logger.warning(
+        "%s: taken unchecked, since its source has sha256: null. Whoever serves it, or sits in "
+        "between, decides what it holds. What is here now has sha256: %s",
+        Redaction().text(url),
+        sha256_of(path),
     )
 
 
@@ -70,10 +96,10 @@ class _WrongSizeError(ValueError):
 
 def _name_in(url: str) -> str:
     name = PurePosixPath(unquote(urlsplit(url).path)).name
-    if name in {"", ".."}:
+    if name in {"", ".."} or not name.isprintable() or len(name.encode()) > _NAME_BYTES:
         raise InputError(
-            where=url,
-            got="an address without a file name",
+            where=Redaction().text(url),
+            got="an address without a file name, or with one that no file can have",
             expected="an address whose path ends in one",
             remedy="Correct the address.",
         )

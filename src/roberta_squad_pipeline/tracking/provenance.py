@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from roberta_squad_pipeline.redaction import Redaction
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -20,12 +22,18 @@ class Provenance:
     """"clean", "modified", or "none" outside a git checkout."""
 
 
-def provenance(project: Path) -> Provenance:
-    """Looks at this process and at the project's git checkout."""
+def provenance(project: Path, redaction: Redaction) -> Provenance:
+    """Looks at this process and at the project's git checkout.
+
+    Args:
+        project: The project's folder.
+        redaction: What of the command must not be told.
+    """
     commit = _git(project, "rev-parse", "HEAD")
     changes = _git(project, "status", "--porcelain")
     tree = "none" if changes is None else "modified" if changes else "clean"
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    arguments = [redaction.text(argument) for argument in sys.argv[1:]]
+    command = shlex.join([Path(sys.argv[0]).name, *arguments])
     return Provenance(_user(), command, commit or "none", tree)
 
 
