@@ -55,7 +55,7 @@ def setting(name: str, *, _root_: DictConfig) -> Any:
     """
     experiments, chosen = _root_["experiments"]["rows"], _root_["experiment"]
     if chosen not in experiments:
-        close = get_close_matches(chosen, experiments, n=3, cutoff=0.4)
+        close = get_close_matches(str(chosen), experiments, n=3, cutoff=0.4)
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
         raise InputError(
             where="parameter experiment",

@@ -108,7 +108,12 @@ def load_parameters(loader: Mapping[str, Any]) -> Parameters:
         for cause in causes(error):
             if isinstance(cause, InputError):
                 raise cause from None
-        raise
+        raise InputError(
+            where="configuration",
+            got=str(error).splitlines()[0],
+            expected="references in ${…} that lead to a value",
+            remedy="Correct conf/ or --params.",
+        ) from error
     return check_parameters(raw)
 
 

@@ -198,19 +198,37 @@ def other_machine(tmp_path_factory: pytest.TempPathFactory, database: Path) -> P
 
 
 @pytest.fixture(scope="session")
-def finished(made_once: MadeOnce, database: Path) -> Path:
-    """A project in which the whole chain was run once, as a user does; not to be changed."""
+def new_project(database: Path) -> Callable[[Path], Path]:
+    """Makes a project in which nothing was run yet of an empty folder."""
+    return lambda folder: make_project(folder, database)
 
-    def make(folder: Path) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "kedro", *run_command("", TINY)],
-            cwd=make_project(folder, database),
-            env=environment(),
+
+@pytest.fixture(scope="session")
+def run_chain() -> Command:
+    """Runs the whole chain in a project as a user does, with nothing imported before."""
+
+    def run(
+        project: Path, params: dict[str, Any], env: str = "base", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "kedro", *run_command("", TINY | params, env)],
+            cwd=project,
+            env=environment() | variables,
             capture_output=True,
             text=True,
             check=False,
             timeout=300,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(made_once: MadeOnce, new_project: Callable[[Path], Path], run_chain: Command) -> Path:
+    """A project in which the whole chain was run once, as a user does; not to be changed."""
+
+    def make(folder: Path) -> None:
+        done = run_chain(new_project(folder), {})
         assert done.returncode == 0, done.stderr
         assert "Deprecat" not in done.stdout + done.stderr
 

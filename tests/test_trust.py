@@ -1,0 +1,150 @@
+"""What the code may not do, whatever it is given.
+
+Oracle: the source files themselves, as Python parses them, and names that lead out of a folder.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.parameters import load_parameters
+from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
+
+SOURCES = sorted(Path("src").rglob("*.py"))
+
+UNPICKLE = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+UNPACK = {"tarfile", "zipfile", "zipimport"}
+RUN_TEXT = {"eval", "exec", "compile", "__import__"}
+UNSAFE = {"unpack_archive", "unsafe_load", "full_load", "read_pickle"}
+FROM_HUB = {"from_pretrained", "from_config"}
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[str, dict[str, ast.expr]]]:
+    """Dotted name and keywords of each call."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            keywords = {word.arg: word.value for word in node.keywords if word.arg}
+            yield ast.unparse(node.func), keywords
+
+
+def is_constant(value: ast.expr | None, constant: object) -> bool:
+    return isinstance(value, ast.Constant) and value.value is constant
+
+
+def forbidden_imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        for name in names:
+            if name.partition(".")[0] in UNPICKLE | UNPACK:
+                yield f"imports {name}"
+
+
+def forbidden_call(name: str, keywords: dict[str, ast.expr]) -> bool:
+    of, _, last = name.rpartition(".")
+    remote = keywords.get("trust_remote_code")
+    return any(
+        (
+            last in RUN_TEXT and of in {"", "builtins"},
+            last in UNSAFE,
+            name == "yaml.load",
+            name == "torch.load" and not is_constant(keywords.get("weights_only"), True),
+            "allow_pickle" in keywords and not is_constant(keywords["allow_pickle"], False),
+            remote is not None and not is_constant(remote, False),
+            # What loads by a name that a user gives says that no code comes with it.
+            of.startswith("Auto") and last in FROM_HUB and remote is None,
+            name == "AutoModel.from_pretrained"
+            and not is_constant(keywords.get("use_safetensors"), True),
+            # MLflow pickles an object, and only notes the path of a file.
+            last in {"log_model", "save_model"}
+            and isinstance(keywords.get("python_model"), ast.Call),
+        )
+    )
+
+
+def faults_of(text: str) -> list[str]:
+    """What a source file does that none may do."""
+    tree = ast.parse(text)
+    calling = [name for name, keywords in calls(tree) if forbidden_call(name, keywords)]
+    return [*forbidden_imports(tree), *calling]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_nothing_is_unpickled_unpacked_or_run(path: Path) -> None:
+    assert faults_of(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickle",
+        "from joblib import load",
+        "def f():\n    import tarfile",
+        "eval(x)",
+        "builtins.exec(x)",
+        "shutil.unpack_archive(x)",
+        "yaml.load(x)",
+        "yaml.full_load(x)",
+        "torch.load(x)",
+        "torch.load(x, weights_only=False)",
+        "np.load(x, allow_pickle=True)",
+        "AutoTokenizer.from_pretrained(x)",
+        "AutoConfig.from_pretrained(x, trust_remote_code=flag)",
+        "AutoModel.from_pretrained(x, trust_remote_code=False)",
+        "mlflow.pyfunc.log_model(python_model=Model())",
+    ],
+)
+def test_the_check_itself(text: str) -> None:
+    assert faults_of(text)
+
+
+HOSTILE = [
+    "..",
+    ".",
+    "../x",
+    "a/../../x",
+    "/x/y",
+    "~",
+    "~/x",
+    "a/b",
+    "a\\b",
+    "a\0b",
+    "a\n",
+    ".hidden",
+    "-rf",
+    "a b",
+    "ä",
+    "",
+    "x" * 101,
+    "${oc.env:HOME}",
+    "{run}",
+    5,
+    None,
+    ["x"],
+    {"x": "y"},
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=repr)
+@pytest.mark.parametrize("parameter", ["run", "prepared", "experiment", "source"])
+def test_name_that_leads_out_of_its_folder(name: Any, parameter: str) -> None:
+    """Such a name is an error before anything is written: nothing else has happened yet."""
+    given: dict[str, Any] = {parameter: name}
+    if parameter == "source":
+        if not isinstance(name, str):
+            return
+        demo = {"kind": "demo", "split": "dev", "passages": 1, "seed": 1}
+        given = {"data": {"dev": name, "sources": {name: demo}}}
+    elif name is None:
+        return  # as if it had not been given
+    loader = OmegaConfigLoader("conf", env="base", runtime_params=given, **CONFIG_LOADER_ARGS)
+    with pytest.raises(InputError, match=r"parameter |configuration: got Unsupported"):
+        load_parameters(loader)
