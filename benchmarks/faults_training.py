@@ -241,6 +241,8 @@ def make_features(path: Path) -> None:
     """Features of a part of the embedded data."""
     from functools import partial
 
+    import pyarrow as pa
+
     from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
     from roberta_squad_pipeline.demo.generator import generate
     from roberta_squad_pipeline.reader import tokenization
@@ -260,7 +262,8 @@ def make_features(path: Path) -> None:
         tokenizer=tokenization.identity(tokenizer),
         data_sha256=hashlib.sha256(squad.read_bytes()).hexdigest(),
     )
-    FeaturesDataset(filepath=str(path)).save(batch)
+    batches = pa.RecordBatchReader.from_batches(batch.schema, [batch])
+    FeaturesDataset(filepath=str(path)).save(batches)
 
 
 def main() -> None:

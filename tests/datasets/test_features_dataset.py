@@ -15,9 +15,13 @@ import pytest
 from kedro.io import DatasetError
 
 from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
+from roberta_squad_pipeline.errors import InputError, causes
 from roberta_squad_pipeline.squad.features import Features
 
-DERIVED = {"question_passage", "windows.question"}
+ROWS = ("passages.tokens", "passages.char_start", "passages.char_end", "question_tokens")
+DERIVED = {"question_passage", "windows.question"} | {
+    f"{rows}.{part}" for rows in ROWS for part in ("begins", "lengths")
+}
 """Worked out from the file's offsets at opening; everything else is a view."""
 
 
@@ -34,11 +38,15 @@ def arrays_of(part: Any, name: str = "") -> Iterator[tuple[str, np.ndarray[Any, 
             yield from arrays_of(getattr(part, field.name), inner)
 
 
+def reader_of(batch: pa.RecordBatch) -> pa.RecordBatchReader:
+    return pa.RecordBatchReader.from_batches(batch.schema, [batch])
+
+
 @pytest.fixture
 def saved(tmp_path: Path, tiny_batch: pa.RecordBatch) -> FeaturesDataset:
     dataset = FeaturesDataset(filepath=str(tmp_path / "made" / "train.arrow"))
     assert not dataset.exists()
-    dataset.save(tiny_batch)
+    dataset.save(reader_of(tiny_batch))
     assert dataset.exists()
     return dataset
 
@@ -52,7 +60,7 @@ def test_what_is_saved_comes_back(saved: FeaturesDataset, tiny_batch: pa.RecordB
     assert expected.keys() == got.keys()
     assert got.keys() > DERIVED
     for name, array in got.items():
-        assert array.dtype == np.int32
+        assert array.dtype == (np.int64 if name.endswith("begins") else np.int32)
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
@@ -93,9 +101,27 @@ def test_interrupted_save_leaves_the_old_file(
 
     monkeypatch.setattr(pa, "OSFile", break_off)
     with pytest.raises(KeyboardInterrupt):
-        saved.save(tiny_batch)
+        saved.save(reader_of(tiny_batch))
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["train.arrow"]
     assert saved.load().meta == Features.from_batch(tiny_batch).meta
+
+
+def test_failing_build_leaves_the_old_file(
+    saved: FeaturesDataset, tmp_path: Path, tiny_batch: pa.RecordBatch
+) -> None:
+    """What is wrong with a passage is known when the pieces before it are written."""
+    fault = InputError(where="train.json", got="a fault", expected="none", remedy="Mend it.")
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield tiny_batch
+        raise fault
+
+    before = (tmp_path / "made/train.arrow").read_bytes()
+    with pytest.raises(DatasetError) as caught:
+        saved.save(pa.RecordBatchReader.from_batches(tiny_batch.schema, batches()))
+    assert fault in causes(caught.value)
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["train.arrow"]
+    assert (tmp_path / "made/train.arrow").read_bytes() == before
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def slow_candidates(
         start, end = output.start_logits[0].tolist(), output.end_logits[0].tolist()
         no_answer[int(index)] = output.no_answer_logits.item()
         beyond = windows.first[index] + windows.count[index]
-        base = features.passages.tokens.offsets[features.question_passage[question]]
-        empty = features.passages.char_start[base:] == features.passages.char_end[base:]
+        passage = features.question_passage[question]
+        empty = features.passages.char_start[passage] == features.passages.char_end[passage]
         for first in range(windows.context_first[index], windows.context_last[index] + 1):
             for last in range(first, min(first + max_answer_tokens, beyond)):
                 if empty[first] or empty[last]:
@@ -69,9 +69,9 @@ def test_candidates_equal_a_direct_computation(
         assert [c.score for c in prediction.candidates] == pytest.approx(
             [spans[span][0] for span in best], abs=1e-5
         )
-        base = tiny_features.passages.tokens.offsets[tiny_features.question_passage[row]]
+        passage = tiny_features.question_passage[row]
         assert [(c.char_start, c.char_end) for c in prediction.candidates] == [
-            (starts[base + first], ends[base + last]) for first, last in best
+            (starts[passage][first], ends[passage][last]) for first, last in best
         ]
 
 

@@ -1,12 +1,16 @@
-"""Features: passages, questions, labels and windows in one Arrow batch.
+"""Features: passages, questions, labels and windows in Arrow batches.
 
 Oracle: the passage's own characters, looked at token by token; and for real questions the gold
 answers, spelled out again by decoding the labelled tokens.
 """
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +20,11 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.reader.tokenization import load_tokenizer
+from roberta_squad_pipeline.reader.tokenization import (
+    encode_passages,
+    encode_questions,
+    load_tokenizer,
+)
 from roberta_squad_pipeline.squad.dataset import (
     Answer,
     Passage,
@@ -31,6 +39,8 @@ from roberta_squad_pipeline.squad.features import (
     SpecialTokens,
     TokenizerIdentity,
     build_features,
+    build_features_in_pieces,
+    write_features,
 )
 from roberta_squad_pipeline.squad.windows import WindowConfig
 
@@ -59,7 +69,11 @@ class Letters:
         ]
         tokens = ragged([[ord(text[n]) for n in range(0, len(text), 3)] for text in texts])
         start, end = np.array(spans, np.int32).reshape(-1, 2).T.copy()
-        return EncodedPassages(tokens, start, end)
+        return EncodedPassages(
+            tokens,
+            Ragged.of_lengths(start, tokens.lengths),
+            Ragged.of_lengths(end, tokens.lengths),
+        )
 
     def encode_questions(self, texts: Sequence[str]) -> Ragged:
         self.questions += texts
@@ -81,8 +95,8 @@ class Letters:
 
 
 def ragged(rows: list[list[int]]) -> Ragged:
-    offsets = np.cumsum([0] + [len(row) for row in rows]).astype(np.int32)
-    return Ragged(np.array([value for row in rows for value in row], np.int32), offsets)
+    values = np.array([value for row in rows for value in row], np.int32)
+    return Ragged.of_lengths(values, [len(row) for row in rows])
 
 
 SMALL = WindowConfig(max_tokens=15, max_question_tokens=8, stride=2)
@@ -108,14 +122,13 @@ class Label:
 def labels_of(features: Features, row: int) -> list[Label]:
     """The answer as each window that holds it sees it."""
     windows, passage = features.windows, features.question_passage[row]
-    base = features.passages.tokens.offsets[passage]
     text = features.passage_texts[int(passage)].as_py()
     labels = []
     for window in np.flatnonzero((windows.question == row) & (windows.start > 0)):
         first = int(windows.first[window] + windows.start[window] - 1)
         last = int(windows.first[window] + windows.end[window] - 1)
-        start = features.passages.char_start[base + first]
-        end = features.passages.char_end[base + last]
+        start = features.passages.char_start[passage][first]
+        end = features.passages.char_end[passage][last]
         ids = features.passages.tokens[passage][first : last + 1].tolist()
         labels.append(Label(first, last, text[start:end], ids))
     return labels
@@ -123,9 +136,9 @@ def labels_of(features: Features, row: int) -> list[Label]:
 
 def spans_of(features: Features, row: int) -> list[tuple[int, int]]:
     """Characters of each token of a question's passage."""
-    first, last = features.passages.tokens.offsets[features.question_passage[row] + np.arange(2)]
-    start, end = features.passages.char_start, features.passages.char_end
-    return list(zip(start[first:last].tolist(), end[first:last].tolist(), strict=True))
+    passage = features.question_passage[row]
+    start, end = features.passages.char_start[passage], features.passages.char_end[passage]
+    return list(zip(start.tolist(), end.tolist(), strict=True))
 
 
 def slow_cover(spans: list[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
@@ -148,9 +161,9 @@ def test_every_gold_answer_of_real_questions_is_labelled(shared: Path, build: Bu
     for name in ("train-sample.json", "dev-sample.json"):
         dataset = each_answer_alone(read_squad(shared / "squad" / name, on_misaligned="error"))
         features = build(dataset, shared / "roberta-tokenizer", RECIPE)
-        assert features.meta.answers_beyond_windows == 0
+        assert features.counts.beyond_windows == 0
         cut = [check_answer(features, row, gold, tokenizer) for row, gold in golds(dataset)]
-        assert sum(cut) == features.meta.answers_inside_tokens
+        assert sum(cut) == features.counts.inside_tokens
         answers, inside = answers + len(cut), inside + sum(cut)
     assert (answers, inside) == (6085, 58)
 
@@ -224,15 +237,15 @@ def test_answers_in_any_text_are_labelled(
         # BERT drops some characters; RoBERTa drops none.
         assert name == "bert"
         assert labels == []
-        assert features.meta.answers_beyond_windows == features.meta.answers_inside_tokens == 1
+        assert features.counts.beyond_windows == features.counts.inside_tokens == 1
         return
     (label,) = labels
     assert (label.first, label.last) == slow_cover(spans, start, end)
     assert label.text in passage
     if name == "roberta":
-        assert answer.strip(" ") in label.text
-        assert cuts_a_token(spans, start, end) or label.text == answer.strip(" ")
-        assert features.meta.answers_inside_tokens == (label.text.strip() != answer.strip())
+        assert answer.strip() in label.text
+        assert cuts_a_token(spans, start, end) or label.text == answer.strip()
+        assert features.counts.inside_tokens == (label.text.strip() != answer.strip())
 
 
 def test_every_text_is_encoded_once() -> None:
@@ -254,6 +267,102 @@ def test_every_text_is_encoded_once() -> None:
     assert features.passage_texts.to_pylist() == letters.passages
 
 
+def rows_of(features: Features) -> dict[str, Any]:
+    """All that features hold, however it lies in their file."""
+    passages = features.passages
+    ragged = (passages.tokens, passages.char_start, passages.char_end, features.question_tokens)
+    return {
+        "meta": features.meta,
+        "counts": features.counts,
+        "texts": features.passage_texts.to_pylist(),
+        "ids": features.question_ids.to_pylist(),
+        "rows": [[rows[number].tolist() for number in range(len(rows.lengths))] for rows in ragged],
+        "question_passage": features.question_passage.tolist(),
+        "answer_chars": [column.tolist() for column in features.answer_chars],
+        "windows": [column.tolist() for column in dataclasses.astuple(features.windows)],
+        "window_tokens": features.window_tokens.tolist(),
+    }
+
+
+def in_pieces(
+    passages: Iterable[Passage], build: Callable[[SquadDataset], pa.RecordBatch], characters: int
+) -> Features:
+    with mock.patch("roberta_squad_pipeline.squad.features._PIECE_CHARACTERS", characters):
+        batches = build_features_in_pieces(passages, build)
+        sink = pa.BufferOutputStream()
+        write_features(batches, batches.schema, sink)
+    return Features.open(sink.getvalue())
+
+
+@given(
+    st.lists(st.tuples(st.text("ab", min_size=1, max_size=30), st.integers(0, 3)), max_size=8),
+    st.integers(1, 60),
+)
+@example([], 1)
+def test_many_pieces_hold_what_one_holds(shapes: list[tuple[str, int]], characters: int) -> None:
+    """Value by value, whatever the size of a piece; no two passages are the same."""
+    passages = [
+        Passage(
+            f"{number}{text}",
+            "",
+            tuple(
+                Question(
+                    f"{number}.{n}", "?" * (n + 1), (Answer(text[n:], 1 + n),)[: len(text) - n]
+                )
+                for n in range(asked)
+            ),
+            misaligned=number,
+        )
+        for number, (text, asked) in enumerate(shapes)
+    ]
+    build = partial(Letters().batch, windows=SMALL)
+    whole = Features.from_batch(build(SquadDataset(tuple(passages), 0)))
+    assert rows_of(in_pieces(iter(passages), build, characters)) == rows_of(whole)
+    assert whole.counts.misaligned == sum(range(len(shapes)))
+
+
+def test_real_questions_in_many_pieces(shared: Path) -> None:
+    passages = read_squad(shared / "squad/dev-sample.json", on_misaligned="error").passages[:40]
+    tokenizer = load_tokenizer(str(shared / "roberta-tokenizer"))
+    build = partial(
+        build_features,
+        path=Path("dev.json"),
+        encode_passages=partial(encode_passages, tokenizer),
+        encode_questions=partial(encode_questions, tokenizer, max_tokens=128),
+        windows=RECIPE,
+        tokenizer=IDENTITY,
+        data_sha256="2" * 64,
+    )
+    whole = Features.from_batch(build(SquadDataset(passages, 0)))
+    assert rows_of(in_pieces(passages, build, 5_000)) == rows_of(whole)
+
+
+def test_a_passage_that_comes_again_in_another_piece() -> None:
+    """It has two rows then, and every question its own labels all the same."""
+    one, two = (Question(name, "?", (Answer("abc", 0),)) for name in ("one", "two"))
+    passages = [Passage("abcdefgh", "", (one,)), Passage("abcdefgh", "", (two,))]
+    features = in_pieces(passages, partial(Letters().batch, windows=SMALL), 1)
+    assert features.passage_texts.to_pylist() == ["abcdefgh", "abcdefgh"]
+    assert features.question_passage.tolist() == [0, 1]
+    assert labels_of(features, 0) == labels_of(features, 1)
+
+
+def test_few_pieces_are_held_at_once() -> None:
+    """Of 50 pieces no more than a few have been read when the first is there."""
+    read = []
+
+    def passages() -> Iterator[Passage]:
+        for number in range(50):
+            read.append(number)
+            yield Passage(f"passage {number}", "", (Question(str(number), "?", ()),))
+
+    with mock.patch("roberta_squad_pipeline.squad.features._PIECE_CHARACTERS", 1):
+        batches = build_features_in_pieces(passages(), partial(Letters().batch, windows=SMALL))
+        for number, _ in enumerate(batches):
+            assert len(read) <= number + 5
+    assert len(read) == 50
+
+
 def test_columns_by_hand() -> None:
     """`abcdefgh` is abc·def·gh; room for 15 - 3 - 8 = 4 tokens beside a question of 8."""
     yes = Question("yes", "12345678", (Answer("de", 3), Answer("gh", 6)))
@@ -272,8 +381,8 @@ def test_columns_by_hand() -> None:
     assert (windows.start.tolist(), windows.end.tolist()) == ([2, 0, 0, 0], [2, 0, 0, 0])
     assert features.window_tokens.tolist() == [14, 8, 15, 14]
     # "de" leaves the f of its token over; no window holds all five tokens of the last answer.
-    assert features.meta.answers_inside_tokens == 1
-    assert features.meta.answers_beyond_windows == 1
+    assert features.counts.inside_tokens == 1
+    assert features.counts.beyond_windows == 1
     assert features.meta.windows == SMALL
     assert features.meta.tokenizer == IDENTITY
     assert features.meta.data_sha256 == "2" * 64
@@ -316,11 +425,11 @@ def test_other_arrow_data_is_refused() -> None:
         Features.from_batch(batch)
 
 
-@pytest.mark.parametrize("change", [('"format_version":1', '"format_version":2'), ("{", "[")])
+@pytest.mark.parametrize("change", [('"format_version":2', '"format_version":1'), ("{", "[")])
 def test_another_format_version_is_refused(change: tuple[str, str]) -> None:
     batch = Letters().batch(squad(Passage("a", "", (Question("q", "?", ()),))), SMALL)
     metadata = {
         key: value.decode().replace(*change) for key, value in batch.schema.metadata.items()
     }
-    with pytest.raises(InputError, match=r"format version 1.*kedro run --pipeline features"):
+    with pytest.raises(InputError, match=r"format version 2.*kedro run --pipeline features"):
         Features.from_batch(batch.replace_schema_metadata(metadata))

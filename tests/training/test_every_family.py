@@ -44,9 +44,9 @@ def labelled_texts(features: Features) -> dict[str, str]:
     for window in np.flatnonzero(windows.start > 0):
         row = windows.question[window]
         passage = features.question_passage[row]
-        base = passages.tokens.offsets[passage] + windows.first[window] - 1
-        start = passages.char_start[base + windows.start[window]]
-        end = passages.char_end[base + windows.end[window]]
+        first = windows.first[window] - 1
+        start = passages.char_start[passage][first + windows.start[window]]
+        end = passages.char_end[passage][first + windows.end[window]]
         texts[features.question_ids[int(row)].as_py()] = str(features.passage_texts[int(passage)])[
             start:end
         ]

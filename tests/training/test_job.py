@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pyarrow import RecordBatchReader
 from torch import Tensor
 
 from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
@@ -48,7 +49,8 @@ def distributed(processes: int, strategy: str = "ddp", **changes: object) -> Dis
 @pytest.fixture
 def features_file(tiny_batch: object, tmp_path: Path) -> Path:
     path = tmp_path / "train.arrow"
-    FeaturesDataset(filepath=str(path)).save(tiny_batch)
+    batches = RecordBatchReader.from_batches(tiny_batch.schema, [tiny_batch])
+    FeaturesDataset(filepath=str(path)).save(batches)
     return path
 
 

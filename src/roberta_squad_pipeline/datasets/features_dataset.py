@@ -7,11 +7,11 @@ import pyarrow as pa
 from kedro.io import AbstractDataset
 
 from roberta_squad_pipeline.files import written_atomically
-from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.squad.features import Features, write_features
 
 
-class FeaturesDataset(AbstractDataset[pa.RecordBatch, Features]):
-    """Saves what `build_features` made, loads `Features` whose arrays are views into the file.
+class FeaturesDataset(AbstractDataset[pa.RecordBatchReader, Features]):
+    """Saves features while they are built, and loads them as views into the file.
 
     Args:
         filepath: A local file, since only such a one can be mapped.
@@ -22,13 +22,9 @@ class FeaturesDataset(AbstractDataset[pa.RecordBatch, Features]):
         self._filepath = Path(filepath)
         self.metadata = metadata
 
-    def _save(self, data: pa.RecordBatch) -> None:
-        with (
-            written_atomically(self._filepath) as temp,
-            pa.OSFile(str(temp), "wb") as sink,
-            pa.ipc.new_file(sink, data.schema) as writer,
-        ):
-            writer.write_batch(data)
+    def _save(self, data: pa.RecordBatchReader) -> None:
+        with written_atomically(self._filepath) as temp, pa.OSFile(str(temp), "wb") as sink:
+            write_features(data, data.schema, sink)
 
     def _load(self) -> Features:
         return Features.open(self._filepath)

@@ -204,10 +204,7 @@ def assemble(features: Features, indices: IndexArray) -> Batch:
     """
     windows, special = features.windows, features.meta.tokenizer.special_tokens
     questions = windows.question[indices]
-    asked_tokens = (
-        features.question_tokens.offsets[questions + 1]
-        - features.question_tokens.offsets[questions]
-    )
+    asked_tokens = features.question_tokens.lengths[questions]
     longest = SPECIAL_TOKENS + int((windows.count[indices] + asked_tokens).max())
     input_ids = np.full((len(indices), longest), special.pad, np.int64)
     attention_mask = np.zeros((len(indices), longest), np.bool_)

@@ -163,13 +163,13 @@ def _empty_tokens(features: Features, indices: IndexArray, tokens: int) -> torch
         Shape: (windows, tokens)
     """
     windows, passages = features.windows, features.passages
-    passage = features.question_passage[windows.question[indices]]
-    first = passages.tokens.offsets[passage] + windows.first[indices]
     empty = np.zeros((len(indices), tokens), np.bool_)
-    for row, (begin, count) in enumerate(zip(first, windows.count[indices], strict=True)):
-        held = slice(begin, begin + count)
+    for row, index in enumerate(indices):
+        passage = features.question_passage[windows.question[index]]
+        first, count = windows.first[index], windows.count[index]
+        held = slice(first, first + count)
         inside = slice(FIRST_PASSAGE_POSITION, FIRST_PASSAGE_POSITION + count)
-        empty[row, inside] = passages.char_start[held] == passages.char_end[held]
+        empty[row, inside] = passages.char_start[passage][held] == passages.char_end[passage][held]
     return torch.from_numpy(empty)
 
 
@@ -186,9 +186,8 @@ def _merge(
     order = order[np.isfinite(scores.ravel()[order])]
     passage = features.question_passage[row]
     text = features.passage_texts[int(passage)].as_py()
-    base = features.passages.tokens.offsets[passage]
-    starts = features.passages.char_start[base + spans.first[of_question].ravel()[order]]
-    ends = features.passages.char_end[base + spans.last[of_question].ravel()[order]]
+    starts = features.passages.char_start[passage][spans.first[of_question].ravel()[order]]
+    ends = features.passages.char_end[passage][spans.last[of_question].ravel()[order]]
     candidates = tuple(
         Candidate(text[start:end], int(start), int(end), float(score))
         for start, end, score in zip(starts, ends, scores.ravel()[order], strict=True)

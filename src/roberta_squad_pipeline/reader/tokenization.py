@@ -1,6 +1,7 @@
 """An encoder's own tokenizer, at work on whole lists of texts."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -120,10 +121,15 @@ def encode_passages(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) ->
     tokens = _ragged(ids, lengths)
     _check_order(tokenizer, span, tokens)
     # SentencePiece puts a space before a text's first word: no character of it.
-    put_there = tokens.values == tokenizer.get_vocab().get(_SPACE_PIECE, -1)
+    piece = _backend(tokenizer).token_to_id(_SPACE_PIECE)
+    put_there = tokens.values == (-1 if piece is None else piece)
     char_end = np.where(put_there, span[:, 0], span[:, 1])
     char_start, char_end = _without_white_space(texts, tokens.lengths, span[:, 0], char_end)
-    return EncodedPassages(_as_text(tokenizer, tokens), char_start, char_end)
+    return EncodedPassages(
+        _as_text(tokenizer, tokens),
+        Ragged.of_lengths(char_start, lengths),
+        Ragged.of_lengths(char_end, lengths),
+    )
 
 
 def encode_questions(
@@ -149,6 +155,7 @@ def _encode(
     )
 
 
+@lru_cache(maxsize=2)  # a copy takes as long as encoding some thousand questions
 def _backend(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
     # A copy, since truncation and padding are a state of the tokenizer that others may rely on.
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
@@ -161,7 +168,7 @@ def _backend(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
 
 def _ragged(rows: Sequence[np.ndarray[Any, Any]], lengths: Sequence[int]) -> Ragged:
     values = np.concatenate(rows) if rows else np.empty(0, np.int32)
-    return Ragged(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    return Ragged.of_lengths(values, lengths)
 
 
 def _as_text(tokenizer: PreTrainedTokenizerFast, tokens: Ragged) -> Ragged:
@@ -172,9 +179,8 @@ def _as_text(tokenizer: PreTrainedTokenizerFast, tokens: Ragged) -> Ragged:
     if tokenizer.unk_token_id is None:
         return tokens
     special = np.isin(tokens.values, tokenizer.all_special_ids)
-    return Ragged(
-        np.where(special, np.int32(tokenizer.unk_token_id), tokens.values), tokens.offsets
-    )
+    values = np.where(special, np.int32(tokenizer.unk_token_id), tokens.values)
+    return Ragged.of_lengths(values, tokens.lengths)
 
 
 def _without_white_space(

@@ -1,22 +1,29 @@
-"""Features: tokenised passages, questions and windows in one Arrow record batch.
+"""Features: tokenised passages, questions and windows in Arrow record batches.
 
-One row is one distinct passage, with its questions and their windows nested in it, so that a
-passage's tokens are stored once however many questions it has, and nothing is padded. Opened
-from a memory-mapped file, every array of `Features` is a view into the file.
+One row is one passage, with its questions and their windows nested in it, so that a passage's
+tokens are stored once however many questions it has, and nothing is padded. A batch holds a piece
+of the data set, and no more than a few pieces are in memory while features are built. Opened from
+a memory-mapped file, the texts and tokens of `Features` are views into the file.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, reduce
+from itertools import chain
+from operator import add
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.squad.dataset import Question, SquadDataset
+from roberta_squad_pipeline.squad.dataset import Passage, Question, SquadDataset
 from roberta_squad_pipeline.squad.windows import (
     SPECIAL_TOKENS,
     IntArray,
@@ -26,40 +33,50 @@ from roberta_squad_pipeline.squad.windows import (
 )
 from roberta_squad_pipeline.strict import StrictModel
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 _META_KEY = b"roberta_squad_pipeline.features"
 _WINDOW_FIELDS = ("first", "count", "start", "end", "context_first", "context_last")
+
+_PIECE_CHARACTERS = 500_000
+"""Of passages and questions, in one record batch: some 4,000 questions."""
+_PIECES_AT_ONCE = 2
+"""So that one is encoded while the arrays of another are made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """Rows of unequal length, one behind the other."""
+    """Rows of unequal length."""
 
     values: NDArray[Any]
-    """Shape: (values of all rows,)"""
-    offsets: IntArray
-    """Row i is values[offsets[i]:offsets[i + 1]]. Shape: (rows + 1,)"""
+    """Holds all rows, but other things may lie between them. Shape: (values,)"""
+    begins: NDArray[np.int64]
+    """Where in `values` each row begins. Shape: (rows,)"""
+    lengths: IntArray
+    """Shape: (rows,)"""
+
+    @classmethod
+    def of_lengths(cls, values: NDArray[Any], lengths: NDArray[Any] | Sequence[int]) -> Self:
+        """Rows that lie one behind the other and fill `values`."""
+        sizes = np.asarray(lengths, np.int32)
+        ends = np.cumsum(sizes, dtype=np.int64)
+        return cls(values, ends - sizes, sizes)
 
     def __getitem__(self, row: int) -> NDArray[Any]:
         """Row `row`, as a view."""
-        return self.values[self.offsets[row] : self.offsets[row + 1]]
-
-    @property
-    def lengths(self) -> IntArray:
-        """Length of each row. Shape: (rows,)."""
-        return np.diff(self.offsets)
+        begin = self.begins[row]
+        return self.values[begin : begin + self.lengths[row]]
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPassages:
-    """Tokens of many passages with the characters they came from."""
+    """Tokens of many passages with the characters they came from; a row is a passage."""
 
     tokens: Ragged
     """Token ids, no special tokens among them."""
-    char_start: IntArray
-    """First character of each token in its passage. Shape: (tokens of all passages,)"""
-    char_end: IntArray
-    """One past each token's last character. Shape: (tokens of all passages,)"""
+    char_start: Ragged
+    """First character of each token in its passage."""
+    char_end: Ragged
+    """One past each token's last character."""
 
 
 class SpecialTokens(StrictModel):
@@ -85,25 +102,66 @@ class TokenizerIdentity(StrictModel):
 class FeaturesMeta(StrictModel):
     """What features were made of; it travels in their file."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     data_sha256: str
     """Of the SQuAD file."""
     windows: WindowConfig
     tokenizer: TokenizerIdentity
-    answers_inside_tokens: int
-    """Answers that begin or end inside a token, so that no span of tokens is exactly them."""
-    answers_beyond_windows: int
-    """Answers that no window holds whole."""
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureCounts:
+    """How much there is of what; counts of pieces add up."""
+
+    passages: int
+    questions: int
+    windows: int
+    misaligned: int
+    """Answers that were dropped because they are not where they claim to be."""
+    repaired: int
+    """Answers that were moved to where they are."""
+    inside_tokens: int
+    """Answers that begin or end inside a token, so that no span of tokens is exactly them."""
+    beyond_windows: int
+    """Answers that no window holds whole."""
+
+    @classmethod
+    def of(cls, batch: pa.RecordBatch) -> Self:
+        """Counts what a batch of `build_features` holds."""
+        questions = batch.column("questions").values
+        marked = (
+            batch.column("misaligned"),
+            batch.column("repaired"),
+            questions.field("answer_inside_token"),
+            questions.field("answer_beyond_windows"),
+        )
+        return cls(
+            batch.num_rows,
+            len(questions),
+            len(questions.field("windows").values),
+            *(pc.sum(column, min_count=0).as_py() for column in marked),
+        )
+
+    def __add__(self, other: Self) -> Self:
+        """Counts of two pieces together."""
+        return replace(
+            self, **{name: count + getattr(other, name) for name, count in asdict(self).items()}
+        )
+
+
+@dataclass(frozen=True)
 class Features:
-    """Windows of a SQuAD file, ready to be batched; every array is a view where it can be."""
+    """Windows of a SQuAD file, ready to be batched.
+
+    Texts and rows of tokens are views, all others are arrays of their own where the file has more
+    than one record batch.
+    """
 
     meta: FeaturesMeta
-    passage_texts: pa.StringArray
+    counts: FeatureCounts
+    passage_texts: pa.ChunkedArray
     passages: EncodedPassages
-    question_ids: pa.StringArray
+    question_ids: pa.ChunkedArray
     question_tokens: Ragged
     question_passage: IntArray
     """Index of each question's passage. Shape: (questions,)"""
@@ -115,16 +173,16 @@ class Features:
     """The file they were opened from, for other processes to open it, too."""
 
     @classmethod
-    def open(cls, source: Path | bytes) -> Self:
+    def open(cls, source: Path | bytes | pa.Buffer) -> Self:
         """Opens a features file, mapped into memory, or the content of one.
 
         Raises:
-            InputError: It holds something else.
+            InputError: It holds something else, or features of another format version.
         """
-        if isinstance(source, bytes):
-            return cls.from_batch(pa.ipc.open_file(pa.BufferReader(source)).get_batch(0))
+        if not isinstance(source, Path):
+            return cls._read(pa.py_buffer(source))
         with pa.memory_map(str(source)) as mapped:
-            features = cls.from_batch(pa.ipc.open_file(mapped).get_batch(0))
+            features = cls._read(mapped.read_buffer())
         return replace(features, path=source)
 
     @classmethod
@@ -134,40 +192,119 @@ class Features:
         Raises:
             InputError: The batch was not made by this version of `build_features`.
         """
-        meta = _read_meta(batch.schema)
+        sink = pa.BufferOutputStream()
+        write_features([batch], batch.schema, sink)
+        return cls.open(sink.getvalue())
+
+    @classmethod
+    def _read(cls, content: pa.Buffer) -> Self:
+        file = pa.ipc.open_file(content)
+        meta = _read_meta(file.schema)
+        batches = [file.get_batch(number) for number in range(file.num_record_batches)]
+        questions = [batch.column("questions") for batch in batches]
+        question = [column.values for column in questions]
+        windows = [column.field("windows") for column in question]
         passages = EncodedPassages(
-            _ragged(batch.column("tokens")),
-            _values(batch.column("char_start").values),
-            _values(batch.column("char_end").values),
+            *(
+                _ragged(content, [batch.column(name) for batch in batches])
+                for name in ("tokens", "char_start", "char_end")
+            )
         )
-        questions = batch.column("questions")
-        question = questions.values
-        windows = question.field("windows")
-        question_rows = np.diff(_values(questions.offsets))
-        window_rows = np.diff(_values(windows.offsets))
         return cls(
             meta=meta,
-            passage_texts=batch.column("text"),
+            counts=reduce(add, map(FeatureCounts.of, batches)),
+            passage_texts=pa.chunked_array([batch.column("text") for batch in batches]),
             passages=passages,
-            question_ids=question.field("id"),
-            question_tokens=_ragged(question.field("tokens")),
-            question_passage=_row_of(question_rows),
+            question_ids=pa.chunked_array([column.field("id") for column in question]),
+            question_tokens=_ragged(content, [column.field("tokens") for column in question]),
+            question_passage=_row_of(_joined(np.diff(_values(c.offsets)) for c in questions)),
             answer_chars=(
-                _values(question.field("answer_char_start")),
-                _values(question.field("answer_char_end")),
+                _joined(_values(column.field("answer_char_start")) for column in question),
+                _joined(_values(column.field("answer_char_end")) for column in question),
             ),
             windows=Windows(
-                _row_of(window_rows),
-                *(_values(windows.values.field(name)) for name in _WINDOW_FIELDS),
+                _row_of(_joined(np.diff(_values(column.offsets)) for column in windows)),
+                *(
+                    _joined(_values(column.values.field(name)) for column in windows)
+                    for name in _WINDOW_FIELDS
+                ),
             ),
         )
 
-    @property
+    @cached_property
     def window_tokens(self) -> IntArray:
         """Length of each window in tokens, special tokens included. Shape: (windows,)."""
         question_tokens = self.question_tokens.lengths[self.windows.question]
         tokens: IntArray = SPECIAL_TOKENS + self.windows.count + question_tokens
         return tokens
+
+
+def build_features_in_pieces(
+    passages: Iterable[Passage], build: Callable[[SquadDataset], pa.RecordBatch]
+) -> pa.RecordBatchReader:
+    """Builds features of any number of questions, of which a few thousand are held at once.
+
+    Reading, tokenising and writing go on at the same time, in threads. What is wrong with a
+    passage is raised when the batches are read.
+
+    Args:
+        passages: Read when they are needed.
+        build: `build_features` with all other arguments.
+
+    Returns:
+        The batches for `write_features`, to be read once.
+    """
+    batches = _in_order(build, _pieces(passages))
+    first = next(batches)
+    return pa.RecordBatchReader.from_batches(first.schema, chain([first], batches))
+
+
+def write_features(batches: Iterable[pa.RecordBatch], schema: pa.Schema, sink: Any) -> None:
+    """Writes batches of `build_features` as the Arrow file that `Features.open` opens.
+
+    Args:
+        batches: At least one.
+        schema: Theirs.
+        sink: A file or stream that is open for writing.
+    """
+    with pa.ipc.new_file(sink, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _pieces(passages: Iterable[Passage]) -> Iterator[SquadDataset]:
+    """Cuts a data set into some of about the same size; at least one."""
+    piece: list[Passage] = []
+    characters = 0
+    for passage in passages:
+        if characters >= _PIECE_CHARACTERS:
+            yield _dataset(piece)
+            piece, characters = [], 0
+        piece.append(passage)
+        characters += len(passage.text) + sum(len(asked.text) for asked in passage.questions)
+    yield _dataset(piece)
+
+
+def _dataset(passages: Sequence[Passage]) -> SquadDataset:
+    misaligned, repaired = (
+        sum(getattr(passage, name) for passage in passages) for name in ("misaligned", "repaired")
+    )
+    return SquadDataset(tuple(passages), misaligned, repaired)
+
+
+def _in_order(
+    build: Callable[[SquadDataset], pa.RecordBatch], pieces: Iterable[SquadDataset]
+) -> Iterator[pa.RecordBatch]:
+    """Builds pieces in threads while the next ones are read, never more than a few ahead."""
+    building: deque[Future[pa.RecordBatch]] = deque()
+    with ThreadPoolExecutor(_PIECES_AT_ONCE) as pool:
+        for piece in pieces:
+            building.append(pool.submit(build, piece))
+            # One more than is worked at, so that no thread waits for what is read or written.
+            if len(building) > _PIECES_AT_ONCE:
+                yield building.popleft().result()
+        while building:
+            yield building.popleft().result()
 
 
 def build_features(
@@ -194,17 +331,23 @@ def build_features(
         data_sha256: Of the file, recorded in the features.
 
     Returns:
-        A batch for `Features.from_batch`, its `FeaturesMeta` in the schema.
+        A batch for `write_features` or `Features.from_batch`, its `FeaturesMeta` in the schema.
 
     Raises:
         InputError: A passage has no token at all.
     """
-    questions_of: dict[str, list[Question]] = {}
+    asked_of: dict[str, list[Passage]] = {}
     for passage in dataset.passages:
-        questions_of.setdefault(passage.text, []).extend(passage.questions)
-    texts = list(questions_of)
-    questions = [question for asked in questions_of.values() for question in asked]
-    questions_per_passage = np.array([len(asked) for asked in questions_of.values()])
+        asked_of.setdefault(passage.text, []).append(passage)
+    texts = list(asked_of)
+    questions = [
+        question for same in asked_of.values() for passage in same for question in passage.questions
+    ]
+    questions_per_passage = np.array(
+        [sum(len(passage.questions) for passage in same) for same in asked_of.values()], np.int32
+    )
+    misaligned = [sum(passage.misaligned for passage in same) for same in asked_of.values()]
+    repaired = [sum(passage.repaired for passage in same) for same in asked_of.values()]
 
     passages = encode_passages(texts)
     _check_every_passage_has_tokens(passages, texts, path)
@@ -221,21 +364,25 @@ def build_features(
     )
     answered = np.bincount(planned.question[planned.start > 0], minlength=len(questions)) > 0
     has_answer = answer_chars[0] >= 0
-    meta = FeaturesMeta(
-        data_sha256=data_sha256,
-        windows=windows,
-        tokenizer=tokenizer,
-        answers_inside_tokens=int((has_answer & ~exact).sum()),
-        answers_beyond_windows=int((has_answer & ~answered).sum()),
+    question_column = _question_column(
+        questions,
+        question_tokens,
+        answer_chars,
+        planned,
+        inside_token=has_answer & ~exact,
+        beyond_windows=has_answer & ~answered,
     )
-    question_column = _question_column(questions, question_tokens, answer_chars, planned)
+    meta = FeaturesMeta(data_sha256=data_sha256, windows=windows, tokenizer=tokenizer)
+    lengths = passages.tokens.lengths
     return pa.record_batch(
         {
             "text": pa.array(texts, pa.string()),
-            "tokens": _list(passages.tokens.offsets, passages.tokens.values),
-            "char_start": _list(passages.tokens.offsets, passages.char_start),
-            "char_end": _list(passages.tokens.offsets, passages.char_end),
-            "questions": _list(_offsets(questions_per_passage), question_column),
+            "tokens": _list(lengths, passages.tokens.values),
+            "char_start": _list(lengths, passages.char_start.values),
+            "char_end": _list(lengths, passages.char_end.values),
+            "questions": _list(questions_per_passage, question_column),
+            "misaligned": pa.array(misaligned, pa.int32()),
+            "repaired": pa.array(repaired, pa.int32()),
         }
     ).replace_schema_metadata({_META_KEY: meta.model_dump_json().encode()})
 
@@ -262,16 +409,16 @@ def _locate_answers(
         First token, last token, and whether the run spells the answer exactly, white space
         aside; -1, -1 where there is no answer. Shapes: (questions,)
     """
-    offsets = passages.tokens.offsets
     # A gap of one keeps a passage's last character apart from the next one's first.
     base = np.cumsum([0] + [len(text) + 1 for text in texts])
     token_base = np.repeat(base[:-1], passages.tokens.lengths)
     question_base = base[passage_of]
     char_start, char_end = answer_chars
     # Byte-level BPE has tokens without a character, such as the first of two spaces.
-    visible = np.flatnonzero(passages.char_end > passages.char_start)
-    ends = (passages.char_end + token_base)[visible]
-    starts = (passages.char_start + token_base)[visible]
+    token_start, token_end = passages.char_start.values, passages.char_end.values
+    visible = np.flatnonzero(token_end > token_start)
+    ends = (token_end + token_base)[visible]
+    starts = (token_start + token_base)[visible]
     first = np.searchsorted(ends, char_start + question_base, side="right")
     last = np.searchsorted(starts, char_end + question_base, side="left") - 1
     found = (char_start >= 0) & (last >= first)
@@ -279,9 +426,9 @@ def _locate_answers(
     exact = np.zeros(len(found), np.bool_)
     for row in np.flatnonzero(found):
         text = texts[passage_of[row]]
-        spelled = text[passages.char_start[first[row]] : passages.char_end[last[row]]]
+        spelled = text[token_start[first[row]] : token_end[last[row]]]
         exact[row] = spelled.strip() == text[char_start[row] : char_end[row]].strip()
-    passage_first = offsets[passage_of]
+    passage_first = passages.tokens.begins[passage_of]
     return (
         np.where(found, first - passage_first, -1).astype(np.int32),
         np.where(found, last - passage_first, -1).astype(np.int32),
@@ -294,6 +441,9 @@ def _question_column(
     tokens: Ragged,
     answer_chars: tuple[IntArray, IntArray],
     windows: Windows,
+    *,
+    inside_token: NDArray[np.bool_],
+    beyond_windows: NDArray[np.bool_],
 ) -> pa.StructArray:
     window_column = pa.StructArray.from_arrays(
         [pa.array(getattr(windows, name)) for name in _WINDOW_FIELDS], names=_WINDOW_FIELDS
@@ -301,10 +451,12 @@ def _question_column(
     windows_per_question = np.bincount(windows.question, minlength=len(questions))
     columns = {
         "id": pa.array([question.id for question in questions], pa.string()),
-        "tokens": _list(tokens.offsets, tokens.values),
+        "tokens": _list(tokens.lengths, tokens.values),
         "answer_char_start": pa.array(answer_chars[0]),
         "answer_char_end": pa.array(answer_chars[1]),
-        "windows": _list(_offsets(windows_per_question), window_column),
+        "answer_inside_token": pa.array(inside_token),
+        "answer_beyond_windows": pa.array(beyond_windows),
+        "windows": _list(windows_per_question, window_column),
     }
     return pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
 
@@ -347,11 +499,8 @@ def _row_of(rows_per_parent: NDArray[Any]) -> IntArray:
     return np.repeat(np.arange(len(rows_per_parent), dtype=np.int32), rows_per_parent)
 
 
-def _offsets(lengths: NDArray[Any]) -> IntArray:
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-
-
-def _list(offsets: IntArray, values: Any) -> pa.ListArray:
+def _list(lengths: NDArray[Any], values: Any) -> pa.ListArray:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
@@ -360,5 +509,19 @@ def _values(array: pa.Array) -> IntArray:
     return values
 
 
-def _ragged(array: pa.ListArray) -> Ragged:
-    return Ragged(_values(array.values), _values(array.offsets))
+def _joined(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    parts = list(arrays)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _ragged(content: pa.Buffer, columns: Sequence[pa.ListArray]) -> Ragged:
+    """Rows of all batches as parts of one array, which is the whole file."""
+    begins, lengths = [], []
+    for column in columns:
+        offsets = _values(column.offsets)
+        # Where the column's values stand in the file; it aligns them to more than their size.
+        base = _values(column.values).__array_interface__["data"][0] - content.address
+        begins.append(base // np.int32().itemsize + offsets[:-1].astype(np.int64))
+        lengths.append(np.diff(offsets))
+    whole = np.frombuffer(content, np.int32, content.size // np.int32().itemsize)
+    return Ragged(whole, _joined(begins), _joined(lengths))

@@ -1,6 +1,8 @@
-"""Turns SQuAD files into features."""
+"""Turns SQuAD files into features, which are built while they are saved."""
 
 import logging
+from collections.abc import Iterator
+from dataclasses import astuple, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,12 @@ import pyarrow as pa
 
 from roberta_squad_pipeline.parameters import DataConfig
 from roberta_squad_pipeline.reader.config import ModelConfig
-from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
-from roberta_squad_pipeline.squad.features import Features, build_features
+from roberta_squad_pipeline.squad.dataset import read_passages
+from roberta_squad_pipeline.squad.features import (
+    FeatureCounts,
+    build_features,
+    build_features_in_pieces,
+)
 from roberta_squad_pipeline.squad.windows import WindowConfig
 
 _logger = logging.getLogger(__name__)
@@ -18,14 +24,14 @@ _logger = logging.getLogger(__name__)
 
 def build_train_features(
     files: dict[str, dict[str, Any]], data: DataConfig, windows: WindowConfig, model: ModelConfig
-) -> pa.RecordBatch:
+) -> pa.RecordBatchReader:
     """Features of the training questions."""
     return _build("train", files, data, windows, model)
 
 
 def build_dev_features(
     files: dict[str, dict[str, Any]], data: DataConfig, windows: WindowConfig, model: ModelConfig
-) -> pa.RecordBatch:
+) -> pa.RecordBatchReader:
     """Features of the dev questions."""
     return _build("dev", files, data, windows, model)
 
@@ -36,7 +42,7 @@ def _build(
     data: DataConfig,
     windows: WindowConfig,
     model: ModelConfig,
-) -> pa.RecordBatch:
+) -> pa.RecordBatchReader:
     from roberta_squad_pipeline.reader.tokenization import (
         encode_passages,
         encode_questions,
@@ -45,10 +51,9 @@ def _build(
     )
 
     path = Path(files[split]["path"])
-    dataset = read_squad(path, on_misaligned=data.on_misaligned)
     tokenizer = load_tokenizer(model.encoder)
-    batch = build_features(
-        dataset,
+    build = partial(
+        build_features,
         path=path,
         encode_passages=partial(encode_passages, tokenizer),
         encode_questions=partial(
@@ -58,21 +63,21 @@ def _build(
         tokenizer=identity(tokenizer),
         data_sha256=files[split]["sha256"],
     )
-    _log_summary(split, Features.from_batch(batch), dataset)
-    return batch
+    passages = read_passages(path, on_misaligned=data.on_misaligned)
+    batches = build_features_in_pieces(passages, build)
+    return pa.RecordBatchReader.from_batches(batches.schema, _summarised(split, batches))
 
 
-def _log_summary(split: str, features: Features, dataset: SquadDataset) -> None:
+def _summarised(split: str, batches: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """Says at the end what there was."""
+    counts = FeatureCounts(*(0,) * len(fields(FeatureCounts)))
+    for batch in batches:
+        counts += FeatureCounts.of(batch)
+        yield batch
     _logger.info(
         "%s: %d passages, %d questions, %d windows; %d misaligned answers dropped, "
         "%d moved, "
         "%d answers begin or end inside a token, %d fit no window whole",
         split,
-        len(features.passage_texts),
-        len(features.question_ids),
-        len(features.windows.question),
-        dataset.misaligned,
-        dataset.repaired,
-        features.meta.answers_inside_tokens,
-        features.meta.answers_beyond_windows,
+        *astuple(counts),
     )
