@@ -246,9 +246,9 @@ def make_features(path: Path) -> None:
     from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
     from roberta_squad_pipeline.demo.generator import generate
     from roberta_squad_pipeline.reader import tokenization
+    from roberta_squad_pipeline.squad.config import WindowConfig
     from roberta_squad_pipeline.squad.dataset import read_squad
     from roberta_squad_pipeline.squad.features import build_features
-    from roberta_squad_pipeline.squad.windows import WindowConfig
 
     squad = path.with_suffix(".json")
     squad.write_text(json.dumps(generate("train", passages=40, seed=1)))

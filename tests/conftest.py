@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from roberta_squad_pipeline.reader.model import ReaderModel
+    from roberta_squad_pipeline.squad.config import WindowConfig
     from roberta_squad_pipeline.squad.dataset import SquadDataset
     from roberta_squad_pipeline.squad.features import Features
-    from roberta_squad_pipeline.squad.windows import WindowConfig
 
     Build = Callable[[SquadDataset, Path, WindowConfig], Features]
     BuildBatch = Callable[[SquadDataset, Path, WindowConfig], RecordBatch]
@@ -145,7 +145,7 @@ def tiny_squad() -> "SquadDataset":
 @pytest.fixture(scope="session")
 def window_config() -> "WindowConfig":
     """Windows of the tiny encoders' length, several for the long passage of `tiny_squad`."""
-    from roberta_squad_pipeline.squad.windows import WindowConfig
+    from roberta_squad_pipeline.squad.config import WindowConfig
 
     return WindowConfig(max_tokens=POSITIONS, max_question_tokens=20, stride=16)
 

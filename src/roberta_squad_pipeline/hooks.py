@@ -10,12 +10,12 @@ from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from roberta_squad_pipeline.parameters import Parameters, load_parameters
 from roberta_squad_pipeline.redaction import redaction
 from roberta_squad_pipeline.run_lock import Claim, held
 from roberta_squad_pipeline.tracking.tracker import NullTracker, Tracker
 
 if TYPE_CHECKING:
+    from roberta_squad_pipeline.parameters import Parameters
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
     from roberta_squad_pipeline.tracking.spool import Status
 
@@ -56,6 +56,8 @@ class TrackingHooks:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Rejects wrong parameters, and keeps those of this run."""
+        from roberta_squad_pipeline.parameters import load_parameters
+
         self._parameters: Parameters = load_parameters(context.config_loader)
         self._project = Path(context.project_path)
         local = Path(context.config_loader.conf_source) / LOCAL
@@ -203,7 +205,7 @@ class TrackingHooks:
         return self._project / str(self._catalog[dataset_name]["filepath"])
 
 
-def _claim(parameters: Parameters, pipeline: Pipeline) -> Claim:
+def _claim(parameters: "Parameters", pipeline: Pipeline) -> Claim:
     from roberta_squad_pipeline.fingerprint import preparation
 
     tracked = any(TRACKED in node.tags for node in pipeline.nodes)

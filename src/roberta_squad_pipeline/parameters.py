@@ -12,8 +12,8 @@ from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.errors import InputError, causes
 from roberta_squad_pipeline.experiments import Experiments
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.faults import OnMisaligned
-from roberta_squad_pipeline.squad.windows import WindowConfig
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.config import TrainingConfig
 

@@ -23,9 +23,9 @@ from roberta_squad_pipeline.reader.batching import (
     update_windows,
 )
 from roberta_squad_pipeline.reader.tokenization import load_tokenizer
+from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.dataset import Answer, Passage, Question, SquadDataset
 from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.squad.windows import WindowConfig
 
 Build = Callable[[SquadDataset, Path, WindowConfig], Features]
 sizes = st.integers(1, 40)

@@ -19,9 +19,9 @@ from roberta_squad_pipeline.reader.batching import Batch, assemble
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.families import FAMILIES
 from roberta_squad_pipeline.reader.model import ReaderModel, check_reach, empty_reader, new_reader
+from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.dataset import SquadDataset
 from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.squad.windows import WindowConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,9 +14,9 @@ from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.prediction import Prediction, predict
+from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.dataset import Passage, Question, SquadDataset
 from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.squad.windows import WindowConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Build = Callable[[SquadDataset, Path, WindowConfig], Features]

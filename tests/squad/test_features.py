@@ -25,6 +25,7 @@ from roberta_squad_pipeline.reader.tokenization import (
     encode_questions,
     load_tokenizer,
 )
+from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.dataset import (
     Answer,
     Passage,
@@ -42,7 +43,6 @@ from roberta_squad_pipeline.squad.features import (
     build_features_in_pieces,
     write_features,
 )
-from roberta_squad_pipeline.squad.windows import WindowConfig
 
 Build = Callable[[SquadDataset, Path, WindowConfig], Features]
 

@@ -13,9 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from roberta_squad_pipeline.squad.config import SPECIAL_TOKENS, WindowConfig
 from roberta_squad_pipeline.squad.windows import (
-    SPECIAL_TOKENS,
-    WindowConfig,
     Windows,
     plan_windows,
 )

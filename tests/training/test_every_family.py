@@ -23,10 +23,10 @@ from roberta_squad_pipeline.reader.storage import (
     save_reader,
 )
 from roberta_squad_pipeline.reader.tokenization import load_tokenizer
+from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.dataset import SquadDataset
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.squad.scoring import squad_report
-from roberta_squad_pipeline.squad.windows import WindowConfig
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.loop import train_reader
 

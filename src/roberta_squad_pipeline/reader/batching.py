@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.squad.config import SPECIAL_TOKENS
 from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION, SPECIAL_TOKENS, IntArray
+from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION, IntArray
 
 IndexArray = NDArray[np.int64]
 

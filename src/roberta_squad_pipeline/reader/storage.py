@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerFast
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader, load_encoder_config
 from roberta_squad_pipeline.reader.tokenization import load_tokenizer
+from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.features import TokenizerIdentity
-from roberta_squad_pipeline.squad.windows import WindowConfig
 from roberta_squad_pipeline.strict import StrictModel
 
 _WEIGHTS = "model.safetensors"

@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.squad.config import SPECIAL_TOKENS, WindowConfig
 from roberta_squad_pipeline.squad.dataset import Passage, Question, SquadDataset
 from roberta_squad_pipeline.squad.windows import (
-    SPECIAL_TOKENS,
     IntArray,
-    WindowConfig,
     Windows,
     plan_windows,
 )

@@ -2,22 +2,14 @@
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.experiments import Experiments
 from roberta_squad_pipeline.parameters import DataConfig, TrackingConfig
-from roberta_squad_pipeline.pipelines.compare.table import (
-    Measured,
-    Row,
-    build_rows,
-    to_markdown,
-)
-from roberta_squad_pipeline.squad.dataset import read_squad
-from roberta_squad_pipeline.squad.scoring import score_questions, scores_in_order
-from roberta_squad_pipeline.squad.uncertainty import scores_at_best
+
+if TYPE_CHECKING:
+    from roberta_squad_pipeline.pipelines.compare.table import Measured, Row
 
 
 def compare_experiments(
@@ -35,6 +27,8 @@ def compare_experiments(
         InputError: No run on this data was finished.
     """
     import pandas as pd
+
+    from roberta_squad_pipeline.pipelines.compare.table import build_rows, to_markdown
 
     measured = _measured(files, data, tracking)
     if not measured:
@@ -59,7 +53,13 @@ def compare_experiments(
 
 def _measured(
     files: dict[str, dict[str, Any]], data: DataConfig, tracking: TrackingConfig
-) -> dict[str, Measured]:
+) -> dict[str, "Measured"]:
+    import numpy as np
+
+    from roberta_squad_pipeline.pipelines.compare.table import Measured
+    from roberta_squad_pipeline.squad.dataset import read_squad
+    from roberta_squad_pipeline.squad.scoring import score_questions, scores_in_order
+    from roberta_squad_pipeline.squad.uncertainty import scores_at_best
     from roberta_squad_pipeline.tracking.history import finished_runs, load_json
 
     project = Path.cwd()
@@ -86,7 +86,7 @@ def _measured(
     }
 
 
-def _figure(rows: list[Row]) -> Any:
+def _figure(rows: "list[Row]") -> Any:
     import plotly.graph_objects as go
 
     shown = [(row, row.mean, row.interval) for row in rows if row.mean and row.interval]

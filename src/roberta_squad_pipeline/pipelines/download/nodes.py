@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from roberta_squad_pipeline.demo.generator import generate
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.files import sha256_of, written_atomically
 from roberta_squad_pipeline.parameters import DataConfig, DemoSource, RemoteSource
@@ -35,6 +34,8 @@ def _materialise(name: str, data: DataConfig, prepared: str) -> Path:
     if isinstance(source, RemoteSource):
         return fetch(source.url, source.sha256, source.size_bytes, data.folder, progress=True)
     if isinstance(source, DemoSource):
+        from roberta_squad_pipeline.demo.generator import generate
+
         path = data.folder / prepared / f"{name}.json"
         squad = generate(source.split, passages=source.passages, seed=source.seed)
         with written_atomically(path) as temp:

@@ -1,25 +1,19 @@
 """Scores predictions."""
 
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline import __version__
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.parameters import DataConfig
 from roberta_squad_pipeline.reader.config import InferenceConfig
-from roberta_squad_pipeline.reader.evaluation import Evaluation
-from roberta_squad_pipeline.report import figures
-from roberta_squad_pipeline.report.page import report_page
-from roberta_squad_pipeline.report.questions import question_table
-from roberta_squad_pipeline.report.scores import cross_fitted_scores, official_scores
-from roberta_squad_pipeline.report.slices import slices_of
-from roberta_squad_pipeline.squad.calibration import calibrate
-from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
-from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.squad.scoring import squad_report
-from roberta_squad_pipeline.squad.uncertainty import cross_fitted_report
+
+if TYPE_CHECKING:
+    from roberta_squad_pipeline.squad.dataset import SquadDataset
+    from roberta_squad_pipeline.squad.features import Features
+else:
+    # Kedro resolves the hints of its nodes, which must load nothing heavy.
+    Features = Any
 
 NO_ANSWER_THRESHOLD = 0.0
 """The recipe's: a no-answer score is a logit, and 0 is where the reader is undecided."""
@@ -38,6 +32,8 @@ def score_predictions(
     Raises:
         InputError: A question has no prediction.
     """
+    from roberta_squad_pipeline.squad.scoring import squad_report
+
     gold = _predicted_dataset(files, data, predictions).gold
     return squad_report(
         gold, predictions, no_answer_scores=null_odds, threshold=NO_ANSWER_THRESHOLD
@@ -55,6 +51,8 @@ def cross_fit_threshold(
     Raises:
         InputError: A question has no prediction.
     """
+    from roberta_squad_pipeline.squad.uncertainty import cross_fitted_report
+
     dataset = _predicted_dataset(files, data, predictions)
     return cross_fitted_report(dataset, predictions, null_odds)
 
@@ -74,6 +72,9 @@ def evaluate_reader(
     Raises:
         InputError: A question has no prediction.
     """
+    from roberta_squad_pipeline.reader.evaluation import Evaluation
+    from roberta_squad_pipeline.squad.calibration import calibrate
+
     dataset = _predicted_dataset(files, data, predictions)
     span_scores = {question: [span["score"] for span in spans] for question, spans in nbest.items()}
     evaluation = Evaluation(
@@ -103,6 +104,11 @@ def build_question_table(
     Raises:
         InputError: A question has no prediction or no features.
     """
+    import numpy as np
+
+    from roberta_squad_pipeline.reader.evaluation import Evaluation
+    from roberta_squad_pipeline.report.questions import question_table
+
     windows = np.bincount(features.windows.question, minlength=len(features.question_ids))
     return question_table(
         _predicted_dataset(files, data, predictions),
@@ -122,6 +128,10 @@ def draw_figures(
     curve: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The report's figures by name."""
+    from roberta_squad_pipeline.reader.evaluation import Evaluation
+    from roberta_squad_pipeline.report import figures
+    from roberta_squad_pipeline.report.slices import slices_of
+
     calibration = Evaluation.model_validate(evaluation).calibration
     return {
         "threshold": figures.threshold_figure(
@@ -144,6 +154,10 @@ def write_report(
     **drawn: Any,
 ) -> str:
     """One HTML file with the scores, the figures and all questions."""
+    from roberta_squad_pipeline.reader.evaluation import Evaluation
+    from roberta_squad_pipeline.report.page import report_page
+    from roberta_squad_pipeline.report.scores import cross_fitted_scores, official_scores
+
     evaluated = Evaluation.model_validate(evaluation)
     signature = (
         f"{evaluated.questions} questions of {evaluated.data} (sha256 "
@@ -163,7 +177,9 @@ def write_report(
 
 def _predicted_dataset(
     files: dict[str, dict[str, Any]], data: DataConfig, predictions: dict[str, str]
-) -> SquadDataset:
+) -> "SquadDataset":
+    from roberta_squad_pipeline.squad.dataset import read_squad
+
     path = Path(files["dev"]["path"])
     dataset = read_squad(path, on_misaligned=data.on_misaligned)
     missing = next((question for question in dataset.gold if question not in predictions), None)

@@ -5,33 +5,31 @@ from collections.abc import Iterator
 from dataclasses import astuple, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.parameters import DataConfig
 from roberta_squad_pipeline.reader.config import ModelConfig
-from roberta_squad_pipeline.squad.dataset import read_passages
-from roberta_squad_pipeline.squad.features import (
-    FeatureCounts,
-    build_features,
-    build_features_in_pieces,
-)
-from roberta_squad_pipeline.squad.windows import WindowConfig
+from roberta_squad_pipeline.squad.config import WindowConfig
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch, RecordBatchReader
+else:
+    # Kedro resolves the hints of its nodes, which must load nothing heavy.
+    RecordBatch = RecordBatchReader = Any
 
 _logger = logging.getLogger(__name__)
 
 
 def build_train_features(
     files: dict[str, dict[str, Any]], data: DataConfig, windows: WindowConfig, model: ModelConfig
-) -> pa.RecordBatchReader:
+) -> RecordBatchReader:
     """Features of the training questions."""
     return _build("train", files, data, windows, model)
 
 
 def build_dev_features(
     files: dict[str, dict[str, Any]], data: DataConfig, windows: WindowConfig, model: ModelConfig
-) -> pa.RecordBatchReader:
+) -> RecordBatchReader:
     """Features of the dev questions."""
     return _build("dev", files, data, windows, model)
 
@@ -42,13 +40,17 @@ def _build(
     data: DataConfig,
     windows: WindowConfig,
     model: ModelConfig,
-) -> pa.RecordBatchReader:
+) -> RecordBatchReader:
+    from pyarrow import RecordBatchReader
+
     from roberta_squad_pipeline.reader.tokenization import (
         encode_passages,
         encode_questions,
         identity,
         load_tokenizer,
     )
+    from roberta_squad_pipeline.squad.dataset import read_passages
+    from roberta_squad_pipeline.squad.features import build_features, build_features_in_pieces
 
     path = Path(files[split]["path"])
     tokenizer = load_tokenizer(model.encoder)
@@ -65,11 +67,13 @@ def _build(
     )
     passages = read_passages(path, on_misaligned=data.on_misaligned)
     batches = build_features_in_pieces(passages, build)
-    return pa.RecordBatchReader.from_batches(batches.schema, _summarised(split, batches))
+    return RecordBatchReader.from_batches(batches.schema, _summarised(split, batches))
 
 
-def _summarised(split: str, batches: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+def _summarised(split: str, batches: RecordBatchReader) -> Iterator[RecordBatch]:
     """Says at the end what there was."""
+    from roberta_squad_pipeline.squad.features import FeatureCounts
+
     counts = FeatureCounts(*(0,) * len(fields(FeatureCounts)))
     for batch in batches:
         counts += FeatureCounts.of(batch)

@@ -7,13 +7,13 @@ from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.pipelines.train.nodes import check_same_tokenizer
 from roberta_squad_pipeline.progress import progress
 from roberta_squad_pipeline.reader.config import InferenceConfig
-from roberta_squad_pipeline.squad.features import Features
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.storage import TrainedReader
+    from roberta_squad_pipeline.squad.features import Features
 else:
-    # Kedro resolves the hints of a node when it lists pipelines; torch must not be loaded then.
-    TrainedReader = Any
+    # Kedro resolves the hints of its nodes, which must load nothing heavy.
+    Features = TrainedReader = Any
 
 
 def predict_answers(

@@ -8,16 +8,16 @@ from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.progress import Advance, progress
 from roberta_squad_pipeline.reader.config import ModelConfig
-from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.tracking.tracker import Tracker
 from roberta_squad_pipeline.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.storage import TrainedReader
+    from roberta_squad_pipeline.squad.features import Features
     from roberta_squad_pipeline.training.records import UpdateRecord
 else:
-    # Kedro resolves the hints of a node when it lists pipelines; torch must not be loaded then.
-    TrainedReader = UpdateRecord = Any
+    # Kedro resolves the hints of its nodes, which must load nothing heavy.
+    Features = TrainedReader = UpdateRecord = Any
 
 
 def train_reader(
