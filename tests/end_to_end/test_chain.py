@@ -111,7 +111,8 @@ def test_step_by_step_gives_the_same_bytes(
     tracked = [run.data.tags["kedro.pipelines"] for run in runs()]
     assert tracked == ["evaluate", "inference", "train"]
     for folder in ("06_models", "07_model_output", "08_reporting"):
-        written = sorted((project / "data" / folder / "demo").iterdir())
+        found = sorted((project / "data" / folder / "demo").rglob("*"))
+        written = [path for path in found if path.is_file()]
         assert written
         for path in written:
             other = finished / path.relative_to(project)
