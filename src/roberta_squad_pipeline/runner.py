@@ -19,6 +19,10 @@ class MachineRunner(SequentialRunner):
     Every machine is given the same `kedro run`, but for its `distributed.node_rank`.
     """
 
+    def __str__(self) -> str:
+        """Kedro-Viz keeps status and duration of nodes only under a runner with this text."""
+        return f"{type(self).__name__}, a kedro.runner.sequential_runner.SequentialRunner object"
+
     def _run(
         self,
         pipeline: Pipeline,

@@ -69,6 +69,13 @@ def test_outputs_of_the_whole_chain(finished: Path) -> None:
         assert {"span_head.weight", "answerability_head.3.bias"} <= set(weights.keys())
 
 
+def test_kedro_viz_knows_how_long_each_node_took(finished: Path) -> None:
+    """Oracle: the nodes of the whole chain, by Kedro-Viz' own record."""
+    events = _json(finished / ".viz/kedro_pipeline_events.json")
+    done = {event["node"] for event in events if event["event"] == "after_node_run"}
+    assert {"train.train_reader", "evaluate.write_report"} <= done
+
+
 def test_what_is_tracked(finished: Path) -> None:
     """Oracle: the files and parameters of the run itself."""
     client = MlflowClient(f"sqlite:///{finished / 'mlflow.db'}")
@@ -130,6 +137,8 @@ def test_evaluate_imports_no_torch_and_agrees_with_the_score_command(finished_co
     """Oracle: the score command on the files that the chain wrote."""
     metrics_file = finished_copy / "data/08_reporting/demo/metrics.json"
     metrics_file.unlink()
+    # A reader that was trained elsewhere leaves none.
+    (finished_copy / "data/08_reporting/demo/training_curve.json").unlink()
     script = (
         "import sys\n"
         "from pathlib import Path\n"
@@ -140,7 +149,18 @@ def test_evaluate_imports_no_torch_and_agrees_with_the_score_command(finished_co
         "    session.run(pipeline_names=['evaluate'])\n"
         "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))\n"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=finished_copy, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=finished_copy,
+        check=True,
+        timeout=120,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    report = finished_copy / "data/08_reporting/demo/report.html"
+    assert done.stdout.splitlines()[-1] == f"report: {report.as_uri()}"
+    assert 'id="figure-threshold"' in report.read_text(encoding="utf-8")
+    assert 'id="figure-training"' not in report.read_text(encoding="utf-8")
     output = finished_copy / "data/07_model_output/demo"
     scored = subprocess.run(
         [
