@@ -69,6 +69,40 @@ def test_outputs_of_the_whole_chain(finished: Path) -> None:
         assert {"span_head.weight", "answerability_head.3.bias"} <= set(weights.keys())
 
 
+def test_kedro_viz_previews_figures_and_metrics(finished: Path) -> None:
+    """Oracle: Kedro-Viz' own answers on every node; a graph with a circle has no layers."""
+    script = (
+        "import json\n"
+        "from pathlib import Path\n"
+        "from fastapi.testclient import TestClient\n"
+        "from kedro_viz.api.apps import create_api_app_from_project\n"
+        "from kedro_viz.server import load_and_populate_data\n"
+        "load_and_populate_data(Path.cwd())\n"
+        "client = TestClient(create_api_app_from_project(Path.cwd()))\n"
+        "main = client.get('/api/main').json()\n"
+        "nodes = {n['name']: client.get(f'/api/nodes/{n[\"id\"]}') for n in main['nodes']}\n"
+        "assert all(answer.status_code == 200 for answer in nodes.values())\n"
+        "kinds = {name: answer.json().get('preview_type') for name, answer in nodes.items()}\n"
+        "print(json.dumps({'layers': main['layers'], 'previews': kinds}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=finished,
+        check=True,
+        timeout=120,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    shown = json.loads(done.stdout.splitlines()[-1])
+    assert shown["layers"] == ["raw", "feature", "models", "model_output", "reporting"]
+    figures = {name: kind for name, kind in shown["previews"].items() if "figure_" in name}
+    assert len(figures) == 6
+    assert set(figures.values()) == {"PlotlyPreview"}
+    assert shown["previews"]["metrics"] == "JSONPreview"
+    # The pipelines are boxes.
+    assert {"download", "features", "train", "inference", "evaluate"} <= shown["previews"].keys()
+
+
 def test_kedro_viz_knows_how_long_each_node_took(finished: Path) -> None:
     """Oracle: the nodes of the whole chain, by Kedro-Viz' own record."""
     events = _json(finished / ".viz/kedro_pipeline_events.json")
