@@ -41,17 +41,21 @@ class Processes:
         return [bool(flag) for flag in raised]
 
     def sum(self, tensor: Tensor) -> None:
-        """Adds a tensor up over all processes, in place."""
+        """Adds a tensor of any shape up over all processes, in place."""
         if self.count > 1:
             dist.all_reduce(tensor)
 
     def maximum(self, tensor: Tensor) -> None:
-        """Element by element the largest of all processes, in place; the tensor is on the CPU."""
+        """Element by element the largest of all processes, in place.
+
+        Args:
+            tensor: On the CPU, of any shape that is the same everywhere.
+        """
         if self.count > 1:
             dist.all_reduce(tensor, dist.ReduceOp.MAX, group=self.control)
 
     def broadcast(self, tensor: Tensor) -> None:
-        """Overwrites a tensor with that of rank 0."""
+        """Overwrites a tensor of any shape with that of rank 0."""
         if self.count > 1:
             dist.broadcast(tensor, src=0)
 

@@ -18,7 +18,7 @@ class Dropout(nn.Dropout):
     """torch's dropout, with fewer random bits where they are drawn on the CPU."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (nn.Dropout's own name)
-        """Drops values while training, and scales those that it keeps."""
+        """Drops values of any shape while training, and scales those that it keeps."""
         if input.device.type != "cpu" or not self.training or self.p in {0.0, 1.0}:
             return super().forward(input)
         return cast(Tensor, _Dropped.apply(input, self.p))  # type: ignore[no-untyped-call]
@@ -43,7 +43,7 @@ def kept(noise: Tensor, p: float) -> tuple[Tensor, float]:
     """What dropout keeps of values that have this noise.
 
     Args:
-        noise: Of `draw_noise`, any shape.
+        noise: Of `draw_noise`, in any shape.
         p: Chance to be dropped, rounded to a multiple of 1/65,536.
 
     Returns:

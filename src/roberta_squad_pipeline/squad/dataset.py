@@ -236,7 +236,7 @@ class SquadFile:
         """Reads paragraphs, each when it is asked for.
 
         Args:
-            numbers: Which ones; all in file order if None.
+            numbers: Which ones; all in file order if None. Shape: (paragraphs to read,)
 
         Raises:
             InputError: The file cannot be read, or is no JSON where nobody looks.

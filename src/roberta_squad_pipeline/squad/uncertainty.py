@@ -92,6 +92,9 @@ def in_first_half(dataset: SquadDataset) -> NDArray[np.bool_]:
     """Whether each question's passage is in the first half of a random split of the passages.
 
     Whole passages go to a half, since questions to one passage resemble each other.
+
+    Returns:
+        In the order of the data set. Shape: (questions,)
     """
     drawn = np.random.default_rng(_SEED).permutation(len(dataset.passages))
     is_first = drawn < len(dataset.passages) // 2

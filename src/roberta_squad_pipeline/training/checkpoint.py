@@ -57,7 +57,7 @@ class Checkpoint:
     """Of all updates before it."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights and the optimiser's state, by name."""
+        """Weights and the optimiser's state, by name, in the shapes they were saved in."""
         with safe_open(self.path / _STATE, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
@@ -96,7 +96,7 @@ class Checkpoints:
 
         Args:
             update: Updates that were made.
-            tensors: Weights and the optimiser's state, on the CPU.
+            tensors: Weights and the optimiser's state, by name, on the CPU, of any shapes.
             loss_scale: Where it stands.
             records: Of all updates.
 

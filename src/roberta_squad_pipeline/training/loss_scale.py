@@ -63,7 +63,11 @@ class LossScaler:
         return self._scaler.get_scale()
 
     def backward(self, loss: Tensor) -> None:
-        """Adds the scaled loss's gradients."""
+        """Adds the scaled loss's gradients.
+
+        Args:
+            loss: Shape: ()
+        """
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:

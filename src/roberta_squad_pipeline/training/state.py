@@ -19,7 +19,7 @@ def gather_state(
 
     Returns:
         ``model.NAME`` for weights and buffers, ``optimizer.NAME.KEY`` for what the optimiser keeps
-        of each weight; empty on other ranks than 0.
+        of each weight, each in its whole shape; empty on other ranks than 0.
     """
     held = {WEIGHTS + name: value for name, value in reader.state_dict().items()}
     for name, parameter in reader.named_parameters():
@@ -42,7 +42,7 @@ def spread_state(
     """Puts what `gather_state` copied back in place; every process has to call it.
 
     Args:
-        state: On rank 0; the others give None.
+        state: Of whole shapes, on rank 0; the others give None.
         reader: Whose weights are overwritten.
         optimizer: Whose state is overwritten.
         processes: Among which the state is spread.
