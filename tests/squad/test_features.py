@@ -425,11 +425,18 @@ def test_other_arrow_data_is_refused() -> None:
         Features.from_batch(batch)
 
 
-@pytest.mark.parametrize("change", [('"format_version":2', '"format_version":1'), ("{", "[")])
-def test_another_format_version_is_refused(change: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('"format_version":2', '"format_version":1'), "of an older release; expected format"),
+        (('"format_version":2', '"format_version":3'), "of a newer release; expected format"),
+        (("{", "["), "a header that does not fit"),
+    ],
+)
+def test_another_format_version_is_refused(change: tuple[str, str], said: str) -> None:
     batch = Letters().batch(squad(Passage("a", "", (Question("q", "?", ()),))), SMALL)
     metadata = {
         key: value.decode().replace(*change) for key, value in batch.schema.metadata.items()
     }
-    with pytest.raises(InputError, match=r"format version 2.*kedro run --pipeline features"):
+    with pytest.raises(InputError, match=rf"{said}.* 2.*kedro run --pipeline features"):
         Features.from_batch(batch.replace_schema_metadata(metadata))

@@ -263,21 +263,28 @@ def test_questions_without_prediction_count_nowhere() -> None:
 
 @pytest.mark.parametrize("odds", [{"r": 1.0}, {"q": np.nan, "r": 1.0}, {"q": -np.inf, "r": 1.0}])
 def test_every_scored_question_needs_a_finite_score(odds: dict[str, float]) -> None:
-    with pytest.raises(InputError, match="question 'q'; expected a finite number"):
+    with pytest.raises(InputError, match="question 'q'; expected a finite number") as caught:
         squad_report(
             {"q": ["cat"], "r": []}, {"q": "", "r": ""}, no_answer_scores=odds, threshold=0
         )
+    assert caught.value.where == "no-answer scores"
+    assert caught.value.got == f"{odds.get('q', 'none')} for the question 'q'"
+    assert caught.value.remedy == "Write predictions and no-answer scores in the same run."
 
 
-def test_lacking_scores_are_counted() -> None:
-    gold: dict[str, list[str]] = {name: [] for name in "qrs"}
-    with pytest.raises(InputError, match=r"none for the question 'q' \(and 2 more\)"):
-        squad_report(gold, dict.fromkeys("qrs", ""), no_answer_scores={}, threshold=0.0)
+@pytest.mark.parametrize(("lacking", "more"), [("qr", 1), ("qrs", 2)])
+def test_lacking_scores_are_counted(lacking: str, more: int) -> None:
+    gold: dict[str, list[str]] = {name: [] for name in lacking}
+    with pytest.raises(InputError, match=rf"none for the question 'q' \(and {more} more\)"):
+        squad_report(gold, dict.fromkeys(lacking, ""), no_answer_scores={}, threshold=0.0)
 
 
 def test_predictions_for_other_questions_are_an_error() -> None:
-    with pytest.raises(InputError, match="no prediction for any of the 1 questions"):
+    with pytest.raises(InputError, match="no prediction for any of the 1 questions") as caught:
         squad_report({"q": []}, {"other": ""}, no_answer_scores=None, threshold=1.0)
+    assert caught.value.where == "predictions"
+    assert caught.value.expected == "texts by question id, with ids of the data set"
+    assert caught.value.remedy == "Check that predictions and data set belong together."
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ Oracle: slow and obvious functions that go token by token, written here from the
 BERT's definition of max context.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 
 import numpy as np
@@ -183,6 +183,23 @@ def test_overlapping_windows_by_hand() -> None:
     assert planned.context_last.tolist() == [4, 7, 9]
     assert planned.start.tolist() == [5, 2, 0]
     assert planned.end.tolist() == [6, 3, 0]
+
+
+def test_a_last_window_that_is_ahead_by_a_hundredth() -> None:
+    """The least lead there is: at token 119 the first window scores 1.20, the second 1.21."""
+    config = WindowConfig(max_tokens=128, max_question_tokens=5, stride=100)
+    planned = plan([Asked(121, 5, None)], config)
+    assert planned.count.tolist() == [120, 21]
+    # Token 109 has 11.20 in the first and 9.21 in the second; token 110, 10.20 and 10.21.
+    assert planned.context_last.tolist() == [109, 120]
+    assert planned.context_first.tolist() == [0, 110]
+
+
+def test_numbers_take_four_bytes_each() -> None:
+    """There are six for each window, in memory and on disk."""
+    planned = plan([Asked(10, 3, (4, 5))], RECIPE)
+    for field in fields(planned):
+        assert getattr(planned, field.name).dtype == np.int32, field.name
 
 
 def test_no_questions_make_no_windows() -> None:

@@ -95,12 +95,6 @@ DAMAGE += [
     (
         "manifest.json",
         lambda path: (
-            path.write_text(path.read_text().replace('_version": 1', '_version": 2')) and None
-        ),
-    ),
-    (
-        "manifest.json",
-        lambda path: (
             path.write_text(path.read_text().replace('"update": 10', '"update": 10x')) and None
         ),
     ),
@@ -123,6 +117,26 @@ def test_damaged_checkpoint_is_told_of_and_the_one_before_it_used(
     assert f"{second}: got a damaged checkpoint" in caplog.text
     shutil.rmtree(first)
     assert checkpoints.newest() is None
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (0, "of an older release; expected format version 1. Go on with the release that wrote"),
+        (2, "of a newer release; expected format version 1. Install the newer release. Or: Go on"),
+    ],
+)
+def test_checkpoint_of_another_release_is_refused_and_kept(
+    tmp_path: Path, version: int, said: str
+) -> None:
+    save(Checkpoints(tmp_path), 5)
+    manifest = save(Checkpoints(tmp_path), 10) / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('_version": 1', f'_version": {version}'))
+    with pytest.raises(InputError) as caught:
+        Checkpoints(tmp_path).newest()
+    assert f"update-000010: got format version {version}, {said}" in str(caught.value)
+    assert "training.resume=never" in caught.value.remedy
+    assert manifest.exists()
 
 
 def test_half_a_checkpoint_of_a_killed_process_is_removed(tmp_path: Path) -> None:

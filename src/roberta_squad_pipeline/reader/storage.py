@@ -14,12 +14,14 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
 from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.format_version import check_format_version
 from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader, load_encoder_config
 from roberta_squad_pipeline.reader.tokenization import load_tokenizer
 from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.features import TokenizerIdentity
 from roberta_squad_pipeline.strict import StrictModel
 
+FORMAT_VERSION: Literal[1] = 1
 _WEIGHTS = "model.safetensors"
 _HEADER = "reader.json"
 
@@ -27,7 +29,7 @@ _HEADER = "reader.json"
 class ReaderHeader(StrictModel):
     """What a reader needs to know beside its weights."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1] = FORMAT_VERSION
     tokenizer: TokenizerIdentity
     """What its features were made with."""
     windows: WindowConfig
@@ -61,6 +63,10 @@ def load_reader(folder: Path) -> TrainedReader:
     Raises:
         InputError: The folder is missing, incomplete or of another version.
     """
+    remedy = "Train one: kedro run --pipeline train"
+    if (folder / _HEADER).is_file():
+        written = (folder / _HEADER).read_bytes()
+        check_format_version(written, FORMAT_VERSION, where=str(folder), remedy=remedy)
     try:
         header = ReaderHeader.model_validate_json((folder / _HEADER).read_bytes())
         reader = empty_reader(load_encoder_config(str(folder)), header.dropout)
@@ -71,6 +77,6 @@ def load_reader(folder: Path) -> TrainedReader:
             where=str(folder),
             got=f"no reader that loads ({str(error).splitlines()[0]})",
             expected=f"a folder with {_HEADER}, {_WEIGHTS}, config.json and a tokenizer",
-            remedy="Train one: kedro run --pipeline train",
+            remedy=remedy,
         ) from error
     return TrainedReader(reader, tokenizer, header, folder)

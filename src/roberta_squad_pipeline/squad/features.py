@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.format_version import check_format_version
 from roberta_squad_pipeline.squad.config import SPECIAL_TOKENS, WindowConfig
 from roberta_squad_pipeline.squad.dataset import Passage, Question, SquadDataset
 from roberta_squad_pipeline.squad.windows import (
@@ -483,6 +484,7 @@ def _read_meta(schema: pa.Schema) -> FeaturesMeta:
             expected="features of this pipeline",
             remedy=remedy,
         )
+    check_format_version(raw, FORMAT_VERSION, where="features", remedy=remedy)
     try:
         return FeaturesMeta.model_validate_json(raw)
     except ValidationError as error:

@@ -18,12 +18,15 @@ from torch import Tensor
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.files import sha256_of, written_atomically
+from roberta_squad_pipeline.format_version import check_format_version
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.loss_scale import LossScaleState
 from roberta_squad_pipeline.training.records import UpdateRecord, read_records, write_records
 
 KEPT = 2
 """Checkpoints that are kept: the newest, and one for the case that it is damaged."""
+
+FORMAT_VERSION: Literal[1] = 1
 
 _STATE = "state.safetensors"
 _RECORDS = "records.jsonl"
@@ -39,7 +42,7 @@ class _FileRecord(StrictModel):
 
 
 class _Manifest(StrictModel):
-    format_version: Literal[1] = 1
+    format_version: Literal[1] = FORMAT_VERSION
     update: int = Field(gt=0)
     loss_scale: LossScaleState
     files: dict[str, _FileRecord]
@@ -128,8 +131,13 @@ class Checkpoints:
         return path
 
     def newest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole; warns of those that are not."""
+        """The newest checkpoint that is whole; warns of those that are not.
+
+        Raises:
+            InputError: It is of another release. To start anew could be what nobody wants.
+        """
         for path in self._paths():
+            _check_release(path)
             try:
                 return _read(path)
             except (OSError, ValueError) as error:
@@ -160,6 +168,15 @@ class Checkpoints:
             expected=expected,
             remedy=f"Make room or give the right to write there; then {last}.",
         )
+
+
+def _check_release(path: Path) -> None:
+    manifest = path / _MANIFEST
+    if manifest.is_file():
+        remedy = (
+            "Go on with the release that wrote it, or start anew: --params training.resume=never"
+        )
+        check_format_version(manifest.read_bytes(), FORMAT_VERSION, where=str(path), remedy=remedy)
 
 
 def _read(path: Path) -> Checkpoint:
