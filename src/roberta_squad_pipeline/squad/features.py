@@ -56,7 +56,12 @@ class Ragged:
 
     @classmethod
     def of_lengths(cls, values: NDArray[Any], lengths: NDArray[Any] | Sequence[int]) -> Self:
-        """Rows that lie one behind the other and fill `values`."""
+        """Rows that lie one behind the other and fill `values`.
+
+        Args:
+            values: Shape: (values of all rows,)
+            lengths: Shape: (rows,)
+        """
         sizes = np.asarray(lengths, np.int32)
         ends = np.cumsum(sizes, dtype=np.int64)
         return cls(values, ends - sizes, sizes)
