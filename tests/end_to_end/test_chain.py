@@ -32,6 +32,19 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _last_line(script: str, project: Path) -> str:
+    """What Python code says last that is run in a project, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=project,
+        check=True,
+        timeout=120,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout.splitlines()[-1]
+
+
 def test_outputs_of_the_whole_chain(finished: Path) -> None:
     """Oracle: the dev file that the chain itself generated."""
     passages = {
@@ -85,15 +98,7 @@ def test_kedro_viz_previews_figures_and_metrics(finished: Path) -> None:
         "kinds = {name: answer.json().get('preview_type') for name, answer in nodes.items()}\n"
         "print(json.dumps({'layers': main['layers'], 'previews': kinds}))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=finished,
-        check=True,
-        timeout=120,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    shown = json.loads(done.stdout.splitlines()[-1])
+    shown = json.loads(_last_line(script, finished))
     assert shown["layers"] == ["raw", "feature", "models", "model_output", "reporting"]
     figures = {name: kind for name, kind in shown["previews"].items() if "figure_" in name}
     assert len(figures) == 6
@@ -183,16 +188,9 @@ def test_evaluate_imports_no_torch_and_agrees_with_the_score_command(finished_co
         "    session.run(pipeline_names=['evaluate'])\n"
         "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=finished_copy,
-        check=True,
-        timeout=120,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    said = _last_line(script, finished_copy)
     report = finished_copy / "data/08_reporting/demo/report.html"
-    assert done.stdout.splitlines()[-1] == f"report: {report.as_uri()}"
+    assert said == f"report: {report.as_uri()}"
     assert 'id="figure-threshold"' in report.read_text(encoding="utf-8")
     assert 'id="figure-training"' not in report.read_text(encoding="utf-8")
     output = finished_copy / "data/07_model_output/demo"
