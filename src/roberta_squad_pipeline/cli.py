@@ -79,6 +79,42 @@ def sweep(*, experiments: str, dry_run: bool, **options: Any) -> None:
         )
 
 
+@cli.command(params=[_option("env")])
+@click.option("--experiment", help="The run whose reader answers [the one that conf/ names].")
+@click.option("--reader", help="A reader's folder, or a model in MLflow (models:/NAME/1), instead.")
+@click.option("--passage", help="The passage itself [typed].")
+@click.option("--passage-file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def ask(
+    *,
+    env: str | None,
+    experiment: str | None,
+    reader: str | None,
+    passage: str | None,
+    passage_file: Path | None,
+) -> None:
+    """Ask a trained reader.
+
+    Questions are typed or piped in, one a line; before them the passage and an empty line, unless
+    it is given.
+    """
+    from rich.console import Console
+
+    from roberta_squad_pipeline.asking import converse, reader_folder
+
+    if passage is not None and passage_file is not None:
+        raise click.UsageError("Give either --passage or --passage-file.")
+    if passage_file is not None:
+        try:
+            passage = passage_file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise click.BadParameter(f"{passage_file} is no text in UTF-8") from error
+    with _messages_for_errors():
+        from roberta_squad_pipeline.api import Reader
+
+        loaded = Reader.load(reader or reader_folder(Path.cwd(), env, experiment))
+        converse(loaded, passage, Console(highlight=False))
+
+
 @cli.command("send-tracking", params=[_option("env")])
 def send_tracking(env: str | None) -> None:
     """Tell MLflow what it could not be told while runs were going on."""

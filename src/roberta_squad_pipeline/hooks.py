@@ -151,6 +151,9 @@ class TrackingHooks:
         if self._run is not None and self._trains:
             from roberta_squad_pipeline.training.resume import remove_finished
 
+            # Not sooner: an evaluation, if there is one, leaves threshold and calibration there.
+            reader = self._project / self._catalog["reader"]["filepath"]
+            self._run.log_model(reader, self._parameters.tracking.experiment)
             checkpoints = self._project / self._catalog["checkpoints"]["filepath"]
             remove_finished(checkpoints, self._run.run_id)
         self.end_run("FINISHED")

@@ -64,7 +64,7 @@ class TrackingConfig(StrictModel):
     """Where runs are recorded."""
 
     experiment: str = Field(min_length=1)
-    """MLflow's name for all runs of this project."""
+    """MLflow's name for all runs of this project, and for its model in the registry."""
     parent_run: str | None
     """MLflow id of the run that this one is shown under; a sweep sets it."""
     unsent: Path

@@ -61,10 +61,14 @@ class Sweep:
 
 def load_parameters(project: Path, env: str | None, params: dict[str, Any]) -> Parameters:
     """Composes conf/ for one run, as Kedro does when it runs."""
-    loader = OmegaConfigLoader(
+    return parameters_of(config_loader(project, env, params))
+
+
+def config_loader(project: Path, env: str | None, params: dict[str, Any]) -> OmegaConfigLoader:
+    """Kedro's loader of conf/, for commands that run nothing."""
+    return OmegaConfigLoader(
         str(project / "conf"), env=env, runtime_params=params, **settings.CONFIG_LOADER_ARGS
     )
-    return parameters_of(loader)
 
 
 def plan(

@@ -14,6 +14,7 @@ import torch
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.batching import assemble
+from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.storage import (
     ReaderHeader,
@@ -23,6 +24,10 @@ from roberta_squad_pipeline.reader.storage import (
 )
 from roberta_squad_pipeline.reader.tokenization import identity, load_tokenizer
 from roberta_squad_pipeline.squad.features import Features
+
+INFERENCE = InferenceConfig(
+    batch_windows=3, precision="fp32", max_answer_tokens=6, n_best=5, null_score="best_span"
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -36,7 +41,11 @@ def trained(
         for parameter in tiny_reader.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
     header = ReaderHeader(
-        tokenizer=tiny_features.meta.tokenizer, windows=tiny_features.meta.windows, dropout=0.125
+        tokenizer=tiny_features.meta.tokenizer,
+        windows=tiny_features.meta.windows,
+        inference=INFERENCE,
+        dropout=0.125,
+        recipe={"encoder": "tiny"},
     )
     return TrainedReader(tiny_reader, load_tokenizer(str(encoder_folder)), header)
 
@@ -120,8 +129,8 @@ def test_weights_of_another_reader_are_refused(folder: Path, encoder_folder: Pat
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        (0, "version 0, of an older release; expected format version 1. Train one: kedro run"),
-        (2, "version 2, of a newer release; expected format version 1. Install the newer release"),
+        (1, "version 1, of an older release; expected format version 2. Train one: kedro run"),
+        (3, "version 3, of a newer release; expected format version 2. Install the newer release"),
     ],
 )
 def test_other_version_is_refused(folder: Path, version: int, said: str) -> None:

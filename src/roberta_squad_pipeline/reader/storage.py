@@ -1,12 +1,13 @@
 """A trained reader on disk: safetensors and JSON, nothing that is unpickled.
 
 The folder holds the encoder's config.json, model.safetensors with the weights of encoder and
-heads, the tokenizer's files, and reader.json.
+heads, the tokenizer's files, and reader.json; once the reader was evaluated, evaluation.json. A
+folder that `save_pretrained` wrote is laid out as transformers wants it, and loads here as well.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
@@ -15,25 +16,34 @@ from transformers import PreTrainedTokenizerFast
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.format_version import check_format_version
+from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.evaluation import Evaluation
 from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader, load_encoder_config
+from roberta_squad_pipeline.reader.pretrained import ANSWERABILITY_HEAD, from_question_answering
 from roberta_squad_pipeline.reader.tokenization import load_tokenizer
+from roberta_squad_pipeline.squad.calibration import UNCALIBRATED, Calibration
 from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.features import TokenizerIdentity
 from roberta_squad_pipeline.strict import StrictModel
 
-FORMAT_VERSION: Literal[1] = 1
-_WEIGHTS = "model.safetensors"
+FORMAT_VERSION: Literal[2] = 2
+WEIGHTS = "model.safetensors"
 _HEADER = "reader.json"
+_EVALUATION = "evaluation.json"
 
 
 class ReaderHeader(StrictModel):
     """What a reader needs to know beside its weights."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     tokenizer: TokenizerIdentity
     """What its features were made with."""
     windows: WindowConfig
+    inference: InferenceConfig
+    """How it answers until an evaluation says how it was tuned."""
     dropout: float
+    recipe: dict[str, Any]
+    """What it was made of and how, for those who read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +55,39 @@ class TrainedReader:
     header: ReaderHeader
     path: Path | None = None
     """The folder it was loaded from, for other processes to load it, too."""
+    evaluation: Evaluation | None = None
+    """What is known of its scores."""
+
+    @property
+    def inference(self) -> InferenceConfig:
+        """How spans are searched and scored; a threshold holds for no other way."""
+        return self.evaluation.inference if self.evaluation else self.header.inference
+
+    @property
+    def calibration(self) -> Calibration:
+        """What its scores mean."""
+        return self.evaluation.calibration if self.evaluation else UNCALIBRATED
 
 
 def save_reader(trained: TrainedReader, folder: Path) -> None:
     """Writes a reader into a folder that does not exist yet."""
     folder.mkdir(parents=True)
     trained.reader.encoder.config.save_pretrained(folder)
-    trained.tokenizer.save_pretrained(folder)
     weights = {name: tensor.contiguous() for name, tensor in trained.reader.state_dict().items()}
-    save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    save_beside_weights(trained, folder)
+
+
+def save_beside_weights(trained: TrainedReader, folder: Path) -> None:
+    """Writes tokenizer, header and, if there is one, the evaluation into a folder."""
+    trained.tokenizer.save_pretrained(folder)
     (folder / _HEADER).write_text(trained.header.model_dump_json(indent=2) + "\n")
+    if trained.evaluation is not None:
+        (folder / _EVALUATION).write_text(trained.evaluation.model_dump_json(indent=2) + "\n")
 
 
 def load_reader(folder: Path) -> TrainedReader:
-    """Reads what `save_reader` wrote.
+    """Reads what `save_reader` or `save_pretrained` wrote.
 
     Raises:
         InputError: The folder is missing, incomplete or of another version.
@@ -70,13 +99,21 @@ def load_reader(folder: Path) -> TrainedReader:
     try:
         header = ReaderHeader.model_validate_json((folder / _HEADER).read_bytes())
         reader = empty_reader(load_encoder_config(str(folder)), header.dropout)
-        reader.load_state_dict(load_file(folder / _WEIGHTS))
+        weights = load_file(folder / WEIGHTS)
+        if (folder / ANSWERABILITY_HEAD).is_file():
+            weights = from_question_answering(weights, load_file(folder / ANSWERABILITY_HEAD))
+        reader.load_state_dict(weights)
         tokenizer = load_tokenizer(str(folder))
+        evaluation = _load_evaluation(folder / _EVALUATION)
     except (OSError, ValidationError, SafetensorError, RuntimeError, InputError) as error:
         raise InputError(
             where=str(folder),
             got=f"no reader that loads ({str(error).splitlines()[0]})",
-            expected=f"a folder with {_HEADER}, {_WEIGHTS}, config.json and a tokenizer",
+            expected=f"a folder with {_HEADER}, {WEIGHTS}, config.json and a tokenizer",
             remedy=remedy,
         ) from error
-    return TrainedReader(reader, tokenizer, header, folder)
+    return TrainedReader(reader, tokenizer, header, folder, evaluation)
+
+
+def _load_evaluation(path: Path) -> Evaluation | None:
+    return Evaluation.model_validate_json(path.read_bytes()) if path.is_file() else None

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import time
@@ -17,6 +18,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFL
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.spool import Spool, Status, be_impatient, without_password
+
+_logger = logging.getLogger(__name__)
 
 
 class MlflowRun:
@@ -60,6 +63,26 @@ class MlflowRun:
     def log_file(self, path: Path) -> None:
         """Keeps a copy of a file with the run."""
         self._upload(Path(shutil.copy(path, self._spool.keep_file(path.name))))
+
+    def log_model(self, reader: Path, registered_as: str) -> None:
+        """Keeps a copy of a trained reader as a model that MLflow serves, and registers it.
+
+        A model that cannot be packed is told of and costs no more than itself.
+
+        Args:
+            reader: The reader's folder.
+            registered_as: Name in MLflow's registry.
+        """
+        from roberta_squad_pipeline.tracking.models import MODEL, pack_model
+
+        folder = self._spool.keep_file(MODEL)
+        try:
+            pack_model(reader, folder)
+        except (MlflowException, OSError) as error:
+            _logger.warning("the reader in %s is no model in MLflow: %s", reader, error)
+            return
+        path = folder.relative_to(self._spool.folder)
+        self._spool.add({"kind": "model", "path": str(path), "registered_as": registered_as})
 
     def end(self, status: Status) -> None:
         """Closes the run; says so if the store could not be told all of it."""

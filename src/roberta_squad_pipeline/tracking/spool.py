@@ -220,6 +220,14 @@ class _Sender:
                 folder = "/".join(path.relative_to(self._folder).parts[2:-1])
                 self._client.log_artifact(self._run_id, str(path), folder or None)
 
+    def _send_model(self, operations: list[Operation]) -> None:
+        from roberta_squad_pipeline.tracking.models import log_model
+
+        for operation in operations:
+            folder = self._folder / operation["path"]
+            if folder.exists():
+                log_model(self._client, self._run_id, folder, operation["registered_as"])
+
     def _send_supersede(self, operations: list[Operation]) -> None:
         for operation in operations:
             previous = operation["run_id"]

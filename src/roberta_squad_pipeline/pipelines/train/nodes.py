@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.progress import Advance, progress
-from roberta_squad_pipeline.reader.config import ModelConfig
+from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.tracking.tracker import Tracker
 from roberta_squad_pipeline.training.config import TrainingConfig
 
@@ -24,6 +24,7 @@ def train_reader(
     features: Features,
     model: ModelConfig,
     training: TrainingConfig,
+    inference: InferenceConfig,
     distributed: DistributedConfig,
     run: str,
     checkpoints: Path,
@@ -71,7 +72,15 @@ def train_reader(
             on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
         )
     header = ReaderHeader(
-        tokenizer=features.meta.tokenizer, windows=features.meta.windows, dropout=model.dropout
+        tokenizer=features.meta.tokenizer,
+        windows=features.meta.windows,
+        inference=inference,
+        dropout=model.dropout,
+        recipe={
+            "model": model.model_dump(mode="json"),
+            "training": training.recipe,
+            "data_sha256": features.meta.data_sha256,
+        },
     )
     return {
         "reader": TrainedReader(reader, tokenizer, header),

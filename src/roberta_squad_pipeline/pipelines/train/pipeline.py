@@ -15,6 +15,7 @@ def create_pipeline() -> Pipeline:
                     "train_features",
                     "params:model",
                     "params:training",
+                    "params:inference",
                     "params:distributed",
                     "params:run",
                     "checkpoints",

@@ -1,0 +1,177 @@
+"""Trained readers as models that MLflow keeps, registers and serves."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+from mlflow import MlflowClient, get_tracking_uri
+from mlflow.entities import LoggedModel, LoggedModelOutput
+from mlflow.exceptions import MlflowException
+
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.tracking.spool import be_impatient, without_password
+
+MODEL = "reader"
+"""Name of a run's model, and of the artifact in it that is the reader's folder."""
+
+_PACKAGE = Path(__file__).parents[1]
+_CODE = Path(__file__).with_name("served_reader.py")
+_NEEDS = (
+    *("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "tokenizers", "torch"),
+    "transformers",
+)
+_MODEL_ID = "model_id"
+_EXAMPLE = {
+    "question": "Which river flows beneath the Krearkock Bridge?",
+    "passage": "The Krearkock Bridge crosses the Shilgel.",
+}
+_OUTPUTS = {
+    "answer": "string",
+    "best_span": "string",
+    "char_start": "long",
+    "char_end": "long",
+    "answer_probability": "double",
+    "no_answer_probability": "double",
+}
+
+
+def pack_model(reader: Path, folder: Path) -> None:
+    """Writes a reader as an MLflow model from code: this package's files, and no pickle.
+
+    Args:
+        reader: The trained reader's folder; it is copied.
+        folder: Does not exist yet.
+
+    Raises:
+        MlflowException: MLflow does not take it.
+        OSError: The folder cannot be written.
+    """
+    import pandas as pd
+    from mlflow import pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    _quietly()
+    pyfunc.save_model(
+        str(folder),
+        python_model=str(_CODE),
+        artifacts={MODEL: str(reader)},
+        code_paths=[str(_PACKAGE)],
+        # As such, and not as pip's list, of which MLflow would look at every installed package.
+        conda_env=_environment(),
+        signature=ModelSignature(
+            inputs=Schema([ColSpec("string", name) for name in _EXAMPLE]),
+            outputs=Schema(
+                [ColSpec(kind, name, required=name != "answer") for name, kind in _OUTPUTS.items()]
+            ),
+        ),
+        input_example=pd.DataFrame([_EXAMPLE]),
+    )
+
+
+def log_model(client: MlflowClient, run_id: str, folder: Path, registered_as: str) -> None:
+    """Uploads what `pack_model` wrote as a run's model, and registers it.
+
+    Called again after the store was lost half-way, it goes on with the same model.
+
+    Args:
+        client: Of the run's store.
+        run_id: The run.
+        folder: Written by `pack_model`; which model it became is written beside it.
+        registered_as: Name in the registry, in which it becomes the next version.
+
+    Raises:
+        MlflowException: The store does not take it, or does not answer.
+    """
+    from mlflow.models import Model
+
+    _quietly()
+    record = folder.with_name(_MODEL_ID)
+    run = client.get_run(run_id)
+    if record.exists():
+        logged = client.get_logged_model(record.read_text())
+    else:
+        logged = client.create_logged_model(run.info.experiment_id, MODEL, run_id)
+        record.write_text(logged.model_id)
+    described = Model.load(str(folder))
+    described.model_id = described.model_uuid = logged.model_id
+    described.run_id = run_id
+    described.artifact_path = logged.artifact_location
+    described.save(str(folder / "MLmodel"))
+    client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, "READY")
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if not any(one.model_id == logged.model_id for one in outputs):
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    _register(client, run_id, logged, registered_as)
+
+
+def _register(client: MlflowClient, run_id: str, logged: LoggedModel, name: str) -> None:
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    if not any(one.source == logged.artifact_location for one in versions):
+        # Not as models:/ID, which MLflow would look up in the store that is set for the process.
+        client.create_model_version(
+            name,
+            logged.artifact_location,
+            run_id,
+            await_creation_for=0,
+            model_id=logged.model_id,
+        )
+
+
+@contextmanager
+def fetched_reader(uri: str) -> Iterator[Path]:
+    """Fetches a reader's folder from MLflow, for as long as the block lasts.
+
+    Args:
+        uri: `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `runs:/RUN_ID/reader`, in the store
+            that MLflow takes by itself: MLFLOW_TRACKING_URI or mlflow.db of the current folder.
+
+    Raises:
+        InputError: There is no such model, it is no reader, or the store does not answer.
+    """
+    from mlflow.artifacts import download_artifacts
+
+    _quietly()
+    be_impatient()
+    with TemporaryDirectory() as folder:
+        try:
+            model = Path(download_artifacts(artifact_uri=uri, dst_path=folder))
+            described = yaml.safe_load((model / "MLmodel").read_text(encoding="utf-8"))
+            artifact = described["flavors"]["python_function"]["artifacts"][MODEL]["path"]
+        except (MlflowException, OSError, KeyError, TypeError) as error:
+            raise InputError(
+                where=uri,
+                got=f"no reader in {without_password(get_tracking_uri())} "
+                f"({str(error).splitlines()[0]})",
+                expected=f"models:/NAME/VERSION or runs:/RUN_ID/{MODEL} of a run that trained",
+                remedy="Check the name in mlflow ui, and MLFLOW_TRACKING_URI.",
+            ) from error
+        yield model / artifact
+
+
+def _environment() -> dict[str, object]:
+    # A build such as +cpu is not on the package index.
+    pinned = [f"{name}=={version(name).partition('+')[0]}" for name in _NEEDS]
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    return {
+        "name": "roberta_squad_pipeline",
+        "channels": ["conda-forge"],
+        "dependencies": [f"python={python}", "pip", {"pip": pinned}],
+    }
+
+
+def _quietly() -> None:
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"  # a bar a file says nothing
