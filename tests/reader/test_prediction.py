@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
@@ -196,3 +197,14 @@ def test_no_prediction_is_empty(
     [prediction] = answered(tiny_reader, features, n_best=50)
     assert prediction.candidates
     assert all(c.text == c.text.strip() != "" for c in prediction.candidates)
+
+
+def test_logits_that_are_no_numbers_are_said(
+    tiny_reader: ReaderModel, tiny_features: Features
+) -> None:
+    """Oracle: the first question's id."""
+    with torch.no_grad():
+        tiny_reader.span_head.bias.fill_(torch.nan)
+    first = tiny_features.question_ids[0].as_py()
+    with pytest.raises(InputError, match=rf"question {first}: got no span with a finite score"):
+        answered(tiny_reader, tiny_features)

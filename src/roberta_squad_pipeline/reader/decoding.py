@@ -2,37 +2,40 @@
 
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IndexArray = NDArray[np.int64]
+PositionArray = NDArray[np.integer]
 
 
 class Spans(NamedTuple):
     """The best spans of each window, best first.
 
-    Every tensor has the shape (windows, spans); where a window has fewer spans, the rest score
+    Every array has the shape (windows, spans); where a window has fewer spans, the rest score
     minus infinity.
     """
 
-    score: Tensor
+    score: FloatArray
     """Start logit plus end logit."""
-    start: Tensor
+    start: IndexArray
     """Window position of the first token."""
-    end: Tensor
+    end: IndexArray
     """Window position of the last token."""
 
 
 def best_spans(
-    start_logits: Tensor,
-    end_logits: Tensor,
+    start_logits: FloatArray,
+    end_logits: FloatArray,
     *,
-    first_start: Tensor,
-    last_start: Tensor,
-    last_end: Tensor,
+    first_start: PositionArray,
+    last_start: PositionArray,
+    last_end: PositionArray,
     max_answer_tokens: int,
     n_best: int,
 ) -> Spans:
-    """Finds the spans with the highest sum of start and end logit.
+    """Finds the spans with the highest sum of start and end logit; of equal ones any.
 
     Args:
         start_logits: Shape: (windows, tokens)
@@ -46,17 +49,60 @@ def best_spans(
     Returns:
         `n_best` spans a window, fewer where all windows together have no place for as many.
     """
-    tokens = start_logits.shape[1]
-    position = torch.arange(tokens, device=start_logits.device)
+    windows, tokens = start_logits.shape
+    position = np.arange(tokens)
     may_start = (position >= first_start[:, None]) & (position <= last_start[:, None])
-    may_end = position <= last_end[:, None]
-    start = start_logits.masked_fill(~may_start, float("-inf"))
-    end = end_logits.masked_fill(~may_end, float("-inf"))
-    # Column d of a row of `ends` is the end logit d tokens behind that row's token.
-    ends = F.pad(end, (0, max_answer_tokens - 1), value=float("-inf")).unfold(
-        1, max_answer_tokens, 1
-    )
-    scores = (start[..., None] + ends).flatten(1)
-    score, span = scores.topk(min(n_best, scores.shape[1]))
-    first = span // max_answer_tokens
-    return Spans(score, first, first + span % max_answer_tokens)
+    start = np.where(may_start, start_logits, np.float32(-np.inf))
+    ends = np.full((windows, tokens + max_answer_tokens - 1), -np.inf, np.float32)
+    np.copyto(ends[:, :tokens], end_logits, where=position <= last_end[:, None])
+    # One of the best `n_best` spans starts at one of as many starts with the best first choices:
+    # behind any other start, so many spans are better.
+    starts = _largest(start + _largest_ahead(ends, max_answer_tokens), n_best)
+    # Column d of a row of `reached` is the end logit d tokens behind that row's start.
+    reached = np.lib.stride_tricks.sliding_window_view(ends, max_answer_tokens, axis=1)
+    row = np.arange(windows)[:, None]
+    scores = (start[row, starts][..., None] + reached[row, starts]).reshape(windows, -1)
+    span = _largest(scores, n_best)
+    first = starts[row, span // max_answer_tokens]
+    return Spans(scores[row, span], first, first + span % max_answer_tokens)
+
+
+def _largest(values: FloatArray, count: int) -> IndexArray:
+    """Columns of the largest values of each row, largest first; of equal values the leftmost.
+
+    Args:
+        values: Shape: (rows, columns)
+        count: How many are wanted.
+
+    Returns:
+        Shape: (rows, columns wanted, or as many as there are)
+    """
+    columns = values.shape[1]
+    left_out = max(columns - count, 0)
+    # One number for each value and column, since numbers are sorted faster than their indices: the
+    # bits of a float, those of negative ones turned over, are in the order of the floats.
+    bits = values.view(np.int32)
+    keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
+    keys <<= 32
+    keys |= np.arange(columns - 1, -1, -1)
+    largest = np.sort(np.partition(keys, left_out, axis=1)[:, left_out:], axis=1)
+    found: IndexArray = columns - 1 - (largest[:, ::-1] & 0xFFFFFFFF)
+    return found
+
+
+def _largest_ahead(values: FloatArray, count: int) -> FloatArray:
+    """The largest of `count` values from each column on, where there are as many.
+
+    Args:
+        values: Shape: (rows, columns)
+        count: At least 1.
+
+    Returns:
+        Shape: (rows, columns - count + 1)
+    """
+    covered = 1
+    while covered < count:
+        step = min(covered, count - covered)
+        values = np.maximum(values[:, :-step], values[:, step:])
+        covered += step
+    return values

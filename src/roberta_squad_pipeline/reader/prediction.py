@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.batching import IndexArray, assemble, length_sorted_batches
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.decoding import best_spans
 from roberta_squad_pipeline.reader.device import computing_in
-from roberta_squad_pipeline.reader.model import ReaderModel
-from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION
+from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
+from roberta_squad_pipeline.squad.features import Features, Ragged
+from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION, IntArray
 
 FloatArray = NDArray[np.float32]
 
@@ -39,8 +41,17 @@ class Prediction:
     question_id: str
     no_answer_score: float
     """High means unanswerable: a logit, 0 where the reader is undecided."""
-    candidates: tuple[Candidate, ...]
-    """Best first; at least one."""
+    texts: list[str]
+    """Of the spans that might be the answer, best first; at least one."""
+    char_starts: list[int]
+    char_ends: list[int]
+    scores: list[float]
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The same spans one by one."""
+        columns = (self.texts, self.char_starts, self.char_ends, self.scores)
+        return tuple(map(Candidate, *columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,16 @@ class WindowSpans:
     """Shape: (windows, spans)"""
     no_answer: FloatArray
     """Answerability logits. Shape: (windows,)"""
+
+    @classmethod
+    def none(cls, windows: int, spans: int) -> Self:
+        """What is known before any window was read: the smallest value everywhere."""
+        return cls(
+            np.full((windows, spans), -np.inf, np.float32),
+            np.zeros((windows, spans), np.int64),
+            np.zeros((windows, spans), np.int64),
+            np.full(windows, -np.inf, np.float32),
+        )
 
 
 def predict(
@@ -105,36 +126,14 @@ def search_windows(
     Returns:
         The spans of all windows, in every process.
     """
-    windows = features.windows
-    count = len(windows.question)
-    found = WindowSpans(
-        np.full((count, config.n_best), -np.inf, np.float32),
-        np.zeros((count, config.n_best), np.int64),
-        np.zeros((count, config.n_best), np.int64),
-        np.full(count, -np.inf, np.float32),
-    )
-    offset = windows.first - FIRST_PASSAGE_POSITION
+    found = WindowSpans.none(len(features.windows.question), config.n_best)
     device = processes.device
     reader.to(device).eval()
     batches = list(length_sorted_batches(features.window_tokens, config.batch_windows))
     for indices in batches[processes.rank :: processes.count]:
         with computing_in(config.precision, device):
             output = reader(assemble(features, indices).to(device))
-        empty = _empty_tokens(features, indices, output.start_logits.shape[1]).to(device)
-        spans = best_spans(
-            output.start_logits.masked_fill(empty, float("-inf")),
-            output.end_logits.masked_fill(empty, float("-inf")),
-            first_start=_on(device, windows.context_first[indices] - offset[indices]),
-            last_start=_on(device, windows.context_last[indices] - offset[indices]),
-            last_end=_on(device, windows.count[indices] + FIRST_PASSAGE_POSITION - 1),
-            max_answer_tokens=config.max_answer_tokens,
-            n_best=config.n_best,
-        )
-        kept = spans.score.shape[1]
-        found.score[indices, :kept] = spans.score.cpu().numpy()
-        found.first[indices, :kept] = spans.start.cpu().numpy() + offset[indices, None]
-        found.last[indices, :kept] = spans.end.cpu().numpy() + offset[indices, None]
-        found.no_answer[indices] = output.no_answer_logits.cpu().numpy()
+        add_spans(found, output, features, indices, config)
         on_windows(len(indices))
     # What a process did not find itself is the smallest value there.
     for array in (found.score, found.first, found.last, found.no_answer):
@@ -142,18 +141,107 @@ def search_windows(
     return found
 
 
+def add_spans(
+    found: WindowSpans,
+    output: ReaderOutput,
+    features: Features,
+    indices: IndexArray,
+    config: InferenceConfig,
+) -> None:
+    """Searches the spans of a batch of windows and puts them with those of the others.
+
+    Args:
+        found: What is added to.
+        output: The reader's, of these windows.
+        features: All windows.
+        indices: Which of them were read. Shape: (batch,)
+        config: How spans are searched.
+    """
+    windows = features.windows
+    offset = windows.first[indices] - FIRST_PASSAGE_POSITION
+    logits = [each.cpu().numpy() for each in (output.start_logits, output.end_logits)]
+    empty = _empty_tokens(features, indices, logits[0].shape[1])
+    spans = best_spans(
+        *(np.where(empty, np.float32(-np.inf), each) for each in logits),
+        first_start=windows.context_first[indices] - offset,
+        last_start=windows.context_last[indices] - offset,
+        last_end=windows.count[indices] + FIRST_PASSAGE_POSITION - 1,
+        max_answer_tokens=config.max_answer_tokens,
+        n_best=config.n_best,
+    )
+    kept = spans.score.shape[1]
+    found.score[indices, :kept] = spans.score
+    found.first[indices, :kept] = spans.start + offset[:, None]
+    found.last[indices, :kept] = spans.end + offset[:, None]
+    found.no_answer[indices] = output.no_answer_logits.cpu().numpy()
+
+
 def merge_windows(
     spans: WindowSpans, features: Features, config: InferenceConfig
 ) -> Iterator[Prediction]:
-    """Turns spans of windows into one prediction a question, in the features' order."""
+    """Turns spans of windows into one prediction a question, in the features' order.
+
+    Raises:
+        InputError: A question has no span with a finite score.
+    """
     question = features.windows.question
-    bounds = np.searchsorted(question, np.arange(len(features.question_ids) + 1))
+    begins = np.searchsorted(question, np.arange(len(features.question_ids)))
+    best = _best_of_questions(spans.score, begins, len(question))
+    scores = spans.score.ravel()[best]
+    real = np.isfinite(scores)
+    counts = real.sum(1).tolist()
+    if not all(counts):
+        raise InputError(
+            where=f"question {features.question_ids[counts.index(0)].as_py()}",
+            got="no span with a finite score",
+            expected="a passage with at least one word, and logits that are numbers",
+            remedy="Look at its passage, and at the reader's weights if the loss was no number.",
+        )
+    if config.null_score == "best_span":
+        no_answer = spans.no_answer[best[:, 0] // spans.score.shape[1]].tolist()
+    else:
+        no_answer = np.minimum.reduceat(spans.no_answer, begins).tolist()
+    passage = features.question_passage.tolist()
+    first, last = (np.where(real, each.ravel()[best], 0) for each in (spans.first, spans.last))
+    starts = _at(features.passages.char_start, features.question_passage[:, None], first)
+    ends = _at(features.passages.char_end, features.question_passage[:, None], last)
+    text, of_passage = "", -1
     for row, question_id in enumerate(features.question_ids.to_pylist()):
-        of_question = slice(bounds[row], bounds[row + 1])
-        yield Prediction(question_id, *_merge(spans, of_question, features, row, config))
+        if passage[row] != of_passage:
+            of_passage = passage[row]
+            text = features.passage_texts[of_passage].as_py()
+        count = counts[row]
+        begins_at, ends_at = starts[row, :count].tolist(), ends[row, :count].tolist()
+        texts = [text[start:end] for start, end in zip(begins_at, ends_at, strict=True)]
+        yield Prediction(
+            question_id, no_answer[row], texts, begins_at, ends_at, scores[row, :count].tolist()
+        )
 
 
-def _empty_tokens(features: Features, indices: IndexArray, tokens: int) -> torch.Tensor:
+def _best_of_questions(scores: FloatArray, begins: IndexArray, windows: int) -> IndexArray:
+    """The best spans of each question over all its windows, best first.
+
+    Args:
+        scores: Of each window's spans, best first. Shape: (windows, spans)
+        begins: First window of each question. Shape: (questions,)
+        windows: In all.
+
+    Returns:
+        Places in the flattened scores; of equal scores the earlier. Shape: (questions, spans)
+    """
+    spans = scores.shape[1]
+    best: IndexArray = begins[:, None] * spans + np.arange(spans)
+    of_question = np.diff(begins, append=windows)
+    # Most questions have one window, whose spans are in order.
+    for count in np.unique(of_question[of_question > 1]):
+        (rows,) = np.nonzero(of_question == count)
+        places = begins[rows, None] * spans + np.arange(count * spans)
+        order = np.argsort(-scores.ravel()[places], axis=1, kind="stable")[:, :spans]
+        best[rows] = np.take_along_axis(places, order, axis=1)
+    return best
+
+
+def _empty_tokens(features: Features, indices: IndexArray, tokens: int) -> NDArray[np.bool_]:
     """Passage tokens without a character, such as byte-level BPE's space before another space.
 
     No span starts or ends at one: its text might be empty, which would count as abstaining, or
@@ -163,40 +251,15 @@ def _empty_tokens(features: Features, indices: IndexArray, tokens: int) -> torch
         Shape: (windows, tokens)
     """
     windows, passages = features.windows, features.passages
-    empty = np.zeros((len(indices), tokens), np.bool_)
-    for row, index in enumerate(indices):
-        passage = features.question_passage[windows.question[index]]
-        first, count = windows.first[index], windows.count[index]
-        held = slice(first, first + count)
-        inside = slice(FIRST_PASSAGE_POSITION, FIRST_PASSAGE_POSITION + count)
-        empty[row, inside] = passages.char_start[passage][held] == passages.char_end[passage][held]
-    return torch.from_numpy(empty)
+    passage = features.question_passage[windows.question[indices], None]
+    position = np.arange(tokens) - FIRST_PASSAGE_POSITION
+    inside = (position >= 0) & (position < windows.count[indices, None])
+    token = np.where(inside, windows.first[indices, None] + position, 0)
+    start, end = (_at(each, passage, token) for each in (passages.char_start, passages.char_end))
+    empty: NDArray[np.bool_] = inside & (start == end)
+    return empty
 
 
-def _merge(
-    spans: WindowSpans,
-    of_question: slice,
-    features: Features,
-    row: int,
-    config: InferenceConfig,
-) -> tuple[float, tuple[Candidate, ...]]:
-    """No-answer score and best spans of one question, over all its windows."""
-    scores = spans.score[of_question]
-    order = np.argsort(-scores, axis=None, kind="stable")[: config.n_best]
-    order = order[np.isfinite(scores.ravel()[order])]
-    passage = features.question_passage[row]
-    text = features.passage_texts[int(passage)].as_py()
-    starts = features.passages.char_start[passage][spans.first[of_question].ravel()[order]]
-    ends = features.passages.char_end[passage][spans.last[of_question].ravel()[order]]
-    candidates = tuple(
-        Candidate(text[start:end], int(start), int(end), float(score))
-        for start, end, score in zip(starts, ends, scores.ravel()[order], strict=True)
-    )
-    no_answer = spans.no_answer[of_question]
-    best_window = order[0] // scores.shape[1]
-    score = no_answer[best_window] if config.null_score == "best_span" else no_answer.min()
-    return float(score), candidates
-
-
-def _on(device: torch.device, positions: NDArray[np.int32]) -> torch.Tensor:
-    return torch.from_numpy(positions).to(device)
+def _at(rows: Ragged, row: IntArray, column: IndexArray) -> IntArray:
+    values: IntArray = rows.values[rows.begins[row] + column]
+    return values

@@ -47,7 +47,7 @@ def predict_answers(
             )
         )
     return {
-        "predictions": {p.question_id: p.candidates[0].text for p in predictions},
+        "predictions": {p.question_id: p.texts[0] for p in predictions},
         "null_odds": {p.question_id: p.no_answer_score for p in predictions},
         "nbest": {
             p.question_id: [dataclasses.asdict(candidate) for candidate in p.candidates]
