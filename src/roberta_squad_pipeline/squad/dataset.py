@@ -423,8 +423,9 @@ class _Ids:
 
     def reject_repeated(self, file: SquadFile) -> None:
         """Reads the file again if two hashes are the same, for the ids and their places."""
-        hashes, counts = np.unique(np.array(self._hashes, np.int64), return_counts=True)
-        suspects = set(hashes[counts > 1].tolist())
+        hashes = np.array(self._hashes, np.int64)
+        hashes.sort()
+        suspects = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
         if not suspects:
             return
         places: dict[str, str] = {}
