@@ -44,6 +44,7 @@ EVENTS_FILE = "events.jsonl"
 STOP_FILE = "stop"
 ERROR_FILE = "error.json"
 
+_START = "roberta_squad_pipeline.distributed.start"
 _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_TO_DIE = 5
 _LOOPBACK = "127.0.0.1"
@@ -133,7 +134,7 @@ def launch(
     def run() -> None:
         try:
             elastic_launch(_launch_config(config, name, address, folder), sys.executable)(
-                "-u", "-m", module, str(folder)
+                "-u", "-m", _START, module, str(folder)
             )
         except BaseException as error:
             failed.append(error)

@@ -2,6 +2,7 @@
 
 import ctypes
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -80,6 +81,9 @@ def work(do: Callable[[Worker], None]) -> None:
     Args:
         do: The work.
     """
+    # What was imported is there to stay.
+    gc.freeze()
+    gc.enable()
     folder = Path(sys.argv[1])
     launch = Launch.model_validate_json((folder / LAUNCH_FILE).read_bytes())
     _die_with_launcher(launch.pid)
