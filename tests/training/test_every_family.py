@@ -3,15 +3,19 @@
 Oracle: the questions themselves, and for the weights what each was before.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForQuestionAnswering
 
+from roberta_squad_pipeline import Reader
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest
+from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import new_reader
@@ -53,19 +57,28 @@ def labelled_texts(features: Features) -> dict[str, str]:
     return texts
 
 
-def test_chain(
+@dataclass
+class Chain:
+    """What came of a family's encoder on the way from questions to a reader."""
+
+    questions: SquadDataset
+    features: Features
+    before: dict[str, torch.Tensor]
+    losses: list[float]
+    trained: TrainedReader
+    loaded: TrainedReader
+
+
+@pytest.fixture(scope="module")
+def chain(
     family_folder: Path,
     build: Any,
     tiny_squad: SquadDataset,
     window_config: WindowConfig,
     recipe: TrainingConfig,
-    tmp_path: Path,
-) -> None:
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Chain:
     features: Features = build(tiny_squad, family_folder, window_config)
-    questions = {q.id: (p.text, q) for p in tiny_squad.passages for q in p.questions}
-    answers = {id_: q.answers[0].text for id_, (_, q) in questions.items() if q.answers}
-    assert labelled_texts(features) == answers
-
     torch.manual_seed(0)
     reader = new_reader(
         ModelConfig(encoder=str(family_folder), dropout=0.1, attention_dropout=0.1),
@@ -84,35 +97,74 @@ def test_chain(
         stop=StopRequest(),
         on_update=lambda record: losses.append(record.loss),
     )
-    assert np.isfinite(losses).all()
-    # None is forgotten by the optimiser, and none has no part in the loss.
-    after = dict(reader.named_parameters())
-    assert [name for name, weight in before.items() if torch.equal(weight, after[name])] == []
-
     header = ReaderHeader(
-        tokenizer=features.meta.tokenizer, windows=features.meta.windows, dropout=0.1
+        tokenizer=features.meta.tokenizer,
+        windows=features.meta.windows,
+        inference=INFERENCE,
+        dropout=0.1,
+        recipe={},
     )
-    save_reader(TrainedReader(reader, load_tokenizer(str(family_folder)), header), tmp_path / "r")
-    loaded = load_reader(tmp_path / "r")
-    batch = assemble(features, np.arange(4))
-    with torch.no_grad():
-        for mine, again in zip(reader.eval()(batch), loaded.reader.eval()(batch), strict=True):
-            assert torch.equal(mine, again)
+    trained = TrainedReader(reader, load_tokenizer(str(family_folder)), header)
+    folder = tmp_path_factory.mktemp("chain") / "reader"
+    save_reader(trained, folder)
+    return Chain(tiny_squad, features, before, losses, trained, load_reader(folder))
 
+
+def test_labels_spell_the_answers(chain: Chain) -> None:
+    answers = {q.id: q.answers[0].text for q in chain.questions.questions if q.answers}
+    assert labelled_texts(chain.features) == answers
+
+
+def test_every_parameter_learns(chain: Chain) -> None:
+    """None is forgotten by the optimiser, and none has no part in the loss."""
+    assert np.isfinite(chain.losses).all()
+    after = dict(chain.trained.reader.named_parameters())
+    assert [name for name, old in chain.before.items() if torch.equal(old, after[name])] == []
+
+
+def test_loaded_reader_reads_like_the_saved_one(chain: Chain) -> None:
+    batch = assemble(chain.features, np.arange(4))
+    with torch.no_grad():
+        outputs = [each.reader.eval()(batch) for each in (chain.trained, chain.loaded)]
+    for mine, again in zip(*outputs, strict=True):
+        assert torch.equal(mine, again)
+
+
+def test_predictions_are_parts_of_their_passages_and_are_scored(chain: Chain) -> None:
+    passage_of = {q.id: p.text for p in chain.questions.passages for q in p.questions}
+    reader = chain.loaded.reader
     predictions = list(
-        predict(loaded.reader, features, INFERENCE, device=CPU, on_windows=lambda _: None)
+        predict(reader, chain.features, INFERENCE, device=CPU, on_windows=lambda _: None)
     )
-    assert {p.question_id for p in predictions} == set(questions)
+    assert {p.question_id for p in predictions} == set(passage_of)
     for prediction in predictions:
-        passage = questions[prediction.question_id][0]
+        passage = passage_of[prediction.question_id]
         for candidate in prediction.candidates:
             assert candidate.text == passage[candidate.char_start : candidate.char_end]
             assert candidate.text == candidate.text.strip() != ""
     report = squad_report(
-        tiny_squad.gold,
+        chain.questions.gold,
         {p.question_id: p.candidates[0].text for p in predictions},
         no_answer_scores={p.question_id: p.no_answer_score for p in predictions},
         threshold=0.0,
     )
-    assert report["total"] == len(questions)
+    assert report["total"] == len(passage_of)
     assert 0 <= report["exact"] <= report["f1"] <= report["best_f1"] <= 100
+
+
+def test_transformers_loads_it_with_the_same_span_logits(chain: Chain, tmp_path: Path) -> None:
+    """But for ModernBERT, whose question-answering model has a layer more."""
+    folder, model = tmp_path / "saved", chain.loaded.reader.eval()
+    if model.encoder.config.model_type == "modernbert":
+        with pytest.raises(InputError, match="ModernBertForQuestionAnswering"):
+            Reader(chain.loaded).save_pretrained(folder)
+        return
+    Reader(chain.loaded).save_pretrained(folder)
+    theirs = AutoModelForQuestionAnswering.from_pretrained(folder).eval()
+    batch = assemble(chain.features, np.array([0]))
+    types = {"token_type_ids": batch.token_type_ids} if model.takes_token_types else {}
+    with torch.no_grad():
+        expected = theirs(input_ids=batch.input_ids, **types)
+        mine = model(batch)
+    torch.testing.assert_close(mine.start_logits, expected.start_logits, rtol=0, atol=1e-4)
+    torch.testing.assert_close(mine.end_logits, expected.end_logits, rtol=0, atol=1e-4)
