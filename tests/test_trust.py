@@ -64,8 +64,8 @@ def forbidden_call(name: str, keywords: dict[str, ast.expr]) -> bool:
             name == "AutoModel.from_pretrained"
             and not is_constant(keywords.get("use_safetensors"), True),
             # MLflow pickles an object, and only notes the path of a file.
-            last in {"log_model", "save_model"}
-            and isinstance(keywords.get("python_model"), ast.Call),
+            "python_model" in keywords
+            and not ast.unparse(keywords["python_model"]).startswith("str("),
         )
     )
 

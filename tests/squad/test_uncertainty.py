@@ -79,3 +79,27 @@ def test_interval_of_a_proportion() -> None:
 
 def test_interval_without_spread() -> None:
     assert bootstrap_interval(np.ones(10)) == [100.0, 100.0]
+
+
+def test_all_that_is_reported_is_the_same_again() -> None:
+    """Resamples and halves are drawn from a seed of their own."""
+    dataset = _dataset([[True, False]] * 6)
+    predictions = {q.id: "yes" for q in dataset.questions}
+    odds = {q.id: float(n % 5) for n, q in enumerate(dataset.questions)}
+    report = cross_fitted_report(dataset, predictions, odds)
+    assert set(report) == {
+        *("total", "first_half", "exact", "exact_interval", "exact_thresholds", "best_exact"),
+        *("best_exact_interval", "f1", "f1_interval", "f1_thresholds", "best_f1"),
+        "best_f1_interval",
+    }
+    assert cross_fitted_report(dataset, predictions, odds) == report
+
+
+def test_where_abstaining_is_best_there_is_no_threshold() -> None:
+    """All answers are wrong, so on either half it is best to give none, whatever the score."""
+    dataset = _dataset([[False, False], [False, False]])
+    predictions = {q.id: "yes" for q in dataset.questions}
+    odds = dict.fromkeys(predictions, -3.0)
+    report = cross_fitted_report(dataset, predictions, odds)
+    assert report["exact_thresholds"] == report["f1_thresholds"] == [None, None]
+    assert report["exact"] == report["best_exact"] == 100.0
