@@ -167,3 +167,39 @@ def test_a_reader_that_was_not_evaluated() -> None:
     no_answer, answer = UNCALIBRATED.probabilities([0.0, 2.0], [0.0, 1.0])
     assert no_answer == pytest.approx([0.5, 1 / (1 + np.exp(-2))])
     assert answer == pytest.approx([0.25, (1 - no_answer[1]) / (1 + np.exp(-1))])
+
+
+def test_reliability_at_the_ends() -> None:
+    """Certainty belongs to the last of ten bins, and what is next to it to the one before."""
+    found = reliability(np.array([0.0, 0.85, 0.95, 1.0]), np.array([False, True, True, True]))
+    assert [(one.confidence, one.count) for one in found.bins] == [
+        (0.0, 1),
+        (pytest.approx(0.85), 1),
+        (pytest.approx(0.975), 2),
+    ]
+
+
+def test_each_half_is_judged_by_what_was_fitted_on_the_other() -> None:
+    """Oracle: both fits made here, on two halves in which the same scores mean the opposite."""
+    kinds = [Question(f"0.{n}", "?", ()) for n in range(8)]
+    kinds += [Question(f"1.{n}", "?", (Answer("a", 0),)) for n in range(8)]
+    dataset = SquadDataset(
+        (Passage("a b", "", tuple(kinds[:8])), Passage("a c", "", tuple(kinds[8:]))), 0
+    )
+    names = [question.id for question in kinds]
+    odds = {name: float(n % 8) for n, name in enumerate(names)}
+    found = calibrate(
+        dataset, dict.fromkeys(names, "a"), odds, {name: [1.0, 0.0] for name in names}
+    )
+    scores = np.arange(8.0)
+    never, always = (fit_platt(scores, np.full(8, kind)) for kind in (False, True))
+    # Passage 0 has no answers and is judged by the fit on passage 1, which always has one.
+    expected = reliability(
+        np.concatenate([never.probability(scores), always.probability(scores)]),
+        np.repeat([True, False], 8),
+    )
+    assert found.no_answer_reliability is not None
+    assert found.no_answer_reliability.expected_calibration_error == pytest.approx(
+        expected.expected_calibration_error
+    )
+    assert found.no_answer_reliability.expected_calibration_error > 0.5
