@@ -11,6 +11,8 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +141,10 @@ def listening(pids: set[int]) -> set[str]:
 
     Oracle: the kernel's tables of TCP sockets, in which state 0A is LISTEN.
     """
-    sockets = {str(fd.readlink()) for pid in pids for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    sockets = set()
+    for descriptor in chain.from_iterable(Path(f"/proc/{pid}/fd").iterdir() for pid in pids):
+        with suppress(FileNotFoundError):  # closed since it was listed
+            sockets.add(str(descriptor.readlink()))
     addresses = set()
     for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for line in Path("/proc/net", table).read_text().splitlines()[1:]:

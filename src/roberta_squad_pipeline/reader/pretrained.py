@@ -74,7 +74,9 @@ def question_answering_architecture(config: PretrainedConfig) -> str:
 def _question_answering_model(config: PretrainedConfig) -> PreTrainedModel:
     try:
         with torch.device("meta"):  # names alone, no memory
-            model: PreTrainedModel = AutoModelForQuestionAnswering.from_config(config)  # type: ignore[no-untyped-call]
+            model: PreTrainedModel = AutoModelForQuestionAnswering.from_config(  # type: ignore[no-untyped-call]
+                config, trust_remote_code=False
+            )
             return model
     except ValueError as error:
         raise InputError(
