@@ -6,7 +6,7 @@ Oracle: JSON as RFC 8259 defines it; the messages' parts are checked, not their 
 from pathlib import Path
 
 import pytest
-from pydantic import FiniteFloat, TypeAdapter
+from pydantic import FiniteFloat, PositiveInt, TypeAdapter
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.squad.json_input import read_json, shown
@@ -56,6 +56,42 @@ def test_fault_has_place_and_reason(tmp_path: Path, content: bytes, place: str, 
     fault = fault_of(path, TEXTS)
     assert fault.where.startswith(f"{path}: {place}")
     assert got in fault.got
+
+
+@pytest.mark.parametrize(
+    ("content", "expected", "remedy"),
+    [
+        (b"id,text", "one JSON document", "right file"),
+        (b'{"a": "b"', "one JSON document", "incomplete"),
+        (b'{"a": "\xe9"}', "UTF-8 text", "UTF-8"),
+        (b'{"a": "\\ud800"}', "surrogates", "Remove the escape"),
+        (b'{"a": "\\uwxyz"}', "hexadecimal", "Remove the escape"),
+        (b'{"a": "b", "a": "c"}', "each key once", "Remove one of the two"),
+    ],
+)
+def test_fault_has_rule_and_remedy(
+    tmp_path: Path, content: bytes, expected: str, remedy: str
+) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes(content)
+    fault = fault_of(path, TEXTS)
+    assert expected in fault.expected
+    assert remedy in fault.remedy
+
+
+def test_place_is_spelled_in_its_own_letters(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_text('{"naïve café": 1}', encoding="utf-8")
+    assert fault_of(path, TEXTS).where == f'{path}: ["naïve café"]'
+
+
+def test_rule_of_a_schema_that_has_no_wording_here(tmp_path: Path) -> None:
+    """Oracle: pydantic's own message."""
+    path = tmp_path / "file.json"
+    path.write_text('{"a": 0}')
+    positive = TypeAdapter(dict[str, PositiveInt])
+    with pytest.raises(InputError, match="expected Input should be greater than 0"):
+        read_json(path, positive, remedy="")
 
 
 @pytest.mark.parametrize(
