@@ -65,7 +65,7 @@ def test_fault_has_place_and_reason(tmp_path: Path, content: bytes, place: str, 
         (b'{"a": "b"', "one JSON document", "incomplete"),
         (b'{"a": "\xe9"}', "UTF-8 text", "UTF-8"),
         (b'{"a": "\\ud800"}', "surrogates", "Remove the escape"),
-        (b'{"a": "\\uwxyz"}', "hexadecimal", "Remove the escape"),
+        (b'{"a": "\\ud800\\u0041"}', "hexadecimal", "Remove the escape"),
         (b'{"a": "b", "a": "c"}', "each key once", "Remove one of the two"),
     ],
 )
