@@ -1,0 +1,157 @@
+"""Examples a second in training: this project, and the usual question-answering recipe.
+
+The recipe is Hugging Face's example as publicly described: `AutoModelForQuestionAnswering`,
+`DataCollatorWithPadding`, AdamW (the same fused one), a pass of 48 windows an update. By default it
+pads every window to 384 tokens and computes in fp32; its best flags group windows by length over
+many updates (`LengthGroupedSampler`'s mega-batches) and compute in bf16 autocast. Here an update is
+a uniform random draw, and windows lie end to end without padding.
+
+All sides read the same windows of the real sample with encoders of the same random weights and the
+dropout of RoBERTa's own settings (0.1), and take turns in one process.
+
+    python benchmarks/bench_training.py
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import torch
+from common import header, spread, take_turns, times_faster
+from readers import (
+    MINI,
+    TOKENIZER,
+    encoder_config,
+    plain_rows,
+    random_encoder,
+    sample_features,
+    training_config,
+)
+from torch.utils.data import DataLoader
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer, DataCollatorWithPadding
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.reader.batching import (
+    assemble,
+    micro_batches,
+    split_update,
+    update_windows,
+)
+from roberta_squad_pipeline.reader.model import ReaderModel
+from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.training.loss_scale import LossScaler
+from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates, train_step
+
+BATCH = 48
+MAX_TOKENS = 384
+CPU = torch.device("cpu")
+
+
+def ours(features: Features, precision: str, updates: int) -> Callable[[], None]:
+    """A side that makes the next updates of a run, as the training loop makes them."""
+    config = training_config(precision=precision)
+    reader = ReaderModel(random_encoder(MINI), 0.1).train()
+    optimizer = build_optimizer(reader, config)
+    processes = Processes.alone(CPU)
+    scaler = LossScaler(config.loss_scale, enabled=False, device=CPU)
+    split = split_update(BATCH, 1, config.micro_batch)
+    numbers = count(1)
+
+    def turn() -> None:
+        for update in (next(numbers) for _ in range(updates)):
+            set_learning_rates(optimizer, update, config)
+            tokens = features.window_tokens
+            drawn = update_windows(len(tokens), BATCH, config.seed, update)
+            pieces = micro_batches(drawn, tokens, split, rank=0)
+            batches = [assemble(features, piece) for piece in pieces]
+            train_step(reader, batches, optimizer, scaler, config, processes=processes).item()
+
+    return turn
+
+
+def recipe(
+    features: Features, *, grouped: bool, bf16: bool, padding: str, updates: int
+) -> Callable[[], None]:
+    """A side that makes updates as the usual recipe makes them."""
+    rows = plain_rows(features)
+    torch.manual_seed(0)
+    model = AutoModelForQuestionAnswering.from_config(encoder_config(MINI)).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-5, fused=True)
+    collate = DataCollatorWithPadding(
+        AutoTokenizer.from_pretrained(TOKENIZER), padding=padding, max_length=MAX_TOKENS
+    )
+    order = drawn_updates([len(row["input_ids"]) for row in rows], grouped, updates)
+    loader = iter(DataLoader(rows, batch_sampler=order, collate_fn=collate))
+
+    def turn() -> None:
+        for _ in range(updates):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = model(**next(loader)).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            loss.item()
+
+    return turn
+
+
+def drawn_updates(lengths: list[int], grouped: bool, updates: int) -> Iterator[list[int]]:
+    """Windows of one update after the other.
+
+    Where windows are grouped by length, an update of long ones takes many times as long as one of
+    short ones. So that every turn has its share of both, it takes updates from all over a
+    mega-batch: the stretch within which the sampler sorts.
+    """
+    while True:
+        if not grouped:
+            for drawn in torch.randperm(len(lengths)).split(BATCH):
+                yield drawn.tolist()
+            continue
+        drawn = torch.tensor(get_length_grouped_indices(lengths, BATCH)).split(BATCH)
+        mega = min(len(lengths) // (BATCH * 4), 50)
+        for start in range(0, len(drawn) - mega + 1, mega):
+            step = mega // updates
+            for first in range(step):
+                for position in range(updates):
+                    yield drawn[start + first + position * step].tolist()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--updates", type=int, default=4, help="in a turn")
+    parser.add_argument("--only", nargs="*", help="sides, by the first letters of their names")
+    options = parser.parse_args()
+    updates = options.updates
+    features = sample_features("train", MAX_TOKENS)
+    sides = {
+        "recipe, default: padded to 384, fp32": lambda: recipe(
+            features, grouped=False, bf16=False, padding="max_length", updates=updates
+        ),
+        "recipe, best flags: grouped by length, bf16": lambda: recipe(
+            features, grouped=True, bf16=True, padding="longest", updates=updates
+        ),
+        "here: fp32": lambda: ours(features, "fp32", updates),
+        "here: bf16": lambda: ours(features, "bf16", updates),
+    }
+    wanted = tuple(options.only or [""])
+    sides = {name: build() for name, build in sides.items() if name.startswith(wanted)}
+    seconds = take_turns(sides, options.turns)
+    print(header("torch", "transformers", "roberta_squad_pipeline"))
+    tokens = features.window_tokens
+    print(f"{len(tokens)} windows, mean {tokens.mean():.0f} tokens. Seconds of {updates} updates:\n")
+    print("| side | examples/s | s a turn: median (least to greatest) |\n| --- | --- | --- |")
+    for name, taken in seconds.items():
+        rate = BATCH * updates / statistics.median(taken)
+        print(f"| {name} | {rate:.1f} | {spread(taken)} |")
+    if not options.only:
+        default, best, single, mine = seconds
+        print(f"\nhere, bf16 / recipe, default: {times_faster(seconds, mine, default):.2f} ×")
+        print(f"here, bf16 / recipe, best flags: {times_faster(seconds, mine, best):.2f} ×")
+        print(f"here, fp32 / recipe, default: {times_faster(seconds, single, default):.2f} ×")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What benchmarks of readers share: the sample's windows, and encoders with random weights."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from common import SHARED
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, RobertaConfig
+
+from roberta_squad_pipeline.reader import tokenization
+from roberta_squad_pipeline.squad.dataset import read_squad
+from roberta_squad_pipeline.squad.features import Features, build_features
+from roberta_squad_pipeline.squad.windows import WindowConfig
+from roberta_squad_pipeline.training.config import LossScaleConfig, TrainingConfig
+
+TOKENIZER = SHARED / "roberta-tokenizer"
+MINI = {"layers": 6, "hidden": 384, "heads": 12}
+"""MiniLM's shape: 10.6 million parameters in the layers, 19.3 million in the embeddings."""
+LARGE = {"layers": 24, "hidden": 1024, "heads": 16}
+"""RoBERTa large's shape: 302 million parameters in the layers."""
+
+
+def sample_features(split: str, max_tokens: int) -> Features:
+    """Windows of the real sample with RoBERTa's own tokenizer; `split` is train or dev."""
+    tokenizer = tokenization.load_tokenizer(str(TOKENIZER))
+    path = SHARED / "squad" / f"{split}-sample.json"
+    windows = WindowConfig(max_tokens=max_tokens, max_question_tokens=64, stride=128)
+    batch = build_features(
+        read_squad(path, on_misaligned="error"),
+        path=path,
+        encode_passages=partial(tokenization.encode_passages, tokenizer),
+        encode_questions=partial(
+            tokenization.encode_questions, tokenizer, max_tokens=windows.max_question_tokens
+        ),
+        windows=windows,
+        tokenizer=tokenization.identity(tokenizer),
+        data_sha256="0" * 64,
+    )
+    return Features.from_batch(batch)
+
+
+def encoder_config(shape: Mapping[str, int], dropout: float = 0.1) -> RobertaConfig:
+    """A RoBERTa of this shape for RoBERTa's own tokenizer and windows of up to 512 tokens."""
+    return RobertaConfig(
+        vocab_size=50_265,
+        hidden_size=shape["hidden"],
+        num_hidden_layers=shape["layers"],
+        num_attention_heads=shape["heads"],
+        intermediate_size=4 * shape["hidden"],
+        max_position_embeddings=514,
+        type_vocab_size=1,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+    )
+
+
+def random_encoder(shape: Mapping[str, int], dropout: float = 0.1) -> PreTrainedModel:
+    """An encoder of this shape with random weights, the same at every call."""
+    torch.manual_seed(0)
+    return AutoModel.from_config(encoder_config(shape, dropout), add_pooling_layer=False)
+
+
+def save_encoder(folder: Path, shape: Mapping[str, int]) -> None:
+    """Writes a random encoder with RoBERTa's own tokenizer, for `model.encoder`."""
+    random_encoder(shape).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(TOKENIZER).save_pretrained(folder)
+
+
+def training_config(**changes: Any) -> TrainingConfig:
+    """The recipe's settings, with an update of 48 windows in one pass."""
+    settings: dict[str, Any] = {
+        "updates": 5430,
+        "warmup_updates": 326,
+        "batch_size": 48,
+        "micro_batch": 48,
+        "lr": 3e-5,
+        "layer_decay": 0.75,
+        "decay_power": 1.0,
+        "betas": (0.9, 0.98),
+        "eps": 1e-6,
+        "weight_decay": 0.01,
+        "max_grad_norm": None,
+        "precision": "bf16",
+        "loss_scale": LossScaleConfig(
+            initial=4.0, growth_updates=128, minimum=1.0, skips_at_minimum=100
+        ),
+        "seed": 1,
+        "checkpoint_every": 500,
+        "resume": "never",
+    }
+    return TrainingConfig(**settings | changes)
+
+
+def plain_rows(features: Features) -> list[dict[str, Any]]:
+    """All windows as the usual recipe keeps them: lists of ids, to be padded batch by batch."""
+    from roberta_squad_pipeline.reader.batching import assemble
+
+    rows = []
+    for index in range(len(features.windows.question)):
+        batch = assemble(features, np.array([index]))
+        rows.append(
+            {
+                "input_ids": batch.input_ids[0].tolist(),
+                "attention_mask": [1] * batch.input_ids.shape[1],
+                "start_positions": int(batch.start),
+                "end_positions": int(batch.end),
+            }
+        )
+    return rows
