@@ -119,6 +119,7 @@ def drawn_updates(lengths: list[int], grouped: bool, updates: int) -> Iterator[l
 
 
 def main() -> None:
+    """Measures the sides and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--updates", type=int, default=4, help="in a turn")
@@ -141,16 +142,18 @@ def main() -> None:
     seconds = take_turns(sides, options.turns)
     print(header("torch", "transformers", "roberta_squad_pipeline"))
     tokens = features.window_tokens
-    print(f"{len(tokens)} windows, mean {tokens.mean():.0f} tokens. Seconds of {updates} updates:\n")
+    print(
+        f"{len(tokens)} windows, mean {tokens.mean():.0f} tokens. Seconds of {updates} updates:\n"
+    )
     print("| side | examples/s | s a turn: median (least to greatest) |\n| --- | --- | --- |")
     for name, taken in seconds.items():
         rate = BATCH * updates / statistics.median(taken)
         print(f"| {name} | {rate:.1f} | {spread(taken)} |")
     if not options.only:
         default, best, single, mine = seconds
-        print(f"\nhere, bf16 / recipe, default: {times_faster(seconds, mine, default):.2f} ×")
-        print(f"here, bf16 / recipe, best flags: {times_faster(seconds, mine, best):.2f} ×")
-        print(f"here, fp32 / recipe, default: {times_faster(seconds, single, default):.2f} ×")
+        print(f"\nhere, bf16 / recipe, default: {times_faster(seconds, mine, default):.2f} times")
+        print(f"here, bf16 / recipe, best flags: {times_faster(seconds, mine, best):.2f} times")
+        print(f"here, fp32 / recipe, default: {times_faster(seconds, single, default):.2f} times")
 
 
 if __name__ == "__main__":

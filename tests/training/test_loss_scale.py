@@ -29,6 +29,7 @@ class Run:
         self.optimizer.zero_grad()
         self.scaler.backward(self.weight * (math.inf if overflow else 1.0))
         self.scaler.step(self.optimizer)
+        self.scaler.settle()
 
 
 def test_scale_doubles_after_the_recipe_s_128_good_updates() -> None:

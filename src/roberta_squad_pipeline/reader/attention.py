@@ -22,6 +22,7 @@ from roberta_squad_pipeline.reader.dropout import draw_noise, kept
 ATTENTION = "within_windows"
 
 
+@torch.compiler.disable  # A row of other lengths would be compiled anew.
 def attend(
     module: nn.Module,
     query: Tensor,

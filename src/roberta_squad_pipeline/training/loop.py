@@ -14,6 +14,7 @@ from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest
 from roberta_squad_pipeline.errors import InputError, TrainingError
 from roberta_squad_pipeline.reader.batching import (
+    Batch,
     IndexArray,
     UpdateSplit,
     assemble,
@@ -23,6 +24,7 @@ from roberta_squad_pipeline.reader.batching import (
 )
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.squad.windows import IntArray
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
@@ -52,10 +54,14 @@ class _Run:
     optimizer: torch.optim.Optimizer
     scaler: LossScaler
     features: Features
+    window_tokens: IntArray
+    """Of the features, which count them anew whenever they are asked."""
     config: TrainingConfig
     processes: Processes
     checkpoints: Checkpoints | None
     split: UpdateSplit
+    next_batches: list[Batch] | None = None
+    """Of the update that comes next, where they are assembled already."""
     records: list[UpdateRecord] = field(default_factory=list)
     """Of all updates so far; on rank 0 alone."""
 
@@ -106,6 +112,7 @@ def train_reader(
         optimizer=optimizer,
         scaler=scaler,
         features=features,
+        window_tokens=features.window_tokens,
         config=config,
         processes=processes,
         checkpoints=checkpoints,
@@ -152,15 +159,13 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
     began = time.perf_counter()
     config = run.config
     set_learning_rates(run.optimizer, update, config)
-    window_tokens = run.features.window_tokens
-    drawn = update_windows(len(window_tokens), config.batch_size, config.seed, update)
     loss = None
     while loss is None:
         # Every update has random numbers of its own: one that is made again, after a kill or for
         # want of memory, drops out the same values.
         torch.manual_seed(_dropout_seed(config.seed, update, run.processes.rank))
-        pieces = micro_batches(drawn, window_tokens, run.split, run.processes.rank)
-        batches = [assemble(run.features, piece) for piece in pieces]
+        batches = run.next_batches or _assemble(run, update)
+        run.next_batches = None
         try:
             loss = train_step(
                 run.module, batches, run.optimizer, run.scaler, config, processes=run.processes
@@ -170,6 +175,10 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
             if run.processes.count > 1:
                 raise
             _halve_micro_batch(run, update)
+    if update < config.updates:
+        # A GPU is at work until its loss is asked for.
+        run.next_batches = _assemble(run, update + 1)
+    run.scaler.settle()
     rates = [group["lr"] for group in run.optimizer.param_groups]
     record = UpdateRecord(
         update=update,
@@ -180,8 +189,19 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
         loss_scale=run.scaler.scale,
         seconds=time.perf_counter() - began,
     )
-    _check(run, record, drawn)
+    _check(run, record)
     return record
+
+
+def _drawn(run: _Run, update: int) -> IndexArray:
+    config = run.config
+    return update_windows(len(run.window_tokens), config.batch_size, config.seed, update)
+
+
+def _assemble(run: _Run, update: int) -> list[Batch]:
+    """This process's micro-batches of an update."""
+    pieces = micro_batches(_drawn(run, update), run.window_tokens, run.split, run.processes.rank)
+    return [assemble(run.features, piece) for piece in pieces]
 
 
 def _dropout_seed(seed: int, update: int, rank: int) -> int:
@@ -228,7 +248,7 @@ def _save(run: _Run, update: int) -> None:
         raise TrainingError(problem or "see what the first process says")
 
 
-def _check(run: _Run, record: UpdateRecord, drawn: IndexArray) -> None:
+def _check(run: _Run, record: UpdateRecord) -> None:
     fp16 = run.config.precision == "fp16"
     if run.scaler.hopeless:
         floor = run.config.loss_scale
@@ -236,26 +256,30 @@ def _check(run: _Run, record: UpdateRecord, drawn: IndexArray) -> None:
             f"the last {floor.skips_at_minimum} updates overflowed fp16 at the smallest loss scale "
             f"{floor.minimum:g}"
         )
-        raise TrainingError(_failure(run, record, got, "at least one that does not", drawn))
+        raise TrainingError(_failure(run, record, got, "at least one that does not", asked=True))
     # An fp16 overflow may reach the loss; its update was skipped and the scale lowered.
     if not fp16 and not math.isfinite(record.loss):
-        raise TrainingError(_failure(run, record, f"loss {record.loss}", "a finite number", drawn))
+        raise TrainingError(
+            _failure(run, record, f"loss {record.loss}", "a finite number", asked=True)
+        )
 
 
 def _failure(
-    run: _Run, record: UpdateRecord, got: str, expected: str, drawn: IndexArray | None = None
+    run: _Run, record: UpdateRecord, got: str, expected: str, *, asked: bool = False
 ) -> str:
+    """A message; with `asked` it names the questions of the record's update."""
     config = run.config
-    asked = ""
-    if drawn is not None:
+    questions = ""
+    if asked:
+        drawn = _drawn(run, record.update)
         rows = np.unique(run.features.windows.question[drawn])
         ids = [run.features.question_ids[int(row)].as_py() for row in rows]
-        asked = f" The update's questions: {', '.join(ids)}."
+        questions = f" The update's questions: {', '.join(ids)}."
     last = run.checkpoints.last() if run.checkpoints else None
     kept = f" The last good checkpoint is {last}." if last else " There is no checkpoint yet."
     return (
         f"update {record.update} of {config.updates}: got {got}; expected {expected} (learning "
         f"rate {record.lr_highest:.3g}, precision {config.precision}). Lower training.lr, lengthen "
         "training.warmup_updates, set training.max_grad_norm, or give another training.precision."
-        f"{asked}{kept}"
+        f"{questions}{kept}"
     )

@@ -38,6 +38,7 @@ class LossScaler:
             growth_interval=config.growth_updates,
             enabled=enabled,
         )
+        self._scale = self._scaler.get_scale()
         self._skips_at_minimum = 0
 
     @property
@@ -56,11 +57,12 @@ class LossScaler:
         if self._scaler.is_enabled():
             kept = {"scale": state.scale, "_growth_tracker": state.growth_tracker}
             self._scaler.load_state_dict(self._scaler.state_dict() | kept)
+            self._scale = state.scale
 
     @property
     def scale(self) -> float:
-        """What the next loss is multiplied with."""
-        return self._scaler.get_scale()
+        """What the next loss is multiplied with, as of the last `settle`."""
+        return self._scale
 
     def backward(self, loss: Tensor) -> None:
         """Adds the scaled loss's gradients.
@@ -75,16 +77,20 @@ class LossScaler:
         self._scaler.unscale_(optimizer)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Makes the update unless it overflowed, and adapts the scale."""
-        before = self.scale
+        """Makes the update unless it overflowed, and adapts the scale; `settle` must follow."""
         self._scaler.step(optimizer)
         self._scaler.update()
-        overflowed = self.scale < before
+
+    def settle(self) -> None:
+        """Looks at whether the update overflowed, for which it waits until the device is there."""
+        before, self._scale = self._scale, self._scaler.get_scale()
+        overflowed = self._scale < before
         self._skips_at_minimum = (
             self._skips_at_minimum + 1 if overflowed and before <= self._config.minimum else 0
         )
-        if self.scale < self._config.minimum:
+        if self._scale < self._config.minimum:
             self._scaler.update(self._config.minimum)
+            self._scale = self._config.minimum
 
     @property
     def hopeless(self) -> bool:

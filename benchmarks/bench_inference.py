@@ -1,0 +1,124 @@
+"""Windows a second in inference: without padding, and padded to 384 as in the usual recipe.
+
+Both sides give the windows of the real dev sample to the same reader (random weights, fp32) and
+take the best spans of every window from its logits by the same search, up to one prediction a
+question. The recipe's side pads every window to 384 tokens and computes with transformers' own
+attention over padding masks. The answers must be identical: the same text from the same characters
+for every question, and scores that differ by 32-bit rounding only.
+
+    python benchmarks/bench_inference.py
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+
+import torch
+from common import header, spread, take_turns, times_faster
+from readers import MINI, random_encoder, sample_features
+from torch import nn
+from torch.nn import functional as F
+
+from roberta_squad_pipeline.reader.batching import Batch
+from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
+from roberta_squad_pipeline.reader.prediction import Prediction, predict
+from roberta_squad_pipeline.squad.features import Features
+
+MAX_TOKENS = 384
+
+
+class PaddedReader(nn.Module):
+    """Reads all windows padded to the same length."""
+
+    def __init__(self, reader: ReaderModel) -> None:
+        super().__init__()
+        self.reader = reader
+
+    def forward(self, batch: Batch) -> ReaderOutput:
+        """Reads a batch after padding it further."""
+        missing = (0, MAX_TOKENS - batch.input_ids.shape[1])
+        return self.reader(
+            Batch(
+                F.pad(batch.input_ids, missing, value=self.reader.encoder.config.pad_token_id),
+                F.pad(batch.attention_mask, missing),
+                F.pad(batch.token_type_ids, missing),
+                batch.start,
+                batch.end,
+            )
+        )
+
+
+def side(
+    reader: nn.Module, features: Features, precision: str, answers: dict[str, list[Prediction]]
+) -> Callable[[], None]:
+    """Answers all questions, and leaves the predictions under the precision and kind of reader."""
+    config = InferenceConfig(
+        batch_windows=64,
+        precision=precision,
+        max_answer_tokens=30,
+        n_best=20,
+        null_score="best_span",
+    )
+
+    def turn() -> None:
+        found = predict(
+            reader, features, config, device=torch.device("cpu"), on_windows=lambda _: None
+        )
+        answers[f"{type(reader).__name__} {precision}"] = list(found)
+
+    return turn
+
+
+def best_answer(prediction: Prediction) -> tuple[str, int, int]:
+    """Its text and characters."""
+    best = prediction.candidates[0]
+    return best.text, best.char_start, best.char_end
+
+
+def compare(here: list[Prediction], recipe: list[Prediction]) -> str:
+    """Says how many questions have the same best answer, and how far scores are apart."""
+    same = sum(
+        best_answer(mine) == best_answer(theirs) for mine, theirs in zip(here, recipe, strict=True)
+    )
+    apart = max(
+        max(
+            abs(mine.no_answer_score - theirs.no_answer_score),
+            abs(mine.candidates[0].score - theirs.candidates[0].score),
+        )
+        for mine, theirs in zip(here, recipe, strict=True)
+    )
+    return f"{same} of {len(here)} best answers are the same; scores differ by at most {apart:.1e}"
+
+
+def main() -> None:
+    """Measures the sides and prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=3)
+    options = parser.parse_args()
+    features = sample_features("dev", MAX_TOKENS)
+    reader = ReaderModel(random_encoder(MINI), 0.1)
+    answers: dict[str, list[Prediction]] = {}
+    sides = {
+        "recipe: padded to 384, fp32": side(PaddedReader(reader), features, "fp32", answers),
+        "here: fp32": side(reader, features, "fp32", answers),
+        "here: bf16": side(reader, features, "bf16", answers),
+    }
+    seconds = take_turns(sides, options.turns, warm_up=0)
+    windows = len(features.windows.question)
+    tokens = features.window_tokens
+    print(header("torch", "transformers", "roberta_squad_pipeline"))
+    print(f"{windows} windows, mean {tokens.mean():.0f} tokens.\n")
+    print("| side | windows/s | s: median (least to greatest) |\n| --- | --- | --- |")
+    for name, taken in seconds.items():
+        print(f"| {name} | {windows / statistics.median(taken):.1f} | {spread(taken)} |")
+    padded, single, half = seconds
+    print(f"\nhere, fp32 / recipe: {times_faster(seconds, single, padded):.2f} times")
+    print(f"here, bf16 / recipe: {times_faster(seconds, half, padded):.2f} times")
+    recipe = answers["PaddedReader fp32"]
+    print(f"fp32: {compare(answers['ReaderModel fp32'], recipe)}")
+    print(f"bf16: {compare(answers['ReaderModel bf16'], recipe)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""How near training comes to what a device can do: its rate of plain bf16 matrix products."""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from readers import random_encoder, training_config
+
+from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.reader.batching import (
+    Batch,
+    assemble,
+    micro_batches,
+    split_update,
+    update_windows,
+)
+from roberta_squad_pipeline.reader.model import ReaderModel
+from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.training.loss_scale import LossScaler
+from roberta_squad_pipeline.training.step import build_optimizer, train_step
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast updates were made."""
+
+    seconds: float
+    """Of an update, the median."""
+    tokens: float
+    """Of an update, the mean."""
+    flop: float
+    """Floating-point operations of an update's matrix products, the mean."""
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def product_rate(device: torch.device, sizes: tuple[int, ...]) -> float:
+    """Floating-point operations a second of a square bf16 matrix product, at its best size."""
+    rates = []
+    for size in sizes:
+        left, right = (torch.randn(size, size, device=device).bfloat16() for _ in range(2))
+        seconds = []
+        for _ in range(12):
+            wait_for(device)
+            began = time.perf_counter()
+            torch.mm(left, right)
+            wait_for(device)
+            seconds.append(time.perf_counter() - began)
+        rates.append(2 * size**3 / statistics.median(seconds[2:]))
+    return max(rates)
+
+
+def update_flop(shape: Mapping[str, int], lengths: list[int]) -> float:
+    """Operations of the products of one update, forward and twice that backward.
+
+    Every token meets each of the layers' weights once, 12 · hidden² a layer, and, in attention's
+    two products, every token of its window.
+    """
+    hidden, layers = shape["hidden"], shape["layers"]
+    forward = 0.0
+    for length in lengths:
+        forward += layers * (2 * 12 * hidden**2 * length + 4 * hidden * length**2)
+    return 3 * forward
+
+
+class Updates:
+    """Updates of one reader on one device, as the training loop makes them."""
+
+    def __init__(
+        self,
+        shape: Mapping[str, int],
+        features: Features,
+        device: torch.device,
+        *,
+        dropout: float,
+        micro_batch: int,
+        compiled: bool = False,
+    ) -> None:
+        self.shape, self.features, self.device = shape, features, device
+        self.config = training_config(micro_batch=micro_batch)
+        self.reader = ReaderModel(random_encoder(shape, dropout), dropout).to(device).train()
+        if compiled:
+            for layer in self.reader.encoder.encoder.layer:
+                layer.compile(dynamic=True)
+        self.optimizer = build_optimizer(self.reader, self.config)
+        self.scaler = LossScaler(self.config.loss_scale, enabled=False, device=device)
+        self.tokens = features.window_tokens
+        self.made = 0
+
+    def batches(self) -> list[Batch]:
+        """The next update's micro-batches."""
+        self.made += 1
+        size = self.config.batch_size
+        drawn = update_windows(len(self.tokens), size, self.config.seed, self.made)
+        split = split_update(size, 1, self.config.micro_batch)
+        return [assemble(self.features, p) for p in micro_batches(drawn, self.tokens, split, 0)]
+
+    def make(self, batches: list[Batch]) -> torch.Tensor:
+        """One update; the device may still be at work when it returns."""
+        return train_step(
+            self.reader,
+            batches,
+            self.optimizer,
+            self.scaler,
+            self.config,
+            processes=Processes.alone(self.device),
+        )
+
+    def measure(self, updates: int, warm_up: int = 2) -> Rate:
+        """Times updates, the next one's batches being assembled while the device works."""
+        seconds, lengths = [], []
+        batches = self.batches()
+        for number in range(warm_up + updates):
+            wait_for(self.device)
+            began = time.perf_counter()
+            now = [length for batch in batches for length in batch.packing.lengths]
+            loss = self.make(batches)
+            batches = self.batches()
+            loss.item()
+            wait_for(self.device)
+            if number >= warm_up:
+                seconds.append(time.perf_counter() - began)
+                lengths.append(now)
+        return Rate(
+            statistics.median(seconds),
+            statistics.mean(map(sum, lengths)),
+            statistics.mean(update_flop(self.shape, of_update) for of_update in lengths),
+        )
