@@ -22,7 +22,8 @@ from roberta_squad_pipeline.reader.dropout import draw_noise, kept
 ATTENTION = "within_windows"
 
 
-@torch.compiler.disable  # A row of other lengths would be compiled anew.
+# Not compiled: every row of other lengths would be compiled anew.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def attend(
     module: nn.Module,
     query: Tensor,

@@ -1,8 +1,11 @@
 """Where and in which number format a reader computes."""
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from roberta_squad_pipeline.reader.config import Precision
 
@@ -19,3 +22,34 @@ def computing_in(precision: Precision, device: torch.device) -> AbstractContextM
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=_DTYPES[precision])
+
+
+def reading_in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
+    """Forward passes without gradients inside this context: as `computing_in`, but faster.
+
+    For fp32 on the CPU torch multiplies by MKL, which on processors that are not Intel's uses half
+    the width of their registers. oneDNN, which torch multiplies by in bf16, uses all of it.
+    """
+    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if precision == "fp32" and device.type == "cpu" and there:
+        return _OneDnn()
+    return computing_in(precision, device)
+
+
+class _OneDnn(TorchFunctionMode):
+    """Computes linear layers by oneDNN."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.linear:
+            return _linear(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _linear(
+    input: torch.Tensor,  # noqa: A002 (F.linear's own name)
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+) -> torch.Tensor:
+    # There is no public name for it; it is what torch.compile calls.
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+    return product

@@ -13,7 +13,7 @@ from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.batching import IndexArray, assemble, length_sorted_batches
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.decoding import best_spans
-from roberta_squad_pipeline.reader.device import computing_in
+from roberta_squad_pipeline.reader.device import reading_in
 from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
 from roberta_squad_pipeline.squad.features import Features, Ragged
 from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION, IntArray
@@ -131,7 +131,7 @@ def search_windows(
     reader.to(device).eval()
     batches = list(length_sorted_batches(features.window_tokens, config.batch_windows))
     for indices in batches[processes.rank :: processes.count]:
-        with computing_in(config.precision, device):
+        with reading_in(config.precision, device):
             output = reader(assemble(features, indices).to(device))
         add_spans(found, output, features, indices, config)
         on_windows(len(indices))
