@@ -24,7 +24,6 @@ from roberta_squad_pipeline.reader.batching import (
 )
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.squad.windows import IntArray
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
@@ -54,8 +53,6 @@ class _Run:
     optimizer: torch.optim.Optimizer
     scaler: LossScaler
     features: Features
-    window_tokens: IntArray
-    """Of the features, which count them anew whenever they are asked."""
     config: TrainingConfig
     processes: Processes
     checkpoints: Checkpoints | None
@@ -112,7 +109,6 @@ def train_reader(
         optimizer=optimizer,
         scaler=scaler,
         features=features,
-        window_tokens=features.window_tokens,
         config=config,
         processes=processes,
         checkpoints=checkpoints,
@@ -194,13 +190,14 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
 
 
 def _drawn(run: _Run, update: int) -> IndexArray:
-    config = run.config
-    return update_windows(len(run.window_tokens), config.batch_size, config.seed, update)
+    windows = len(run.features.window_tokens)
+    return update_windows(windows, run.config.batch_size, run.config.seed, update)
 
 
 def _assemble(run: _Run, update: int) -> list[Batch]:
     """This process's micro-batches of an update."""
-    pieces = micro_batches(_drawn(run, update), run.window_tokens, run.split, run.processes.rank)
+    tokens = run.features.window_tokens
+    pieces = micro_batches(_drawn(run, update), tokens, run.split, run.processes.rank)
     return [assemble(run.features, piece) for piece in pieces]
 
 
