@@ -11,11 +11,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest
@@ -117,6 +119,35 @@ def gradients(reader: nn.Module) -> dict[str, Tensor]:
 
 def weights(reader: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in reader.named_parameters()}
+
+
+class Asked(TorchDispatchMode):
+    """Notes every operation whose result the host has to wait for."""
+
+    WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        if func.overloadpacket.__name__ in self.WAITS:
+            self.operations.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_update_waits_for_no_result(
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig, precision: str
+) -> None:
+    """On a GPU the host runs ahead until it asks for the loss, here by `item`."""
+    config = changed(recipe, precision=precision, max_grad_norm=1.0)
+    optimizer = build_optimizer(tiny_reader, config)
+    with Asked() as asked:
+        one_update(tiny_reader, tiny_features, config, optimizer)
+    assert asked.operations == ["aten._local_scalar_dense.default"]
 
 
 def slow_loss(reader: ReaderModel, features: Features, index: int) -> Tensor:
