@@ -289,6 +289,7 @@ def test_repeated_id_is_found_across_articles(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             read(path)
         assert caught.value.where == f"{path}: data[2].paragraphs[1].qas[0]"
+        assert "q1" in caught.value.got
         assert caught.value.got.endswith("data[1].paragraphs[1].qas[0]")
 
 
@@ -393,3 +394,42 @@ def test_samples_are_well_formed(shared: Path, name: str) -> None:
     assert dataset.unanswerable_count == sum(entry["is_impossible"] for entry in entries)
     assert dataset.misaligned == 0
     assert dataset.gold == read_gold(path)
+
+
+def paragraph(number: int, kinds: str, start: int = 2) -> Json:
+    """A passage "a b"; its questions are answerable ("a") or not ("u")."""
+    questions = [
+        {
+            "id": f"{number}.{n}",
+            "question": "?",
+            "answers": [{"text": "b", "answer_start": start}] if kind == "a" else [],
+            "is_impossible": kind == "u",
+        }
+        for n, kind in enumerate(kinds)
+    ]
+    return {"context": "a b", "qas": questions}
+
+
+@pytest.mark.parametrize("kinds", [("u", "a"), ("a", "u"), ("au", "a"), ("ua", "u")])
+def test_both_kinds_of_questions_may_stand_in_different_passages(
+    tmp_path: Path, kinds: tuple[str, ...]
+) -> None:
+    paragraphs = [paragraph(number, kind) for number, kind in enumerate(kinds)]
+    path = write(tmp_path, {"version": "v2.0", "data": [{"paragraphs": paragraphs}]})
+    assert len(read_squad(path, on_misaligned="error").passages) == len(kinds)
+
+
+def test_what_was_done_to_answers_is_counted_over_questions_and_passages(tmp_path: Path) -> None:
+    paragraphs = [paragraph(0, "aau", start=0), paragraph(1, "a", start=0), paragraph(2, "a")]
+    path = write(tmp_path, {"version": "v2.0", "data": [{"paragraphs": paragraphs}]})
+    assert read_squad(path, on_misaligned="repair").repaired == 3
+    assert read_squad(path, on_misaligned="drop").misaligned == 3
+
+
+def test_dropped_answers_of_all_passages_explain_what_is_left(tmp_path: Path) -> None:
+    """Without an answer that stands, no answerable question is left, and that is said."""
+    paragraphs = [paragraph(0, "au", start=0), paragraph(1, "a", start=0), paragraph(2, "u")]
+    path = write(tmp_path, {"version": "v2.0", "data": [{"paragraphs": paragraphs}]})
+    with pytest.raises(InputError, match="2 ") as caught:
+        read_squad(path, on_misaligned="drop")
+    assert "answerable" in str(caught.value)
