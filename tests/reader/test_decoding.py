@@ -46,9 +46,7 @@ def slow_spans(search: dict[str, list], row: int, max_tokens: int) -> dict[tuple
 def test_best_spans_equal_brute_force(
     search: dict[str, list], max_answer_tokens: int, n_best: int
 ) -> None:
-    arrays = {name: np.array(values) for name, values in search.items()}
-    arrays |= {name: arrays[name].astype(np.float32) for name in ("start_logits", "end_logits")}
-    found = best_spans(**arrays, max_answer_tokens=max_answer_tokens, n_best=n_best)
+    found = searched(search, max_answer_tokens=max_answer_tokens, n_best=n_best)
     for row in range(len(search["first_start"])):
         allowed = slow_spans(search, row, max_answer_tokens)
         spans = finite(found, row)
@@ -58,6 +56,22 @@ def test_best_spans_equal_brute_force(
         assert scores[: len(spans)] == [allowed[span] for span in spans]
         assert scores[: len(spans)] == sorted(allowed.values(), reverse=True)[:n_best]
         assert all(score == -math.inf for score in scores[len(spans) :])
+
+
+def searched(search: dict[str, list], *, max_answer_tokens: int, n_best: int) -> Spans:
+    start_logits, end_logits = (np.float32(search[f"{at}_logits"]) for at in ("start", "end"))
+    first_start, last_start, last_end = (
+        np.array(search[name])[:, None] for name in ("first_start", "last_start", "last_end")
+    )
+    position = np.arange(start_logits.shape[1])
+    return best_spans(
+        start_logits,
+        end_logits,
+        may_start=(position >= first_start) & (position <= last_start),
+        may_end=position <= last_end,
+        max_answer_tokens=max_answer_tokens,
+        n_best=n_best,
+    )
 
 
 def finite(found: Spans, row: int) -> list[tuple[int, int]]:
@@ -75,15 +89,14 @@ def finite(found: Spans, row: int) -> list[tuple[int, int]]:
 
 def test_a_span_by_hand() -> None:
     """The best end, 4, is too far from the best start, 1, and 0 is no place to start."""
-    found = best_spans(
-        np.float32([[9.0, 5.0, -1.0, 4.0, 0.0, 0.0]]),
-        np.float32([[9.0, 0.0, 2.0, 0.0, 7.0, 9.0]]),
-        first_start=np.array([1]),
-        last_start=np.array([3]),
-        last_end=np.array([4]),
-        max_answer_tokens=3,
-        n_best=3,
-    )
+    search = {
+        "start_logits": [[9.0, 5.0, -1.0, 4.0, 0.0, 0.0]],
+        "end_logits": [[9.0, 0.0, 2.0, 0.0, 7.0, 9.0]],
+        "first_start": [1],
+        "last_start": [3],
+        "last_end": [4],
+    }
+    found = searched(search, max_answer_tokens=3, n_best=3)
     assert finite(found, 0) == [(3, 4), (1, 2), (2, 4)]
     assert found.score.tolist() == [[11.0, 7.0, 6.0]]
 
@@ -91,14 +104,8 @@ def test_a_span_by_hand() -> None:
 def test_padding_is_never_part_of_a_span() -> None:
     """Logits are minus infinity on padding; there is one span here, and two are wanted."""
     nothing = -math.inf
-    found = best_spans(
-        np.float32([[0.0, 1.0, nothing]]),
-        np.float32([[0.0, 1.0, nothing]]),
-        first_start=np.array([1]),
-        last_start=np.array([1]),
-        last_end=np.array([1]),
-        max_answer_tokens=48,
-        n_best=2,
-    )
+    logits = {f"{at}_logits": [[0.0, 1.0, nothing]] for at in ("start", "end")}
+    search = logits | {"first_start": [1], "last_start": [1], "last_end": [1]}
+    found = searched(search, max_answer_tokens=48, n_best=2)
     assert finite(found, 0) == [(1, 1)]
     assert found.score.tolist() == [[2.0, nothing]]

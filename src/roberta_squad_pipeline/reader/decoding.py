@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int64]
-PositionArray = NDArray[np.integer]
+MaskArray = NDArray[np.bool_]
 
 
 class Spans(NamedTuple):
@@ -29,9 +29,8 @@ def best_spans(
     start_logits: FloatArray,
     end_logits: FloatArray,
     *,
-    first_start: PositionArray,
-    last_start: PositionArray,
-    last_end: PositionArray,
+    may_start: MaskArray,
+    may_end: MaskArray,
     max_answer_tokens: int,
     n_best: int,
 ) -> Spans:
@@ -40,9 +39,8 @@ def best_spans(
     Args:
         start_logits: Shape: (windows, tokens)
         end_logits: Shape: (windows, tokens)
-        first_start: First position where a span may start. Shape: (windows,)
-        last_start: Last position where a span may start. Shape: (windows,)
-        last_end: Last position where a span may end. Shape: (windows,)
+        may_start: Where a span may start. Shape: (windows, tokens)
+        may_end: Where a span may end. Shape: (windows, tokens)
         max_answer_tokens: Tokens of a span at most.
         n_best: Spans wanted of each window.
 
@@ -50,11 +48,9 @@ def best_spans(
         `n_best` spans a window, fewer where all windows together have no place for as many.
     """
     windows, tokens = start_logits.shape
-    position = np.arange(tokens)
-    may_start = (position >= first_start[:, None]) & (position <= last_start[:, None])
     start = np.where(may_start, start_logits, np.float32(-np.inf))
     ends = np.full((windows, tokens + max_answer_tokens - 1), -np.inf, np.float32)
-    np.copyto(ends[:, :tokens], end_logits, where=position <= last_end[:, None])
+    np.copyto(ends[:, :tokens], end_logits, where=may_end)
     # One of the best `n_best` spans starts at one of as many starts with the best first choices:
     # behind any other start, so many spans are better.
     starts = _largest(start + _largest_ahead(ends, max_answer_tokens), n_best)

@@ -159,13 +159,16 @@ def add_spans(
     """
     windows = features.windows
     offset = windows.first[indices] - FIRST_PASSAGE_POSITION
-    logits = [each.cpu().numpy() for each in (output.start_logits, output.end_logits)]
-    empty = _empty_tokens(features, indices, logits[0].shape[1])
+    tokens = output.start_logits.shape[1]
+    may_end = _tokens_with_text(features, indices, tokens)
+    position = np.arange(tokens) + offset[:, None]
+    may_start = may_end & (position >= windows.context_first[indices, None])
+    may_start &= position <= windows.context_last[indices, None]
     spans = best_spans(
-        *(np.where(empty, np.float32(-np.inf), each) for each in logits),
-        first_start=windows.context_first[indices] - offset,
-        last_start=windows.context_last[indices] - offset,
-        last_end=windows.count[indices] + FIRST_PASSAGE_POSITION - 1,
+        output.start_logits.cpu().numpy(),
+        output.end_logits.cpu().numpy(),
+        may_start=may_start,
+        may_end=may_end,
         max_answer_tokens=config.max_answer_tokens,
         n_best=config.n_best,
     )
@@ -241,11 +244,11 @@ def _best_of_questions(scores: FloatArray, begins: IndexArray, windows: int) -> 
     return best
 
 
-def _empty_tokens(features: Features, indices: IndexArray, tokens: int) -> NDArray[np.bool_]:
-    """Passage tokens without a character, such as byte-level BPE's space before another space.
+def _tokens_with_text(features: Features, indices: IndexArray, tokens: int) -> NDArray[np.bool_]:
+    """Passage tokens but for those without a character.
 
-    No span starts or ends at one: its text might be empty, which would count as abstaining, or
-    end with white space.
+    Byte-level BPE makes such a token of a space before another space. No span starts or ends at
+    one: its text might be empty, which would count as abstaining, or end with white space.
 
     Returns:
         Shape: (windows, tokens)
@@ -256,8 +259,8 @@ def _empty_tokens(features: Features, indices: IndexArray, tokens: int) -> NDArr
     inside = (position >= 0) & (position < windows.count[indices, None])
     token = np.where(inside, windows.first[indices, None] + position, 0)
     start, end = (_at(each, passage, token) for each in (passages.char_start, passages.char_end))
-    empty: NDArray[np.bool_] = inside & (start == end)
-    return empty
+    found: NDArray[np.bool_] = inside & (start != end)
+    return found
 
 
 def _at(rows: Ragged, row: IntArray, column: IndexArray) -> IntArray:
