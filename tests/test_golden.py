@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.prediction import Prediction, predict
 from roberta_squad_pipeline.reader.storage import TrainedReader, load_reader
 from roberta_squad_pipeline.reader.tokenization import encode_passages, encode_questions, identity
@@ -20,11 +19,6 @@ from roberta_squad_pipeline.squad.features import Features, build_features
 from roberta_squad_pipeline.squad.scoring import squad_report
 
 GOLDEN = Path(__file__).parent / "golden"
-
-# What golden/make.py and conf/base say of inference.
-INFERENCE = InferenceConfig(
-    batch_windows=4, precision="fp32", max_answer_tokens=48, n_best=2, null_score="best_span"
-)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -42,8 +36,8 @@ def answers(trained: TrainedReader, features: Features) -> list[Prediction]:
     import torch
 
     device = torch.device("cpu")
-    reader = trained.reader
-    return list(predict(reader, features, INFERENCE, device=device, on_windows=lambda _: None))
+    config = trained.header.inference
+    return list(predict(trained.reader, features, config, device=device, on_windows=lambda _: None))
 
 
 def check_predictions(predictions: list[Prediction]) -> None:

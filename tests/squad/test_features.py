@@ -388,6 +388,15 @@ def test_columns_by_hand() -> None:
     assert features.meta.data_sha256 == "2" * 64
 
 
+def test_answers_that_no_window_holds_are_counted_apart() -> None:
+    """Two that a window holds, one of them from its first token on, and one that none does."""
+    asked = (Question("1", "?", (Answer("abc", 0),)), Question("2", "?", (Answer("def", 3),)))
+    far = Question("far", "12345678", (Answer("ABCDEFGHIJKLMNO", 0),))
+    passages = (Passage("abcdefgh", "", asked), Passage("ABCDEFGHIJKLMNO", "", (far,)))
+    counts = Letters().features(squad(*passages), SMALL).counts
+    assert (counts.beyond_windows, counts.inside_tokens) == (1, 0)
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 40), st.integers(0, 3)), min_size=1, max_size=5), st.data()
 )
@@ -415,8 +424,10 @@ def test_passages_do_not_get_in_each_other_s_way(
 def test_passage_without_tokens_is_named(build: Build, bert_folder: Path, texts: list[str]) -> None:
     """BERT's normaliser drops control characters."""
     passages = [Passage(text, "", (Question(text, "?", ()),)) for text in texts]
-    with pytest.raises(InputError, match=r"train.json: got the passage '\\x00'"):
+    with pytest.raises(InputError, match=r"train.json: got the passage '\\x00'") as caught:
         build(squad(*passages), bert_folder, RECIPE)
+    assert caught.value.expected == "passages of at least one token"
+    assert "Take this passage out" in caught.value.remedy
 
 
 def test_other_arrow_data_is_refused() -> None:
