@@ -25,7 +25,16 @@ def test_listing_pipelines_imports_nothing_heavy() -> None:
         capture_output=True,
         text=True,
     )
-    names = ("__default__", "compare", "download", "evaluate", "features", "inference", "train")
+    names = (
+        "__default__",
+        "compare",
+        "download",
+        "evaluate",
+        "features",
+        "inference",
+        "train",
+        "validate",
+    )
     for name in names:
         assert f"- {name}\n" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"

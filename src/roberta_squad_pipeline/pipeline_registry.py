@@ -8,6 +8,7 @@ from roberta_squad_pipeline.pipelines.evaluate import pipeline as evaluate
 from roberta_squad_pipeline.pipelines.features import pipeline as features
 from roberta_squad_pipeline.pipelines.inference import pipeline as inference
 from roberta_squad_pipeline.pipelines.train import pipeline as train
+from roberta_squad_pipeline.pipelines.validate import pipeline as validate
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -16,6 +17,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         "compare": compare.create_pipeline(),
         "download": download.create_pipeline(),
+        "validate": download.create_pipeline() + validate.create_pipeline(),
         "features": features.create_pipeline(),
         "train": up_to_train,
         "inference": inference.create_pipeline(),

@@ -59,6 +59,25 @@ def test_misaligned_answers_can_be_dropped(project: Path, kedro: Kedro) -> None:
     assert done.returncode == 0, done.stderr
     assert "2 questions" in done.stdout
     assert "1 misaligned answers dropped" in done.stdout
+    assert "train: misaligned answer (1)" in " ".join(done.stdout.split())
+
+
+def test_validation_reports_all_and_rejects_the_unfit(project: Path, kedro: Kedro) -> None:
+    squad = _squad()
+    paragraph = squad["data"][0]["paragraphs"][0]
+    paragraph["qas"][0]["answers"][0]["answer_start"] = 3
+    paragraph["qas"][1]["question"] = "\x1b[2J How long?"
+    (project / "own.json").write_text(json.dumps(squad))
+    done = kedro("validate", {"data.train": "own.json"})
+    _check_one_message(done, f"own.json: {Q0}.answers[0]", "data/08_reporting/demo/validation.md")
+    written = (project / "data/08_reporting/demo/validation.md").read_text(encoding="utf-8")
+    assert written in done.stdout
+    report = json.loads((project / "data/08_reporting/demo/validation.json").read_text())
+    misaligned, odd = report["files"]["train"]["findings"]
+    wend = paragraph["context"].index("Wend")
+    assert misaligned["places"][0]["proposed_answer_start"] == wend
+    assert (odd["kind"], odd["stops_features"]) == ("control_character", False)
+    assert report["files"]["dev"]["findings"] == []
 
 
 @pytest.mark.parametrize(

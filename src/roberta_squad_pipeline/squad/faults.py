@@ -129,7 +129,7 @@ def misaligned_answer(answer: RawAnswer, context: str, where: str) -> InputError
     choice = "drop" if nearest is None else "repair or drop"
     return InputError(
         where=where,
-        got=f"answer_start {start}, where the passage says {shown(found)}",
+        got=f"answer_start {shown(start)}, where the passage says {shown(found)}",
         expected=f"the place of {shown(text)}, {hint}",
         remedy=f"Correct answer_start (characters from 0), or set data.on_misaligned to {choice}.",
     )

@@ -6,14 +6,23 @@ from roberta_squad_pipeline.pipelines.features.nodes import (
     build_dev_features,
     build_train_features,
 )
+from roberta_squad_pipeline.pipelines.validate.nodes import admit_squad_files
+from roberta_squad_pipeline.pipelines.validate.pipeline import validation_node
 
-_INPUTS = ["squad_files", "params:data", "params:features", "params:model"]
+_INPUTS = ["admitted_files", "params:data", "params:features", "params:model"]
 
 
 def create_pipeline() -> Pipeline:
-    """SQuAD files to windows of tokens."""
+    """SQuAD files to windows of tokens, once they have been validated."""
     return Pipeline(
         [
+            validation_node(),
+            node(
+                admit_squad_files,
+                ["squad_files", "validation", "validation_folder"],
+                "admitted_files",
+                name="admit_squad_files",
+            ),
             node(build_train_features, _INPUTS, "train_features", name="build_train_features"),
             node(build_dev_features, _INPUTS, "dev_features", name="build_dev_features"),
         ],

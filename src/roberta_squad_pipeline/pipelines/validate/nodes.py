@@ -1,0 +1,134 @@
+"""Validates the run's SQuAD files."""
+
+import logging
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.parameters import DataConfig
+from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.squad.config import WindowConfig
+from roberta_squad_pipeline.squad.validation.report import (
+    ValidationReport,
+    stopping,
+    summary,
+    to_markdown,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from roberta_squad_pipeline.squad.dataset import SquadDataset
+    from roberta_squad_pipeline.squad.features import EncodedPassages
+    from roberta_squad_pipeline.squad.validation.tokens import TokenLimits
+
+MARKDOWN_FILE = "validation.md"
+
+_logger = logging.getLogger(__name__)
+
+
+def validate_squad_files(
+    files: dict[str, dict[str, Any]],
+    data: DataConfig,
+    windows: WindowConfig,
+    model: ModelConfig,
+    inference: InferenceConfig,
+) -> dict[str, Any]:
+    """Looks for all that is wrong or odd in both files; none of it is an error here.
+
+    Returns:
+        `report`, a `ValidationReport`, and `markdown`, the same to be read.
+    """
+    from roberta_squad_pipeline.squad.validation.check import validate_files
+
+    report = validate_files(
+        {split: Path(file["path"]) for split, file in files.items()},
+        on_misaligned=data.on_misaligned,
+        limits=token_limits(model.encoder, windows, inference.max_answer_tokens),
+    )
+    return {"report": report.model_dump(mode="json"), "markdown": to_markdown(report)}
+
+
+def show_validation(report: dict[str, Any], markdown: str, folder: Path) -> None:
+    """Prints the report.
+
+    Raises:
+        InputError: Features could not be built from these files.
+    """
+    click.echo(markdown)
+    _reject_unfit(ValidationReport.model_validate(report), folder)
+
+
+def admit_squad_files(
+    files: dict[str, dict[str, Any]], report: dict[str, Any], folder: Path
+) -> dict[str, dict[str, Any]]:
+    """Lets files pass that features can be built from, and says in a line what is odd in each.
+
+    Raises:
+        InputError: Features cannot be built from one of them.
+    """
+    validated = ValidationReport.model_validate(report)
+    _reject_unfit(validated, folder)
+    for split, file in validated.files.items():
+        if file.findings:
+            _logger.warning("%s: %s (%s)", split, summary(file.findings), folder / MARKDOWN_FILE)
+    return files
+
+
+def _reject_unfit(report: ValidationReport, folder: Path) -> None:
+    unfit = list(stopping(report))
+    if unfit:
+        first = unfit[0].places[0]
+        raise InputError(
+            where=first.where,
+            got=first.got,
+            expected=first.expected,
+            remedy=f"{unfit[0].remedy} In all: {summary(unfit)}; places in "
+            f"{folder / MARKDOWN_FILE}.",
+        )
+
+
+def token_limits(encoder: str, windows: WindowConfig, max_answer_tokens: int) -> "TokenLimits":
+    """Limits that load their tokenizer when a text has to be tokenised, if that ever happens.
+
+    Args:
+        encoder: Whose tokenizer is meant.
+        windows: How passages are cut.
+        max_answer_tokens: Tokens of a predicted answer at most.
+    """
+    from roberta_squad_pipeline.squad.features import build_features
+    from roberta_squad_pipeline.squad.validation.tokens import TokenLimits
+
+    @cache
+    def tokenizer() -> Any:
+        from roberta_squad_pipeline.reader.tokenization import load_tokenizer
+
+        return load_tokenizer(encoder)
+
+    def encode_passages(texts: Sequence[str]) -> "EncodedPassages":
+        from roberta_squad_pipeline.reader import tokenization
+
+        return tokenization.encode_passages(tokenizer(), texts)
+
+    def build(dataset: "SquadDataset", windows: WindowConfig) -> "pa.RecordBatch":
+        from roberta_squad_pipeline.reader import tokenization
+
+        return build_features(
+            dataset,
+            path=Path(),
+            encode_passages=encode_passages,
+            encode_questions=partial(
+                tokenization.encode_questions,
+                tokenizer(),
+                max_tokens=windows.max_question_tokens,
+            ),
+            windows=windows,
+            tokenizer=tokenization.identity(tokenizer()),
+            data_sha256="",
+        )
+
+    return TokenLimits(encode_passages, build, windows, max_answer_tokens)

@@ -1,0 +1,31 @@
+"""The validation pipeline."""
+
+from kedro.pipeline import Pipeline, node
+from kedro.pipeline.node import Node
+
+from roberta_squad_pipeline.pipelines.validate.nodes import show_validation, validate_squad_files
+
+
+def validation_node() -> Node:
+    """Files on disk to a report on them, which is also the first step towards features."""
+    return node(
+        validate_squad_files,
+        ["squad_files", "params:data", "params:features", "params:model", "params:inference"],
+        {"report": "validation", "markdown": "validation_markdown"},
+        name="validate_squad_files",
+    )
+
+
+def create_pipeline() -> Pipeline:
+    """Files on disk to a report on them, printed."""
+    return Pipeline(
+        [
+            validation_node(),
+            node(
+                show_validation,
+                ["validation", "validation_markdown", "validation_folder"],
+                None,
+                name="show_validation",
+            ),
+        ]
+    )
