@@ -9,6 +9,7 @@ from roberta_squad_pipeline.parameters import Parameters
 
 _NOT_SETTINGS: Any = {
     **dict.fromkeys(("run", "prepared", "experiments", "tracking", "distributed", "locks"), True),
+    "checkpoint": True,
     "training": {"checkpoint_every", "resume"},
 }
 

@@ -89,6 +89,8 @@ class Parameters(StrictModel):
     inference: InferenceConfig
     distributed: DistributedConfig
     tracking: TrackingConfig
+    checkpoint: Path | None
+    """A fairseq checkpoint, for the pipeline `import_fairseq`."""
     locks: Path
     """Folder in which runs that are going on tell others of it; the same for all of them."""
 

@@ -5,7 +5,9 @@ from kedro.pipeline import Pipeline
 from roberta_squad_pipeline.pipelines.compare import pipeline as compare
 from roberta_squad_pipeline.pipelines.download import pipeline as download
 from roberta_squad_pipeline.pipelines.evaluate import pipeline as evaluate
+from roberta_squad_pipeline.pipelines.export_onnx import pipeline as export_onnx
 from roberta_squad_pipeline.pipelines.features import pipeline as features
+from roberta_squad_pipeline.pipelines.import_fairseq import pipeline as import_fairseq
 from roberta_squad_pipeline.pipelines.inference import pipeline as inference
 from roberta_squad_pipeline.pipelines.train import pipeline as train
 from roberta_squad_pipeline.pipelines.validate import pipeline as validate
@@ -19,6 +21,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         "download": download.create_pipeline(),
         "validate": download.create_pipeline() + validate.create_pipeline(),
         "features": features.create_pipeline(),
+        "export_onnx": export_onnx.create_pipeline(),
+        "import_fairseq": import_fairseq.create_pipeline(),
         "train": up_to_train,
         "inference": inference.create_pipeline(),
         "evaluate": evaluate.create_pipeline(),

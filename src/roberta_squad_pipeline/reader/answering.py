@@ -100,13 +100,13 @@ def _features(trained: TrainedReader, asked: Sequence[Asked]) -> Features:
 
 
 def _answer(prediction: Prediction, calibration: Calibration) -> Answer:
-    margin = span_margin([candidate.score for candidate in prediction.candidates])
+    margin = span_margin(prediction.scores)
     score = prediction.no_answer_score
     no_answer, answer = calibration.probabilities(score, margin)
     threshold = calibration.threshold
     abstains = threshold is None or score > threshold
     return Answer(
-        text=None if abstains else prediction.candidates[0].text,
+        text=None if abstains else prediction.texts[0],
         answer_probability=float(answer),
         no_answer_probability=float(no_answer),
         no_answer_score=score,

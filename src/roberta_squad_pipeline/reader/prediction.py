@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.errors import InputError
@@ -14,7 +15,7 @@ from roberta_squad_pipeline.reader.batching import IndexArray, assemble, length_
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.decoding import best_spans
 from roberta_squad_pipeline.reader.device import reading_in
-from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
+from roberta_squad_pipeline.reader.model import ReaderOutput
 from roberta_squad_pipeline.squad.features import Features, Ragged
 from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION, IntArray
 
@@ -79,7 +80,7 @@ class WindowSpans:
 
 
 def predict(
-    reader: ReaderModel,
+    reader: nn.Module,
     features: Features,
     config: InferenceConfig,
     *,
@@ -89,7 +90,7 @@ def predict(
     """Answers every question of a file.
 
     Args:
-        reader: Moved to `device` and put into evaluation mode.
+        reader: Makes a batch a `ReaderOutput`; moved to `device` and put into evaluation mode.
         features: The questions.
         config: How spans are searched and scored.
         device: Where to compute.
@@ -105,7 +106,7 @@ def predict(
 
 @torch.inference_mode()
 def search_windows(
-    reader: ReaderModel,
+    reader: nn.Module,
     features: Features,
     config: InferenceConfig,
     *,
@@ -117,7 +118,8 @@ def search_windows(
     Batches are the same however many processes share them, so the spans are, too.
 
     Args:
-        reader: Moved to the process's device and put into evaluation mode.
+        reader: Makes a batch a `ReaderOutput`; moved to the process's device and put into
+            evaluation mode.
         features: The windows.
         config: How spans are searched and scored.
         processes: Each reads its share of the batches, and each calls this function.

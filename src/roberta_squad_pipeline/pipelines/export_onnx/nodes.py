@@ -1,0 +1,39 @@
+"""Exports a reader to ONNX."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roberta_squad_pipeline.files import written_atomically
+from roberta_squad_pipeline.pipelines.train.nodes import check_same_tokenizer
+
+if TYPE_CHECKING:
+    from roberta_squad_pipeline.reader.storage import TrainedReader
+    from roberta_squad_pipeline.squad.features import Features
+else:
+    # Kedro resolves the hints of a node when it lists pipelines; torch must not be loaded then.
+    TrainedReader = Features = Any
+
+_logger = logging.getLogger(__name__)
+
+
+def export_reader(trained: TrainedReader, features: Features, folder: Path) -> None:
+    """Writes model.onnx, which is kept only if it predicts the same on the dev set.
+
+    Raises:
+        InputError: It does not, what it takes is not installed, or the features were made with
+            another encoder's tokenizer.
+    """
+    from roberta_squad_pipeline.reader.onnx_export import check_onnx, write_onnx
+
+    check_same_tokenizer(features, trained.header.tokenizer.sha256, "reader")
+    with written_atomically(folder) as temp:
+        temp.mkdir()
+        write_onnx(trained.reader, temp / "model.onnx")
+        apart = check_onnx(temp / "model.onnx", trained.reader, features, trained.inference)
+    _logger.info(
+        "%s: the same answers to %d questions, scores within %.1e",
+        folder / "model.onnx",
+        len(features.question_ids),
+        apart,
+    )

@@ -1,0 +1,78 @@
+"""Turns fairseq checkpoints into folders of this project."""
+
+import logging
+from pathlib import Path
+
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.files import sha256_of, written_atomically
+from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.squad.config import WindowConfig
+
+_logger = logging.getLogger(__name__)
+
+
+def import_checkpoint(
+    checkpoint: str | None,
+    model: ModelConfig,
+    windows: WindowConfig,
+    inference: InferenceConfig,
+    folder: Path,
+) -> None:
+    """Converts a checkpoint with both heads into a reader, one without into an encoder's folder.
+
+    The tokenizer is that of `model.encoder`: a checkpoint does not carry its own.
+
+    Raises:
+        InputError: The checkpoint is missing, malicious or of another model, its vocabulary is not
+            the tokenizer's, or the folder is there already.
+    """
+    from roberta_squad_pipeline.reader.fairseq import read_fairseq
+    from roberta_squad_pipeline.reader.model import ReaderModel, check_reach
+    from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
+    from roberta_squad_pipeline.reader.tokenization import identity, load_tokenizer
+
+    if checkpoint is None:
+        raise InputError(
+            where="parameter checkpoint",
+            got="nothing",
+            expected="the path of a fairseq checkpoint, model.pt",
+            remedy="Give it: --params checkpoint=PATH,run=NAME",
+        )
+    path = Path(checkpoint)
+    if folder.exists():
+        raise InputError(
+            where=str(folder),
+            got="a folder that is there already",
+            expected="a new one for what is imported",
+            remedy="Give another name: --params run=NAME",
+        )
+    tokenizer = load_tokenizer(model.encoder)
+    read = read_fairseq(path)
+    config = read.encoder.config
+    if len(tokenizer) != config.vocab_size:
+        raise InputError(
+            where=checkpoint,
+            got=f"a vocabulary of {config.vocab_size} entries",
+            expected=f"{len(tokenizer)}, as the tokenizer of model.encoder={model.encoder} has",
+            remedy="Name an encoder with the checkpoint's tokenizer: "
+            "--params model.encoder=FacebookAI/roberta-large",
+        )
+    if not read.heads:
+        with written_atomically(folder) as temp:
+            read.encoder.save_pretrained(temp)
+            tokenizer.save_pretrained(temp)
+        _logger.info("an encoder without heads: train it with --params model.encoder=%s", folder)
+        return
+    check_reach(config, checkpoint, windows.max_tokens)
+    header = ReaderHeader(
+        tokenizer=identity(tokenizer),
+        windows=windows,
+        inference=inference,
+        dropout=model.dropout,
+        recipe={"fairseq": {"checkpoint": path.name, "sha256": sha256_of(path)}},
+    )
+    reader = ReaderModel(read.encoder, model.dropout)
+    reader.load_state_dict(read.heads, strict=False)  # the encoder has its weights
+    with written_atomically(folder) as temp:
+        save_reader(TrainedReader(reader, tokenizer, header), temp)
+    _logger.info("a reader: kedro ask --experiment %s", folder.name)
