@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from roberta_squad_pipeline.squad.dataset import (
     Passage,
     Question,
     SquadDataset,
+    open_squad,
     read_gold,
     read_passages,
     read_squad,
@@ -433,3 +435,37 @@ def test_dropped_answers_of_all_passages_explain_what_is_left(tmp_path: Path) ->
     with pytest.raises(InputError, match="2 ") as caught:
         read_squad(path, on_misaligned="drop")
     assert "answerable" in str(caught.value)
+
+
+def test_single_paragraphs_are_read_where_they_stand(tmp_path: Path) -> None:
+    paragraphs = [paragraph(number, "au") for number in range(3)]
+    path = write(
+        tmp_path, {"data": [{"paragraphs": paragraphs[:1]}, {"paragraphs": paragraphs[1:]}]}
+    )
+    file = open_squad(path)
+    places = [one.where for one in file.paragraphs()]
+    assert [place.removeprefix(f"{path}: ") for place in places] == [
+        "data[0].paragraphs[0]",
+        "data[1].paragraphs[0]",
+        "data[1].paragraphs[1]",
+    ]
+    assert [one.where for one in file.paragraphs(np.array([2, 0]))] == [places[2], places[0]]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_text_that_is_no_json_inside_a_paragraph_has_its_place_in_the_file(
+    tmp_path: Path, number: int
+) -> None:
+    """Oracle: line and column that Python's own parser gives."""
+    content = {"version": "v2.0", "data": [{"paragraphs": [paragraph(n, "au") for n in range(3)]}]}
+    before, name, behind = json.dumps(content, indent=1).partition(f'"id": "{number}.1",')
+    path = tmp_path / "train.json"
+    path.write_text(f"{before}{name} ?{behind}")
+    with pytest.raises(json.JSONDecodeError) as expected:
+        json.loads(path.read_text())
+    line, column = expected.value.lineno, expected.value.colno
+    for read in (read_gold, lambda path: read_squad(path, on_misaligned="error")):
+        with pytest.raises(InputError) as caught:
+            read(path)
+        assert caught.value.where == f"{path}: line {line}, column {column}"
+        assert "not JSON (" in caught.value.got
