@@ -1,7 +1,7 @@
 """Dropout whose random numbers cost less than the layer before it.
 
-On the CPU torch draws a number of 53 bits for every value, in one thread, which takes longer than
-the matrix product in bf16 that makes the values. Sixteen bits tell chances apart to 1/65,536.
+On the CPU torch draws them in one thread and takes four times as long as this: more than the matrix
+product in bf16 that makes the values. Sixteen bits tell chances apart to 1/65,536.
 """
 
 from typing import Any, cast
