@@ -1,6 +1,6 @@
 """What each stage costs as the work grows: time and memory at 1, 4, 16 and 64 times the sample.
 
-Every stage at every size runs in a process of its own, on two layers of random weights with
+Every stage at every size runs in a process of its own, on one layer of random weights with
 RoBERTa's vocabulary, so that what grows is everything but the model. Prints a Markdown table and
 draws a figure.
 
@@ -42,17 +42,17 @@ Measured = dict[str, float]
 
 
 def save_encoder(folder: Path) -> None:
-    """A RoBERTa of two layers of 64 with random weights, and RoBERTa's own tokenizer."""
+    """A RoBERTa of one layer of 32 with random weights, and RoBERTa's own tokenizer."""
     import torch
     from transformers import AutoTokenizer, RobertaConfig, RobertaModel
 
     tokenizer = AutoTokenizer.from_pretrained(SHARED / "roberta-tokenizer")
     config = RobertaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=128,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=64,
         max_position_embeddings=514,
         type_vocab_size=1,
     )
