@@ -1,7 +1,8 @@
 """What each stage costs as the work grows: time and memory at 1, 4, 16 and 64 times the sample.
 
 Every stage at every size runs in a process of its own, on one layer of random weights with
-RoBERTa's vocabulary, so that what grows is everything but the model. Prints a Markdown table and
+RoBERTa's vocabulary, so that what grows is everything but the model. Time is processor time of all
+threads together, which other work on the machine does not lengthen. Prints a Markdown table and
 draws a figure.
 
     python benchmarks/bench_scaling.py --figure benchmarks/results/scaling.png
@@ -10,6 +11,7 @@ draws a figure.
 import argparse
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -37,8 +39,11 @@ TITLES = {
     "evaluate": "scoring, cross-fitting and calibration",
 }
 
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+"""So that no processor time is spent on waiting for other threads."""
+
 Measured = dict[str, float]
-"""Seconds by title."""
+"""Seconds of processor time by title."""
 
 
 def save_encoder(folder: Path) -> None:
@@ -104,9 +109,9 @@ def features(folder: Path) -> Measured:
         FeaturesDataset(filepath=str(folder / f"{split}.arrow")).save(node(*arguments))
 
     build("dev", build_dev_features)
-    began = time.perf_counter()
+    began = time.process_time()
     build("train", build_train_features)
-    return {"features": time.perf_counter() - began}
+    return {"features": time.process_time() - began}
 
 
 def training(folder: Path) -> Measured:
@@ -141,7 +146,7 @@ def training(folder: Path) -> Measured:
         resume="never",
     )
     ends = []
-    began = time.perf_counter()
+    began = time.process_time()
     opened = Features.open(folder / "train.arrow")
     train_reader(
         first_reader(opened, model_config(folder), config),
@@ -151,7 +156,7 @@ def training(folder: Path) -> Measured:
         strategy="ddp",
         checkpoints=None,
         stop=StopRequest(),
-        on_update=lambda _: ends.append(time.perf_counter()),
+        on_update=lambda _: ends.append(time.process_time()),
     )
     updates = [after - before for before, after in pairwise(ends)]
     return {"start": ends[0] - began, "update": statistics.median(updates)}
@@ -171,12 +176,12 @@ def inference(folder: Path) -> Measured:
     search = prediction.best_spans
 
     def timed_search(*args: Any, **kwargs: Any) -> Any:
-        began = time.perf_counter()
+        began = time.process_time()
         found = search(*args, **kwargs)
-        searching.append(time.perf_counter() - began)
+        searching.append(time.process_time() - began)
         return found
 
-    began = time.perf_counter()
+    began = time.process_time()
     opened = Features.open(folder / "dev.arrow")
     reader = new_reader(model_config(folder), max_tokens=WINDOWS["max_tokens"], vocabulary=1)
     with mock.patch.object(prediction, "best_spans", timed_search):
@@ -189,7 +194,7 @@ def inference(folder: Path) -> Measured:
                 on_windows=lambda _: None,
             )
         )
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     texts = {one.question_id: one.candidates[0].text for one in predictions}
     odds = {one.question_id: one.no_answer_score for one in predictions}
     spans = {
@@ -205,18 +210,18 @@ def evaluate(folder: Path) -> Measured:
 
     texts, odds, spans = json.loads((folder / "predicted.json").read_text())
     files, data = files_and_data(folder)
-    began = time.perf_counter()
+    began = time.process_time()
     metrics = nodes.score_predictions(files, data, texts, odds)
     crossfit = nodes.cross_fit_threshold(files, data, texts, odds)
     nodes.evaluate_reader(files, data, inference_config(), texts, odds, spans, metrics, crossfit)
-    return {"evaluate": time.perf_counter() - began}
+    return {"evaluate": time.process_time() - began}
 
 
 STAGES: tuple[Callable[[Path], Measured], ...] = (features, training, inference, evaluate)
 
 
 def measure(times: int) -> dict[str, tuple[float, float]]:
-    """Seconds and peak memory in MB of every stage at one size, each in a process of its own."""
+    """Processor seconds and peak memory in MB of every stage at one size, a process each."""
     found = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -225,7 +230,9 @@ def measure(times: int) -> dict[str, tuple[float, float]]:
         save_encoder(folder / "encoder")
         for stage in STAGES:
             command = [sys.executable, __file__, "--stage", stage.__name__, "--folder", name]
-            run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            run = subprocess.run(
+                command, check=True, stdout=subprocess.PIPE, text=True, env=ONE_THREAD
+            )
             told = json.loads(run.stdout.splitlines()[-1])
             found |= {title: (seconds, told["mb"]) for title, seconds in told["s"].items()}
     return found
@@ -254,7 +261,9 @@ def draw(sizes: list[int], found: list[dict[str, tuple[float, float]]], path: Pa
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axis, what, label in zip(axes, (0, 1), ("seconds", "peak memory, MB"), strict=True):
+    for axis, what, label in zip(
+        axes, (0, 1), ("processor time, s", "peak memory, MB"), strict=True
+    ):
         for stage, title in TITLES.items():
             axis.plot(sizes, [one[stage][what] for one in found], marker="o", label=title)
         axis.set(xscale="log", yscale="log", xlabel="times the sample", ylabel=label)
