@@ -254,19 +254,18 @@ def table(sizes: list[int], found: list[dict[str, tuple[float, float]]]) -> str:
 
 
 def draw(sizes: list[int], found: list[dict[str, tuple[float, float]]], path: Path) -> None:
-    """Time and memory over size, both on logarithmic axes."""
+    """Time, on a logarithmic axis, and memory over size."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axis, what, label in zip(
-        axes, (0, 1), ("processor time, s", "peak memory, MB"), strict=True
-    ):
+    drawn = ((0, "processor time, s", "log"), (1, "peak memory, MB", "linear"))
+    for axis, (what, label, scale) in zip(axes, drawn, strict=True):
         for stage, title in TITLES.items():
             axis.plot(sizes, [one[stage][what] for one in found], marker="o", label=title)
-        axis.set(xscale="log", yscale="log", xlabel="times the sample", ylabel=label)
+        axis.set(xscale="log", yscale=scale, xlabel="times the sample", ylabel=label)
         axis.set_xticks(sizes, [str(size) for size in sizes])
         axis.minorticks_off()
         axis.grid(visible=True, alpha=0.3)
