@@ -116,7 +116,7 @@ def validate_files(
 ) -> ValidationReport:
     """Checks the files of a run, each passage of them, and what they have in common.
 
-    Memory grows with the largest passage, by 16 bytes a question and by some 100 a passage.
+    Memory grows with the largest passage, and by some 100 bytes a question.
 
     Args:
         paths: By split; a passage that an earlier one has, too, is leaked.
