@@ -11,6 +11,7 @@ for every question, and scores that differ by 32-bit rounding only.
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable
 from unittest import mock
 
@@ -21,9 +22,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from roberta_squad_pipeline.reader import prediction
-from roberta_squad_pipeline.reader.batching import Batch
+from roberta_squad_pipeline.reader.batching import Batch, assemble, length_sorted_batches
 from roberta_squad_pipeline.reader.config import InferenceConfig
-from roberta_squad_pipeline.reader.device import computing_in
+from roberta_squad_pipeline.reader.device import computing_in, reading_in
 from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
 from roberta_squad_pipeline.reader.prediction import Prediction, predict
 from roberta_squad_pipeline.squad.features import Features
@@ -103,13 +104,53 @@ def compare(here: list[Prediction], recipe: list[Prediction]) -> str:
     return f"{same} of {len(here)} best answers are the same; scores differ by at most {apart:.1e}"
 
 
+def cpu_seconds(reader: nn.Module, features: Features, batch_windows: int, fast: bool) -> float:
+    """CPU seconds a window of forward passes in one thread, over five batches of all lengths.
+
+    Other work on the machine changes them far less than seconds on the clock.
+    """
+    batches = list(length_sorted_batches(features.window_tokens, batch_windows))
+    context = reading_in if fast else computing_in
+    seconds, windows = 0.0, 0
+    with torch.inference_mode(), context("fp32", torch.device("cpu")):
+        for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+            batch = assemble(features, batches[int(share * len(batches))])
+            began = time.process_time()
+            reader(batch)
+            seconds += time.process_time() - began
+            windows += len(batch.start)
+    return seconds / windows
+
+
+def main_one_thread(reader: ReaderModel, features: Features) -> None:
+    """Prints windows per CPU second of each side in one thread, medians of three turns."""
+    torch.set_num_threads(1)
+    sides = {
+        "recipe: padded to 384": (PaddedReader(reader.eval()), 8, False),
+        "here, torch's own products": (reader, 16, False),
+        "here": (reader, 16, True),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(3):
+        for name, (read, size, fast) in sides.items():
+            taken[name].append(cpu_seconds(read, features, size, fast))
+    print("| side, fp32 | windows per CPU second |\n| --- | --- |")
+    for name, seconds in taken.items():
+        print(f"| {name} | {1 / statistics.median(seconds):.1f} |")
+    print(f"\nhere / recipe: {times_faster(taken, 'here', 'recipe: padded to 384'):.2f} times")
+
+
 def main() -> None:
     """Measures the sides and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--one-thread", action="store_true", help="count CPU seconds")
     options = parser.parse_args()
     features = sample_features("dev", MAX_TOKENS)
     reader = ReaderModel(random_encoder(MINI), 0.1)
+    if options.one_thread:
+        main_one_thread(reader, features)
+        return
     answers: dict[str, list[Prediction]] = {}
     # The recipe's batch is transformers' default, at which it was faster than with larger ones.
     sides = {
