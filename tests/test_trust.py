@@ -18,6 +18,7 @@ from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
 SOURCES = sorted(Path("src").rglob("*.py"))
 
 UNPICKLE = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+ONLY_AN_ERROR = ["UnpicklingError"]
 UNPACK = {"tarfile", "zipfile", "zipimport"}
 RUN_TEXT = {"eval", "exec", "compile", "__import__"}
 UNSAFE = {"unpack_archive", "unsafe_load", "full_load", "read_pickle"}
@@ -41,7 +42,7 @@ def forbidden_imports(tree: ast.AST) -> Iterator[str]:
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and [one.name for one in node.names] != ONLY_AN_ERROR:
             names = [node.module or ""]
         for name in names:
             if name.partition(".")[0] in UNPICKLE | UNPACK:
@@ -87,6 +88,7 @@ def test_nothing_is_unpickled_unpacked_or_run(path: Path) -> None:
     [
         "import pickle",
         "from joblib import load",
+        "from pickle import UnpicklingError, loads",
         "def f():\n    import tarfile",
         "eval(x)",
         "builtins.exec(x)",

@@ -5,10 +5,10 @@ Names: fairseq's `RobertaModel` (Ott et al., 2019) and, for the heads, the publi
 """
 
 import argparse
-import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -88,7 +88,7 @@ def _unpickle(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)", str(error))
         raise InputError(
             where=str(path),
