@@ -89,9 +89,7 @@ def _features(trained: TrainedReader, asked: Sequence[Asked]) -> Features:
         dataset,
         path=Path("passage"),
         encode_passages=partial(encode_passages, trained.tokenizer),
-        encode_questions=partial(
-            encode_questions, trained.tokenizer, max_tokens=windows.max_question_tokens
-        ),
+        encode_questions=partial(encode_questions, trained.tokenizer, windows=windows),
         windows=windows,
         tokenizer=trained.header.tokenizer,
         data_sha256="",

@@ -17,7 +17,7 @@ from roberta_squad_pipeline.reader.decoding import best_spans
 from roberta_squad_pipeline.reader.device import reading_in
 from roberta_squad_pipeline.reader.model import ReaderOutput
 from roberta_squad_pipeline.squad.features import Features, Ragged
-from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION, IntArray
+from roberta_squad_pipeline.squad.windows import IntArray
 
 FloatArray = NDArray[np.float32]
 
@@ -160,7 +160,7 @@ def add_spans(
         config: How spans are searched.
     """
     windows = features.windows
-    offset = windows.first[indices] - FIRST_PASSAGE_POSITION
+    offset = windows.first[indices] - features.passage_position[indices]
     tokens = output.start_logits.shape[1]
     may_end = _tokens_with_text(features, indices, tokens)
     position = np.arange(tokens) + offset[:, None]
@@ -257,7 +257,7 @@ def _tokens_with_text(features: Features, indices: IndexArray, tokens: int) -> N
     """
     windows, passages = features.windows, features.passages
     passage = features.question_passage[windows.question[indices], None]
-    position = np.arange(tokens) - FIRST_PASSAGE_POSITION
+    position = np.arange(tokens) - features.passage_position[indices, None]
     inside = (position >= 0) & (position < windows.count[indices, None])
     token = np.where(inside, windows.first[indices, None] + position, 0)
     start, end = (_at(each, passage, token) for each in (passages.char_start, passages.char_end))

@@ -5,6 +5,7 @@ heads, the tokenizer's files, and reader.json; once the reader was evaluated, ev
 folder that `save_pretrained` wrote is laid out as transformers wants it, and loads here as well.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,9 @@ from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.features import TokenizerIdentity
 from roberta_squad_pipeline.strict import StrictModel
 
-FORMAT_VERSION: Literal[2] = 2
+FORMAT_VERSION: Literal[3] = 3
+_OLDEST_FORMAT = 2
+"""Version 2 knew one form of windows, the published series'."""
 WEIGHTS = "model.safetensors"
 _HEADER = "reader.json"
 _EVALUATION = "evaluation.json"
@@ -35,7 +38,7 @@ _EVALUATION = "evaluation.json"
 class ReaderHeader(StrictModel):
     """What a reader needs to know beside its weights."""
 
-    format_version: Literal[2] = FORMAT_VERSION
+    format_version: Literal[3] = FORMAT_VERSION
     tokenizer: TokenizerIdentity
     """What its features were made with."""
     windows: WindowConfig
@@ -95,9 +98,11 @@ def load_reader(folder: Path) -> TrainedReader:
     remedy = "Train one: kedro run --pipeline train"
     if (folder / _HEADER).is_file():
         written = (folder / _HEADER).read_bytes()
-        check_format_version(written, FORMAT_VERSION, where=str(folder), remedy=remedy)
+        check_format_version(
+            written, FORMAT_VERSION, where=str(folder), remedy=remedy, oldest=_OLDEST_FORMAT
+        )
     try:
-        header = ReaderHeader.model_validate_json((folder / _HEADER).read_bytes())
+        header = _load_header(folder / _HEADER)
         reader = empty_reader(load_encoder_config(str(folder)), header.dropout)
         weights = load_file(folder / WEIGHTS)
         if (folder / ANSWERABILITY_HEAD).is_file():
@@ -113,6 +118,15 @@ def load_reader(folder: Path) -> TrainedReader:
             remedy=remedy,
         ) from error
     return TrainedReader(reader, tokenizer, header, folder, evaluation)
+
+
+def _load_header(path: Path) -> ReaderHeader:
+    header = json.loads(path.read_bytes())
+    if header["format_version"] == _OLDEST_FORMAT:
+        header["format_version"] = FORMAT_VERSION
+        header["windows"]["order"] = "passage_first"
+        header["tokenizer"]["special_tokens"]["pair_separators"] = 1
+    return ReaderHeader.model_validate_json(json.dumps(header))
 
 
 def _load_evaluation(path: Path) -> Evaluation | None:
