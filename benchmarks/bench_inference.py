@@ -49,6 +49,8 @@ class PaddedReader(nn.Module):
                 F.pad(batch.token_type_ids, missing),
                 batch.start,
                 batch.end,
+                batch.plausible_start,
+                batch.plausible_end,
             )
         )
 

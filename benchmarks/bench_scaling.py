@@ -28,7 +28,7 @@ SAMPLES = {
     split: (SHARED / f"squad/{split}-sample.json", questions)
     for split, questions in (("train", 3250), ("dev", 815))
 }
-WINDOWS = {"max_tokens": 384, "max_question_tokens": 64, "stride": 128}
+WINDOWS = {"order": "passage_first", "max_tokens": 384, "max_question_tokens": 64, "stride": 128}
 UPDATES = 12
 TITLES = {
     "features": "features of the training questions",

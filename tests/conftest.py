@@ -129,7 +129,9 @@ def window_config() -> "WindowConfig":
     """Windows of the tiny encoders' length, several for the long passage of `tiny_squad`."""
     from roberta_squad_pipeline.squad.config import WindowConfig
 
-    return WindowConfig(max_tokens=POSITIONS, max_question_tokens=20, stride=16)
+    return WindowConfig(
+        order="passage_first", max_tokens=POSITIONS, max_question_tokens=20, stride=16
+    )
 
 
 @pytest.fixture(scope="session")
@@ -144,9 +146,7 @@ def build_batch() -> "BuildBatch":
             dataset,
             path=Path("train.json"),
             encode_passages=partial(tokenization.encode_passages, tokenizer),
-            encode_questions=partial(
-                tokenization.encode_questions, tokenizer, max_tokens=windows.max_question_tokens
-            ),
+            encode_questions=partial(tokenization.encode_questions, tokenizer, windows=windows),
             windows=windows,
             tokenizer=tokenization.identity(tokenizer),
             data_sha256="0" * 64,

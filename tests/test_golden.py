@@ -68,9 +68,7 @@ def test_features_are_built_as_they_were(trained: TrainedReader) -> None:
             read_squad(path, on_misaligned="error"),
             path=path,
             encode_passages=partial(encode_passages, trained.tokenizer),
-            encode_questions=partial(
-                encode_questions, trained.tokenizer, max_tokens=windows.max_question_tokens
-            ),
+            encode_questions=partial(encode_questions, trained.tokenizer, windows=windows),
             windows=windows,
             tokenizer=identity(trained.tokenizer),
             data_sha256=saved.meta.data_sha256,

@@ -139,7 +139,7 @@ def test_overlapping_windows_never_offer_a_span_twice(
 ) -> None:
     """Twelve tokens of one character in windows that overlap: 12 + 11 + 10 spans."""
     squad = SquadDataset((Passage(";," * 6, "", (Question("q", "?", ()),)),), misaligned=0)
-    limits = WindowConfig(max_tokens=14, max_question_tokens=6, stride=2)
+    limits = WindowConfig(order="passage_first", max_tokens=14, max_question_tokens=6, stride=2)
     features = build(squad, encoder_folder, limits)
     assert features.passages.tokens.lengths.tolist() == [12]
     assert len(features.windows.question) > 2
@@ -152,7 +152,7 @@ def test_one_token_has_one_candidate(
     tiny_reader: ReaderModel, build: Build, encoder_folder: Path
 ) -> None:
     squad = SquadDataset((Passage("a", "", (Question("q", "?", ()),)),), misaligned=0)
-    limits = WindowConfig(max_tokens=64, max_question_tokens=20, stride=16)
+    limits = WindowConfig(order="passage_first", max_tokens=64, max_question_tokens=20, stride=16)
     (prediction,) = answered(tiny_reader, build(squad, encoder_folder, limits), n_best=7)
     assert [candidate.text for candidate in prediction.candidates] == ["a"]
 
@@ -192,7 +192,7 @@ def test_no_prediction_is_empty(
     """Oracle: byte-level BPE makes a token without characters of a space before another."""
     passage = "  a     b " + " " * 40 + "c"
     dataset = SquadDataset((Passage(passage, "", (Question("q", "What?", ()),)),), 0)
-    limits = WindowConfig(max_tokens=16, max_question_tokens=6, stride=4)
+    limits = WindowConfig(order="passage_first", max_tokens=16, max_question_tokens=6, stride=4)
     features = build(dataset, encoder_folder, limits)
     [prediction] = answered(tiny_reader, features, n_best=50)
     assert prediction.candidates

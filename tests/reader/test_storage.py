@@ -129,8 +129,8 @@ def test_weights_of_another_reader_are_refused(folder: Path, encoder_folder: Pat
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        (1, "version 1, of an older release; expected format version 2. Train one: kedro run"),
-        (3, "version 3, of a newer release; expected format version 2. Install the newer release"),
+        (1, "version 1, of an older release; expected format version 3. Train one: kedro run"),
+        (4, "version 4, of a newer release; expected format version 3. Install the newer release"),
     ],
 )
 def test_other_version_is_refused(folder: Path, version: int, said: str) -> None:
@@ -139,6 +139,20 @@ def test_other_version_is_refused(folder: Path, version: int, said: str) -> None
     with pytest.raises(InputError) as caught:
         load_reader(folder)
     assert f"{folder}: got format {said}" in str(caught.value)
+
+
+def test_a_reader_of_version_2_reads_the_passage_first(
+    folder: Path, trained: TrainedReader, tiny_features: Features
+) -> None:
+    """Its header as that version wrote it: neither an order nor a number of separators."""
+    header = json.loads((folder / "reader.json").read_text())
+    header["format_version"] = 2
+    del header["windows"]["order"]
+    del header["tokenizer"]["special_tokens"]["pair_separators"]
+    (folder / "reader.json").write_text(json.dumps(header))
+    loaded = load_reader(folder).header
+    assert loaded.windows == trained.header.windows
+    assert loaded.windows.order == "passage_first"
 
 
 @pytest.mark.parametrize("exists", [True, False])

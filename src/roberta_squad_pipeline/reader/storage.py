@@ -110,7 +110,7 @@ def load_reader(folder: Path) -> TrainedReader:
         reader.load_state_dict(weights)
         tokenizer = load_tokenizer(str(folder))
         evaluation = _load_evaluation(folder / _EVALUATION)
-    except (OSError, ValidationError, SafetensorError, RuntimeError, InputError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError, RuntimeError, InputError) as error:
         raise InputError(
             where=str(folder),
             got=f"no reader that loads ({str(error).splitlines()[0]})",
@@ -121,6 +121,12 @@ def load_reader(folder: Path) -> TrainedReader:
 
 
 def _load_header(path: Path) -> ReaderHeader:
+    """A header, one of `_OLDEST_FORMAT` as if it were of today's.
+
+    Raises:
+        ValueError: It is not JSON, or does not follow the schema.
+        KeyError: It lacks what every version has.
+    """
     header = json.loads(path.read_bytes())
     if header["format_version"] == _OLDEST_FORMAT:
         header["format_version"] = FORMAT_VERSION

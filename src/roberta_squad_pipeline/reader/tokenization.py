@@ -108,9 +108,9 @@ def identity(tokenizer: PreTrainedTokenizerFast) -> TokenizerIdentity:
 
 def _pair_separators(tokenizer: PreTrainedTokenizerFast) -> int:
     """How many separators the tokenizer puts between the two texts of a pair."""
-    pair = tokenizer("", "")["input_ids"]
-    # One closes the pair. A tokenizer without a form of its own for pairs adds none at all.
-    return max(pair.count(tokenizer.sep_token_id) - 1, 1)
+    # One token at either end; a tokenizer without a form of its own for pairs adds none at all.
+    between: int = tokenizer.num_special_tokens_to_add(pair=True) - 2
+    return max(between, 1)
 
 
 def encode_passages(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> EncodedPassages:

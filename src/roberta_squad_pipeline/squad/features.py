@@ -399,8 +399,8 @@ def build_features(
         question_tokens.lengths,
         answers,
         plausible,
-        windows,
-        layout_of(windows, tokenizer),
+        config=windows,
+        layout=layout_of(windows, tokenizer),
     )
     answered = np.bincount(planned.question[planned.start > 0], minlength=len(questions)) > 0
     has_answer = answer_chars[0] >= 0

@@ -107,6 +107,7 @@ def plan_windows(
     question_tokens: IntArray,
     answers: AnswerTokens,
     plausible: AnswerTokens,
+    *,
     config: WindowConfig,
     layout: WindowLayout,
 ) -> Windows:

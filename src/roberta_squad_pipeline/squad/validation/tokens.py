@@ -172,8 +172,8 @@ def unreachable_answers(
         whole.question_tokens.lengths,
         AnswerTokens(first, last),
         AnswerTokens(none, none),
-        limits.windows,
-        whole.meta.layout,
+        config=limits.windows,
+        layout=whole.meta.layout,
     )
     held = np.bincount(planned.question[planned.start > 0], minlength=len(first)) > 0
     tokens = np.where(found, last - first + 1, 0)
