@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
@@ -24,7 +23,7 @@ from roberta_squad_pipeline.reader.pretrained import ANSWERABILITY_HEAD, from_qu
 from roberta_squad_pipeline.reader.tokenization import load_tokenizer
 from roberta_squad_pipeline.squad.calibration import UNCALIBRATED, Calibration
 from roberta_squad_pipeline.squad.config import WindowConfig
-from roberta_squad_pipeline.squad.features import TokenizerIdentity
+from roberta_squad_pipeline.squad.features import Features, TokenizerIdentity, check_tokenizer
 from roberta_squad_pipeline.strict import StrictModel
 
 FORMAT_VERSION: Literal[3] = 3
@@ -70,6 +69,24 @@ class TrainedReader:
     def calibration(self) -> Calibration:
         """What its scores mean."""
         return self.evaluation.calibration if self.evaluation else UNCALIBRATED
+
+
+def check_features(features: Features, header: ReaderHeader) -> None:
+    """Checks that features are laid out as a reader was trained to read them.
+
+    Raises:
+        InputError: They were made with another tokenizer, or in another order.
+    """
+    check_tokenizer(features, header.tokenizer.sha256, where="reader")
+    order = features.meta.windows.order
+    if order != header.windows.order:
+        raise InputError(
+            where="reader",
+            got=f"features whose windows are laid out {order}",
+            expected=f"windows laid out {header.windows.order}, as the reader was trained",
+            remedy=f"Build them again: kedro run --pipelines features,inference,evaluate --params "
+            f"features.order={header.windows.order}, with your other --params.",
+        )
 
 
 def save_reader(trained: TrainedReader, folder: Path) -> None:

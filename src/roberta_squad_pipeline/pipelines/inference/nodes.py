@@ -4,7 +4,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
-from roberta_squad_pipeline.pipelines.train.nodes import check_same_tokenizer
 from roberta_squad_pipeline.progress import progress
 from roberta_squad_pipeline.reader.config import InferenceConfig
 
@@ -30,11 +29,12 @@ def predict_answers(
         `nbest` (id → spans, best first).
 
     Raises:
-        InputError: The features were made with another encoder's tokenizer.
+        InputError: The features were made with another tokenizer or in another order.
     """
     from roberta_squad_pipeline.reader.job import run_inference
+    from roberta_squad_pipeline.reader.storage import check_features
 
-    check_same_tokenizer(features, trained.header.tokenizer.sha256, "reader")
+    check_features(features, trained.header)
     with progress("predict", len(features.windows.question), "windows") as advance:
         predictions = list(
             run_inference(
