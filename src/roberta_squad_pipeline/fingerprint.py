@@ -52,7 +52,11 @@ def preparation(parameters: Parameters) -> str:
         "data": data.model_dump(mode="json"),
         "windows": parameters.features.model_dump(mode="json"),
         "encoder": str(encoder),
-        "files": [_stamps(path) for path in (Path(data.train), Path(data.dev), encoder)],
+        "evaluates": parameters.training.evaluate_every is not None,
+        "files": [
+            _stamps(path)
+            for path in (Path(data.train), Path(data.dev), Path(str(data.validation)), encoder)
+        ],
         "code": code_sha256(),
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]

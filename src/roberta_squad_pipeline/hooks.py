@@ -34,7 +34,7 @@ TRACKER = "tracker"
 LOCAL = "local"
 """The environment that is this machine's own; nothing of it is recorded."""
 
-PREPARED = {"squad_files", "train_features", "dev_features"}
+PREPARED = {"squad_files", "train_features", "validation_features", "dev_features"}
 """Datasets that lie under the name of `prepared`; those of tracked nodes lie under the run's."""
 
 

@@ -50,6 +50,9 @@ class DataConfig(StrictModel):
     """Name of one of `sources`, or else the path of a SQuAD file."""
     dev: str = Field(min_length=1)
     """Like `train`."""
+    validation: Annotated[float, Field(gt=0, lt=1)] | Annotated[str, Field(min_length=1)]
+    """Questions that a reader is scored on while it is trained: "dev"; or a share of the training
+    questions, at least, whose whole articles are held out of training; or a file like `train`."""
     sources: dict[Name, Annotated[DemoSource | RemoteSource, Field(discriminator="kind")]]
     """Files that can be made or fetched, by name."""
     folder: Path
@@ -58,6 +61,12 @@ class DataConfig(StrictModel):
     """What happens to an answer that does not stand where its answer_start points: the file is
     rejected, or the answer is dropped, or moved to the nearest place where its text stands (and
     dropped where there is none). What is dropped or moved is counted."""
+
+    @property
+    def validation_file(self) -> str | None:
+        """Source or path of the validation questions; None where they have no file of their own."""
+        own = isinstance(self.validation, str) and self.validation != "dev"
+        return str(self.validation) if own else None
 
 
 class TrackingConfig(StrictModel):

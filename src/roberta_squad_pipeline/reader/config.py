@@ -10,6 +10,10 @@ Precision = Literal["fp32", "bf16", "fp16"]
 """Number format of forward and backward passes; weights stay 32-bit in each."""
 
 
+NO_ANSWER_THRESHOLD = 0.0
+"""The recipe's: a no-answer score is a logit, and 0 is where the reader is undecided."""
+
+
 class ModelConfig(StrictModel):
     """What is trained."""
 

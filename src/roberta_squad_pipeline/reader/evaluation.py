@@ -21,6 +21,9 @@ class Evaluation(StrictModel):
     """How the spans were searched and scored, the rule for the no-answer score included."""
     scores: dict[str, float | int]
     """The official scorer's report: at threshold 0, and at the best threshold of this data."""
+    selected_on_data: bool = False
+    """Whether scores on this very data decided which update was the last or kept, so that all of
+    these are optimistic."""
     cross_fitted_f1: float | None
     """At thresholds that were chosen on other passages, in per cent; None where there are too few
     passages."""

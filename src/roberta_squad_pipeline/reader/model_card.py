@@ -110,6 +110,7 @@ def _scores(evaluation: Evaluation | None) -> str:
         "no-answer score": evaluation.inference.null_score,
         "tuned threshold": "abstains on every question" if threshold is None else threshold,
         "scored by": f"roberta_squad_pipeline {evaluation.version}",
+        "weights chosen on this data": "yes" if evaluation.selected_on_data else "no",
         "F1, cross-fitted threshold": "too few passages" if crossfit is None else crossfit,
     }
     return (

@@ -11,7 +11,12 @@ from torch import nn
 
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.reader.batching import IndexArray, assemble, length_sorted_batches
+from roberta_squad_pipeline.reader.batching import (
+    Batch,
+    IndexArray,
+    assemble,
+    length_sorted_batches,
+)
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.decoding import best_spans
 from roberta_squad_pipeline.reader.device import reading_in
@@ -100,18 +105,25 @@ def predict(
         Predictions in the order of the features' questions.
     """
     processes = Processes.alone(device)
-    spans = search_windows(reader, features, config, processes=processes, on_windows=on_windows)
+    spans = search_windows(
+        reader,
+        features,
+        config,
+        processes=processes,
+        on_batch=lambda batch, _: on_windows(len(batch.start)),
+    )
     return merge_windows(spans, features, config)
 
 
-@torch.inference_mode()
+# Not in inference mode: what FSDP gathers in it could not be trained with any more.
+@torch.no_grad()
 def search_windows(
     reader: nn.Module,
     features: Features,
     config: InferenceConfig,
     *,
     processes: Processes,
-    on_windows: Callable[[int], None],
+    on_batch: Callable[[Batch, ReaderOutput], None],
 ) -> WindowSpans:
     """Finds the best spans of every window.
 
@@ -123,7 +135,7 @@ def search_windows(
         features: The windows.
         config: How spans are searched and scored.
         processes: Each reads its share of the batches, and each calls this function.
-        on_windows: Told after each forward pass of this process how many windows it held.
+        on_batch: Told of each forward pass of this process what it read and made of it.
 
     Returns:
         The spans of all windows, in every process.
@@ -132,11 +144,16 @@ def search_windows(
     device = processes.device
     reader.to(device).eval()
     batches = list(length_sorted_batches(features.window_tokens, config.batch_windows))
-    for indices in batches[processes.rank :: processes.count]:
+    for turn in range(0, len(batches), processes.count):
+        number = turn + processes.rank
+        indices = batches[min(number, len(batches) - 1)]
+        batch = assemble(features, indices).to(device)
         with reading_in(config.precision, device):
-            output = reader(assemble(features, indices).to(device))
-        add_spans(found, output, features, indices, config)
-        on_windows(len(indices))
+            output = reader(batch)
+        # One whose weights are shared out has to be called by all processes equally often.
+        if number < len(batches):
+            add_spans(found, output, features, indices, config)
+            on_batch(batch, output)
     # What a process did not find itself is the smallest value there.
     for array in (found.score, found.first, found.last, found.no_answer):
         processes.maximum(torch.from_numpy(array))

@@ -20,7 +20,7 @@ def read(worker: Worker) -> None:
         job.inference,
         processes=processes,
         # The others read about as many in the same time.
-        on_windows=lambda windows: worker.tell({"windows": windows * processes.count}),
+        on_batch=lambda batch, _: worker.tell({"windows": len(batch.start) * processes.count}),
     )
     if processes.first:
         save_spans(spans, job.spans)

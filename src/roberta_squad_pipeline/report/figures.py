@@ -27,6 +27,12 @@ _BINS = 60
 _SMOOTHED_SHARE = 0.04
 """Of a run's updates, over which its loss is averaged."""
 _LAYERS_NAMED = 8
+_SCORES = {
+    "answerable_f1": ("F1, answerable, always answering", TEAL),
+    "best_f1": ("best F1", BLUE),
+    "exact": ("exact at threshold 0", ORANGE),
+}
+"""Of the validation questions, with how they are called and drawn."""
 _PIXELS_PER_SLICE, _PIXELS_BESIDE_SLICES = 27, 230
 
 _LAYOUT = {
@@ -223,24 +229,34 @@ def calibration_figure(calibration: Calibration) -> "Figure":
 def training_figure(curve: Mapping[str, Any] | None) -> "Figure":
     """The loss, and below it the learning rate of each layer, over the updates.
 
+    Where there were evaluations, the scores on the validation questions lie between both.
+
     Args:
         curve: See `training_curve`; None where the reader was not trained by this run.
     """
+    evaluated = curve is not None and bool(curve["validation"]["update"])
     caption = (
         "The faint line is the loss of each update, the other one its running mean. Below, the "
         "learning rate of each layer, on a logarithmic scale."
     )
     if curve is None:
         caption = "This run did not train its reader, so there is nothing to show."
+    elif evaluated:
+        caption += (
+            " The points are of the validation questions: their loss, and between both their "
+            "scores. The dotted line is the update of which the reader has its weights."
+        )
+    heights = [0.3, 0.35, 0.35] if evaluated else [0.45, 0.55]
     figure = _figure(
         "Training",
         caption,
         x="",
         y="",
-        of=_stacked(rows=2, vertical_spacing=0.08, row_heights=[0.45, 0.55]),
+        of=_stacked(rows=len(heights), vertical_spacing=0.08, row_heights=heights),
     )
     if curve is None:
         return figure
+    top = len(heights)
     updates = np.array(curve["update"])
     loss = np.array(curve["loss"], np.float64)
     kept = _thinned(len(updates))
@@ -253,16 +269,18 @@ def training_figure(curve: Mapping[str, Any] | None) -> "Figure":
             opacity=opacity,
             showlegend=False,
             hovertemplate=f"{name} %{{y:.3f}} at update %{{x}}",
-            row=2,
+            row=top,
             col=1,
         )
     _add_learning_rates(figure, curve)
-    figure.update_yaxes(title_text="loss", row=2, col=1)
+    if evaluated:
+        _add_validation(figure, curve)
+    figure.update_yaxes(title_text="loss", row=top, col=1)
     figure.update_yaxes(
         title_text="learning rate", type="log", exponentformat="power", dtick=1, row=1, col=1
     )
     figure.update_xaxes(title_text="update", row=1, col=1)
-    figure.update_layout(height=560)
+    figure.update_layout(height=760 if evaluated else 560)
     return figure
 
 
@@ -386,6 +404,29 @@ def _add_learning_rates(figure: "Figure", curve: Mapping[str, Any]) -> None:
             row=1,
             col=1,
         )
+
+
+def _add_validation(figure: "Figure", curve: Mapping[str, Any]) -> None:
+    """Loss and scores of the validation questions, and the update that was kept."""
+    scored = curve["validation"]
+    kept = _thinned(len(scored["update"]))
+    updates = np.array(scored["update"])[kept]
+    for field, (name, colour), row in (
+        ("loss", ("validation loss", PINK), 3),
+        *((field, drawn, 2) for field, drawn in _SCORES.items()),
+    ):
+        figure.add_scatter(
+            x=updates,
+            y=np.array(scored[field], np.float64)[kept].round(4),
+            name=name,
+            mode="lines+markers",
+            line={"color": colour, "width": 1.8},
+            hovertemplate=f"{name} %{{y:.3f}} after update %{{x}}",
+            row=row,
+            col=1,
+        )
+    figure.add_vline(curve["kept_update"], line_dash="dot", line_color=GREY, row=2, col=1)
+    figure.update_yaxes(title_text="validation, per cent", row=2, col=1)
 
 
 def _between(low: str, high: str, share: float) -> str:

@@ -81,6 +81,30 @@ def precision_recall(
     return PrecisionRecall(recall, precision, average)
 
 
+def no_answer_auc(no_answer_scores: FloatArray, answerable: NDArray[np.bool_]) -> float | None:
+    """Area under the ROC curve of the no-answer score.
+
+    It is the share of pairs of an unanswerable and an answerable question in which the former has
+    the higher score; equal scores count half (Hanley & McNeil, 1982).
+
+    Args:
+        no_answer_scores: High = unanswerable; finite. Shape: (questions,)
+        answerable: Whether the question has a gold answer. Shape: (questions,)
+
+    Returns:
+        0 to 1, 0.5 for scores that tell nothing; None where there is but one kind of question.
+    """
+    positives = np.count_nonzero(~answerable)
+    negatives = len(answerable) - positives
+    if not positives or not negatives:
+        return None
+    _, place, counts = np.unique(no_answer_scores, return_inverse=True, return_counts=True)
+    # Of equal scores each has the mean of their ranks.
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    pairs_won = ranks[~answerable].sum() - positives * (positives + 1) / 2
+    return float(pairs_won / (positives * negatives))
+
+
 def _by_threshold(no_answer_scores: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Questions by rising score, and places after which a threshold can part them."""
     if not len(no_answer_scores):

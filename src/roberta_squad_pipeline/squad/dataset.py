@@ -265,7 +265,9 @@ def open_squad(path: Path) -> SquadFile:
     return _open(path, _SCHEMA)
 
 
-def read_passages(path: Path, *, on_misaligned: OnMisaligned) -> Iterator[Passage]:
+def read_passages(
+    path: Path, *, on_misaligned: OnMisaligned, articles: frozenset[int] | None = None
+) -> Iterator[Passage]:
     """Reads and checks a SQuAD 1.1 or 2.0 JSON file passage by passage.
 
     A file in which no question carries ``is_impossible`` and whose version is not 2.0 counts as
@@ -279,6 +281,8 @@ def read_passages(path: Path, *, on_misaligned: OnMisaligned) -> Iterator[Passag
             too if no answer is left, since it must not turn into an unanswerable one;
             ``"repair"`` moves the answer to the nearest place where its text stands, counts that
             apart, and drops it where the passage does not hold its text.
+        articles: Indices of those whose passages are wanted; all if None. The others are checked
+            all the same.
 
     Yields:
         The passages in file order.
@@ -296,7 +300,8 @@ def read_passages(path: Path, *, on_misaligned: OnMisaligned) -> Iterator[Passag
         passage = _passage(entry, paragraph.where, file.titles[paragraph.article], on_misaligned)
         ids.extend(question["id"] for question in entry["qas"])
         _count_kinds(kinds, entry, passage)
-        yield passage
+        if articles is None or paragraph.article in articles:
+            yield passage
     ids.reject_repeated(file)
     _raise_first(missing_kind(path, kinds))
 

@@ -26,6 +26,7 @@ from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.format_version import check_format_version
 from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.dataset import Answer, Passage, Question, SquadDataset
+from roberta_squad_pipeline.squad.held_out import FilePart
 from roberta_squad_pipeline.squad.windows import (
     AnswerTokens,
     IntArray,
@@ -117,6 +118,8 @@ class FeaturesMeta(StrictModel):
     """Of the SQuAD file."""
     windows: WindowConfig
     tokenizer: TokenizerIdentity
+    part: FilePart | None = None
+    """Which articles of the file; None stands for all."""
 
     @property
     def layout(self) -> WindowLayout:
@@ -353,6 +356,7 @@ def build_features(
     windows: WindowConfig,
     tokenizer: TokenizerIdentity,
     data_sha256: str,
+    part: FilePart | None = None,
 ) -> pa.RecordBatch:
     """Tokenises each distinct passage once and each question once, and plans all windows.
 
@@ -366,6 +370,7 @@ def build_features(
         windows: How passages are cut.
         tokenizer: What encodes, recorded in the features.
         data_sha256: Of the file, recorded in the features.
+        part: Which articles of the file the questions are of, recorded in the features.
 
     Returns:
         A batch for `write_features` or `Features.from_batch`, its `FeaturesMeta` in the schema.
@@ -412,7 +417,7 @@ def build_features(
         inside_token=has_answer & ~exact,
         beyond_windows=has_answer & ~answered,
     )
-    meta = FeaturesMeta(data_sha256=data_sha256, windows=windows, tokenizer=tokenizer)
+    meta = FeaturesMeta(data_sha256=data_sha256, windows=windows, tokenizer=tokenizer, part=part)
     lengths = passages.tokens.lengths
     return pa.record_batch(
         {

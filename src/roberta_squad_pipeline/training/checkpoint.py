@@ -1,7 +1,8 @@
 """Checkpoints on disk: whole, checked by sha256, or not there.
 
-A checkpoint is a folder update-NNNNNN with state.safetensors, records.jsonl and, written last,
-manifest.json. Nothing in it is unpickled.
+A checkpoint is a folder update-NNNNNN with state.safetensors, records.jsonl, evaluations.jsonl and,
+written last, manifest.json; where the best weights are to be kept, they are in best.safetensors.
+Nothing in it is unpickled.
 """
 
 import logging
@@ -21,15 +22,22 @@ from roberta_squad_pipeline.files import sha256_of, written_atomically
 from roberta_squad_pipeline.format_version import check_format_version
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.loss_scale import LossScaleState
-from roberta_squad_pipeline.training.records import UpdateRecord, read_records, write_records
+from roberta_squad_pipeline.training.records import (
+    EvaluationRecord,
+    UpdateRecord,
+    read_records,
+    write_records,
+)
 
 KEPT = 2
 """Checkpoints that are kept: the newest, and one for the case that it is damaged."""
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 
 _STATE = "state.safetensors"
+_BEST = "best.safetensors"
 _RECORDS = "records.jsonl"
+_EVALUATIONS = "evaluations.jsonl"
 _MANIFEST = "manifest.json"
 _PREFIX = "update-"
 
@@ -42,7 +50,7 @@ class _FileRecord(StrictModel):
 
 
 class _Manifest(StrictModel):
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     update: int = Field(gt=0)
     loss_scale: LossScaleState
     files: dict[str, _FileRecord]
@@ -58,11 +66,17 @@ class Checkpoint:
     loss_scale: LossScaleState
     records: tuple[UpdateRecord, ...]
     """Of all updates before it."""
+    evaluations: tuple[EvaluationRecord, ...]
+    """Of all evaluations before it."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights and the optimiser's state, by name, in the shapes they were saved in."""
-        with safe_open(self.path / _STATE, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return _load(self.path / _STATE)
+
+    def best_weights(self) -> dict[str, Tensor]:
+        """Weights of the best evaluation before it, by name; empty where none were kept."""
+        path = self.path / _BEST
+        return _load(path) if path.exists() else {}
 
 
 class Checkpoints:
@@ -94,6 +108,9 @@ class Checkpoints:
         tensors: dict[str, Tensor],
         loss_scale: LossScaleState,
         records: Iterable[UpdateRecord],
+        *,
+        evaluations: Iterable[EvaluationRecord] = (),
+        best_weights: dict[str, Tensor] | None = None,
     ) -> Path:
         """Writes a checkpoint and removes all but the newest two.
 
@@ -102,6 +119,8 @@ class Checkpoints:
             tensors: Weights and the optimiser's state, by name, on the CPU, of any shapes.
             loss_scale: Where it stands.
             records: Of all updates.
+            evaluations: Of all of them.
+            best_weights: Of the best evaluation, by name, on the CPU, if they are to be kept.
 
         Returns:
             Its folder.
@@ -114,19 +133,22 @@ class Checkpoints:
             with written_atomically(path) as temp:
                 temp.mkdir()
                 save_file(tensors, temp / _STATE)
+                if best_weights:
+                    save_file(best_weights, temp / _BEST)
                 write_records(records, temp / _RECORDS)
+                write_records(evaluations, temp / _EVALUATIONS)
                 files = {
-                    name: _FileRecord(
-                        sha256=sha256_of(temp / name), size_bytes=(temp / name).stat().st_size
-                    )
-                    for name in (_STATE, _RECORDS)
+                    file.name: _FileRecord(sha256=sha256_of(file), size_bytes=file.stat().st_size)
+                    for file in sorted(temp.iterdir())
                 }
                 manifest = _Manifest(update=update, loss_scale=loss_scale, files=files)
                 (temp / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
             for old in self._paths()[KEPT:]:
                 shutil.rmtree(old)
         except (OSError, SafetensorError) as error:
-            size = sum(tensor.nbytes for tensor in tensors.values())
+            size = sum(
+                tensor.nbytes for each in (tensors, best_weights or {}) for tensor in each.values()
+            )
             raise self._error(error, f"room for a checkpoint of {size / 1e6:,.0f} MB") from error
         return path
 
@@ -190,5 +212,13 @@ def _read(path: Path) -> Checkpoint:
             raise ValueError(f"{name} has {size} bytes instead of {expected.size_bytes}")
         if sha256_of(path / name) != expected.sha256:
             raise ValueError(f"{name} has another sha256 than when it was written")
-    records = read_records(path / _RECORDS)
-    return Checkpoint(path, manifest.update, manifest.loss_scale, tuple(records))
+    records = read_records(path / _RECORDS, UpdateRecord)
+    evaluations = read_records(path / _EVALUATIONS, EvaluationRecord)
+    return Checkpoint(
+        path, manifest.update, manifest.loss_scale, tuple(records), tuple(evaluations)
+    )
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

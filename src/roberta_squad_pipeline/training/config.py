@@ -61,11 +61,40 @@ class TrainingConfig(StrictModel):
     """Updates from one checkpoint to the next, which is the most that a kill can cost."""
     resume: Literal["auto", "never"]
     """Whether an interrupted run of the same settings and data is carried on."""
+    evaluate_every: int | None = Field(gt=0)
+    """Updates from one evaluation on the validation questions to the next; there is one after the
+    last update, too. Null never evaluates."""
+    keep: Literal["last", "best"]
+    """Whether the reader has the weights of the last update, or those of the evaluation with the
+    highest mean of best F1 and F1 of answerable questions (`EvaluationRecord.criterion`)."""
+    patience: int | None = Field(gt=0)
+    """Training ends early after so many evaluations in a row that were not the best so far; null
+    never does."""
 
     @property
     def recipe(self) -> dict[str, Any]:
         """All settings that the result depends on."""
-        return self.model_dump(mode="json", exclude={"micro_batch", "checkpoint_every", "resume"})
+        without_effect = {"micro_batch", "checkpoint_every", "resume"}
+        if not self.selects:
+            # Evaluating changes no weight.
+            without_effect |= {"evaluate_every", "keep", "patience"}
+        return self.model_dump(mode="json", exclude=without_effect)
+
+    @property
+    def selects(self) -> bool:
+        """Whether scores on the validation questions decide which update is the last or kept."""
+        return self.keep == "best" or self.patience is not None
+
+    @model_validator(mode="after")
+    def _selection_needs_scores(self) -> Self:
+        if self.selects and self.evaluate_every is None:
+            raise InputError(
+                where="training.evaluate_every",
+                got=f"null with training.keep={self.keep} and training.patience={self.patience}",
+                expected="a number of updates, since both go by the scores of evaluations",
+                remedy="Give training.evaluate_every, such as a tenth of training.updates.",
+            )
+        return self
 
     @model_validator(mode="after")
     def _warmup_must_end(self) -> Self:

@@ -2,30 +2,45 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from roberta_squad_pipeline.training.config import TrainingConfig
-from roberta_squad_pipeline.training.records import UpdateRecord
+from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 from roberta_squad_pipeline.training.schedule import lr_multiplier
+from roberta_squad_pipeline.training.selection import best_evaluation
+
+_NOT_SCORES = {"seconds"}
 
 
 def training_curve(
-    records: Sequence[UpdateRecord], peak_rates: Mapping[str, float], config: TrainingConfig
+    records: Sequence[UpdateRecord],
+    evaluations: Sequence[EvaluationRecord],
+    peak_rates: Mapping[str, float],
+    config: TrainingConfig,
+    *,
+    selected_on: str | None,
 ) -> dict[str, Any]:
-    """The loss and the learning rates of a run.
+    """The loss, the learning rates and the validation scores of a run.
 
     A layer's learning rate at an update is its peak times the update's multiplier, so that neither
     is stored as often as the other is long.
 
     Args:
         records: Of all updates.
+        evaluations: All of them; none where there were none.
         peak_rates: By layer, from the embeddings up.
         config: The recipe.
+        selected_on: sha256 of the SQuAD file whose questions decided which update is the last or
+            kept; None where none did.
 
     Returns:
         `update` (from 1), `loss` (None where fp16 overflowed) and `lr_multiplier`, each with one
-        entry an update, and `peak_rates`.
+        entry an update, and `peak_rates`; `validation` with the fields of `EvaluationRecord` but
+        for its time, each with one entry an evaluation; and `kept_update`, after which the reader's
+        weights were taken; `selected_on`.
     """
+    kept = best_evaluation(evaluations) if config.keep == "best" else records[-1]
     return {
         "update": [record.update for record in records],
         "loss": [record.loss if math.isfinite(record.loss) else None for record in records],
@@ -39,4 +54,11 @@ def training_curve(
             for record in records
         ],
         "peak_rates": dict(peak_rates),
+        "validation": {
+            field.name: [getattr(evaluation, field.name) for evaluation in evaluations]
+            for field in fields(EvaluationRecord)
+            if field.name not in _NOT_SCORES
+        },
+        "kept_update": kept.update,
+        "selected_on": selected_on,
     }

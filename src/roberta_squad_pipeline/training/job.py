@@ -13,7 +13,7 @@ from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest, stop_requests
 from roberta_squad_pipeline.errors import TrainingError
 from roberta_squad_pipeline.reader.batching import split_update
-from roberta_squad_pipeline.reader.config import ModelConfig
+from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
 from roberta_squad_pipeline.squad.features import Features
@@ -21,9 +21,10 @@ from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.loop import train_reader
-from roberta_squad_pipeline.training.records import UpdateRecord
+from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 from roberta_squad_pipeline.training.state import WEIGHTS
 from roberta_squad_pipeline.training.strategy import Strategy
+from roberta_squad_pipeline.training.validation import Validation
 
 _WORKER = "roberta_squad_pipeline.training.worker"
 _STOPPING = (
@@ -37,11 +38,21 @@ class TrainingJob(StrictModel):
 
     features: Path
     """The training windows."""
+    validation: Path | None
+    """The validation windows, if there are evaluations."""
+    inference: InferenceConfig
+    """How the validation questions are answered."""
     model: ModelConfig
     training: TrainingConfig
     strategy: Strategy
     checkpoints: Path
     """Folder of this run's settings and data."""
+
+    def opened(self, validation: Path | bytes | None) -> Validation | None:
+        """The validation questions, from their file or its content."""
+        if validation is None:
+            return None
+        return Validation(Features.open(validation), self.inference)
 
 
 def first_reader(features: Features, model: ModelConfig, training: TrainingConfig) -> ReaderModel:
@@ -66,6 +77,7 @@ def run_training(
     *,
     name: str,
     on_update: Callable[[UpdateRecord], None],
+    on_evaluation: Callable[[EvaluationRecord], None],
     on_restart: Callable[[int], None],
 ) -> None:
     """Trains a reader in place, in this process if one is enough, else in as many as it takes.
@@ -79,6 +91,7 @@ def run_training(
         distributed: How many processes, and where.
         name: Of the run, the same on all machines.
         on_update: Told of every update once.
+        on_evaluation: Told of every evaluation once.
         on_restart: Told how often processes had to be started again, if they had to.
 
     Raises:
@@ -96,18 +109,26 @@ def run_training(
                 reader,
                 features,
                 job.training,
+                validation=job.opened(job.validation),
                 processes=Processes.alone(available_device()),
                 strategy=job.strategy,
                 checkpoints=checkpoints,
                 stop=stop,
                 on_update=on_update,
+                on_evaluation=on_evaluation,
             )
         else:
             finished = _launch(
-                job, distributed, name=name, stop=stop, on_update=on_update, on_restart=on_restart
+                job,
+                distributed,
+                name=name,
+                stop=stop,
+                on_update=on_update,
+                on_evaluation=on_evaluation,
+                on_restart=on_restart,
             )
-            if finished:
-                _load_result(reader, checkpoints)
+    if finished and (count > 1 or job.training.keep == "best"):
+        _load_result(reader, checkpoints)
     if not finished:
         stop.obey()
         raise TrainingError(
@@ -142,19 +163,23 @@ def _launch(
     name: str,
     stop: StopRequest,
     on_update: Callable[[UpdateRecord], None],
+    on_evaluation: Callable[[EvaluationRecord], None],
     on_restart: Callable[[int], None],
 ) -> bool:
-    known = 0
+    known = evaluated = 0
     finished = False
 
     def on_event(event: dict[str, Any]) -> None:
-        nonlocal known, finished
+        nonlocal known, evaluated, finished
         if event.get("restarts"):
             on_restart(event["restarts"])
         # Processes that were started again tell of everything from the first update on.
         if "record" in event and event["record"]["update"] > known:
             known = event["record"]["update"]
             on_update(UpdateRecord(**event["record"]))
+        if "evaluation" in event and event["evaluation"]["update"] > evaluated:
+            evaluated = event["evaluation"]["update"]
+            on_evaluation(EvaluationRecord(**event["evaluation"]))
         finished = event.get("finished", finished)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -169,9 +194,11 @@ def _load_result(reader: ReaderModel, checkpoints: Checkpoints) -> None:
     last = checkpoints.newest()
     if last is None:
         raise TrainingError(f"{checkpoints.folder}: got no whole checkpoint of the trained reader")
-    weights = {
-        name.removeprefix(WEIGHTS): tensor
-        for name, tensor in last.tensors().items()
-        if name.startswith(WEIGHTS)
-    }
-    reader.load_state_dict(weights)
+    reader.load_state_dict(
+        last.best_weights()
+        or {
+            name.removeprefix(WEIGHTS): tensor
+            for name, tensor in last.tensors().items()
+            if name.startswith(WEIGHTS)
+        }
+    )

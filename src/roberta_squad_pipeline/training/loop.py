@@ -1,4 +1,4 @@
-"""The training loop: updates, checkpoints, and what to do when numbers or memory go wrong."""
+"""The training loop: updates, evaluations, checkpoints, and what to do when something fails."""
 
 import logging
 import math
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest
@@ -28,10 +28,16 @@ from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.loss_scale import LossScaler, LossScaleState
-from roberta_squad_pipeline.training.records import UpdateRecord
-from roberta_squad_pipeline.training.state import gather_state, spread_state
+from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
+from roberta_squad_pipeline.training.selection import best_evaluation, out_of_patience
+from roberta_squad_pipeline.training.state import gather_state, gather_weights, spread_state
 from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates, train_step
 from roberta_squad_pipeline.training.strategy import Strategy, distribute
+from roberta_squad_pipeline.training.validation import (
+    Validation,
+    read_validation,
+    score_validation,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -61,6 +67,10 @@ class _Run:
     """Of the update that comes next, where they are assembled already."""
     records: list[UpdateRecord] = field(default_factory=list)
     """Of all updates so far; on rank 0 alone."""
+    evaluations: list[EvaluationRecord] = field(default_factory=list)
+    """All so far; on rank 0 alone."""
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    """Of the best evaluation so far, if they are kept; on rank 0 alone."""
 
 
 def train_reader(
@@ -68,27 +78,35 @@ def train_reader(
     features: Features,
     config: TrainingConfig,
     *,
+    validation: Validation | None,
     processes: Processes,
     strategy: Strategy,
     checkpoints: Checkpoints | None,
     stop: StopRequest,
     on_update: Callable[[UpdateRecord], None],
+    on_evaluation: Callable[[EvaluationRecord], None],
 ) -> bool:
     """Trains a reader in place, from the newest checkpoint on if there is one.
+
+    At the end the reader has the weights of the last update; the best ones, if they are to be kept,
+    are in the last checkpoint.
 
     Args:
         reader: With the same weights in every process.
         features: The training windows.
         config: The recipe.
+        validation: What it is scored on every `evaluate_every` updates, if that is set.
         processes: Which train together; each calls this function.
         strategy: How the model is shared out among them.
         checkpoints: Where rank 0 keeps them; the others give None.
         stop: Looked at after every update.
         on_update: On rank 0 told of every update as soon as it is made, and first of those that
             were made before the checkpoint.
+        on_evaluation: On rank 0 told of every evaluation in the same way, after its update.
 
     Returns:
-        True at the end, False if it was stopped before; a checkpoint was written in either case.
+        True at the end, which comes early where patience runs out; False if it was stopped before.
+        A checkpoint was written in either case.
 
     Raises:
         InputError: The update cannot be shared out evenly.
@@ -117,17 +135,24 @@ def train_reader(
     done = _resume(run)
     if processes.first:
         _logger.info("%s", split)
-        for record in run.records:
-            on_update(record)
+        _tell_again(run, on_update, on_evaluation)
+    ended = _out_of_patience(run)
     for update in range(done + 1, config.updates + 1):
+        if ended:
+            break
         record = _make_update(run, update)
         if processes.first:
             run.records.append(record)
             on_update(record)
+        ended = update == config.updates
+        every = config.evaluate_every
+        if validation and every and (update % every == 0 or ended):
+            _evaluate(run, validation, record, on_evaluation)
+            ended = ended or _out_of_patience(run)
         (stopped,) = processes.any(stop.made)
-        if stopped or update % config.checkpoint_every == 0 or update == config.updates:
+        if stopped or update % config.checkpoint_every == 0 or ended:
             _save(run, update)
-        if stopped and update < config.updates:
+        if stopped and not ended:
             return False
     return True
 
@@ -145,8 +170,10 @@ def _resume(run: _Run) -> int:
     run.scaler.state = start.loss_scale
     tensors = found.tensors() if found else None
     spread_state(tensors, run.reader, run.optimizer, run.processes)
-    run.records = list(found.records) if found else []
     if found:
+        run.records = list(found.records)
+        run.evaluations = list(found.evaluations)
+        run.best_weights = found.best_weights()
         _logger.info("going on from %s", found.path)
     return start.update
 
@@ -187,6 +214,52 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
     )
     _check(run, record)
     return record
+
+
+def _tell_again(
+    run: _Run,
+    on_update: Callable[[UpdateRecord], None],
+    on_evaluation: Callable[[EvaluationRecord], None],
+) -> None:
+    """Tells of what was done before the checkpoint, in the order in which it was done."""
+    after = {evaluation.update: evaluation for evaluation in run.evaluations}
+    for record in run.records:
+        on_update(record)
+        if record.update in after:
+            on_evaluation(after[record.update])
+
+
+def _evaluate(
+    run: _Run,
+    validation: Validation,
+    record: UpdateRecord,
+    on_evaluation: Callable[[EvaluationRecord], None],
+) -> None:
+    """Scores the reader on the validation questions; every process has to call it."""
+    began = time.perf_counter()
+    spans, loss = read_validation(
+        run.reader,
+        validation,
+        plausible_weight=run.config.plausible_weight,
+        processes=run.processes,
+    )
+    # Every process has the same loss.
+    if not math.isfinite(loss):
+        raise TrainingError(_failure(run, record, f"validation loss {loss}", "a finite number"))
+    best = False
+    if run.processes.first:
+        evaluation = score_validation(
+            validation, spans, update=record.update, loss=loss, began=began
+        )
+        run.evaluations.append(evaluation)
+        best = best_evaluation(run.evaluations) is evaluation
+        on_evaluation(evaluation)
+    if run.config.keep == "best" and run.processes.any(best)[0]:
+        run.best_weights = gather_weights(run.reader, run.processes)
+
+
+def _out_of_patience(run: _Run) -> bool:
+    return run.processes.any(out_of_patience(run.evaluations, run.config.patience))[0]
 
 
 def _drawn(run: _Run, update: int) -> IndexArray:
@@ -231,14 +304,25 @@ def _save(run: _Run, update: int) -> None:
     state = gather_state(run.reader, run.optimizer, run.processes)
     problem: str | None = None
     if run.checkpoints is not None:
-        broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
+        broken = [
+            name
+            for name, value in (state | run.best_weights).items()
+            if not torch.isfinite(value).all()
+        ]
         if broken:
             problem = _failure(
                 run, run.records[-1], f"{broken[0]} is no longer finite", "finite weights"
             )
         else:
             try:
-                run.checkpoints.save(update, state, run.scaler.state, run.records)
+                run.checkpoints.save(
+                    update,
+                    state,
+                    run.scaler.state,
+                    run.records,
+                    evaluations=run.evaluations,
+                    best_weights=run.best_weights,
+                )
             except InputError as error:
                 problem = str(error)
     if run.processes.any(problem is not None)[0]:

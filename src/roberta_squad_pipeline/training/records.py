@@ -1,9 +1,10 @@
-"""What each update did, as it is told, logged and kept."""
+"""What each update and each evaluation did, as it is told, logged and kept."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,50 @@ class UpdateRecord:
     """Wall time of the update."""
 
 
-def write_records(records: Iterable[UpdateRecord], path: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class EvaluationRecord:
+    """What a reader scored on the validation questions while it was trained."""
+
+    update: int
+    """After which it was scored."""
+    loss: float
+    """Mean over the validation windows."""
+    exact: float
+    """Abstaining above a no-answer score of 0, in per cent."""
+    f1: float
+    """Likewise."""
+    answerable_f1: float | None
+    """F1 of the answerable questions if the reader always answers, in per cent; None where there
+    are none."""
+    best_f1: float
+    """At the threshold that is best for these questions, in per cent."""
+    no_answer_auc: float | None
+    """How well the no-answer score tells the two kinds of question apart, 0 to 1; None where there
+    is but one kind."""
+    seconds: float
+    """Wall time of the evaluation."""
+
+    @property
+    def criterion(self) -> float:
+        """What `training.keep` and `training.patience` go by: higher is better.
+
+        Best F1 alone is no measure of a reader of few data: it hardly leaves what abstaining on
+        every question scores. The F1 of answerable questions alone says nothing of abstaining. So
+        it is the mean of both, in per cent.
+        """
+        if self.answerable_f1 is None:
+            return self.best_f1
+        return (self.best_f1 + self.answerable_f1) / 2
+
+
+Record = TypeVar("Record", UpdateRecord, EvaluationRecord)
+
+
+def write_records(records: Iterable[UpdateRecord | EvaluationRecord], path: Path) -> None:
     """Writes one JSON object a line; numbers are read back as they were, bit by bit."""
     path.write_text("".join(json.dumps(asdict(record)) + "\n" for record in records))
 
 
-def read_records(path: Path) -> list[UpdateRecord]:
-    """Reads what `write_records` wrote."""
-    return [UpdateRecord(**json.loads(line)) for line in path.read_text().splitlines()]
+def read_records(path: Path, kind: type[Record]) -> list[Record]:
+    """Reads what `write_records` wrote of records of one kind."""
+    return [kind(**json.loads(line)) for line in path.read_text().splitlines()]

@@ -17,6 +17,7 @@ from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.validation import Validation
 
 _ATTEMPT = "run.json"
 
@@ -33,13 +34,19 @@ class Attempt(StrictModel):
 
 
 def settings_of(
-    reader: ReaderModel, features: Features, model: ModelConfig, training: TrainingConfig
+    reader: ReaderModel,
+    features: Features,
+    validation: Validation | None,
+    model: ModelConfig,
+    training: TrainingConfig,
 ) -> dict[str, Any]:
     """All that the weights of a trained reader depend on, for `attempt_folder`.
 
     Args:
         reader: Before its first update.
         features: What it will be trained on.
+        validation: What it will be scored on meanwhile, if anything. It counts even where no weight
+            depends on it, so that no curve is of two sets of questions.
         model: Its settings.
         training: The recipe.
     """
@@ -51,6 +58,11 @@ def settings_of(
         "model": model.model_dump(mode="json") | {"first_weights": weights.hexdigest()},
         "training": training.recipe,
         "features": features.meta.model_dump(mode="json"),
+        "validation": validation
+        and {
+            "features": validation.features.meta.model_dump(mode="json"),
+            "inference": validation.inference.model_dump(mode="json"),
+        },
     }
 
 

@@ -1,5 +1,7 @@
 """Weights and optimiser state as plain named tensors, whichever way they are shared out."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -25,6 +27,19 @@ def gather_state(
     for name, parameter in reader.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             held[f"{_OPTIMIZER}{name}.{key}"] = value
+    return _gather(held, processes)
+
+
+def gather_weights(reader: nn.Module, processes: Processes) -> dict[str, Tensor]:
+    """Copies the weights alone to rank 0's CPU; every process has to call it.
+
+    Returns:
+        By the reader's own names, each in its whole shape; empty on other ranks than 0.
+    """
+    return _gather(reader.state_dict(), processes)
+
+
+def _gather(held: Mapping[str, Tensor], processes: Processes) -> dict[str, Tensor]:
     state = {}
     for name, value in held.items():
         whole = value.full_tensor() if isinstance(value, DTensor) else value

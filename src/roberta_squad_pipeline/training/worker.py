@@ -28,6 +28,7 @@ def train(worker: Worker) -> None:
     processes = worker.processes
     worker.tell({"restarts": worker.restarts})
     features = Features.open(worker.share_file(job.features))
+    validation = job.opened(job.validation and worker.share_file(job.validation))
     reader = first_reader(features, job.model, job.training) if processes.first else None
     training = _within_memory(job.training, worker.folder / _HALVED, processes)
     try:
@@ -35,11 +36,13 @@ def train(worker: Worker) -> None:
             share_reader(reader, processes),
             features,
             training,
+            validation=validation,
             processes=processes,
             strategy=job.strategy,
             checkpoints=Checkpoints(job.checkpoints) if processes.first else None,
             stop=worker.stop,
             on_update=lambda record: worker.tell({"record": asdict(record)}),
+            on_evaluation=lambda record: worker.tell({"evaluation": asdict(record)}),
         )
     except torch.OutOfMemoryError as error:
         smaller = training.micro_batch // 2

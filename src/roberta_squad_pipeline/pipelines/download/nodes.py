@@ -10,11 +10,11 @@ from roberta_squad_pipeline.parameters import DataConfig, DemoSource, RemoteSour
 from roberta_squad_pipeline.squad.download import fetch
 
 SquadFiles = dict[str, dict[str, Any]]
-"""For train and dev: path, size_bytes and sha256."""
+"""For train and dev, and for validation where it has a file: path, size_bytes and sha256."""
 
 
 def fetch_squad_files(data: DataConfig, prepared: str) -> SquadFiles:
-    """Fetches, generates or finds both files.
+    """Fetches, generates or finds all files.
 
     Args:
         data: Which, and where to put them.
@@ -23,10 +23,10 @@ def fetch_squad_files(data: DataConfig, prepared: str) -> SquadFiles:
     Raises:
         InputError: A file cannot be fetched or is not there.
     """
-    return {
-        split: _describe(_materialise(name, data, prepared))
-        for split, name in (("train", data.train), ("dev", data.dev))
-    }
+    names = {"train": data.train, "dev": data.dev}
+    if data.validation_file is not None:
+        names["validation"] = data.validation_file
+    return {split: _describe(_materialise(name, data, prepared)) for split, name in names.items()}
 
 
 def _materialise(name: str, data: DataConfig, prepared: str) -> Path:
@@ -47,8 +47,8 @@ def _materialise(name: str, data: DataConfig, prepared: str) -> Path:
             where=str(path),
             got="a folder" if path.is_dir() else "no such file",
             expected=f"a SQuAD file (JSON), or one of the sources {', '.join(data.sources)}",
-            remedy="Correct data.train or data.dev; relative paths count from the folder that "
-            "the command is run in.",
+            remedy="Correct data.train, data.dev or data.validation; relative paths count from the "
+            "folder that the command is run in.",
         )
     return path
 

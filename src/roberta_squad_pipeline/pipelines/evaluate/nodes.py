@@ -1,12 +1,14 @@
 """Scores predictions."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline import __version__
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.parameters import DataConfig
-from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.config import NO_ANSWER_THRESHOLD, InferenceConfig
+from roberta_squad_pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.squad.dataset import SquadDataset
@@ -15,8 +17,7 @@ else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
     Features = Any
 
-NO_ANSWER_THRESHOLD = 0.0
-"""The recipe's: a no-answer score is a logit, and 0 is where the reader is undecided."""
+_logger = logging.getLogger(__name__)
 
 _NULL_SCORES = {"best_span": "best span's window", "min_window": "lowest window"}
 
@@ -66,17 +67,33 @@ def evaluate_reader(
     nbest: dict[str, list[dict[str, Any]]],
     metrics: dict[str, float | int],
     metrics_crossfit: dict[str, Any],
+    curve: dict[str, Any] | None,
+    tracker: Tracker,
 ) -> dict[str, Any]:
     """What the reader's folder keeps: scores, the tuned threshold, calibrated probabilities.
+
+    A reader that abstains on nearly all questions is warned of.
 
     Raises:
         InputError: A question has no prediction.
     """
     from roberta_squad_pipeline.reader.evaluation import Evaluation
     from roberta_squad_pipeline.squad.calibration import calibrate
+    from roberta_squad_pipeline.squad.thresholds import abstained_share, abstains_too_much
 
     dataset = _predicted_dataset(files, data, predictions)
     span_scores = {question: [span["score"] for span in spans] for question, spans in nbest.items()}
+    calibration = calibrate(dataset, predictions, null_odds, span_scores)
+    abstained = abstained_share(null_odds.values(), calibration.threshold)
+    if abstains_too_much(abstained, dataset.answerable_count / len(dataset.questions)):
+        _logger.warning(
+            "at its best threshold the reader abstains on %.1f %% of the dev questions, of which "
+            "%.1f %% have an answer: its F1 is little more than what abstaining scores. Train it "
+            "longer, at another learning rate, or from another encoder.",
+            100 * abstained,
+            100 * dataset.answerable_count / len(dataset.questions),
+        )
+        tracker.set_tag("warning.abstains", f"{abstained:.1%} of the dev questions")
     evaluation = Evaluation(
         version=__version__,
         data=files["dev"]["path"],
@@ -84,8 +101,9 @@ def evaluate_reader(
         questions=len(dataset.gold),
         inference=inference,
         scores=metrics,
+        selected_on_data=curve is not None and curve["selected_on"] == files["dev"]["sha256"],
         cross_fitted_f1=metrics_crossfit.get("f1"),
-        calibration=calibrate(dataset, predictions, null_odds, span_scores),
+        calibration=calibration,
     )
     return evaluation.model_dump(mode="json")
 
@@ -165,6 +183,11 @@ def write_report(
         f"{_NULL_SCORES[evaluated.inference.null_score]}, abstaining above "
         f"{NO_ANSWER_THRESHOLD:g}, roberta_squad_pipeline {evaluated.version}"
     )
+    if evaluated.selected_on_data:
+        signature += (
+            ". Scores on these very questions decided which update was the last or kept, so that "
+            "all of these are optimistic"
+        )
     return report_page(
         run=run,
         signature=signature,

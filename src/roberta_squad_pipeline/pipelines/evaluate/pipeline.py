@@ -38,6 +38,8 @@ def create_pipeline() -> Pipeline:
                     "nbest",
                     "metrics",
                     "metrics_crossfit",
+                    "training_curve",
+                    "tracker",
                 ],
                 "evaluation",
                 name="evaluate_reader",

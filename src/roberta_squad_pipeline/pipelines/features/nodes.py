@@ -1,21 +1,24 @@
 """Turns SQuAD files into features, which are built while they are saved."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from roberta_squad_pipeline.parameters import DataConfig
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.squad.config import WindowConfig
+from roberta_squad_pipeline.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch, RecordBatchReader
+
+    from roberta_squad_pipeline.squad.held_out import FilePart
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
-    RecordBatch = RecordBatchReader = Any
+    FilePart = RecordBatch = RecordBatchReader = Any
 
 _logger = logging.getLogger(__name__)
 
@@ -23,20 +26,60 @@ _logger = logging.getLogger(__name__)
 def build_train_features(
     files: dict[str, dict[str, Any]], data: DataConfig, windows: WindowConfig, model: ModelConfig
 ) -> RecordBatchReader:
-    """Features of the training questions."""
-    return _build("train", files, data, windows, model)
+    """Features of the training questions, without those that `data.validation` holds out.
+
+    Raises:
+        InputError: No article would be left.
+    """
+    part = _part("training", files, data)
+    if part is not None:
+        _logger.info("held out of training: %s", part.held_out)
+    return _build("train", files["train"], part, data, windows, model)
+
+
+def build_validation_features(
+    files: dict[str, dict[str, Any]],
+    data: DataConfig,
+    windows: WindowConfig,
+    model: ModelConfig,
+    training: TrainingConfig,
+) -> RecordBatchReader | Sequence[RecordBatch]:
+    """Features of the questions that are scored while training, unless these are the dev questions.
+
+    Returns:
+        Empty where nothing is scored, or the dev questions are.
+
+    Raises:
+        InputError: No article would be left for training.
+    """
+    if training.evaluate_every is None or data.validation == "dev":
+        return ()
+    part = _part("validation", files, data)
+    file = files["validation"] if part is None else files["train"]
+    return _build("validation", file, part, data, windows, model)
 
 
 def build_dev_features(
     files: dict[str, dict[str, Any]], data: DataConfig, windows: WindowConfig, model: ModelConfig
 ) -> RecordBatchReader:
     """Features of the dev questions."""
-    return _build("dev", files, data, windows, model)
+    return _build("dev", files["dev"], None, data, windows, model)
+
+
+def _part(
+    of: Literal["training", "validation"], files: dict[str, dict[str, Any]], data: DataConfig
+) -> FilePart | None:
+    from roberta_squad_pipeline.squad.held_out import FilePart, hold_out
+
+    if isinstance(data.validation, str):
+        return None
+    return FilePart(of=of, held_out=hold_out(Path(files["train"]["path"]), data.validation))
 
 
 def _build(
     split: str,
-    files: dict[str, dict[str, Any]],
+    file: dict[str, Any],
+    part: FilePart | None,
     data: DataConfig,
     windows: WindowConfig,
     model: ModelConfig,
@@ -52,7 +95,7 @@ def _build(
     from roberta_squad_pipeline.squad.dataset import read_passages
     from roberta_squad_pipeline.squad.features import build_features, build_features_in_pieces
 
-    path = Path(files[split]["path"])
+    path = Path(file["path"])
     tokenizer = load_tokenizer(model.encoder)
     build = partial(
         build_features,
@@ -61,9 +104,12 @@ def _build(
         encode_questions=partial(encode_questions, tokenizer, windows=windows),
         windows=windows,
         tokenizer=identity(tokenizer),
-        data_sha256=files[split]["sha256"],
+        data_sha256=file["sha256"],
+        part=part,
     )
-    passages = read_passages(path, on_misaligned=data.on_misaligned)
+    passages = read_passages(
+        path, on_misaligned=data.on_misaligned, articles=part.articles if part else None
+    )
     batches = build_features_in_pieces(passages, build)
     return RecordBatchReader.from_batches(batches.schema, _summarised(split, batches))
 

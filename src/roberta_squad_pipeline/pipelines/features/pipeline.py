@@ -5,6 +5,7 @@ from kedro.pipeline import Pipeline, node
 from roberta_squad_pipeline.pipelines.features.nodes import (
     build_dev_features,
     build_train_features,
+    build_validation_features,
 )
 from roberta_squad_pipeline.pipelines.validate.nodes import admit_squad_files
 from roberta_squad_pipeline.pipelines.validate.pipeline import validation_node
@@ -24,6 +25,12 @@ def create_pipeline() -> Pipeline:
                 name="admit_squad_files",
             ),
             node(build_train_features, _INPUTS, "train_features", name="build_train_features"),
+            node(
+                build_validation_features,
+                [*_INPUTS, "params:training"],
+                "validation_features",
+                name="build_validation_features",
+            ),
             node(build_dev_features, _INPUTS, "dev_features", name="build_dev_features"),
         ],
         namespace="features",

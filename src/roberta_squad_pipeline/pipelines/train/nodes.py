@@ -1,10 +1,13 @@
 """Trains a reader."""
 
-from collections.abc import Callable
+import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.parameters import DataConfig
 from roberta_squad_pipeline.progress import Advance, progress
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.tracking.tracker import Tracker
@@ -13,14 +16,22 @@ from roberta_squad_pipeline.training.config import TrainingConfig
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.storage import TrainedReader
     from roberta_squad_pipeline.squad.features import Features
-    from roberta_squad_pipeline.training.records import UpdateRecord
+    from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
-    Features = TrainedReader = UpdateRecord = Any
+    Features = TrainedReader = EvaluationRecord = UpdateRecord = Any
+
+_LONGEST_TAG = 5000
+"""Characters of a tag's value that every release of MLflow takes."""
+
+_logger = logging.getLogger(__name__)
 
 
 def train_reader(
     features: Features,
+    validation_features: Features | None,
+    dev_features: Features,
+    data: DataConfig,
     model: ModelConfig,
     training: TrainingConfig,
     inference: InferenceConfig,
@@ -45,22 +56,27 @@ def train_reader(
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
     from roberta_squad_pipeline.training.param_groups import peak_learning_rates
     from roberta_squad_pipeline.training.resume import attempt_folder, settings_of
+    from roberta_squad_pipeline.training.validation import Validation
 
     tokenizer = load_tokenizer(model.encoder)
     check_tokenizer(features, identity(tokenizer).sha256, where=f"model.encoder={model.encoder}")
+    validation = _validation(validation_features, dev_features, data, training, tracker)
     reader = first_reader(features, model, training)
-    settings = settings_of(reader, features, model, training)
+    scored = validation and Validation(validation, inference)
+    settings = settings_of(reader, features, scored, model, training)
     folder, previous = attempt_folder(checkpoints, settings, training, run_id=tracker.run_id)
     if previous is not None:
         tracker.supersedes(previous)
     job = TrainingJob(
         features=features.path,
+        validation=validation and validation.path,
+        inference=inference,
         model=model,
         training=training,
         strategy=distributed.strategy,
         checkpoints=folder,
     )
-    records: list[UpdateRecord] = []
+    curve = _Curve(tracker)
     with progress("train", training.updates, "updates") as advance:
         run_training(
             job,
@@ -68,9 +84,11 @@ def train_reader(
             features,
             distributed,
             name=run,
-            on_update=_reporter(tracker, advance, records),
+            on_update=lambda record: curve.add_update(record, advance),
+            on_evaluation=curve.add_evaluation,
             on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
         )
+    curve.tell_of_end(training)
     header = ReaderHeader(
         tokenizer=features.meta.tokenizer,
         windows=features.meta.windows,
@@ -84,20 +102,67 @@ def train_reader(
     )
     return {
         "reader": TrainedReader(reader, tokenizer, header),
-        "curve": training_curve(records, peak_learning_rates(reader, training), training),
+        "curve": training_curve(
+            curve.updates,
+            curve.evaluations,
+            peak_learning_rates(reader, training),
+            training,
+            selected_on=validation.meta.data_sha256 if validation and training.selects else None,
+        ),
     }
 
 
-def _reporter(
-    tracker: Tracker, advance: Advance, records: list[UpdateRecord]
-) -> Callable[[UpdateRecord], None]:
-    """Keeps each update, and tells the tracker and the person in front of the terminal of it."""
+def _validation(
+    validation: Features | None,
+    dev: Features,
+    data: DataConfig,
+    training: TrainingConfig,
+    tracker: Tracker,
+) -> Features | None:
+    """The questions that the reader is scored on meanwhile, and says which they are."""
+    if training.evaluate_every is None:
+        return None
+    chosen = dev if data.validation == "dev" else validation
+    if chosen is None:
+        raise InputError(
+            where=f"data.validation={data.validation}",
+            got="no features of the validation questions",
+            expected="features that were built with this setting",
+            remedy="Build them again: kedro run --pipeline features, with the same --params.",
+        )
+    questions = f"{len(chosen.question_ids)} questions"
+    if chosen.meta.part is not None:
+        which, said = "held-out articles", str(chosen.meta.part.held_out)
+    elif data.validation == "dev":
+        which, said = "dev", questions
+    else:
+        which, said = "file", f"{questions}, sha256 {chosen.meta.data_sha256}"
+    _logger.info("validation: %s, %s", which, said)
+    tracker.set_tag("validation", f"{which}: {said}"[:_LONGEST_TAG])
+    if training.selects:
+        tracker.set_tag("selected_on", which)
+    if training.selects and data.validation == "dev":
+        _logger.warning(
+            "training.keep and training.patience go by the dev questions, so that all scores of "
+            "this run on them will be optimistic. data.validation=0.1 holds articles out of "
+            "training for it instead."
+        )
+    return chosen
 
-    def on_update(record: UpdateRecord) -> None:
-        records.append(record)
-        recent = records[-20:]
+
+class _Curve:
+    """Keeps what training tells, and passes it on to the tracker and whoever watches."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self.updates: list[UpdateRecord] = []
+        self.evaluations: list[EvaluationRecord] = []
+
+    def add_update(self, record: UpdateRecord, advance: Advance) -> None:
+        self.updates.append(record)
+        recent = self.updates[-20:]
         examples_per_s = sum(r.windows for r in recent) / sum(r.seconds for r in recent)
-        tracker.log_metrics(
+        self._tracker.log_metrics(
             {
                 "train/loss": record.loss,
                 "train/lr_highest": record.lr_highest,
@@ -107,10 +172,43 @@ def _reporter(
             },
             step=record.update,
         )
+        scored = f" · best F1 {self.evaluations[-1].best_f1:.1f}" if self.evaluations else ""
         advance(
             1,
             f"· loss {record.loss:.2f} · lr {record.lr_highest:.0e} "
-            f"· {examples_per_s:.0f} examples/s",
+            f"· {examples_per_s:.0f} examples/s{scored}",
         )
 
-    return on_update
+    def add_evaluation(self, record: EvaluationRecord) -> None:
+        self.evaluations.append(record)
+        scores = {
+            name: value
+            for name, value in asdict(record).items()
+            if name != "update" and value is not None
+        }
+        self._tracker.log_metrics(
+            {f"validation/{name}": value for name, value in scores.items()}, step=record.update
+        )
+        said = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        _logger.info("validation after update %d: %s", record.update, said)
+
+    def tell_of_end(self, training: TrainingConfig) -> None:
+        from roberta_squad_pipeline.training.selection import best_evaluation, still_rising
+
+        last = self.updates[-1].update
+        if last < training.updates:
+            said = f"after {last} of {training.updates} updates"
+            _logger.info(
+                "training ended %s: no better for %d evaluations in a row", said, training.patience
+            )
+            self._tracker.set_tag("ended_early", said)
+        if training.keep == "best":
+            best = best_evaluation(self.evaluations)
+            _logger.info("the reader has the weights of update %d", best.update)
+            self._tracker.set_tag("kept_update", str(best.update))
+        if still_rising(self.evaluations):
+            _logger.warning(
+                "the validation scores were still rising at the end: the last evaluation was the "
+                "best. More updates would probably make a better reader: raise training.updates."
+            )
+            self._tracker.set_tag("warning.still_rising", "true")

@@ -13,6 +13,9 @@ def create_pipeline() -> Pipeline:
                 train_reader,
                 [
                     "train_features",
+                    "validation_features",
+                    "dev_features",
+                    "params:data",
                     "params:model",
                     "params:training",
                     "params:inference",

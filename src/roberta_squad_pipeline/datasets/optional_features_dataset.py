@@ -1,0 +1,22 @@
+"""Features that not every run has."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
+from roberta_squad_pipeline.squad.features import Features
+
+
+class OptionalFeaturesDataset(FeaturesDataset):
+    """Loads as None where there is no such file; an empty sequence is saved as none."""
+
+    def _save(self, data: pa.RecordBatchReader | Sequence[pa.RecordBatch]) -> None:
+        if isinstance(data, pa.RecordBatchReader):
+            super()._save(data)
+        else:
+            # One of an earlier run with other settings.
+            self._filepath.unlink(missing_ok=True)
+
+    def _load(self) -> Features | None:  # type: ignore[override]  # None is what it is for
+        return super()._load() if self._exists() else None

@@ -1,0 +1,118 @@
+"""Whole articles of a training file that are kept for validation.
+
+Questions to one article resemble each other, so that a question whose article was trained on would
+say little about questions to new articles.
+"""
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.squad.dataset import RAW_PASSAGE, open_squad
+from roberta_squad_pipeline.strict import StrictModel
+
+_SEED = 0
+
+
+class HeldOut(StrictModel):
+    """Which articles are held out."""
+
+    articles: tuple[int, ...]
+    """Indices in the file, rising."""
+    titles: tuple[str, ...]
+    """Of each of them; empty where the file gives none."""
+    questions: int
+    """Of these articles."""
+    of_articles: int
+    """Of the whole file."""
+    of_questions: int
+    """Of the whole file."""
+
+    def __str__(self) -> str:
+        """Says how much it is, and which articles."""
+        named = ", ".join(dict.fromkeys(filter(None, self.titles))) or "without titles"
+        return (
+            f"{len(self.articles)} of {self.of_articles} articles with {self.questions} of "
+            f"{self.of_questions} questions ({named})"
+        )
+
+
+class FilePart(StrictModel):
+    """One of the two parts of a file of which some articles are held out."""
+
+    of: Literal["training", "validation"]
+    held_out: HeldOut
+
+    @property
+    def articles(self) -> frozenset[int]:
+        """Indices of this part's articles in the file."""
+        held_out = frozenset(self.held_out.articles)
+        if self.of == "validation":
+            return held_out
+        return frozenset(range(self.held_out.of_articles)) - held_out
+
+
+def hold_out(path: Path, share: float) -> HeldOut:
+    """Draws the articles of a SQuAD file that are held out; of equal files and shares the same.
+
+    Args:
+        path: A SQuAD 1.1 or 2.0 JSON file.
+        share: Of its questions, at least; above 0 and below 1.
+
+    Raises:
+        InputError: The file cannot be read, or the articles that hold the share are all it has.
+    """
+    file = open_squad(path)
+    questions = [0] * len(file.titles)
+    for paragraph in file.paragraphs():
+        questions[paragraph.article] += len(paragraph.validated(RAW_PASSAGE)["qas"])
+    drawn = draw_articles(file.titles, questions, share)
+    held = sum(questions[article] for article in drawn)
+    if held == sum(questions):
+        raise InputError(
+            where=f"data.validation={share:g}",
+            got=f"{path}, of which whole articles with that share of the questions are all there "
+            f"is ({len(questions)} articles, {held} questions)",
+            expected="articles that are left for training",
+            remedy="Lower the share, or give data.validation the path of a file of its own.",
+        )
+    return HeldOut(
+        articles=drawn,
+        titles=tuple(file.titles[article] for article in drawn),
+        questions=held,
+        of_articles=len(questions),
+        of_questions=sum(questions),
+    )
+
+
+def draw_articles(titles: Sequence[str], questions: Sequence[int], share: float) -> tuple[int, ...]:
+    """Draws articles until they hold a share of all questions.
+
+    Entries of one title are one article, and go together; entries without a title are articles of
+    their own, and so are all entries where the whole file has a single title.
+
+    Args:
+        titles: Of each entry of the file.
+        questions: How many each has.
+        share: Of all questions, above 0 and below 1.
+
+    Returns:
+        Indices of the entries, rising; the last article that was drawn was needed for the share.
+    """
+    single = len(set(titles)) == 1
+    entries_of: dict[Hashable, list[int]] = {}
+    for entry, title in enumerate(titles):
+        own = single or not title.strip()
+        entries_of.setdefault(entry if own else title, []).append(entry)
+    articles = list(entries_of.values())
+    drawn: list[int] = []
+    held = 0
+    for number in np.random.default_rng(_SEED).permutation(len(articles)):
+        if held >= share * sum(questions):
+            break
+        drawn += articles[number]
+        held += sum(questions[entry] for entry in articles[number])
+    return tuple(sorted(drawn))

@@ -1,0 +1,103 @@
+"""The validation questions: read and scored while a reader is trained."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.reader.batching import Batch
+from roberta_squad_pipeline.reader.config import NO_ANSWER_THRESHOLD, InferenceConfig
+from roberta_squad_pipeline.reader.loss import summed_loss
+from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
+from roberta_squad_pipeline.reader.prediction import WindowSpans, merge_windows, search_windows
+from roberta_squad_pipeline.squad.curves import no_answer_auc
+from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.squad.scoring import score_questions, scores_in_order, squad_report
+from roberta_squad_pipeline.training.records import EvaluationRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Questions that a reader is scored on while it is trained."""
+
+    features: Features
+    inference: InferenceConfig
+    """How they are read and answered: as in inference."""
+
+
+def read_validation(
+    reader: ReaderModel, validation: Validation, *, plausible_weight: float, processes: Processes
+) -> tuple[WindowSpans, float]:
+    """Reads all validation windows with the weights as they stand.
+
+    No random number is drawn, and the reader is in training mode again at the end, so that training
+    goes on as if nothing had happened.
+
+    Args:
+        reader: As it is trained, its weights shared out or not.
+        validation: The questions.
+        plausible_weight: See `summed_loss`.
+        processes: Each reads its share of the windows, and each calls this function.
+
+    Returns:
+        The spans of all windows, and the mean loss over them, in every process.
+
+    Raises:
+        InputError: A batch does not fit into GPU memory beside what training holds there.
+    """
+    features, inference = validation.features, validation.inference
+    total = torch.zeros((), dtype=torch.float64, device=processes.device)
+
+    def add_loss(batch: Batch, output: ReaderOutput) -> None:
+        total.add_(summed_loss(output, batch, plausible_weight))
+
+    try:
+        spans = search_windows(reader, features, inference, processes=processes, on_batch=add_loss)
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            where="inference.batch_windows",
+            got=f"out of GPU memory with {inference.batch_windows} validation windows at once",
+            expected="room for them beside the optimiser's state",
+            remedy="Lower inference.batch_windows.",
+        ) from error
+    finally:
+        reader.train()
+    processes.sum(total)
+    return spans, total.item() / len(features.windows.question)
+
+
+def score_validation(
+    validation: Validation, spans: WindowSpans, *, update: int, loss: float, began: float
+) -> EvaluationRecord:
+    """Scores what `read_validation` found.
+
+    Args:
+        validation: The questions.
+        spans: Of all their windows.
+        update: After which they were read.
+        loss: Mean over the windows.
+        began: What `time.perf_counter` said when the evaluation began.
+
+    Raises:
+        InputError: See `merge_windows`.
+    """
+    gold = validation.features.gold
+    texts, odds = {}, {}
+    for prediction in merge_windows(spans, validation.features, validation.inference):
+        texts[prediction.question_id] = prediction.texts[0]
+        odds[prediction.question_id] = prediction.no_answer_score
+    report = squad_report(gold, texts, no_answer_scores=odds, threshold=NO_ANSWER_THRESHOLD)
+    scores = score_questions(gold, texts)
+    answerable = scores.answerable
+    return EvaluationRecord(
+        update=update,
+        loss=loss,
+        exact=report["exact"],
+        f1=report["f1"],
+        answerable_f1=float(100 * scores.f1[answerable].mean()) if answerable.any() else None,
+        best_f1=report["best_f1"],
+        no_answer_auc=no_answer_auc(scores_in_order(scores.ids, odds), answerable),
+        seconds=time.perf_counter() - began,
+    )
