@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.storage import TrainedReader
     from roberta_squad_pipeline.squad.features import Features
     from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
+    from roberta_squad_pipeline.training.validation import Validation
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
-    Features = TrainedReader = EvaluationRecord = UpdateRecord = Any
+    Features = TrainedReader = EvaluationRecord = UpdateRecord = Validation = Any
 
 _LONGEST_TAG = 5000
 """Characters of a tag's value that every release of MLflow takes."""
@@ -56,20 +57,19 @@ def train_reader(
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
     from roberta_squad_pipeline.training.param_groups import peak_learning_rates
     from roberta_squad_pipeline.training.resume import attempt_folder, settings_of
-    from roberta_squad_pipeline.training.validation import Validation
 
     tokenizer = load_tokenizer(model.encoder)
     check_tokenizer(features, identity(tokenizer).sha256, where=f"model.encoder={model.encoder}")
-    validation = _validation(validation_features, dev_features, data, training, tracker)
+    chosen = dev_features if data.validation == "dev" else validation_features
+    validation = _validation(chosen, data, training, inference, tracker)
     reader = first_reader(features, model, training)
-    scored = validation and Validation(validation, inference)
-    settings = settings_of(reader, features, scored, model, training)
+    settings = settings_of(reader, features, validation, model, training)
     folder, previous = attempt_folder(checkpoints, settings, training, run_id=tracker.run_id)
     if previous is not None:
         tracker.supersedes(previous)
     job = TrainingJob(
         features=features.path,
-        validation=validation and validation.path,
+        validation=validation.features.path if validation else None,
         inference=inference,
         model=model,
         training=training,
@@ -107,22 +107,25 @@ def train_reader(
             curve.evaluations,
             peak_learning_rates(reader, training),
             training,
-            selected_on=validation.meta.data_sha256 if validation and training.selects else None,
+            selected_on=(
+                validation.features.meta.data_sha256 if validation and training.selects else None
+            ),
         ),
     }
 
 
 def _validation(
-    validation: Features | None,
-    dev: Features,
+    chosen: Features | None,
     data: DataConfig,
     training: TrainingConfig,
+    inference: InferenceConfig,
     tracker: Tracker,
-) -> Features | None:
-    """The questions that the reader is scored on meanwhile, and says which they are."""
+) -> Validation | None:
+    """The questions that the reader is scored on while it is trained; says which they are."""
+    from roberta_squad_pipeline.training.validation import Validation
+
     if training.evaluate_every is None:
         return None
-    chosen = dev if data.validation == "dev" else validation
     if chosen is None:
         raise InputError(
             where=f"data.validation={data.validation}",
@@ -147,7 +150,7 @@ def _validation(
             "this run on them will be optimistic. data.validation=0.1 holds articles out of "
             "training for it instead."
         )
-    return chosen
+    return Validation(chosen, inference)
 
 
 class _Curve:
