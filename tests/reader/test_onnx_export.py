@@ -53,7 +53,7 @@ def test_exported_reader_is_kept_if_it_predicts_the_same(
 
 
 def prediction(start: int, score: float, no_answer: float) -> Prediction:
-    return Prediction("q", no_answer, ["a"], [start], [start + 1], [score])
+    return Prediction("q", no_answer, 0.0, ["a"], [start], [start + 1], [score])
 
 
 @pytest.mark.parametrize(

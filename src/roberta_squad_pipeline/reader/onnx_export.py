@@ -127,7 +127,11 @@ def compare_predictions(ours: Sequence[Prediction], theirs: Sequence[Prediction]
     largest = 0.0
     for one, other in zip(ours, theirs, strict=True):
         mine, yours = one.candidates[0], other.candidates[0]
-        apart = max(abs(mine.score - yours.score), abs(one.no_answer_score - other.no_answer_score))
+        apart = max(
+            abs(mine.score - yours.score),
+            abs(one.no_answer_logit - other.no_answer_logit),
+            abs(one.span_no_answer_logit - other.span_no_answer_logit),
+        )
         if (mine.char_start, mine.char_end) != (yours.char_start, yours.char_end) or (
             not apart <= AGREEMENT
         ):

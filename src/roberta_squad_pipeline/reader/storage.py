@@ -24,6 +24,11 @@ from roberta_squad_pipeline.reader.tokenization import load_tokenizer
 from roberta_squad_pipeline.squad.calibration import UNCALIBRATED, Calibration
 from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.features import Features, TokenizerIdentity, check_tokenizer
+from roberta_squad_pipeline.squad.no_answer import (
+    HEAD_ALONE,
+    NoAnswerWeights,
+    unfitted_weights,
+)
 from roberta_squad_pipeline.strict import StrictModel
 
 FORMAT_VERSION: Literal[3] = 3
@@ -64,6 +69,13 @@ class TrainedReader:
     def inference(self) -> InferenceConfig:
         """How spans are searched and scored; a threshold holds for no other way."""
         return self.evaluation.inference if self.evaluation else self.header.inference
+
+    @property
+    def no_answer_weights(self) -> NoAnswerWeights:
+        """What makes one no-answer score of the reader's two logits."""
+        if self.evaluation is None:
+            return unfitted_weights(self.inference.null_score)
+        return self.evaluation.no_answer_weights
 
     @property
     def calibration(self) -> Calibration:
@@ -153,4 +165,10 @@ def _load_header(path: Path) -> ReaderHeader:
 
 
 def _load_evaluation(path: Path) -> Evaluation | None:
-    return Evaluation.model_validate_json(path.read_bytes()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    evaluation = json.loads(path.read_bytes())
+    if evaluation["format_version"] == 1:
+        # It knew no score but the answerability head's.
+        evaluation |= {"format_version": 2, "no_answer_weights": HEAD_ALONE.model_dump()}
+    return Evaluation.model_validate_json(json.dumps(evaluation))

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from roberta_squad_pipeline.distributed.processes import Processes
@@ -14,7 +15,8 @@ from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
 from roberta_squad_pipeline.reader.prediction import WindowSpans, merge_windows, search_windows
 from roberta_squad_pipeline.squad.curves import no_answer_auc
 from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.squad.scoring import score_questions, scores_in_order, squad_report
+from roberta_squad_pipeline.squad.no_answer import NoAnswerLogits
+from roberta_squad_pipeline.squad.scoring import score_questions, squad_report
 from roberta_squad_pipeline.training.records import EvaluationRecord
 
 
@@ -83,12 +85,16 @@ def score_validation(
     Raises:
         InputError: See `merge_windows`.
     """
-    gold = validation.features.gold
-    texts, odds = {}, {}
-    for prediction in merge_windows(spans, validation.features, validation.inference):
+    features, inference = validation.features, validation.inference
+    gold = features.gold
+    texts, logits = {}, {}
+    for prediction in merge_windows(spans, features, inference):
         texts[prediction.question_id] = prediction.texts[0]
-        odds[prediction.question_id] = prediction.no_answer_score
-    report = squad_report(gold, texts, no_answer_scores=odds, threshold=NO_ANSWER_THRESHOLD)
+        logits[prediction.question_id] = prediction.no_answer_logits
+    found = NoAnswerLogits.of(gold, logits, inference.null_score)
+    odds = found.scores_fitted_on(np.ones(len(gold), np.bool_))
+    by_question = dict(zip(gold, odds.tolist(), strict=True))
+    report = squad_report(gold, texts, no_answer_scores=by_question, threshold=NO_ANSWER_THRESHOLD)
     scores = score_questions(gold, texts)
     answerable = scores.answerable
     return EvaluationRecord(
@@ -98,6 +104,6 @@ def score_validation(
         f1=report["f1"],
         answerable_f1=float(100 * scores.f1[answerable].mean()) if answerable.any() else None,
         best_f1=report["best_f1"],
-        no_answer_auc=no_answer_auc(scores_in_order(scores.ids, odds), answerable),
+        no_answer_auc=no_answer_auc(odds, answerable),
         seconds=time.perf_counter() - began,
     )

@@ -11,15 +11,50 @@ from roberta_squad_pipeline.reader.config import NO_ANSWER_THRESHOLD, InferenceC
 from roberta_squad_pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from roberta_squad_pipeline.squad.dataset import SquadDataset
     from roberta_squad_pipeline.squad.features import Features
+    from roberta_squad_pipeline.squad.no_answer import NoAnswerLogits
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
     Features = Any
 
 _logger = logging.getLogger(__name__)
 
-_NULL_SCORES = {"best_span": "best span's window", "min_window": "lowest window"}
+_NULL_SCORES = {
+    "best_span": "best span's window",
+    "min_window": "lowest window",
+    "combined": "best span's window and of its span logits, with fitted weights",
+}
+
+
+def score_no_answer(
+    files: dict[str, dict[str, Any]],
+    data: DataConfig,
+    inference: InferenceConfig,
+    no_answer_logits: dict[str, dict[str, float]],
+) -> dict[str, Any]:
+    """One no-answer score per question.
+
+    Returns:
+        `scores` (id → score, high = no answer) and `weights`, with which they were made.
+
+    Raises:
+        InputError: A question has no logits.
+    """
+    import numpy as np
+
+    gold = _predicted_dataset(files, data, no_answer_logits).gold
+    logits = _logits(gold, no_answer_logits, inference)
+    weights = logits.weights_fitted_on(np.ones(len(gold), np.bool_))
+    scores = weights.scores(logits.head, logits.span)
+    by_question = dict(zip(gold, scores.tolist(), strict=True))
+    return {
+        # In the order of the predictions, by which the scorer decides between equal ones.
+        "scores": {question: by_question[question] for question in no_answer_logits},
+        "weights": weights.model_dump(),
+    }
 
 
 def score_predictions(
@@ -46,6 +81,8 @@ def cross_fit_threshold(
     data: DataConfig,
     predictions: dict[str, str],
     null_odds: dict[str, float],
+    inference: InferenceConfig,
+    no_answer_logits: dict[str, dict[str, float]],
 ) -> dict[str, Any]:
     """Scores at a threshold that one may report, with the intervals of these and the best ones.
 
@@ -55,7 +92,8 @@ def cross_fit_threshold(
     from roberta_squad_pipeline.squad.uncertainty import cross_fitted_report
 
     dataset = _predicted_dataset(files, data, predictions)
-    return cross_fitted_report(dataset, predictions, null_odds)
+    logits = _logits(dataset.gold, no_answer_logits, inference)
+    return cross_fitted_report(dataset, predictions, null_odds, logits.scores_fitted_on)
 
 
 def evaluate_reader(
@@ -64,6 +102,8 @@ def evaluate_reader(
     inference: InferenceConfig,
     predictions: dict[str, str],
     null_odds: dict[str, float],
+    no_answer_logits: dict[str, dict[str, float]],
+    no_answer_weights: dict[str, float],
     nbest: dict[str, list[dict[str, Any]]],
     metrics: dict[str, float | int],
     metrics_crossfit: dict[str, Any],
@@ -79,11 +119,18 @@ def evaluate_reader(
     """
     from roberta_squad_pipeline.reader.evaluation import Evaluation
     from roberta_squad_pipeline.squad.calibration import calibrate
+    from roberta_squad_pipeline.squad.no_answer import NoAnswerWeights
     from roberta_squad_pipeline.squad.thresholds import abstained_share, abstains_too_much
 
     dataset = _predicted_dataset(files, data, predictions)
     span_scores = {question: [span["score"] for span in spans] for question, spans in nbest.items()}
-    calibration = calibrate(dataset, predictions, null_odds, span_scores)
+    calibration = calibrate(
+        dataset,
+        predictions,
+        null_odds,
+        span_scores,
+        _logits(dataset.gold, no_answer_logits, inference).scores_fitted_on,
+    )
     abstained = abstained_share(null_odds.values(), calibration.threshold)
     if abstains_too_much(abstained, dataset.answerable_count / len(dataset.questions)):
         _logger.warning(
@@ -103,6 +150,7 @@ def evaluate_reader(
         scores=metrics,
         selected_on_data=curve is not None and curve["selected_on"] == files["dev"]["sha256"],
         cross_fitted_f1=metrics_crossfit.get("f1"),
+        no_answer_weights=NoAnswerWeights(**no_answer_weights),
         calibration=calibration,
     )
     return evaluation.model_dump(mode="json")
@@ -198,8 +246,18 @@ def write_report(
     )
 
 
+def _logits(
+    gold: "Mapping[str, Sequence[str]]",
+    no_answer_logits: dict[str, dict[str, float]],
+    inference: InferenceConfig,
+) -> "NoAnswerLogits":
+    from roberta_squad_pipeline.squad.no_answer import NoAnswerLogits
+
+    return NoAnswerLogits.of(gold, no_answer_logits, inference.null_score)
+
+
 def _predicted_dataset(
-    files: dict[str, dict[str, Any]], data: DataConfig, predictions: dict[str, str]
+    files: dict[str, dict[str, Any]], data: DataConfig, predictions: "Mapping[str, object]"
 ) -> "SquadDataset":
     from roberta_squad_pipeline.squad.dataset import read_squad
 

@@ -22,11 +22,11 @@ def predict_answers(
     distributed: DistributedConfig,
     run: str,
 ) -> dict[str, dict[str, Any]]:
-    """Best span and no-answer score of every question.
+    """Best spans and no-answer logits of every question.
 
     Returns:
-        `predictions` (id → text), `null_odds` (id → no-answer score, high = no answer) and
-        `nbest` (id → spans, best first).
+        `predictions` (id → text), `no_answer_logits` (id → those of both heads, high = no answer)
+        and `nbest` (id → spans, best first).
 
     Raises:
         InputError: The features were made with another tokenizer or in another order.
@@ -48,7 +48,7 @@ def predict_answers(
         )
     return {
         "predictions": {p.question_id: p.texts[0] for p in predictions},
-        "null_odds": {p.question_id: p.no_answer_score for p in predictions},
+        "no_answer_logits": {p.question_id: p.no_answer_logits for p in predictions},
         "nbest": {
             p.question_id: [dataclasses.asdict(candidate) for candidate in p.candidates]
             for p in predictions
