@@ -225,6 +225,7 @@ def grown(squad: Path, what: str) -> None:
             DataConfig(
                 train=str(squad),
                 dev=str(squad),
+                validation="dev",
                 sources={},
                 folder=str(squad.parent),
                 on_misaligned="error",

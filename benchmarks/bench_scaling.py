@@ -72,7 +72,12 @@ def files_and_data(folder: Path) -> tuple[Any, Any]:
 
     files = {name: {"path": str(folder / f"{name}.json"), "sha256": "0" * 64} for name in SAMPLES}
     data = DataConfig(
-        train="train", dev="dev", sources={}, folder=str(folder), on_misaligned="error"
+        train="train",
+        dev="dev",
+        validation="dev",
+        sources={},
+        folder=str(folder),
+        on_misaligned="error",
     )
     return files, data
 
@@ -144,6 +149,9 @@ def training(folder: Path) -> Measured:
         seed=1,
         checkpoint_every=UPDATES,
         resume="never",
+        evaluate_every=None,
+        keep="last",
+        patience=None,
     )
     ends = []
     began = time.process_time()
@@ -152,11 +160,13 @@ def training(folder: Path) -> Measured:
         first_reader(opened, model_config(folder), config),
         opened,
         config,
+        validation=None,
         processes=Processes.alone(torch.device("cpu")),
         strategy="ddp",
         checkpoints=None,
         stop=StopRequest(),
         on_update=lambda _: ends.append(time.process_time()),
+        on_evaluation=lambda _: None,
     )
     updates = [after - before for before, after in pairwise(ends)]
     return {"start": ends[0] - began, "update": statistics.median(updates)}

@@ -32,7 +32,7 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
     import torch
 
     from roberta_squad_pipeline.distributed.config import DistributedConfig
-    from roberta_squad_pipeline.reader.config import ModelConfig
+    from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
     from roberta_squad_pipeline.squad.features import Features
     from roberta_squad_pipeline.training import job
     from roberta_squad_pipeline.training.config import LossScaleConfig, TrainingConfig
@@ -57,6 +57,9 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
         seed=1,
         checkpoint_every=CHECKPOINT_EVERY,
         resume="auto",
+        evaluate_every=None,
+        keep="last",
+        patience=None,
     )
     model = ModelConfig(
         encoder=str(ROOT / "data/01_raw/demo_encoder"), dropout=0.1, attention_dropout=0.1
@@ -74,6 +77,14 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
     job.run_training(
         job.TrainingJob(
             features=features,
+            validation=None,
+            inference=InferenceConfig(
+                batch_windows=64,
+                precision="fp32",
+                max_answer_tokens=48,
+                n_best=20,
+                null_score="best_span",
+            ),
             model=model,
             training=training,
             strategy="ddp",
@@ -84,6 +95,7 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
         distributed,
         name="faults",
         on_update=lambda record: print("update", record.update, flush=True),
+        on_evaluation=lambda _: None,
         on_restart=lambda times: print("restart", times, flush=True),
     )
 

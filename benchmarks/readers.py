@@ -91,6 +91,9 @@ def training_config(**changes: Any) -> TrainingConfig:
         "seed": 1,
         "checkpoint_every": 500,
         "resume": "never",
+        "evaluate_every": None,
+        "keep": "last",
+        "patience": None,
     }
     return TrainingConfig(**settings | changes)
 

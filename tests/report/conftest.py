@@ -38,6 +38,17 @@ TRAINING_CURVE = {
     "loss": [3.0, None, 2.0, 1.0],
     "lr_multiplier": [0.5, 1.0, 0.5, 0.0],
     "peak_rates": {"embeddings": 1e-5, "block 0": 2e-5, "heads": 3e-5},
+    "validation": {
+        "update": [2, 4],
+        "loss": [2.5, 2.25],
+        "exact": [50.0, 50.0],
+        "f1": [51.0, 52.0],
+        "answerable_f1": [10.0, 40.0],
+        "best_f1": [55.0, 54.0],
+        "no_answer_auc": [0.5, 0.75],
+    },
+    "kept_update": 4,
+    "selected_on": None,
 }
 
 

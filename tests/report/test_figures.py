@@ -59,10 +59,27 @@ def test_long_runs_of_many_layers_stay_small() -> None:
         "loss": (3 / updates).tolist(),
         "lr_multiplier": np.minimum(updates / 326, 1).tolist(),
         "peak_rates": {f"block {n}": 3e-5 * 0.75**n for n in range(26)},
+        "validation": {"update": []},
     }
     figure = training_figure(curve)
     assert len(figure.to_json()) < 100_000
     assert sum(trace.showlegend is not False for trace in figure.data) <= 8
+
+
+def test_validation_scores_are_points_and_the_kept_update_is_marked(
+    drawn: "dict[str, Figure]",
+) -> None:
+    """Oracle: the curve."""
+    figure = drawn["training"]
+    traces = _traces(figure)
+    assert list(traces["best F1"].x) == [2, 4]
+    assert list(traces["best F1"].y) == [55.0, 54.0]
+    assert list(traces["F1, answerable, always answering"].y) == [10.0, 40.0]
+    # Loss beside loss, and scores on an axis of their own.
+    assert traces["validation loss"].yaxis == traces["loss"].yaxis
+    assert len({traces[name].yaxis for name in ("loss", "best F1", "heads")}) == 3
+    (line,) = figure.layout.shapes
+    assert (line.x0, line.x1) == (4, 4)
 
 
 def test_every_figure_says_what_it_is(drawn: "dict[str, Figure]") -> None:

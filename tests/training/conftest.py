@@ -2,6 +2,7 @@
 
 import pytest
 
+from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.training.config import LossScaleConfig, TrainingConfig
 
 
@@ -28,4 +29,15 @@ def recipe() -> TrainingConfig:
         seed=1,
         checkpoint_every=10,
         resume="auto",
+        evaluate_every=None,
+        keep="last",
+        patience=None,
+    )
+
+
+@pytest.fixture(scope="session")
+def inference() -> InferenceConfig:
+    """Batches so small that several processes share the tiny data set's windows."""
+    return InferenceConfig(
+        batch_windows=3, precision="fp32", max_answer_tokens=48, n_best=5, null_score="best_span"
     )

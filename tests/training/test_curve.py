@@ -21,7 +21,9 @@ def test_rates_are_those_that_the_optimiser_is_given(
 ) -> None:
     """Oracle: the optimiser's groups at every update of the run."""
     records = [_record(update) for update in range(1, recipe.updates + 1)]
-    curve = training_curve(records, peak_learning_rates(tiny_reader, recipe), recipe)
+    curve = training_curve(
+        records, [], peak_learning_rates(tiny_reader, recipe), recipe, selected_on=None
+    )
     assert list(curve["peak_rates"]) == ["embeddings", "block 0", "block 1", "heads"]
     optimizer = build_optimizer(tiny_reader, recipe)
     for update, multiplier in zip(curve["update"], curve["lr_multiplier"], strict=True):
@@ -32,5 +34,6 @@ def test_rates_are_those_that_the_optimiser_is_given(
 
 
 def test_a_loss_that_overflowed_is_left_out(recipe: TrainingConfig) -> None:
-    curve = training_curve([_record(1, 2.5), _record(2, math.inf)], {}, recipe)
+    records = [_record(1, 2.5), _record(2, math.inf)]
+    curve = training_curve(records, [], {}, recipe, selected_on=None)
     assert curve["loss"] == [2.5, None]

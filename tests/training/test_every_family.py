@@ -91,11 +91,13 @@ def chain(
         reader,
         features,
         recipe.model_copy(update={"updates": 3}),
+        validation=None,
         processes=Processes.alone(CPU),
         strategy="ddp",
         checkpoints=None,
         stop=StopRequest(),
         on_update=lambda record: losses.append(record.loss),
+        on_evaluation=lambda _: None,
     )
     header = ReaderHeader(
         tokenizer=features.meta.tokenizer,

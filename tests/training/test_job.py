@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,18 +20,27 @@ from torch import Tensor
 
 from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
 from roberta_squad_pipeline.distributed.config import DistributedConfig
+from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.errors import InputError, TrainingError
-from roberta_squad_pipeline.reader.config import ModelConfig
+from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
-from roberta_squad_pipeline.training.records import UpdateRecord
+from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
+from roberta_squad_pipeline.training.validation import (
+    Validation,
+    read_validation,
+    score_validation,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 Run = Callable[..., tuple[ReaderModel, list[UpdateRecord]]]
+
+UNLEARNING = {"lr": 3e-2, "warmup_updates": 0, "evaluate_every": 2, "keep": "best"}
+"""A rate at which the reader soon unlearns what it knew."""
 
 
 def distributed(processes: int, strategy: str = "ddp", **changes: object) -> DistributedConfig:
@@ -55,8 +65,10 @@ def features_file(tiny_batch: object, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(features_file: Path, roberta_folder: Path, tmp_path: Path) -> Run:
-    """Trains the tiny RoBERTa in so many processes."""
+def run(
+    features_file: Path, roberta_folder: Path, tmp_path: Path, inference: InferenceConfig
+) -> Run:
+    """Trains the tiny RoBERTa in so many processes, and scores it on what it is trained on."""
 
     def train(
         recipe: TrainingConfig,
@@ -65,6 +77,7 @@ def run(features_file: Path, roberta_folder: Path, tmp_path: Path) -> Run:
         dropout: float = 0.0,
         folder: str = "checkpoints",
         on_update: Callable[[UpdateRecord], None] = lambda _: None,
+        on_evaluation: Callable[[EvaluationRecord], None] = lambda _: None,
         on_restart: Callable[[int], None] = lambda _: None,
     ) -> tuple[ReaderModel, list[UpdateRecord]]:
         model = ModelConfig(encoder=str(roberta_folder), dropout=dropout, attention_dropout=dropout)
@@ -72,6 +85,8 @@ def run(features_file: Path, roberta_folder: Path, tmp_path: Path) -> Run:
         reader = first_reader(features, model, recipe)
         job = TrainingJob(
             features=features_file,
+            validation=features_file if recipe.evaluate_every else None,
+            inference=inference,
             model=model,
             training=recipe,
             strategy=config.strategy,
@@ -84,7 +99,14 @@ def run(features_file: Path, roberta_folder: Path, tmp_path: Path) -> Run:
             on_update(record)
 
         run_training(
-            job, reader, features, config, name="test", on_update=keep, on_restart=on_restart
+            job,
+            reader,
+            features,
+            config,
+            name="test",
+            on_update=keep,
+            on_evaluation=on_evaluation,
+            on_restart=on_restart,
         )
         return reader, records
 
@@ -193,6 +215,104 @@ def test_killed_worker_is_started_again_and_nothing_is_lost(
     assert restarts == [1]
     assert losses(records) == losses(expected)
     assert same(state(tmp_path / "killed", 30), state(tmp_path / "undisturbed", 30))
+
+
+@pytest.mark.parametrize(("processes", "strategy"), [(1, "ddp"), (2, "ddp"), (2, "fsdp")])
+def test_evaluating_changes_no_weight(
+    run: Run,
+    recipe: TrainingConfig,
+    inference: InferenceConfig,
+    features_file: Path,
+    tmp_path: Path,
+    processes: int,
+    strategy: str,
+) -> None:
+    """Bit by bit, with dropout; and all processes together score what one process scores.
+
+    Two processes have three batches of validation windows, so that one of them has one more.
+    """
+    recipe = changed(recipe, updates=6, lr=1e-2)
+    config = distributed(processes, strategy)
+    run(recipe, config, dropout=0.1, folder="plain")
+    found: list[EvaluationRecord] = []
+    evaluating = changed(recipe, evaluate_every=4)
+    reader, _ = run(evaluating, config, dropout=0.1, folder="scored", on_evaluation=found.append)
+    assert same(state(tmp_path / "scored", 6), state(tmp_path / "plain", 6))
+    assert [record.update for record in found] == [4, 6]
+    validation = Validation(Features.open(features_file), inference)
+    spans, loss = read_validation(
+        reader, validation, plausible_weight=0.0, processes=Processes.alone(torch.device("cpu"))
+    )
+    expected = score_validation(validation, spans, update=6, loss=loss, began=0.0)
+    assert found[-1].loss == pytest.approx(expected.loss, rel=1e-6)
+    assert replace(found[-1], seconds=0.0, loss=0.0) == replace(expected, seconds=0.0, loss=0.0)
+
+
+@pytest.mark.parametrize(("processes", "strategy"), [(1, "ddp"), (2, "fsdp")])
+def test_the_reader_has_the_weights_of_the_best_evaluation(
+    run: Run, recipe: TrainingConfig, tmp_path: Path, processes: int, strategy: str
+) -> None:
+    """Oracle: a run of the same schedule that wrote a checkpoint after that update.
+
+    Of a rate at which the reader unlearns all it knew: the last evaluation is not the best.
+    """
+    recipe = changed(recipe, updates=10, checkpoint_every=1, **UNLEARNING)
+    config = distributed(processes, strategy)
+    checkpointed: dict[int, dict[str, Tensor]] = {}
+
+    def keep(record: UpdateRecord) -> None:
+        # The checkpoint of the update before it is there.
+        if record.update > 1:
+            found = Checkpoints(tmp_path / "plain").newest()
+            assert found is not None
+            checkpointed[found.update] = found.tensors()
+
+    run(changed(recipe, keep="last"), config, folder="plain", on_update=keep)
+    found: list[EvaluationRecord] = []
+    reader, records = run(recipe, config, folder="best", on_evaluation=found.append)
+    best = max(found, key=lambda record: record.criterion)
+    assert best.update < found[-1].update
+    assert [record.update for record in records] == list(range(1, len(records) + 1))
+    for name, value in reader.state_dict().items():
+        assert torch.equal(value, checkpointed[best.update][f"model.{name}"]), name
+
+
+@linux
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_between_two_evaluations_as_if_nothing_had_happened(
+    run: Run, recipe: TrainingConfig, tmp_path: Path, processes: int
+) -> None:
+    """The same reader bit by bit, the same curve, and each of its points told once.
+
+    A single process is stopped; of two one is killed.
+    """
+    recipe = changed(recipe, updates=12, checkpoint_every=5, **UNLEARNING)
+    config = distributed(processes)
+    expected: list[EvaluationRecord] = []
+    reader, _ = run(recipe, config, dropout=0.1, folder="whole", on_evaluation=expected.append)
+    found: list[EvaluationRecord] = []
+
+    def kill(record: UpdateRecord) -> None:
+        if record.update == 7:
+            pid = workers(tmp_path / "killed")[-1] if processes > 1 else os.getpid()
+            os.kill(pid, signal.SIGKILL if processes > 1 else signal.SIGTERM)
+
+    def train(**watching: Callable[[UpdateRecord], None]) -> ReaderModel:
+        found.clear()
+        trained, _ = run(
+            recipe, config, dropout=0.1, folder="killed", on_evaluation=found.append, **watching
+        )
+        return trained
+
+    if processes == 1:
+        with pytest.raises(SystemExit):
+            train(on_update=kill)
+        again = train()
+    else:
+        again = train(on_update=kill)
+    assert [replace(r, seconds=0.0) for r in found] == [replace(r, seconds=0.0) for r in expected]
+    for name, value in reader.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
 
 
 @linux

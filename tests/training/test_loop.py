@@ -39,12 +39,13 @@ from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.loop import train_reader
 from roberta_squad_pipeline.training.loss_scale import LossScaler
-from roberta_squad_pipeline.training.records import UpdateRecord
+from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 from roberta_squad_pipeline.training.step import (
     build_optimizer,
     set_learning_rates,
     train_step,
 )
+from roberta_squad_pipeline.training.validation import Validation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -70,17 +71,21 @@ def train_with(
     *,
     folder: Path | None = None,
     stop: StopRequest | None = None,
+    validation: Validation | None = None,
+    on_evaluation: Callable[[EvaluationRecord], None] = lambda _: None,
 ) -> bool:
     with tempfile.TemporaryDirectory() as temporary:
         return train_reader(
             reader,
             features,
             config,
+            validation=validation,
             processes=Processes.alone(CPU),
             strategy="ddp",
             checkpoints=Checkpoints(folder or Path(temporary)),
             stop=stop or StopRequest(),
             on_update=on_update,
+            on_evaluation=on_evaluation,
         )
 
 

@@ -28,7 +28,7 @@ def changed(recipe: TrainingConfig, **changes: object) -> TrainingConfig:
 def settings(
     tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig
 ) -> dict[str, Any]:
-    return settings_of(tiny_reader, tiny_features, MODEL, recipe)
+    return settings_of(tiny_reader, tiny_features, None, MODEL, recipe)
 
 
 def test_same_settings_same_folder_and_the_earlier_run_is_known(
@@ -56,7 +56,7 @@ def test_what_does_not_change_results_does_not_tell_runs_apart(
     recipe: TrainingConfig,
     changes: dict[str, Any],
 ) -> None:
-    other = settings_of(tiny_reader, tiny_features, MODEL, changed(recipe, **changes))
+    other = settings_of(tiny_reader, tiny_features, None, MODEL, changed(recipe, **changes))
     assert other == settings
 
 
@@ -82,14 +82,14 @@ def test_every_other_setting_tells_runs_apart_and_is_named(
         }.items()
     }
     found = {
-        name: settings_of(tiny_reader, tiny_features, MODEL, training)
+        name: settings_of(tiny_reader, tiny_features, None, MODEL, training)
         for name, training in others.items()
     }
     model = MODEL.model_copy(update={"dropout": 0.2})
-    found["model.dropout"] = settings_of(tiny_reader, tiny_features, model, recipe)
+    found["model.dropout"] = settings_of(tiny_reader, tiny_features, None, model, recipe)
     with torch.no_grad():
         tiny_reader.span_head.bias[0] += 1
-    found["model.first_weights"] = settings_of(tiny_reader, tiny_features, MODEL, recipe)
+    found["model.first_weights"] = settings_of(tiny_reader, tiny_features, None, MODEL, recipe)
     data = json.loads(json.dumps(settings))
     data["features"]["data_sha256"] = "1" * 64
     found["features.data_sha256"] = data
