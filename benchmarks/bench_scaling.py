@@ -198,7 +198,7 @@ def inference(folder: Path) -> Measured:
         )
     seconds = time.process_time() - began
     texts = {one.question_id: one.candidates[0].text for one in predictions}
-    odds = {one.question_id: one.no_answer_score for one in predictions}
+    odds = {one.question_id: one.no_answer_logit for one in predictions}
     spans = {
         one.question_id: [{"score": span.score} for span in one.candidates] for one in predictions
     }

@@ -170,7 +170,8 @@ def hub_folder(start: str) -> Path:
             got="no such folder, and nothing of that name could be loaded from the hub "
             f"({str(error).strip().splitlines()[0]})",
             expected="a reader's folder, a reader in MLflow (models:/NAME/VERSION, "
-            "runs:/RUN_ID/reader), or a question-answering checkpoint of transformers (folder or hub id)",
+            "runs:/RUN_ID/reader), or a question-answering checkpoint of transformers (folder or "
+            "hub id)",
             remedy="Check the path; for a hub id check the spelling and the network.",
         ) from error
 

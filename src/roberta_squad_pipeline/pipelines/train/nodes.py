@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
-from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.progress import Advance, progress
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.tracking.fetching import start_folder
@@ -45,6 +44,7 @@ def train_reader(
     from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
     from roberta_squad_pipeline.reader.tokenization import identity
+    from roberta_squad_pipeline.squad.features import check_tokenizer
     from roberta_squad_pipeline.training.curve import training_curve
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
     from roberta_squad_pipeline.training.param_groups import peak_learning_rates
@@ -54,7 +54,7 @@ def train_reader(
     # Workers that have to be started again read it again.
     with start_folder(model.start) as start:
         tokenizer = source_tokenizer(model, start, features.meta.windows)
-        check_same_tokenizer(features, identity(tokenizer).sha256, model.source_parameter)
+        check_tokenizer(features, identity(tokenizer).sha256, where=model.source_parameter)
         reader, origin = first_reader(features, model, training, start)
         _tell_of_source(model, origin, tracker)
         settings = settings_of(reader, features, model, training)
@@ -134,18 +134,3 @@ def _reporter(
         )
 
     return on_update
-
-
-def check_same_tokenizer(features: Features, tokenizer_sha256: str, where: str) -> None:
-    """Checks that token ids mean to a reader what they meant when features were built.
-
-    Raises:
-        InputError: They come from another tokenizer.
-    """
-    if features.meta.tokenizer.sha256 != tokenizer_sha256:
-        raise InputError(
-            where=where,
-            got=f"features that were built with the tokenizer of {features.meta.tokenizer.encoder}",
-            expected="features built with this encoder's tokenizer",
-            remedy="Build them again: kedro run --pipeline features, with the same --params.",
-        )
