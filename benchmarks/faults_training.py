@@ -62,7 +62,10 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
         patience=None,
     )
     model = ModelConfig(
-        encoder=str(ROOT / "data/01_raw/demo_encoder"), dropout=0.1, attention_dropout=0.1
+        start=None,
+        encoder=str(ROOT / "data/01_raw/demo_encoder"),
+        dropout=0.1,
+        attention_dropout=0.1,
     )
     distributed = DistributedConfig(
         processes=processes,
@@ -86,11 +89,12 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
                 null_score="best_span",
             ),
             model=model,
+            start=None,
             training=training,
             strategy="ddp",
             checkpoints=checkpoints,
         ),
-        job.first_reader(opened, model, training),
+        job.first_reader(opened, model, training, None).reader,
         opened,
         distributed,
         name="faults",

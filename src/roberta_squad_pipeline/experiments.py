@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from pydantic import Field
 
 from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.squad.config import Order
 from roberta_squad_pipeline.strict import StrictModel
 
 
@@ -26,6 +27,8 @@ class Experiment(StrictModel):
     """Peak learning rate of the heads, for RoBERTa large."""
     layer_decay: float = Field(gt=0, le=1)
     """Factor from one layer's learning rate to that of the layer below it; 1 switches it off."""
+    order: Order
+    """Which of the two texts a window begins with."""
     reported: dict[str, float]
     """Metrics that were published for these settings, unrounded; empty where there are none."""
 
@@ -77,6 +80,11 @@ def scaled_lr(lr: float, factor: float) -> float:
     return lr * factor
 
 
+def unless(other: Any, value: Any) -> Any:
+    """`${unless:OTHER,VALUE}`: VALUE, or null where OTHER is given."""
+    return value if other is None else None
+
+
 def sqrt_scaled(lr: float, reference_batch_size: int, batch_size: int) -> float:
     """`${sqrt_scaled:LR,REFERENCE,BATCH}`: the published series' rule from batch 32 to 48.
 
@@ -91,5 +99,6 @@ RESOLVERS = {
     "scaled_updates": scaled_updates,
     "scaled_lr": scaled_lr,
     "sqrt_scaled": sqrt_scaled,
+    "unless": unless,
 }
 """For Kedro's config loader."""

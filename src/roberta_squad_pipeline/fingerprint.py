@@ -47,15 +47,14 @@ def preparation(parameters: Parameters) -> str:
         parameters: Of the run. A file or folder that they name counts with the sizes and times of
             what is in it.
     """
-    data, encoder = parameters.data, Path(parameters.model.encoder)
+    data, source = parameters.data, parameters.model.source
     described = {
         "data": data.model_dump(mode="json"),
         "windows": parameters.features.model_dump(mode="json"),
-        "encoder": str(encoder),
+        "encoder": source,
         "evaluates": parameters.training.evaluate_every is not None,
         "files": [
-            _stamps(path)
-            for path in (Path(data.train), Path(data.dev), Path(str(data.validation)), encoder)
+            _stamps(Path(path)) for path in (data.train, data.dev, str(data.validation), source)
         ],
         "code": code_sha256(),
     }

@@ -80,14 +80,17 @@ def run(
         on_evaluation: Callable[[EvaluationRecord], None] = lambda _: None,
         on_restart: Callable[[int], None] = lambda _: None,
     ) -> tuple[ReaderModel, list[UpdateRecord]]:
-        model = ModelConfig(encoder=str(roberta_folder), dropout=dropout, attention_dropout=dropout)
+        model = ModelConfig(
+            start=None, encoder=str(roberta_folder), dropout=dropout, attention_dropout=dropout
+        )
         features = Features.open(features_file)
-        reader = first_reader(features, model, recipe)
+        reader = first_reader(features, model, recipe, None).reader
         job = TrainingJob(
             features=features_file,
             validation=features_file if recipe.evaluate_every else None,
             inference=inference,
             model=model,
+            start=None,
             training=recipe,
             strategy=config.strategy,
             checkpoints=tmp_path / folder,

@@ -10,17 +10,19 @@ from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.parameters import DataConfig
 from roberta_squad_pipeline.progress import Advance, progress
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.tracking.fetching import start_folder
 from roberta_squad_pipeline.tracking.tracker import Tracker
 from roberta_squad_pipeline.training.config import TrainingConfig
 
 if TYPE_CHECKING:
+    from roberta_squad_pipeline.reader.start import Origin
     from roberta_squad_pipeline.reader.storage import TrainedReader
     from roberta_squad_pipeline.squad.features import Features
     from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
     from roberta_squad_pipeline.training.validation import Validation
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
-    Features = TrainedReader = EvaluationRecord = UpdateRecord = Validation = Any
+    Features = Origin = TrainedReader = EvaluationRecord = UpdateRecord = Validation = Any
 
 _LONGEST_TAG = 5000
 """Characters of a tag's value that every release of MLflow takes."""
@@ -47,58 +49,61 @@ def train_reader(
         `reader`, trained, and `curve`: see `training_curve`.
 
     Raises:
-        InputError: The features were made with another encoder's tokenizer, or see `run_training`.
+        InputError: The features were made with another encoder's tokenizer, or see `start_folder`,
+            `first_reader` and `run_training`.
         TrainingError: See `run_training`.
     """
+    from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
-    from roberta_squad_pipeline.reader.tokenization import identity, load_tokenizer
+    from roberta_squad_pipeline.reader.tokenization import identity
     from roberta_squad_pipeline.squad.features import check_tokenizer
     from roberta_squad_pipeline.training.curve import training_curve
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
     from roberta_squad_pipeline.training.param_groups import peak_learning_rates
     from roberta_squad_pipeline.training.resume import attempt_folder, settings_of
 
-    tokenizer = load_tokenizer(model.encoder)
-    check_tokenizer(features, identity(tokenizer).sha256, where=f"model.encoder={model.encoder}")
     chosen = dev_features if data.validation == "dev" else validation_features
     validation = _validation(chosen, data, training, inference, tracker)
-    reader = first_reader(features, model, training)
-    settings = settings_of(reader, features, validation, model, training)
-    folder, previous = attempt_folder(checkpoints, settings, training, run_id=tracker.run_id)
-    if previous is not None:
-        tracker.supersedes(previous)
-    job = TrainingJob(
-        features=features.path,
-        validation=validation.features.path if validation else None,
-        inference=inference,
-        model=model,
-        training=training,
-        strategy=distributed.strategy,
-        checkpoints=folder,
-    )
     curve = _Curve(tracker)
-    with progress("train", training.updates, "updates") as advance:
-        run_training(
-            job,
-            reader,
-            features,
-            distributed,
-            name=run,
-            on_update=lambda record: curve.add_update(record, advance),
-            on_evaluation=curve.add_evaluation,
-            on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
+    # Workers that have to be started again read it again.
+    with start_folder(model.start) as start:
+        tokenizer = source_tokenizer(model, start, features.meta.windows)
+        check_tokenizer(features, identity(tokenizer).sha256, where=model.source_parameter)
+        reader, origin = first_reader(features, model, training, start)
+        _tell_of_source(model, origin, tracker)
+        settings = settings_of(reader, features, validation, model, training)
+        folder, previous = attempt_folder(checkpoints, settings, training, run_id=tracker.run_id)
+        if previous is not None:
+            tracker.supersedes(previous)
+        job = TrainingJob(
+            features=features.path,
+            validation=validation.features.path if validation else None,
+            inference=inference,
+            model=model,
+            start=start,
+            training=training,
+            strategy=distributed.strategy,
+            checkpoints=folder,
         )
+        with progress("train", training.updates, "updates") as advance:
+            run_training(
+                job,
+                reader,
+                features,
+                distributed,
+                name=run,
+                on_update=lambda record: curve.add_update(record, advance),
+                on_evaluation=curve.add_evaluation,
+                on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
+            )
     curve.tell_of_end(training)
+    selected_on = validation.features.meta.data_sha256 if validation and training.selects else None
     header = ReaderHeader(
         tokenizer=features.meta.tokenizer,
         windows=features.meta.windows,
         inference=inference,
         dropout=model.dropout,
-        recipe={
-            "model": model.model_dump(mode="json"),
-            "training": training.recipe,
-            "data_sha256": features.meta.data_sha256,
-        },
+        recipe=_recipe(features, model, training, origin, selected_on),
     )
     return {
         "reader": TrainedReader(reader, tokenizer, header),
@@ -107,11 +112,39 @@ def train_reader(
             curve.evaluations,
             peak_learning_rates(reader, training),
             training,
-            selected_on=(
-                validation.features.meta.data_sha256 if validation and training.selects else None
-            ),
+            selected_on=selected_on,
         ),
     }
+
+
+def _recipe(
+    features: Features,
+    model: ModelConfig,
+    training: TrainingConfig,
+    origin: Origin | None,
+    selected_on: str | None,
+) -> dict[str, Any]:
+    """What the reader was made of and how, for those who read its header."""
+    part = features.meta.part
+    return {
+        "model": model.model_dump(mode="json"),
+        **({"start": origin.model_dump(mode="json")} if origin else {}),
+        "training": training.recipe,
+        "data_sha256": features.meta.data_sha256,
+        **({"held_out_questions": part.held_out.questions} if part else {}),
+        **({"selected_on": selected_on} if selected_on else {}),
+    }
+
+
+def _tell_of_source(model: ModelConfig, origin: Origin | None, tracker: Tracker) -> None:
+    """Says, and records, what of the encoder's or reader's files is used."""
+    from roberta_squad_pipeline.reader.start import tell_of_start, tell_of_unused_head
+
+    if origin is None:
+        tell_of_unused_head(model.source)
+    else:
+        tell_of_start(model, origin)
+        tracker.log_params({"start": {"sha256": origin.sha256}})
 
 
 def _validation(
