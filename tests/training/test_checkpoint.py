@@ -17,7 +17,7 @@ from torch import Tensor
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.loss_scale import LossScaleState
-from roberta_squad_pipeline.training.records import UpdateRecord
+from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 
 SCALE = LossScaleState(scale=8.0, growth_tracker=5, skips_at_minimum=1)
 
@@ -36,8 +36,28 @@ def records(update: int) -> list[UpdateRecord]:
     return [UpdateRecord(n, 1 / n, 1e-3 / 3, 1e-7, 8, 4.0, 0.1) for n in range(1, update + 1)]
 
 
+def evaluation(update: int) -> EvaluationRecord:
+    return EvaluationRecord(
+        update=update,
+        loss=1 / 3,
+        exact=50.0,
+        f1=100 / 3,
+        answerable_f1=None,
+        best_f1=200 / 3,
+        no_answer_auc=0.1 + 0.2,
+        seconds=1 / update,
+    )
+
+
 def save(checkpoints: Checkpoints, update: int) -> Path:
-    return checkpoints.save(update, tensors(update), SCALE, records(update))
+    return checkpoints.save(
+        update,
+        tensors(update),
+        SCALE,
+        records(update),
+        evaluations=[evaluation(2), evaluation(4)],
+        best_weights={"weight": tensors(3)["model.weight"]},
+    )
 
 
 def names(folder: Path) -> list[str]:
@@ -57,6 +77,8 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert found is not None
     assert (found.path, found.update, found.loss_scale) == (path, 7, SCALE)
     assert list(found.records) == records(7)
+    assert list(found.evaluations) == [evaluation(2), evaluation(4)]
+    assert torch.equal(found.best_weights()["weight"], tensors(3)["model.weight"])
     expected = tensors(7)
     read = found.tensors()
     assert read.keys() == expected.keys()
@@ -70,6 +92,9 @@ def test_the_newest_two_are_kept(tmp_path: Path) -> None:
     for update in (5, 10, 999_999, 1_000_000):
         checkpoints.save(update, tensors(1), SCALE, [])
     assert names(tmp_path) == ["update-1000000", "update-999999"]
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert (newest.evaluations, newest.best_weights()) == ((), {})
     assert checkpoints.last() == tmp_path / "update-1000000"
 
 
@@ -85,7 +110,7 @@ def flip_a_bit(path: Path) -> None:
 
 DAMAGE: list[tuple[str, Callable[[Path], None]]] = [
     (name, harm)
-    for name in ("state.safetensors", "records.jsonl")
+    for name in ("state.safetensors", "best.safetensors", "records.jsonl", "evaluations.jsonl")
     for harm in (truncate, flip_a_bit, Path.unlink)
 ]
 DAMAGE += [
@@ -122,8 +147,8 @@ def test_damaged_checkpoint_is_told_of_and_the_one_before_it_used(
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        (0, "of an older release; expected format version 1. Go on with the release that wrote"),
-        (2, "of a newer release; expected format version 1. Install the newer release. Or: Go on"),
+        (1, "of an older release; expected format version 2. Go on with the release that wrote"),
+        (3, "of a newer release; expected format version 2. Install the newer release. Or: Go on"),
     ],
 )
 def test_checkpoint_of_another_release_is_refused_and_kept(
@@ -131,7 +156,7 @@ def test_checkpoint_of_another_release_is_refused_and_kept(
 ) -> None:
     save(Checkpoints(tmp_path), 5)
     manifest = save(Checkpoints(tmp_path), 10) / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('_version": 1', f'_version": {version}'))
+    manifest.write_text(manifest.read_text().replace('_version": 2', f'_version": {version}'))
     with pytest.raises(InputError) as caught:
         Checkpoints(tmp_path).newest()
     assert f"update-000010: got format version {version}, {said}" in str(caught.value)

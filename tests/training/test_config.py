@@ -61,3 +61,11 @@ def test_every_setting_has_to_be_given(recipe: TrainingConfig) -> None:
         values = {key: value for key, value in recipe.model_dump().items() if key != name}
         with pytest.raises(ValidationError, match=name):
             TrainingConfig(**values)
+
+
+def test_a_choice_by_scores_needs_evaluations(recipe: TrainingConfig) -> None:
+    for change in ({"keep": "best"}, {"patience": 3}):
+        with pytest.raises(ValidationError, match=r"training.evaluate_every: got null with"):
+            TrainingConfig(**recipe.model_dump() | change)
+        assert TrainingConfig(**recipe.model_dump() | change | {"evaluate_every": 5}).selects
+    assert not TrainingConfig(**recipe.model_dump() | {"evaluate_every": 5}).selects

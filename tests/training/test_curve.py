@@ -8,7 +8,7 @@ from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.curve import training_curve
 from roberta_squad_pipeline.training.param_groups import peak_learning_rates
-from roberta_squad_pipeline.training.records import UpdateRecord
+from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates
 
 
@@ -37,3 +37,29 @@ def test_a_loss_that_overflowed_is_left_out(recipe: TrainingConfig) -> None:
     records = [_record(1, 2.5), _record(2, math.inf)]
     curve = training_curve(records, [], {}, recipe, selected_on=None)
     assert curve["loss"] == [2.5, None]
+
+
+def _evaluation(update: int, best_f1: float) -> EvaluationRecord:
+    return EvaluationRecord(
+        update=update,
+        loss=2.0,
+        exact=40.0,
+        f1=45.0,
+        answerable_f1=30.0,
+        best_f1=best_f1,
+        no_answer_auc=0.5,
+        seconds=0.1,
+    )
+
+
+def test_evaluations_are_kept_but_for_their_time(recipe: TrainingConfig) -> None:
+    """What is drawn is the same of equal runs, however long they took."""
+    records = [_record(update) for update in range(1, 5)]
+    evaluations = [_evaluation(2, 55.0), _evaluation(4, 51.0)]
+    for keep, kept in (("last", 4), ("best", 2)):
+        config = recipe.model_copy(update={"keep": keep})
+        curve = training_curve(records, evaluations, {}, config, selected_on="0" * 64)
+        assert curve["validation"]["update"] == [2, 4]
+        assert curve["validation"]["best_f1"] == [55.0, 51.0]
+        assert "seconds" not in curve["validation"]
+        assert (curve["kept_update"], curve["selected_on"]) == (kept, "0" * 64)

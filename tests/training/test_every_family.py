@@ -147,7 +147,7 @@ def test_predictions_are_parts_of_their_passages_and_are_scored(chain: Chain) ->
     report = squad_report(
         chain.questions.gold,
         {p.question_id: p.candidates[0].text for p in predictions},
-        no_answer_scores={p.question_id: p.no_answer_score for p in predictions},
+        no_answer_scores={p.question_id: p.no_answer_logit for p in predictions},
         threshold=0.0,
     )
     assert report["total"] == len(passage_of)

@@ -4,6 +4,7 @@ Oracle: a setting that is changed or not.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 import torch
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.reader.config import ModelConfig
+from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.resume import attempt_folder, remove_finished, settings_of
+from roberta_squad_pipeline.training.validation import Validation
 
 MODEL = ModelConfig(start=None, encoder="encoder", dropout=0.1, attention_dropout=0.1)
 
@@ -47,7 +49,7 @@ def test_same_settings_same_folder_and_the_earlier_run_is_known(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"micro_batch": 1}, {"checkpoint_every": 3}, {"resume": "never"}],
+    [{"micro_batch": 1}, {"checkpoint_every": 3}, {"resume": "never"}, {"evaluate_every": 2}],
 )
 def test_what_does_not_change_results_does_not_tell_runs_apart(
     tiny_reader: ReaderModel,
@@ -99,6 +101,34 @@ def test_every_other_setting_tells_runs_apart_and_is_named(
         folders.add(attempt_folder(tmp_path, other, recipe, run_id=None)[0])
         assert f"({name}: " in caplog.text
     assert len(folders) == len(found) + 1
+
+
+def test_what_decides_which_update_is_kept_tells_runs_apart(
+    tiny_reader: ReaderModel,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    inference: InferenceConfig,
+) -> None:
+    """The settings of the choice, and what and how is scored."""
+    chosen = changed(recipe, evaluate_every=2, keep="best", patience=2)
+    meta = tiny_features.meta.model_copy(update={"data_sha256": "1" * 64})
+    others = [
+        (Validation(tiny_features, inference), changed(chosen, evaluate_every=3)),
+        (Validation(tiny_features, inference), changed(chosen, keep="last")),
+        (Validation(tiny_features, inference), changed(chosen, patience=3)),
+        (Validation(replace(tiny_features, meta=meta), inference), chosen),
+        (
+            Validation(tiny_features, inference.model_copy(update={"max_answer_tokens": 3})),
+            chosen,
+        ),
+        (Validation(tiny_features, inference), chosen),
+        (None, recipe),
+    ]
+    found = [
+        json.dumps(settings_of(tiny_reader, tiny_features, validation, MODEL, training))
+        for validation, training in others
+    ]
+    assert len(set(found)) == len(others)
 
 
 def test_folder_that_cannot_be_written_to(

@@ -429,7 +429,7 @@ def build_features(
             "misaligned": pa.array(misaligned, pa.int32()),
             "repaired": pa.array(repaired, pa.int32()),
         }
-    ).replace_schema_metadata({_META_KEY: meta.model_dump_json().encode()})
+    ).replace_schema_metadata({_META_KEY: meta.model_dump_json(exclude_none=True).encode()})
 
 
 def _chars(answers: Sequence[Answer | None]) -> tuple[IntArray, IntArray]:
