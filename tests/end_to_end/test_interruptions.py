@@ -21,9 +21,16 @@ Start = Callable[..., Any]
 def test_interrupted_run_is_killed_and_its_curves_were_live(
     project: Path, start: Start, runs: Runs, sent: signal.Signals, exit_code: int
 ) -> None:
-    process = start({"training.updates": 100_000, "training.warmup_updates": 10})
+    process = start(
+        {
+            "training.updates": 100_000,
+            "training.warmup_updates": 10,
+            "training.evaluate_every": 10,
+        }
+    )
     deadline = time.monotonic() + 120
-    while not any("train/loss" in run.data.metrics for run in runs()):
+    live = {"train/loss", "validation/loss", "validation/best_f1", "validation/answerable_f1"}
+    while not any(live <= run.data.metrics.keys() for run in runs()):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, "no learning curve while the run was going on"
         time.sleep(0.5)

@@ -60,10 +60,15 @@ def test_two_processes_train_and_answer(
 def test_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     project: Path, kedro: Kedro, start: Start, runs: Runs, processes: int
 ) -> None:
-    """The same reader bit by bit, one curve without a gap, and no more than an interval lost."""
+    """The same reader bit by bit, curves without a gap, and no more than an interval lost.
+
+    It dies between two evaluations, or nearly so, since the best of them is kept.
+    """
     params = {
         "training.updates": 40,
         "training.checkpoint_every": 5,
+        "training.evaluate_every": 4,
+        "training.keep": "best",
         "distributed.processes": processes,
         "model.dropout": 0.1,
         "training.precision": "bf16",
@@ -100,12 +105,16 @@ def test_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     assert of_killed.data.tags["resumed_by"] == of_again.info.run_id
     assert of_again.data.tags["resumes"] == of_killed.info.run_id
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
-    curves = [
-        [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "train/loss")]
-        for run in (of_undisturbed, of_again)
-    ]
-    assert curves[0] == curves[1]
-    assert [step for step, _ in curves[0]] == list(range(1, 41))
+    for name, every in (("train/loss", 1), ("validation/loss", 4), ("validation/best_f1", 4)):
+        curves = [
+            [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
+            for run in (of_undisturbed, of_again)
+        ]
+        assert curves[0] == curves[1]
+        assert [step for step, _ in curves[0]] == list(range(every, 41, every))
+    reports = project / "data/08_reporting"
+    one, other = (reports / run / "training_curve.json" for run in ("undisturbed", "demo"))
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_changed_settings_are_told_apart_and_resume_never_starts_anew(

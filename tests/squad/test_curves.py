@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roberta_squad_pipeline.squad.curves import precision_recall, threshold_curve
+from roberta_squad_pipeline.squad.curves import no_answer_auc, precision_recall, threshold_curve
 from roberta_squad_pipeline.squad.scoring import squad_report
 
 # Few distinct no-answer scores, so that there are ties.
@@ -54,6 +54,19 @@ def test_precision_and_recall_as_the_official_loop(asked: list[tuple[bool, str, 
     assert curve.precision == pytest.approx(precisions)
     assert curve.recall == pytest.approx(recalls)
     assert curve.average_precision == pytest.approx(average)
+
+
+@given(questions)
+def test_auc_is_the_share_of_pairs_in_the_right_order(asked: list[tuple[bool, str, int]]) -> None:
+    """Oracle: every pair of an unanswerable and an answerable question; equal ones count half."""
+    _, odds, answerable = _columns(asked)
+    pairs = [
+        float(np.sign(high - low) / 2 + 0.5)
+        for high in odds[~answerable]
+        for low in odds[answerable]
+    ]
+    found = no_answer_auc(odds, answerable)
+    assert found == (pytest.approx(np.mean(pairs)) if pairs else None)
 
 
 def test_no_questions() -> None:

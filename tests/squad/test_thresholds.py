@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roberta_squad_pipeline.squad.thresholds import BestThreshold, best_threshold
+from roberta_squad_pipeline.squad.thresholds import (
+    BestThreshold,
+    abstained_share,
+    abstains_too_much,
+    best_threshold,
+)
 
 Row = tuple[int, int, bool, bool]  # eighths scored, no-answer score, answerable, answered
 
@@ -116,3 +121,26 @@ def test_no_questions() -> None:
     none = np.zeros(0)
     with pytest.raises(ValueError, match="no questions"):
         best_threshold(none, none, answerable=none.astype(bool), answered=none.astype(bool))
+
+
+def test_share_of_questions_that_are_abstained_on() -> None:
+    """A score at the threshold is no reason to abstain, as for the official scorer."""
+    assert abstained_share([-1.0, 0.0, 2.0, 3.0], 0.0) == 0.5
+    assert abstained_share([-1.0], None) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("abstained", "answerable", "too_much"),
+    [
+        (1.0, 0.5, True),
+        (0.98, 0.06, True),
+        (0.97, 0.5, False),
+        # Of hardly any answerable questions a good reader abstains on nearly all.
+        (1.0, 0.05, False),
+    ],
+)
+def test_abstaining_on_nearly_everything(
+    abstained: float, answerable: float, too_much: bool
+) -> None:
+    """Oracle: by hand."""
+    assert abstains_too_much(abstained, answerable) is too_much

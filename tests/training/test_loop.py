@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest
-from roberta_squad_pipeline.errors import TrainingError
+from roberta_squad_pipeline.errors import InputError, TrainingError
 from roberta_squad_pipeline.reader.batching import (
     Batch,
     assemble,
@@ -713,3 +713,100 @@ def test_one_window_that_does_not_fit_is_an_error(
     monkeypatch.setattr(loop, "distribute", lambda reader, *_: Scarce(reader, 0, "forward"))
     with pytest.raises(TrainingError, match="out of GPU memory with one window"):
         train(tiny_reader, tiny_features, recipe)
+
+
+def unlearning(recipe: TrainingConfig, **changes: object) -> TrainingConfig:
+    """A rate at which the reader soon unlearns what it knew."""
+    usual = {"lr": 3e-2, "warmup_updates": 0, "evaluate_every": 2}
+    return changed(recipe, **usual | changes)
+
+
+def test_patience_ends_training_early_and_a_run_that_ended_stays_so(
+    tiny_reader: ReaderModel,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    inference: InferenceConfig,
+    tmp_path: Path,
+) -> None:
+    """Oracle: the evaluations of a run without patience, whose schedule is the same."""
+    validation = Validation(tiny_features, inference)
+    whole: list[EvaluationRecord] = []
+    told: list[EvaluationRecord] = []
+    start = copy.deepcopy(tiny_reader)
+    config = unlearning(recipe)
+    train_with(
+        start,
+        tiny_features,
+        config,
+        lambda _: None,
+        validation=validation,
+        on_evaluation=whole.append,
+    )
+    criteria = [evaluation.criterion for evaluation in whole]
+    end = next(n for n in range(1, 10) if max(criteria[:n]) >= criteria[n])
+    assert end < 9
+    for _ in range(2):
+        told.clear()
+        updates: list[UpdateRecord] = []
+        assert train_with(
+            copy.deepcopy(tiny_reader),
+            tiny_features,
+            changed(config, patience=1),
+            updates.append,
+            folder=tmp_path,
+            validation=validation,
+            on_evaluation=told.append,
+        )
+        assert [r.criterion for r in told] == criteria[: end + 1]
+        assert updates[-1].update == told[-1].update == 2 * (end + 1)
+        newest = Checkpoints(tmp_path).newest()
+        assert newest is not None
+        assert newest.update == updates[-1].update
+
+
+def test_validation_loss_that_is_no_number_ends_the_run(
+    tiny_reader: ReaderModel,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    inference: InferenceConfig,
+) -> None:
+    """A weight breaks after the second update, before what it makes is evaluated."""
+
+    def on_update(record: UpdateRecord) -> None:
+        if record.update == 2:
+            with torch.no_grad():
+                tiny_reader.span_head.bias[0] = math.nan
+
+    with pytest.raises(TrainingError, match="update 2 of 20: got validation loss nan"):
+        train_with(
+            tiny_reader,
+            tiny_features,
+            changed(recipe, evaluate_every=2),
+            on_update,
+            validation=Validation(tiny_features, inference),
+        )
+
+
+def test_validation_windows_that_do_not_fit_are_an_error(
+    tiny_reader: ReaderModel,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    inference: InferenceConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = tiny_reader.forward
+
+    def scarce(batch: Batch) -> ReaderOutput:
+        if not tiny_reader.training:
+            raise torch.OutOfMemoryError
+        return usual(batch)
+
+    monkeypatch.setattr(tiny_reader, "forward", scarce)
+    with pytest.raises(InputError, match=r"inference.batch_windows: got out of GPU memory with 8"):
+        train_with(
+            tiny_reader,
+            tiny_features,
+            changed(recipe, evaluate_every=2),
+            lambda _: None,
+            validation=Validation(tiny_features, inference),
+        )
