@@ -5,6 +5,8 @@ Oracle: what the run's own files say.
 
 import ast
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,23 +53,27 @@ def test_it_defines_nothing(saved: nbformat.NotebookNode) -> None:
 
 
 def test_every_cell_runs(
-    finished_copy: Path, saved: nbformat.NotebookNode, monkeypatch: pytest.MonkeyPatch
+    project: Path,
+    kedro: Callable[..., subprocess.CompletedProcess[str]],
+    saved: nbformat.NotebookNode,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    done = kedro(params={"training.evaluate_every": 2})
+    assert done.returncode == 0, done.stderr
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    folder = finished_copy / "notebooks"
+    folder = project / "notebooks"
     folder.mkdir()
     notebook = nbformat.from_dict(saved)
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}})
     client.execute()
 
     tables = outputs_of(notebook, "text/html")
-    metrics = json.loads((finished_copy / "data/08_reporting/demo/metrics.json").read_text())
+    metrics = json.loads((project / "data/08_reporting/demo/metrics.json").read_text())
     assert [table for table in tables if f"{metrics['best_f1']:.6g}" in table]
-    predictions = json.loads(
-        (finished_copy / "data/07_model_output/demo/predictions.json").read_text()
-    )
+    predictions = json.loads((project / "data/07_model_output/demo/predictions.json").read_text())
     assert [table for table in tables if "<mark>" in table]
     shown = {text for text in predictions.values() if any(text in table for table in tables)}
     assert shown
-    # Question words, windows, losses, learning rates, no-answer scores, slices, outcomes.
-    assert len(outputs_of(notebook, PLOTLY)) == 7
+    # Question words, windows, losses, validation scores, learning rates, no-answer scores, slices,
+    # outcomes.
+    assert len(outputs_of(notebook, PLOTLY)) == 8
