@@ -213,7 +213,8 @@ def evaluate(folder: Path) -> Measured:
     began = time.process_time()
     metrics = nodes.score_predictions(files, data, texts, odds)
     crossfit = nodes.cross_fit_threshold(files, data, texts, odds)
-    nodes.evaluate_reader(files, data, inference_config(), texts, odds, spans, metrics, crossfit)
+    answered_with = inference_config().model_dump()
+    nodes.evaluate_reader(files, data, answered_with, texts, odds, spans, metrics, crossfit)
     return {"evaluate": time.process_time() - began}
 
 

@@ -9,25 +9,33 @@ from roberta_squad_pipeline.strict import StrictModel
 Precision = Literal["fp32", "bf16", "fp16"]
 """Number format of forward and backward passes; weights stay 32-bit in each."""
 
+PrecisionSetting = Literal["auto", "fp32", "bf16", "fp16"]
+"""A number format, or the one that the device computes fast in."""
+
+
+def chosen(setting: PrecisionSetting, fast: Precision) -> Precision:
+    """The number format that a setting stands for on a device that computes fast in `fast`."""
+    return fast if setting == "auto" else setting
+
 
 class ModelConfig(StrictModel):
     """What is trained."""
 
-    encoder: str = Field(min_length=1)
+    encoder: str
     """Folder or hub id of a pre-trained encoder that `AutoModel` loads, of a family in
-    `reader/families.py`."""
+    `reader/families.py`; empty where conf/ leaves it to the command."""
     dropout: float = Field(ge=0, lt=1)
     """Share of hidden values dropped, in the encoder and in the answerability head."""
     attention_dropout: float = Field(ge=0, lt=1)
     """Share of attention weights dropped."""
 
 
-class InferenceConfig(StrictModel):
-    """How logits become answers."""
+class InferenceParameters(StrictModel):
+    """How logits become answers, as conf/ says it."""
 
     batch_windows: int = Field(gt=0)
     """Windows in a forward pass at most."""
-    precision: Precision
+    precision: PrecisionSetting
     max_answer_tokens: int = Field(gt=0)
     """Tokens of an answer at most."""
     n_best: int = Field(gt=0)
@@ -35,3 +43,14 @@ class InferenceConfig(StrictModel):
     null_score: Literal["best_span", "min_window"]
     """Which window's answerability logit is a question's no-answer score: that of the window
     which its best span comes from (the recipe), or the lowest of its windows."""
+
+    def resolved(self, fast: Precision) -> "InferenceConfig":
+        """The same on a device that computes fast in `fast`."""
+        settings = self.model_dump() | {"precision": chosen(self.precision, fast)}
+        return InferenceConfig(**settings)
+
+
+class InferenceConfig(InferenceParameters):
+    """How logits become answers, as it is done and recorded."""
+
+    precision: Precision

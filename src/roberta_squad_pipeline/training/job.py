@@ -19,7 +19,7 @@ from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
-from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.config import TrainingConfig, TrainingSettings
 from roberta_squad_pipeline.training.loop import train_reader
 from roberta_squad_pipeline.training.records import UpdateRecord
 from roberta_squad_pipeline.training.state import WEIGHTS
@@ -44,7 +44,7 @@ class TrainingJob(StrictModel):
     """Folder of this run's settings and data."""
 
 
-def first_reader(features: Features, model: ModelConfig, training: TrainingConfig) -> ReaderModel:
+def first_reader(features: Features, model: ModelConfig, training: TrainingSettings) -> ReaderModel:
     """The reader before its first update.
 
     Raises:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from roberta_squad_pipeline import __version__
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.parameters import DataConfig
-from roberta_squad_pipeline.reader.config import InferenceConfig
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.squad.dataset import SquadDataset
@@ -60,7 +59,7 @@ def cross_fit_threshold(
 def evaluate_reader(
     files: dict[str, dict[str, Any]],
     data: DataConfig,
-    inference: InferenceConfig,
+    answered_with: dict[str, Any],
     predictions: dict[str, str],
     null_odds: dict[str, float],
     nbest: dict[str, list[dict[str, Any]]],
@@ -69,9 +68,20 @@ def evaluate_reader(
 ) -> dict[str, Any]:
     """What the reader's folder keeps: scores, the tuned threshold, calibrated probabilities.
 
+    Args:
+        files: The run's SQuAD files.
+        data: How they are read.
+        answered_with: An `InferenceConfig`, by which the predictions were made.
+        predictions: By question.
+        null_odds: The no-answer score by question.
+        nbest: Spans by question, best first.
+        metrics: See `score_predictions`.
+        metrics_crossfit: See `cross_fit_threshold`.
+
     Raises:
         InputError: A question has no prediction.
     """
+    from roberta_squad_pipeline.reader.config import InferenceConfig
     from roberta_squad_pipeline.reader.evaluation import Evaluation
     from roberta_squad_pipeline.squad.calibration import calibrate
 
@@ -82,7 +92,7 @@ def evaluate_reader(
         data=files["dev"]["path"],
         data_sha256=files["dev"]["sha256"],
         questions=len(dataset.gold),
-        inference=inference,
+        inference=InferenceConfig.model_validate(answered_with),
         scores=metrics,
         cross_fitted_f1=metrics_crossfit.get("f1"),
         calibration=calibrate(dataset, predictions, null_odds, span_scores),

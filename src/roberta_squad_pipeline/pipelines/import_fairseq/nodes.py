@@ -5,7 +5,7 @@ from pathlib import Path
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.files import sha256_of, written_atomically
-from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
 from roberta_squad_pipeline.squad.config import WindowConfig
 
 _logger = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ def import_checkpoint(
     checkpoint: str | None,
     model: ModelConfig,
     windows: WindowConfig,
-    inference: InferenceConfig,
+    inference: InferenceParameters,
     folder: Path,
 ) -> None:
     """Converts a checkpoint with both heads into a reader, one without into an encoder's folder.
@@ -26,6 +26,7 @@ def import_checkpoint(
         InputError: The checkpoint is missing, malicious or of another model, its vocabulary is not
             the tokenizer's, or the folder is there already.
     """
+    from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.fairseq import read_fairseq
     from roberta_squad_pipeline.reader.model import ReaderModel, check_reach
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
@@ -67,7 +68,7 @@ def import_checkpoint(
     header = ReaderHeader(
         tokenizer=identity(tokenizer),
         windows=windows,
-        inference=inference,
+        inference=inference.resolved(fast_precision(available_device())),
         dropout=model.dropout,
         recipe={"fairseq": {"checkpoint": path.name, "sha256": sha256_of(path)}},
     )

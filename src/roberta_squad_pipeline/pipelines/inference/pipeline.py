@@ -18,7 +18,7 @@ def create_pipeline() -> Pipeline:
                     "params:distributed",
                     "params:run",
                 ],
-                {"predictions": "predictions", "null_odds": "null_odds", "nbest": "nbest"},
+                {name: name for name in ("predictions", "null_odds", "nbest", "answered_with")},
                 name="predict_answers",
                 tags="tracked",
             )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.progress import Advance, progress
-from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
 from roberta_squad_pipeline.tracking.tracker import Tracker
-from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.config import TrainingParameters
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.storage import TrainedReader
@@ -23,8 +23,8 @@ else:
 def train_reader(
     features: Features,
     model: ModelConfig,
-    training: TrainingConfig,
-    inference: InferenceConfig,
+    training: TrainingParameters,
+    inference: InferenceParameters,
     distributed: DistributedConfig,
     run: str,
     checkpoints: Path,
@@ -39,29 +39,34 @@ def train_reader(
         InputError: The features were made with another encoder's tokenizer, or see `run_training`.
         TrainingError: See `run_training`.
     """
+    from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
     from roberta_squad_pipeline.reader.tokenization import identity, load_tokenizer
     from roberta_squad_pipeline.training.curve import training_curve
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
     from roberta_squad_pipeline.training.param_groups import peak_learning_rates
+    from roberta_squad_pipeline.training.resolution import resolve
     from roberta_squad_pipeline.training.resume import attempt_folder, settings_of
 
     tokenizer = load_tokenizer(model.encoder)
     check_same_tokenizer(features, identity(tokenizer).sha256, f"model.encoder={model.encoder}")
     reader = first_reader(features, model, training)
-    settings = settings_of(reader, features, model, training)
-    folder, previous = attempt_folder(checkpoints, settings, training, run_id=tracker.run_id)
+    device = available_device()
+    config = resolve(training, features, reader, device)
+    tracker.log_params({"trained_with": config.recipe})
+    settings = settings_of(reader, features, model, config)
+    folder, previous = attempt_folder(checkpoints, settings, config, run_id=tracker.run_id)
     if previous is not None:
         tracker.supersedes(previous)
     job = TrainingJob(
         features=features.path,
         model=model,
-        training=training,
+        training=config,
         strategy=distributed.strategy,
         checkpoints=folder,
     )
     records: list[UpdateRecord] = []
-    with progress("train", training.updates, "updates") as advance:
+    with progress("train", config.updates, "updates") as advance:
         run_training(
             job,
             reader,
@@ -74,17 +79,17 @@ def train_reader(
     header = ReaderHeader(
         tokenizer=features.meta.tokenizer,
         windows=features.meta.windows,
-        inference=inference,
+        inference=inference.resolved(fast_precision(device)),
         dropout=model.dropout,
         recipe={
             "model": model.model_dump(mode="json"),
-            "training": training.recipe,
+            "training": config.recipe,
             "data_sha256": features.meta.data_sha256,
         },
     )
     return {
         "reader": TrainedReader(reader, tokenizer, header),
-        "curve": training_curve(records, peak_learning_rates(reader, training), training),
+        "curve": training_curve(records, peak_learning_rates(reader, config), config),
     }
 
 
