@@ -32,6 +32,9 @@ REPORT = "report"
 SQUAD_FILES = "squad_files"
 """The dataset that says which data a run is about."""
 
+RESOLVED = {"trained_with": "training", "answered_with": "inference"}
+"""Datasets with what settings came to, and the section of the parameters that these stand in."""
+
 TRACKER = "tracker"
 """Name of the input through which a node tells its metrics."""
 
@@ -202,7 +205,9 @@ class TrackingHooks:
         if self._run is None or role is None:
             return
         if role == "params":
-            self._run.log_params(self._redaction.record({dataset_name: data}))
+            section = RESOLVED.get(dataset_name, dataset_name)
+            hidden = self._redaction.record({section: data})[section]
+            self._run.log_params({dataset_name: hidden})
             if dataset_name == SQUAD_FILES:
                 self._files = data
             return

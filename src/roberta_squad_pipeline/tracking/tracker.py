@@ -1,18 +1,14 @@
 """What a training run tells whoever watches it."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Tracker(Protocol):
-    """Takes metrics and settings as they come."""
+    """Takes metrics while they come."""
 
     @property
     def run_id(self) -> str | None:
         """MLflow's name for the run; None where it is not tracked."""
-        ...
-
-    def log_params(self, params: dict[str, Any]) -> None:
-        """Records settings that were not known when the run began, nested ones by dotted names."""
         ...
 
     def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
@@ -37,9 +33,6 @@ class NullTracker:
     """Records nothing, for runs outside of tracking."""
 
     run_id: str | None = None
-
-    def log_params(self, params: dict[str, Any]) -> None:
-        """Forgets the settings."""
 
     def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
         """Forgets the values."""

@@ -153,6 +153,11 @@ class TrainingConfig(TrainingSettings):
     precision: Precision
 
     @property
+    def resolved(self) -> dict[str, Any]:
+        """The settings that `TrainingParameters` may leave open."""
+        return self.model_dump(mode="json", exclude=set(TrainingSettings.model_fields))
+
+    @property
     def recipe(self) -> dict[str, Any]:
         """All settings that the result depends on."""
         return self.model_dump(mode="json", exclude={"micro_batch", "checkpoint_every", "resume"})

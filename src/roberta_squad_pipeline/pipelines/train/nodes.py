@@ -33,7 +33,8 @@ def train_reader(
     """Fine-tunes the encoder and both heads on all training windows.
 
     Returns:
-        `reader`, trained, and `curve`: see `training_curve`.
+        `reader`, trained; `curve`: see `training_curve`; and `trained_with`, what the settings
+        that conf/ may leave open came to.
 
     Raises:
         InputError: The features were made with another encoder's tokenizer, or see `run_training`.
@@ -53,7 +54,6 @@ def train_reader(
     reader = first_reader(features, model, training)
     device = available_device()
     config = resolve(training, features, reader, device)
-    tracker.log_params({"trained_with": config.recipe})
     settings = settings_of(reader, features, model, config)
     folder, previous = attempt_folder(checkpoints, settings, config, run_id=tracker.run_id)
     if previous is not None:
@@ -90,6 +90,7 @@ def train_reader(
     return {
         "reader": TrainedReader(reader, tokenizer, header),
         "curve": training_curve(records, peak_learning_rates(reader, config), config),
+        "trained_with": config.resolved,
     }
 
 
