@@ -86,7 +86,10 @@ def family_folder(request: pytest.FixtureRequest, encoder_of: "Callable[[str], P
 
 @pytest.fixture(scope="session")
 def tiny_squad() -> "SquadDataset":
-    """Eight questions, half of them answerable, on four passages, one of them long."""
+    """Eight questions, half of them answerable, on four passages, one of them long.
+
+    Two of the unanswerable ones have plausible answers.
+    """
     from roberta_squad_pipeline.squad.dataset import Answer, Passage, Question, SquadDataset
 
     river = (
@@ -105,7 +108,13 @@ def tiny_squad() -> "SquadDataset":
         "Zoë 😀 paid £48 for the 東京 café.": [("What did Zoë pay?", "£48"), ("When?", None)],
         "Nobody knows.": [("Who wrote the first letter to the harbour?", None)],
     }
+    plausible = {"Who was first to see it?": "Peru", "Who painted it?": "two brothers"}
     passages = []
+
+    def seeming(question: str, text: str) -> Answer | None:
+        found = plausible.get(question)
+        return Answer(found, text.index(found)) if found else None
+
     for text, questions in asked.items():
         passages.append(
             Passage(
@@ -116,6 +125,7 @@ def tiny_squad() -> "SquadDataset":
                         f"{len(passages)}.{n}",
                         question,
                         (Answer(answer, text.index(answer)),) if answer else (),
+                        seeming(question, text),
                     )
                     for n, (question, answer) in enumerate(questions)
                 ),

@@ -45,7 +45,7 @@ def check_predictions(predictions: list[Prediction]) -> None:
     for one in predictions:
         assert one.candidates[0].text == golden("predictions")[one.question_id]
         # Processors add up in different orders.
-        assert one.no_answer_score == pytest.approx(golden("null_odds")[one.question_id], abs=1e-4)
+        assert one.no_answer_logit == pytest.approx(golden("null_odds")[one.question_id], abs=1e-4)
         for candidate, expected in zip(
             one.candidates, golden("nbest")[one.question_id], strict=True
         ):

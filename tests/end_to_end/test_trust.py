@@ -129,7 +129,6 @@ def test_what_is_hidden_is_recorded_as_hidden(hostile: Path) -> None:
     params = run.data.params
     assert (params["data.train"], params["inference.n_best"]) == ("***", "***")
     assert params["data.sources.far.url"] == "https://***@host/a.json?***"
-    assert params["answered_with.n_best"] == "***"
     assert params["squad_files.train.path"] == "***"
     assert params["data.dev"] == "dev.json"
     assert params["training.updates"] == "4"

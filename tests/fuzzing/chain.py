@@ -83,7 +83,7 @@ def _predictions(
         for question in passage.questions:
             assert texts[question.id], question
             assert texts[question.id] in passage.text, question
-    return texts, {p.question_id: p.no_answer_score for p in predictions}
+    return texts, {p.question_id: p.no_answer_logit for p in predictions}
 
 
 def rejection(path: Path, chain: Chain) -> InputError | None:

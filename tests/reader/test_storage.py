@@ -19,6 +19,7 @@ from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.storage import (
     ReaderHeader,
     TrainedReader,
+    check_features,
     load_reader,
     save_reader,
 )
@@ -153,6 +154,16 @@ def test_a_reader_of_version_2_reads_the_passage_first(
     loaded = load_reader(folder).header
     assert loaded.windows == trained.header.windows
     assert loaded.windows.order == "passage_first"
+
+
+def test_features_in_another_order_are_refused(
+    trained: TrainedReader, tiny_features: Features
+) -> None:
+    check_features(tiny_features, trained.header)
+    windows = trained.header.windows.model_copy(update={"order": "question_first"})
+    header = trained.header.model_copy(update={"windows": windows})
+    with pytest.raises(InputError, match=r"passage_first.*--params features.order=question_first"):
+        check_features(tiny_features, header)
 
 
 @pytest.mark.parametrize("exists", [True, False])

@@ -280,7 +280,7 @@ def test_identity_tells_tokenizers_apart(
         "pair_separators": 2,
     }
     assert other.special_tokens.pair_separators == 1
-    assert other.special_tokens.model_dump() == {
+    assert other.special_tokens.model_dump(exclude={"pair_separators"}) == {
         name: bert.get_vocab()[f"[{name.upper()}]"] for name in ("cls", "sep", "pad")
     }
     assert (mine.entries, other.entries) == (len(roberta.get_vocab()), len(bert.get_vocab()))

@@ -231,12 +231,18 @@ def assemble(features: Features, indices: IndexArray) -> Batch:
         input_ids[row, query : query + len(asked)] = asked
         attention_mask[row, :length] = True
         token_type_ids[row, max(text, query) : length] = 1
-    labels = (windows.start, windows.end, windows.plausible_start, windows.plausible_end)
+
+    def label(positions: IntArray) -> Tensor:
+        return torch.from_numpy(positions[indices].astype(np.int64))
+
     return Batch(
         torch.from_numpy(input_ids),
         torch.from_numpy(attention_mask),
         torch.from_numpy(token_type_ids),
-        *(torch.from_numpy(label[indices].astype(np.int64)) for label in labels),
+        label(windows.start),
+        label(windows.end),
+        label(windows.plausible_start),
+        label(windows.plausible_end),
         _packing(attention_mask),
     )
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
@@ -24,7 +23,12 @@ from roberta_squad_pipeline.reader.pretrained import ANSWERABILITY_HEAD, from_qu
 from roberta_squad_pipeline.reader.tokenization import load_tokenizer
 from roberta_squad_pipeline.squad.calibration import UNCALIBRATED, Calibration
 from roberta_squad_pipeline.squad.config import WindowConfig
-from roberta_squad_pipeline.squad.features import TokenizerIdentity
+from roberta_squad_pipeline.squad.features import Features, TokenizerIdentity, check_tokenizer
+from roberta_squad_pipeline.squad.no_answer import (
+    HEAD_ALONE,
+    NoAnswerWeights,
+    unfitted_weights,
+)
 from roberta_squad_pipeline.strict import StrictModel
 
 FORMAT_VERSION: Literal[3] = 3
@@ -67,9 +71,34 @@ class TrainedReader:
         return self.evaluation.inference if self.evaluation else self.header.inference
 
     @property
+    def no_answer_weights(self) -> NoAnswerWeights:
+        """What makes one no-answer score of the reader's two logits."""
+        if self.evaluation is None:
+            return unfitted_weights(self.inference.null_score)
+        return self.evaluation.no_answer_weights
+
+    @property
     def calibration(self) -> Calibration:
         """What its scores mean."""
         return self.evaluation.calibration if self.evaluation else UNCALIBRATED
+
+
+def check_features(features: Features, header: ReaderHeader) -> None:
+    """Checks that features are laid out as a reader was trained to read them.
+
+    Raises:
+        InputError: They were made with another tokenizer, or in another order.
+    """
+    check_tokenizer(features, header.tokenizer.sha256, where="reader")
+    order = features.meta.windows.order
+    if order != header.windows.order:
+        raise InputError(
+            where="reader",
+            got=f"features whose windows are laid out {order}",
+            expected=f"windows laid out {header.windows.order}, as the reader was trained",
+            remedy=f"Build them again: kedro run --pipelines features,inference,evaluate --params "
+            f"features.order={header.windows.order}, with your other --params.",
+        )
 
 
 def save_reader(trained: TrainedReader, folder: Path) -> None:
@@ -136,4 +165,10 @@ def _load_header(path: Path) -> ReaderHeader:
 
 
 def _load_evaluation(path: Path) -> Evaluation | None:
-    return Evaluation.model_validate_json(path.read_bytes()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    evaluation = json.loads(path.read_bytes())
+    if evaluation["format_version"] == 1:
+        # It knew no score but the answerability head's.
+        evaluation |= {"format_version": 2, "no_answer_weights": HEAD_ALONE.model_dump()}
+    return Evaluation.model_validate_json(json.dumps(evaluation))

@@ -539,6 +539,21 @@ def _read_meta(schema: pa.Schema) -> FeaturesMeta:
         ) from error
 
 
+def check_tokenizer(features: Features, tokenizer_sha256: str, *, where: str) -> None:
+    """Checks that token ids mean to a reader what they meant when features were built.
+
+    Raises:
+        InputError: They come from another tokenizer.
+    """
+    if features.meta.tokenizer.sha256 != tokenizer_sha256:
+        raise InputError(
+            where=where,
+            got=f"features that were built with the tokenizer of {features.meta.tokenizer.encoder}",
+            expected="features built with this encoder's tokenizer",
+            remedy="Build them again: kedro run --pipeline features, with the same --params.",
+        )
+
+
 def _row_of(rows_per_parent: NDArray[Any]) -> IntArray:
     return np.repeat(np.arange(len(rows_per_parent), dtype=np.int32), rows_per_parent)
 

@@ -11,7 +11,6 @@ first token.
 """
 
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,11 +137,22 @@ def plan_windows(
     first = (rank * config.stride).astype(np.int32)
     count = np.minimum(room[question], passage_tokens[question] - first).astype(np.int32)
     position = layout.passage_position(question_tokens[question])
-    labels = (
+    (start, end), (plausible_start, plausible_end) = (
         _labels(first, count, position, spans.first[question], spans.last[question])
         for spans in (answers, plausible)
     )
-    return Windows(question, first, count, *chain(*labels), *_max_context(question, first, count))
+    context_first, context_last = _max_context(question, first, count)
+    return Windows(
+        question=question,
+        first=first,
+        count=count,
+        start=start,
+        end=end,
+        plausible_start=plausible_start,
+        plausible_end=plausible_end,
+        context_first=context_first,
+        context_last=context_last,
+    )
 
 
 def _labels(

@@ -5,7 +5,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
-from roberta_squad_pipeline.pipelines.train.nodes import check_same_tokenizer
 from roberta_squad_pipeline.progress import progress
 from roberta_squad_pipeline.reader.config import InferenceParameters
 
@@ -26,19 +25,20 @@ def predict_answers(
     distributed: DistributedConfig,
     run: str,
 ) -> dict[str, dict[str, Any]]:
-    """Best span and no-answer score of every question.
+    """Best spans and no-answer logits of every question.
 
     Returns:
-        `predictions` (id → text), `null_odds` (id → no-answer score, high = no answer), `nbest`
-        (id → spans, best first) and `answered_with`, an `InferenceConfig`.
+        `predictions` (id → text), `no_answer_logits` (id → those of both heads, high = no answer),
+        `nbest` (id → spans, best first) and `answered_with`, the precision that was computed in.
 
     Raises:
-        InputError: The features were made with another encoder's tokenizer.
+        InputError: The features were made with another tokenizer or in another order.
     """
     from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.job import run_inference
+    from roberta_squad_pipeline.reader.storage import check_features
 
-    check_same_tokenizer(features, trained.header.tokenizer.sha256, "reader")
+    check_features(features, trained.header)
     device = available_device()
     config = inference.resolved(fast_precision(device))
     if inference.precision == "auto":
@@ -56,10 +56,13 @@ def predict_answers(
         )
     return {
         "predictions": {p.question_id: p.texts[0] for p in predictions},
-        "null_odds": {p.question_id: p.no_answer_score for p in predictions},
+        "no_answer_logits": {
+            p.question_id: {"head": p.no_answer_logit, "span": p.span_no_answer_logit}
+            for p in predictions
+        },
         "nbest": {
             p.question_id: [dataclasses.asdict(candidate) for candidate in p.candidates]
             for p in predictions
         },
-        "answered_with": config.model_dump(mode="json"),
+        "answered_with": {"precision": config.precision},
     }
