@@ -29,10 +29,10 @@ UPDATES = 9
 """3 epochs of 12 windows by fours."""
 
 
-def _command(encoder: Path, **params: object) -> list[str]:
+def _command(encoder: Path, pipeline: str = "", **params: object) -> list[str]:
     given = {"data.train": "train.json", "data.dev": "dev.json", "model.encoder": encoder}
     text = ",".join(f"{name}={value}" for name, value in (given | SMALL | params).items())
-    return ["run", "--env", "own", "--params", text]
+    return ["run", "--env", "own", *(("--pipeline", pipeline) if pipeline else ()), "--params", text]
 
 
 def _squad() -> dict[str, Any]:
@@ -86,18 +86,18 @@ def test_a_killed_run_goes_on_by_the_same_command(
     own_files: Path, command: Command, fork: Fork, roberta_folder: Path
 ) -> None:
     """Oracle: the reader of a run that nothing happened to, bit by bit."""
-    longer = {"training.epochs": 40, "training.checkpoint_every": 1}
-    process = fork(_command(roberta_folder, **longer), own_files, separate_stderr=False)
+    longer = {"training.epochs": 20, "training.checkpoint_every": 1}
+    process = fork(_command(roberta_folder, "train", **longer), own_files, separate_stderr=False)
     folder = own_files / "data/06_models"
     for _ in _until(lambda: list((folder / "_checkpoints/own").glob("*/update-*"))):
         assert process.poll() is None, process.said()
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=60)
     assert not (folder / "own").exists(), "it was not stopped before its end"
-    again = command(*_command(roberta_folder, **longer))
+    again = command(*_command(roberta_folder, "train", **longer))
     assert again.returncode == 0, again.stderr
     assert "going on from" in again.stdout
-    undisturbed = command(*_command(roberta_folder, **longer, run="undisturbed"))
+    undisturbed = command(*_command(roberta_folder, "train", **longer, run="undisturbed"))
     assert undisturbed.returncode == 0, undisturbed.stderr
     one, other = (folder / run / "model.safetensors" for run in ("own", "undisturbed"))
     assert one.read_bytes() == other.read_bytes()
