@@ -82,11 +82,6 @@ def setting(name: str, *, _root_: DictConfig) -> Any:
     return experiments[chosen][name]
 
 
-def unless_set(other: Any, value: Any) -> Any:
-    """`${unless_set:OTHER,VALUE}`: VALUE, or None where the other parameter is not null."""
-    return value if other is None else None
-
-
 def scaled_updates(updates: int | None, factor: float) -> int | None:
     """`${scaled_updates:N,FACTOR}`: FACTOR times N updates, rounded, of 1 or more at least 1."""
     return None if updates is None else max(min(updates, 1), round(updates * factor))
@@ -119,6 +114,11 @@ def scaled_settings(experiment: Experiment, scale: Scale, training: Mapping[str,
     ]
 
 
+def unless(other: Any, value: Any) -> Any:
+    """`${unless:OTHER,VALUE}`: VALUE, or null where OTHER is given."""
+    return value if other is None else None
+
+
 def sqrt_scaled(lr: float, reference_batch_size: int, batch_size: int) -> float:
     """`${sqrt_scaled:LR,REFERENCE,BATCH}`: the published series' rule from batch 32 to 48.
 
@@ -130,9 +130,9 @@ def sqrt_scaled(lr: float, reference_batch_size: int, batch_size: int) -> float:
 
 RESOLVERS = {
     "setting": setting,
-    "unless_set": unless_set,
     "scaled_updates": scaled_updates,
     "scaled_lr": scaled_lr,
     "sqrt_scaled": sqrt_scaled,
+    "unless": unless,
 }
 """For Kedro's config loader."""

@@ -166,11 +166,11 @@ def check_before_run(parameters: Parameters, inputs: Collection[str]) -> None:
         InputError: Data or encoder are to be given and are not, or the embedded encoder would be
             trained on other data than the embedded.
     """
-    data, encoder = parameters.data, parameters.model.encoder
+    data, model = parameters.data, parameters.model
     needed = {
         "data.train": (data.train, "params:data"),
         "data.dev": (data.dev, "params:data"),
-        "model.encoder": (encoder, "params:model"),
+        "model.encoder": (model.source, "params:model"),
     }
     missing = [name for name, (value, read) in needed.items() if read in inputs and not value]
     if missing:
@@ -181,7 +181,7 @@ def check_before_run(parameters: Parameters, inputs: Collection[str]) -> None:
             remedy=f"Give them: {_own_command('train.json', 'dev.json')}",
         )
     own_data = data.train not in data.sources
-    if own_data and "params:training" in inputs and _is_demo_encoder(encoder):
+    if own_data and "params:training" in inputs and _is_demo_encoder(model.encoder):
         raise InputError(
             where="parameter model.encoder",
             got=f"the embedded encoder to be trained on {data.train}",
@@ -198,8 +198,8 @@ def _own_command(train: str, dev: str) -> str:
     )
 
 
-def _is_demo_encoder(encoder: str) -> bool:
-    return Path(encoder).resolve() == DEMO_ENCODER.resolve()
+def _is_demo_encoder(encoder: str | None) -> bool:
+    return encoder is not None and Path(encoder).resolve() == DEMO_ENCODER.resolve()
 
 
 def _describe(fault: Any) -> InputError:

@@ -1,9 +1,10 @@
 """Settings of the reader and of its predictions."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.squad.no_answer import NullScore
 from roberta_squad_pipeline.strict import StrictModel
 
@@ -22,13 +23,40 @@ def chosen(setting: PrecisionSetting, fast: Precision) -> Precision:
 class ModelConfig(StrictModel):
     """What is trained."""
 
-    encoder: str
+    start: str | None = Field(min_length=1)
+    """What training goes on from, heads included: a reader's folder, a reader in MLflow
+    (`models:/…`, `runs:/…`), or transformers' question-answering checkpoint (folder or hub id).
+    Null trains new heads on `encoder`."""
+    encoder: str | None
     """Folder or hub id of a pre-trained encoder that `AutoModel` loads, of a family in
-    `reader/families.py`; empty where conf/ leaves it to the command."""
+    `reader/families.py`. Null where there is a `start`, which brings its own; empty where conf/
+    leaves it to the command."""
     dropout: float = Field(ge=0, lt=1)
     """Share of hidden values dropped, in the encoder and in the answerability head."""
     attention_dropout: float = Field(ge=0, lt=1)
     """Share of attention weights dropped."""
+
+    @property
+    def source(self) -> str:
+        """Where architecture, tokenizer and pre-trained weights come from."""
+        return self.start or self.encoder or ""
+
+    @property
+    def source_parameter(self) -> str:
+        """The same with the parameter that says so, for messages."""
+        return f"model.{'start' if self.start else 'encoder'}={self.source}"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.start is None) == (self.encoder is None):
+            raise InputError(
+                where="model.start and model.encoder",
+                got=f"{self.start} and {self.encoder}" if self.start else "neither",
+                expected="one of them: what is started from brings its encoder",
+                remedy="Set model.encoder to null to go on from a reader, or model.start to null "
+                "to train new heads.",
+            )
+        return self
 
 
 class InferenceParameters(StrictModel):
