@@ -110,6 +110,13 @@ def test_dropout_is_set_anew(
     assert reader.encoder.config.attention_probs_dropout_prob == 0.5
 
 
+@pytest.fixture(params=["roberta", "bert", "electra", "deberta-v2", "xlm-roberta"])
+def family(request: pytest.FixtureRequest) -> str:
+    """Those of the tiny encoders whose question-answering models are built as readers are."""
+    name: str = request.param
+    return name
+
+
 def test_question_answering_model_gives_its_span_logits(
     build: Callable[..., Features],
     encoder_of: Callable[[str], Path],
@@ -130,13 +137,6 @@ def test_question_answering_model_gives_its_span_logits(
     torch.testing.assert_close(ours.start_logits, theirs.start_logits)
     torch.testing.assert_close(ours.end_logits, theirs.end_logits)
     assert theirs.start_logits.std() > 0.01
-
-
-@pytest.fixture(params=["roberta", "bert", "electra", "deberta-v2", "xlm-roberta"])
-def family(request: pytest.FixtureRequest) -> str:
-    """Those of the tiny encoders whose question-answering models are built as readers are."""
-    name: str = request.param
-    return name
 
 
 def test_what_of_a_checkpoint_is_not_used_or_not_there_is_said(

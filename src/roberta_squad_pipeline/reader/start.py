@@ -145,7 +145,7 @@ def tell_of_unused_head(encoder: str) -> None:
 
 def tell_of_start(config: ModelConfig, origin: Origin) -> None:
     """Says which tensors of what was started from are not used, and which were not there."""
-    _logger.info("going on from %s", config.source_parameter)
+    _logger.info("starting from %s", config.start)
     if origin.unused:
         _logger.warning("%s: not used: %s", config.source_parameter, ", ".join(origin.unused))
     if origin.drawn:
