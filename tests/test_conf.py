@@ -88,6 +88,16 @@ def test_squad2_fetches_the_published_files() -> None:
     assert dev.sha256 == "80a5225e94905956a6446d296ca1093975c4d3b3260f1d6c8f68bc2ab77182d8"
 
 
+def test_a_reader_to_go_on_from_takes_the_encoder_s_place() -> None:
+    """Of the environment's own encoder; one that is given as well is refused."""
+    for env in ENVIRONMENTS:
+        model = _parameters(env, model={"start": "mine"}).model
+        assert (model.start, model.encoder, model.source) == ("mine", None, "mine")
+        assert _parameters(env).model.start is None
+        with pytest.raises(InputError, match=r"model.encoder: got other, and model.start=mine"):
+            _parameters(env, model={"start": "mine", "encoder": "other"})
+
+
 def test_users_own_files_and_encoder_replace_single_parameters() -> None:
     own: dict[str, Any] = {
         "data": {"train": "a.json", "dev": "b.json"},

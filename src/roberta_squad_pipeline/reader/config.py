@@ -48,13 +48,20 @@ class ModelConfig(StrictModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.start is None) == (self.encoder is None):
+        if self.start is None and self.encoder is None:
             raise InputError(
-                where="model.start and model.encoder",
-                got=f"{self.start} and {self.encoder}" if self.start else "neither",
+                where="model.encoder",
+                got="nothing, and no model.start either",
+                expected="a pre-trained encoder, or a reader to go on from",
+                remedy="Set one of the two.",
+            )
+        if self.start and self.encoder:
+            raise InputError(
+                where="model.encoder",
+                got=f"{self.encoder}, and model.start={self.start}",
                 expected="one of them: what is started from brings its encoder",
-                remedy="Set model.encoder to null to go on from a reader, or model.start to null "
-                "to train new heads.",
+                remedy="Set model.encoder to null to go on from the reader, or model.start to "
+                "null to train new heads.",
             )
         return self
 

@@ -91,7 +91,7 @@ def train_reader(
         dropout=model.dropout,
         recipe={
             "model": model.model_dump(mode="json"),
-            **({"start": origin.model_dump(mode="json")} if origin else {}),
+            "start": origin.model_dump(mode="json") if origin else None,
             "training": config.recipe,
             "data_sha256": features.meta.data_sha256,
         },
@@ -111,7 +111,7 @@ def _tell_of_source(model: ModelConfig, origin: Origin | None, tracker: Tracker)
         tell_of_unused_head(model.source)
     else:
         tell_of_start(model, origin)
-        tracker.log_params({"start": {"sha256": origin.sha256}})
+        tracker.log_params({"model": {"start": {"sha256": origin.sha256}}})
 
 
 def _reporter(
