@@ -132,14 +132,14 @@ def our_side(squad: Path, folder: Path, *, parsed: bool) -> Callable[[], None]:
     from roberta_squad_pipeline.squad.windows import WindowConfig
 
     tokenizer = tokenization.load_tokenizer(str(TOKENIZER))
-    windows = WindowConfig(max_tokens=MAX_TOKENS, max_question_tokens=64, stride=STRIDE)
+    windows = WindowConfig(
+        order="passage_first", max_tokens=MAX_TOKENS, max_question_tokens=64, stride=STRIDE
+    )
     build_piece = partial(
         build_features,
         path=squad,
         encode_passages=partial(tokenization.encode_passages, tokenizer),
-        encode_questions=partial(
-            tokenization.encode_questions, tokenizer, max_tokens=windows.max_question_tokens
-        ),
+        encode_questions=partial(tokenization.encode_questions, tokenizer, windows=windows),
         windows=windows,
         tokenizer=tokenization.identity(tokenizer),
         data_sha256="0" * 64,
@@ -229,7 +229,9 @@ def grown(squad: Path, what: str) -> None:
                 folder=str(squad.parent),
                 on_misaligned="error",
             ),
-            WindowConfig(max_tokens=MAX_TOKENS, max_question_tokens=64, stride=STRIDE),
+            WindowConfig(
+                order="passage_first", max_tokens=MAX_TOKENS, max_question_tokens=64, stride=STRIDE
+            ),
             ModelConfig(encoder=str(TOKENIZER), dropout=0.1, attention_dropout=0.1),
         )
         FeaturesDataset(filepath=str(squad.with_suffix(".arrow"))).save(features)

@@ -49,6 +49,8 @@ class PaddedReader(nn.Module):
                 F.pad(batch.token_type_ids, missing),
                 batch.start,
                 batch.end,
+                batch.plausible_start,
+                batch.plausible_end,
             )
         )
 
@@ -96,7 +98,7 @@ def compare(here: list[Prediction], recipe: list[Prediction]) -> str:
     )
     apart = max(
         max(
-            abs(mine.no_answer_score - theirs.no_answer_score),
+            abs(mine.no_answer_logit - theirs.no_answer_logit),
             abs(mine.candidates[0].score - theirs.candidates[0].score),
         )
         for mine, theirs in zip(here, recipe, strict=True)

@@ -28,7 +28,7 @@ SAMPLES = {
     split: (SHARED / f"squad/{split}-sample.json", questions)
     for split, questions in (("train", 3250), ("dev", 815))
 }
-WINDOWS = {"max_tokens": 384, "max_question_tokens": 64, "stride": 128}
+WINDOWS = {"order": "passage_first", "max_tokens": 384, "max_question_tokens": 64, "stride": 128}
 UPDATES = 12
 TITLES = {
     "features": "features of the training questions",
@@ -196,7 +196,7 @@ def inference(folder: Path) -> Measured:
         )
     seconds = time.process_time() - began
     texts = {one.question_id: one.candidates[0].text for one in predictions}
-    odds = {one.question_id: one.no_answer_score for one in predictions}
+    odds = {one.question_id: one.no_answer_logit for one in predictions}
     spans = {
         one.question_id: [{"score": span.score} for span in one.candidates] for one in predictions
     }

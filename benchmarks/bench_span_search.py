@@ -33,7 +33,7 @@ from roberta_squad_pipeline.squad.features import Features, build_features
 CONFIG = InferenceConfig(
     batch_windows=64, precision="fp32", max_answer_tokens=30, n_best=20, null_score="best_span"
 )
-WINDOWS = WindowConfig(max_tokens=384, max_question_tokens=64, stride=128)
+WINDOWS = WindowConfig(order="passage_first", max_tokens=384, max_question_tokens=64, stride=128)
 
 Example = dict[str, Any]
 
@@ -46,9 +46,7 @@ def sample() -> Features:
         read_squad(path, on_misaligned="drop"),
         path=path,
         encode_passages=partial(encode_passages, tokenizer),
-        encode_questions=partial(
-            encode_questions, tokenizer, max_tokens=WINDOWS.max_question_tokens
-        ),
+        encode_questions=partial(encode_questions, tokenizer, windows=WINDOWS),
         windows=WINDOWS,
         tokenizer=identity(tokenizer),
         data_sha256="0" * 64,

@@ -23,7 +23,7 @@ from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.validation.check import validate_files
 
 SAMPLE = SHARED / "squad/train-sample.json"
-WINDOWS = WindowConfig(max_tokens=512, max_question_tokens=128, stride=128)
+WINDOWS = WindowConfig(order="passage_first", max_tokens=512, max_question_tokens=128, stride=128)
 
 
 def validate(path: Path) -> dict[str, object]:

@@ -253,12 +253,13 @@ def make_features(path: Path) -> None:
     squad = path.with_suffix(".json")
     squad.write_text(json.dumps(generate("train", passages=40, seed=1)))
     tokenizer = tokenization.load_tokenizer(str(ROOT / "data/01_raw/demo_encoder"))
+    windows = WindowConfig(order="passage_first", max_tokens=160, max_question_tokens=40, stride=64)
     batch = build_features(
         read_squad(squad, on_misaligned="error"),
         path=squad,
         encode_passages=partial(tokenization.encode_passages, tokenizer),
-        encode_questions=partial(tokenization.encode_questions, tokenizer, max_tokens=40),
-        windows=WindowConfig(max_tokens=160, max_question_tokens=40, stride=64),
+        encode_questions=partial(tokenization.encode_questions, tokenizer, windows=windows),
+        windows=windows,
         tokenizer=tokenization.identity(tokenizer),
         data_sha256=hashlib.sha256(squad.read_bytes()).hexdigest(),
     )

@@ -27,14 +27,14 @@ def sample_features(split: str, max_tokens: int) -> Features:
     """Windows of the real sample with RoBERTa's own tokenizer; `split` is train or dev."""
     tokenizer = tokenization.load_tokenizer(str(TOKENIZER))
     path = SHARED / "squad" / f"{split}-sample.json"
-    windows = WindowConfig(max_tokens=max_tokens, max_question_tokens=64, stride=128)
+    windows = WindowConfig(
+        order="passage_first", max_tokens=max_tokens, max_question_tokens=64, stride=128
+    )
     batch = build_features(
         read_squad(path, on_misaligned="error"),
         path=path,
         encode_passages=partial(tokenization.encode_passages, tokenizer),
-        encode_questions=partial(
-            tokenization.encode_questions, tokenizer, max_tokens=windows.max_question_tokens
-        ),
+        encode_questions=partial(tokenization.encode_questions, tokenizer, windows=windows),
         windows=windows,
         tokenizer=tokenization.identity(tokenizer),
         data_sha256="0" * 64,
@@ -82,6 +82,7 @@ def training_config(**changes: Any) -> TrainingConfig:
         "betas": (0.9, 0.98),
         "eps": 1e-6,
         "weight_decay": 0.01,
+        "plausible_weight": 0.0,
         "max_grad_norm": None,
         "precision": "bf16",
         "loss_scale": LossScaleConfig(

@@ -86,7 +86,10 @@ def family_folder(request: pytest.FixtureRequest, encoder_of: "Callable[[str], P
 
 @pytest.fixture(scope="session")
 def tiny_squad() -> "SquadDataset":
-    """Eight questions, half of them answerable, on four passages, one of them long."""
+    """Eight questions, half of them answerable, on four passages, one of them long.
+
+    Two of the unanswerable ones have plausible answers.
+    """
     from roberta_squad_pipeline.squad.dataset import Answer, Passage, Question, SquadDataset
 
     river = (
@@ -105,7 +108,13 @@ def tiny_squad() -> "SquadDataset":
         "Zoë 😀 paid £48 for the 東京 café.": [("What did Zoë pay?", "£48"), ("When?", None)],
         "Nobody knows.": [("Who wrote the first letter to the harbour?", None)],
     }
+    plausible = {"Who was first to see it?": "Peru", "Who painted it?": "two brothers"}
     passages = []
+
+    def seeming(question: str, text: str) -> Answer | None:
+        found = plausible.get(question)
+        return Answer(found, text.index(found)) if found else None
+
     for text, questions in asked.items():
         passages.append(
             Passage(
@@ -116,6 +125,7 @@ def tiny_squad() -> "SquadDataset":
                         f"{len(passages)}.{n}",
                         question,
                         (Answer(answer, text.index(answer)),) if answer else (),
+                        seeming(question, text),
                     )
                     for n, (question, answer) in enumerate(questions)
                 ),
@@ -129,7 +139,9 @@ def window_config() -> "WindowConfig":
     """Windows of the tiny encoders' length, several for the long passage of `tiny_squad`."""
     from roberta_squad_pipeline.squad.config import WindowConfig
 
-    return WindowConfig(max_tokens=POSITIONS, max_question_tokens=20, stride=16)
+    return WindowConfig(
+        order="passage_first", max_tokens=POSITIONS, max_question_tokens=20, stride=16
+    )
 
 
 @pytest.fixture(scope="session")
@@ -144,9 +156,7 @@ def build_batch() -> "BuildBatch":
             dataset,
             path=Path("train.json"),
             encode_passages=partial(tokenization.encode_passages, tokenizer),
-            encode_questions=partial(
-                tokenization.encode_questions, tokenizer, max_tokens=windows.max_question_tokens
-            ),
+            encode_questions=partial(tokenization.encode_questions, tokenizer, windows=windows),
             windows=windows,
             tokenizer=tokenization.identity(tokenizer),
             data_sha256="0" * 64,

@@ -75,7 +75,7 @@ def test_any_setting_can_still_be_overridden() -> None:
 
 def test_own_experiment_from_the_command_line() -> None:
     row = {"updates": 100, "warmup_updates": 6, "batch_size": 16, "accumulation": 1}
-    row |= {"lr": 1e-5, "layer_decay": 0.9, "reported": {}}
+    row |= {"lr": 1e-5, "layer_decay": 0.9, "order": "question_first", "reported": {}}
     given = {"experiment": "mine", "experiments": {"rows": {"mine": row}}}
     training = _parameters("squad2", given).training
     assert (training.updates, training.batch_size, training.layer_decay) == (100, 16, 0.9)
@@ -94,6 +94,15 @@ def test_the_ablation_differs_in_the_decay_alone() -> None:
     )
     assert (on.layer_decay, off.layer_decay) == (0.75, 1.0)
     assert on.model_copy(update={"layer_decay": 1.0}) == off
+
+
+def test_the_other_order_differs_in_the_order_alone() -> None:
+    series, other = (
+        _parameters("squad2", {"experiment": name}) for name in ("decay_in_force", "question_first")
+    )
+    assert (series.features.order, other.features.order) == ("passage_first", "question_first")
+    assert series.features.model_copy(update={"order": "question_first"}) == other.features
+    assert series.training == other.training
 
 
 def test_scaling() -> None:

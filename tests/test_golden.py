@@ -45,7 +45,7 @@ def check_predictions(predictions: list[Prediction]) -> None:
     for one in predictions:
         assert one.candidates[0].text == golden("predictions")[one.question_id]
         # Processors add up in different orders.
-        assert one.no_answer_score == pytest.approx(golden("null_odds")[one.question_id], abs=1e-4)
+        assert one.no_answer_logit == pytest.approx(golden("null_odds")[one.question_id], abs=1e-4)
         for candidate, expected in zip(
             one.candidates, golden("nbest")[one.question_id], strict=True
         ):
@@ -68,9 +68,7 @@ def test_features_are_built_as_they_were(trained: TrainedReader) -> None:
             read_squad(path, on_misaligned="error"),
             path=path,
             encode_passages=partial(encode_passages, trained.tokenizer),
-            encode_questions=partial(
-                encode_questions, trained.tokenizer, max_tokens=windows.max_question_tokens
-            ),
+            encode_questions=partial(encode_questions, trained.tokenizer, windows=windows),
             windows=windows,
             tokenizer=identity(trained.tokenizer),
             data_sha256=saved.meta.data_sha256,

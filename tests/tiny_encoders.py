@@ -79,7 +79,15 @@ def make_deberta_v3(folder: Path) -> Path:
 
 def make_modernbert(folder: Path) -> Path:
     """Its second layer sees no further than eight tokens to either side."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import (
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
     from transformers import ModernBertConfig, ModernBertModel, PreTrainedTokenizerFast
 
     special = {name: f"[{name.upper()}]" for name in ("unk", "cls", "sep", "pad", "mask")}
@@ -95,6 +103,11 @@ def make_modernbert(folder: Path) -> Path:
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         ),
+    )
+    trained.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(mark, trained.token_to_id(mark)) for mark in ("[CLS]", "[SEP]")],
     )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=trained, **{f"{name}_token": token for name, token in special.items()}

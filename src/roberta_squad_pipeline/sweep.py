@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
 
 PREPARED = "sweep"
-"""Folder name under which a sweep's runs share their features."""
+"""Folder name under which a sweep's runs share their features; those of another order have one of
+their own."""
 
 _logger = logging.getLogger(__name__)
 
@@ -97,14 +98,20 @@ def plan(
         for seed in range(every.training.seed, every.training.seed + seeds):
             own = _merged(params, {"experiment": name, "prepared": PREPARED})
             own = _merged(own, {"run": f"{name}_seed{seed}", "training": {"seed": seed}})
-            planned.append(PlannedRun(name, seed, own, load_parameters(project, env, own)))
+            parameters = load_parameters(project, env, own)
+            order = parameters.features.order
+            if order != every.features.order:
+                own = _merged(own, {"prepared": f"{PREPARED}_{order}"})
+                parameters = load_parameters(project, env, own)
+            planned.append(PlannedRun(name, seed, own, parameters))
     index, count = shard
     return Sweep(project, env, params, tuple(planned[index - 1 :: count]))
 
 
 def fingerprints(sweep: Sweep) -> dict[str, str]:
     """What each planned run depends on, by its name; empty before the data was prepared."""
-    record = sweep.project / "data/01_raw" / PREPARED / "squad_files.json"
+    prepared = sweep.planned[0].parameters.prepared
+    record = sweep.project / "data/01_raw" / prepared / "squad_files.json"
     if not record.is_file():
         return {}
     files = json.loads(record.read_text(encoding="utf-8"))
@@ -135,10 +142,13 @@ def claimed(sweep: Sweep) -> AbstractContextManager[None]:
 
 
 def prepare(sweep: Sweep) -> None:
-    """Downloads the data and builds the features that all runs share."""
-    params = _merged(sweep.params, {"run": PREPARED})
-    with settings.SESSION_CLASS.create(sweep.project, env=sweep.env, runtime_params=params) as s:
-        s.run(pipeline_names=["download", "features"])
+    """Downloads the data and builds the features that the runs of each order share."""
+    for prepared, run in {run.parameters.prepared: run for run in sweep.planned}.items():
+        params = _merged(run.runtime_params, {"run": prepared})
+        with settings.SESSION_CLASS.create(
+            sweep.project, env=sweep.env, runtime_params=params
+        ) as session:
+            session.run(pipeline_names=["download", "features"])
 
 
 def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
@@ -196,7 +206,7 @@ def _parent_run(sweep: Sweep) -> "MlflowRun":
 
 def compare(sweep: Sweep) -> None:
     """Builds the table from all finished runs on the sweep's data."""
-    params = _merged(sweep.params, {"run": PREPARED})
+    params = _merged(sweep.params, {"run": sweep.planned[0].parameters.prepared})
     with settings.SESSION_CLASS.create(sweep.project, env=sweep.env, runtime_params=params) as s:
         s.run(pipeline_names=["compare"])
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from mlflow.entities import Run
 
+from roberta_squad_pipeline.squad.features import Features
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Fork = Callable[..., Any]
 Runs = Callable[[], list[Run]]
@@ -36,28 +38,40 @@ def _begun(said: str) -> list[str]:
 def test_what_is_finished_is_skipped_and_what_fails_is_named(
     project: Path, command: Command, runs: Runs
 ) -> None:
-    """Oracle: a third experiment whose learning rate overflows 32-bit numbers."""
+    """Oracle: an experiment whose learning rate overflows 32-bit numbers.
+
+    Another reads its windows in another order, for which features of its own are built.
+    """
     row = "experiments.rows.broken."
     broken = {"updates": 5430, "warmup_updates": 326, "batch_size": 48, "accumulation": 2}
     params = {row + key: value for key, value in broken.items()}
     params |= {f"{row}lr": 1e30, f"{row}layer_decay": 1.0, f"{row}reported.best_f1": 0}
-    three = ("--experiments", "bs32_lr1p5,broken,bs64_lr3p5")
+    params[f"{row}order"] = "passage_first"
+    three = ("--experiments", "bs32_lr1p5,broken,question_first")
 
     first = command(*_options(*three, params=params))
     assert first.returncode == 1
     assert "1 of 3 runs failed: broken_seed1" in first.stderr
-    assert _begun(first.stdout) == ["bs32_lr1p5_seed1", "broken_seed1", "bs64_lr3p5_seed1"]
+    assert _begun(first.stdout) == ["bs32_lr1p5_seed1", "broken_seed1", "question_first_seed1"]
     parent = next(run for run in runs() if run.info.run_name == "sweep")
     children = [r for r in runs() if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert {r.info.run_name: r.info.status for r in children} == {
         "bs32_lr1p5_seed1": "FINISHED",
         "broken_seed1": "FAILED",
-        "bs64_lr3p5_seed1": "FINISHED",
+        "question_first_seed1": "FINISHED",
     }
     assert parent.info.status == "FAILED"
     table = (project / "data/08_reporting/sweep/experiments.md").read_text(encoding="utf-8")
     measured = [line for line in table.splitlines() if re.search(r"\| 1 \|", line)]
-    assert [line.split(" | ")[0] for line in measured] == ["| bs32_lr1p5", "| bs64_lr3p5"]
+    assert [line.split(" | ")[0] for line in measured] == ["| bs32_lr1p5", "| question_first"]
+
+    orders = {
+        prepared: Features.open(
+            project / f"data/04_feature/{prepared}/dev.arrow"
+        ).meta.windows.order
+        for prepared in ("sweep", "sweep_question_first")
+    }
+    assert orders == {"sweep": "passage_first", "sweep_question_first": "question_first"}
 
     again = command(*_options(*three, params=params))
     assert _begun(again.stdout) == ["broken_seed1"]

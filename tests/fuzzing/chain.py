@@ -22,7 +22,7 @@ from roberta_squad_pipeline.squad.validation.check import validate_files
 from roberta_squad_pipeline.squad.validation.report import ValidationReport, stopping, to_markdown
 from roberta_squad_pipeline.squad.validation.tokens import TokenLimits
 
-WINDOWS = WindowConfig(max_tokens=64, max_question_tokens=20, stride=16)
+WINDOWS = WindowConfig(order="passage_first", max_tokens=64, max_question_tokens=20, stride=16)
 INFERENCE = InferenceConfig(
     batch_windows=64, precision="fp32", max_answer_tokens=8, n_best=3, null_score="best_span"
 )
@@ -83,7 +83,7 @@ def _predictions(
         for question in passage.questions:
             assert texts[question.id], question
             assert texts[question.id] in passage.text, question
-    return texts, {p.question_id: p.no_answer_score for p in predictions}
+    return texts, {p.question_id: p.no_answer_logit for p in predictions}
 
 
 def rejection(path: Path, chain: Chain) -> InputError | None:

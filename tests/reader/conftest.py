@@ -21,6 +21,7 @@ def evaluated(
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
     from roberta_squad_pipeline.reader.tokenization import load_tokenizer
     from roberta_squad_pipeline.squad.calibration import UNCALIBRATED, PlattScale
+    from roberta_squad_pipeline.squad.no_answer import HEAD_ALONE
 
     inference = InferenceConfig(
         batch_windows=3, precision="fp32", max_answer_tokens=6, n_best=5, null_score="min_window"
@@ -43,6 +44,7 @@ def evaluated(
         inference=inference,
         scores={"exact": 25.0, "f1": 37.5, "total": 8, "best_f1": 50.0, "best_f1_thresh": -0.1},
         cross_fitted_f1=None,
+        no_answer_weights=HEAD_ALONE,
         calibration=calibration,
     )
     tokenizer = load_tokenizer(str(encoder_folder))

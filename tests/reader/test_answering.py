@@ -39,11 +39,11 @@ def test_answers_are_the_pipelines_predictions(
             on_windows=lambda _: None,
         )
     )
-    threshold = float(np.median([p.no_answer_score for p in predictions]))
+    threshold = float(np.median([p.no_answer_logit for p in predictions]))
     tuned = with_threshold(evaluated, threshold)
     answers = answer_questions(tuned, asked(tiny_squad), device=CPU)
     assert [a.candidates for a in answers] == [p.candidates for p in predictions]
-    assert [a.no_answer_score for a in answers] == [p.no_answer_score for p in predictions]
+    assert [a.no_answer_score for a in answers] == [p.no_answer_logit for p in predictions]
     for answer in answers:
         assert answer.text == (None if answer.no_answer_score > threshold else answer.best.text)
     assert {answer.text is None for answer in answers} == {True, False}

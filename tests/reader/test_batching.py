@@ -6,6 +6,7 @@ Oracle: laws of permutations and of sorting; for a batch's arrays, decoding its 
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from roberta_squad_pipeline.reader.batching import (
     update_windows,
 )
 from roberta_squad_pipeline.reader.tokenization import load_tokenizer
-from roberta_squad_pipeline.squad.config import WindowConfig
+from roberta_squad_pipeline.squad.config import Order, WindowConfig
 from roberta_squad_pipeline.squad.dataset import Answer, Passage, Question, SquadDataset
 from roberta_squad_pipeline.squad.features import Features
 
@@ -128,9 +129,19 @@ def test_inference_sees_every_window_once_longest_first(tokens: np.ndarray, size
     assert 1 <= len(batches[-1]) <= size
 
 
-def test_arrays_of_a_batch(tiny_features: Features) -> None:
+@pytest.mark.parametrize("order", ["passage_first", "question_first"])
+def test_arrays_of_a_batch(
+    build: Build,
+    tiny_squad: SquadDataset,
+    encoder_folder: Path,
+    window_config: WindowConfig,
+    order: Order,
+) -> None:
     """Every window is put together again from the features, part by part, and padded by hand."""
+    config = window_config.model_copy(update={"order": order})
+    tiny_features = build(tiny_squad, encoder_folder, config)
     windows, special = tiny_features.windows, tiny_features.meta.tokenizer.special_tokens
+    separators = special.pair_separators if order == "question_first" else 1
     indices = np.arange(len(windows.question))[::-1].copy()
     batch = assemble(tiny_features, indices)
     longest = int(tiny_features.window_tokens.max())
@@ -139,12 +150,14 @@ def test_arrays_of_a_batch(tiny_features: Features) -> None:
         passage = tiny_features.passages.tokens[tiny_features.question_passage[question]]
         held = passage[windows.first[index] : windows.first[index] + windows.count[index]].tolist()
         asked = tiny_features.question_tokens[question].tolist()
-        expected = [special.cls, *held, special.sep, *asked, special.sep]
+        texts = [held, asked] if order == "passage_first" else [asked, held]
+        between = [special.sep] * separators
+        expected = [special.cls, *texts[0], *between, *texts[1], special.sep]
         padding = longest - len(expected)
         assert len(expected) == tiny_features.window_tokens[index]
         assert batch.input_ids[row].tolist() == expected + [special.pad] * padding
         assert batch.attention_mask[row].tolist() == [True] * len(expected) + [False] * padding
-        types = [0] * (len(held) + 2) + [1] * (len(asked) + 1)
+        types = [0] * (1 + len(texts[0]) + separators) + [1] * (len(texts[1]) + 1)
         assert batch.token_type_ids[row].tolist() == types + [0] * padding
     assert batch.packing is not None
     row = batch.input_ids.flatten()[batch.packing.tokens]
@@ -165,8 +178,8 @@ def test_batch_is_as_long_as_its_longest_window(tiny_features: Features) -> None
 
 def test_batch_moves_whole(tiny_features: Features) -> None:
     moved = assemble(tiny_features, np.array([0])).to(torch.device("meta"))
-    fields = ["input_ids", "attention_mask", "token_type_ids", "start", "end"]
-    assert {getattr(moved, field).device.type for field in fields} == {"meta"}
+    names = [field.name for field in fields(moved) if field.name != "packing"]
+    assert {getattr(moved, name).device.type for name in names} == {"meta"}
     assert moved.packing is not None
     assert {moved.packing.offsets.device.type, moved.packing.tokens.device.type} == {"meta"}
 
@@ -185,7 +198,9 @@ def test_input_is_exactly_the_recipe_s(
     """`<s> passage </s> Q: question </s>`, and labels at the answer, by decoding the ids."""
     answer = Answer("Belém", PASSAGE.index("Belém"))
     squad = SquadDataset((Passage(PASSAGE, "", (Question("q", question, (answer,)),)),), 0)
-    limits = WindowConfig(max_tokens=512, max_question_tokens=max_question_tokens, stride=128)
+    limits = WindowConfig(
+        order="passage_first", max_tokens=512, max_question_tokens=max_question_tokens, stride=128
+    )
     folder = shared / "roberta-tokenizer"
     batch = assemble(build(squad, folder, limits), np.array([0]))
     tokenizer = load_tokenizer(str(folder))
@@ -194,10 +209,33 @@ def test_input_is_exactly_the_recipe_s(
     assert tokenizer.decode(ids[batch.start.item() : batch.end.item() + 1]) == " Belém"
 
 
+def test_question_first_is_the_tokenizer_s_own_pair(
+    build: Build, family_folder: Path, window_config: WindowConfig
+) -> None:
+    """Oracle: transformers' encoding of question and passage, ids and token types."""
+    tokenizer = load_tokenizer(str(family_folder))
+    question, passage = "Where does it end?", "It ends in the Atlantic Ocean."
+    squad = SquadDataset((Passage(passage, "", (Question("q", question, ()),)),), 0)
+    config = window_config.model_copy(update={"order": "question_first"})
+    batch = assemble(build(squad, family_folder, config), np.array([0]))
+    pair = tokenizer(question, passage, return_token_type_ids=True)
+    assert batch.input_ids[0].tolist() == pair["input_ids"]
+    # RoBERTa's family gives every token the same type, and reads no other.
+    if any(pair["token_type_ids"]):
+        assert batch.token_type_ids[0].tolist() == pair["token_type_ids"]
+
+
+@pytest.mark.parametrize("order", ["passage_first", "question_first"])
 def test_labels_hit_the_answer_in_every_window_that_holds_it(
-    tiny_features: Features, tiny_squad: SquadDataset, encoder_folder: Path
+    build: Build,
+    tiny_squad: SquadDataset,
+    encoder_folder: Path,
+    window_config: WindowConfig,
+    order: Order,
 ) -> None:
     """Decoding the ids from start to end gives the gold answer; else both point at `<s>`."""
+    config = window_config.model_copy(update={"order": order})
+    tiny_features = build(tiny_squad, encoder_folder, config)
     tokenizer = load_tokenizer(str(encoder_folder))
     questions = tiny_features.windows.question
     batch = assemble(tiny_features, np.arange(len(questions)))

@@ -141,7 +141,8 @@ def test_windows_may_be_as_long_as_the_positions_reach(model_type: str) -> None:
 def windows_of(tokens: int) -> Batch:
     ids = torch.full((1, tokens), 5)
     label = torch.zeros(1, dtype=torch.long)
-    return Batch(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids), label, label)
+    labels = (label,) * 4
+    return Batch(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids), *labels)
 
 
 def test_unknown_family_is_named(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_reading_without_padding_gives_the_padded_logits_and_gradients(
         with computing_in(computed, torch.device("cpu")):
             outputs.append(reader(read))
         reader.zero_grad()
-        summed_loss(outputs[-1], batch).backward()
+        summed_loss(outputs[-1], batch, 0.0).backward()
         reached = [p.grad.flatten() for p in reader.parameters() if p.grad is not None]
         gradients.append(torch.cat(reached))
     for padded, mine in zip(*outputs, strict=True):
@@ -286,7 +286,7 @@ def test_windows_may_be_as_long_as_the_positions_reach(
     ids = longest.input_ids[:, :1].expand(1, LONGEST)
     mask = torch.ones_like(ids, dtype=torch.bool)
     label = torch.zeros(1, dtype=torch.long)
-    reader(Batch(ids, mask, torch.zeros_like(ids), label, label))
+    reader(Batch(ids, mask, torch.zeros_like(ids), label, label, label, label))
     with pytest.raises(InputError) as caught:
         new_reader(settings_of(encoder_folder), max_tokens=LONGEST + 1, vocabulary=1)
     assert caught.value.where == "features.max_tokens"

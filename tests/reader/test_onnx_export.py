@@ -15,6 +15,7 @@ from roberta_squad_pipeline.reader import onnx_export
 from roberta_squad_pipeline.reader.onnx_export import AGREEMENT, compare_predictions
 from roberta_squad_pipeline.reader.prediction import Prediction
 from roberta_squad_pipeline.reader.storage import TrainedReader
+from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.features import Features
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -30,13 +31,16 @@ def test_exported_reader_is_kept_if_it_predicts_the_same(
     folder = tmp_path / "onnx"
     export_reader(evaluated, tiny_features, folder)
     kept = (folder / "model.onnx").read_bytes()
-    inputs = onnx.load_from_string(kept).graph.input
+    model = onnx.load_from_string(kept)
+    layout = {one.key: one.value for one in model.metadata_props}
+    assert layout["windows.order"] == evaluated.header.windows.order
+    inputs = model.graph.input
     assert [value.name for value in inputs] == ["input_ids", "attention_mask", "token_type_ids"]
     for value in inputs:
         axes = [axis.dim_param for axis in value.type.tensor_type.shape.dim]
         assert axes == ["windows", "tokens"]
 
-    def export_another(reader: torch.nn.Module, path: Path) -> None:
+    def export_another(reader: torch.nn.Module, windows: WindowConfig, path: Path) -> None:
         path.write_bytes(kept)
         with torch.no_grad():
             evaluated.reader.span_head.bias.add_(torch.tensor([0.0, 1.0]))
@@ -49,7 +53,7 @@ def test_exported_reader_is_kept_if_it_predicts_the_same(
 
 
 def prediction(start: int, score: float, no_answer: float) -> Prediction:
-    return Prediction("q", no_answer, ["a"], [start], [start + 1], [score])
+    return Prediction("q", no_answer, 0.0, ["a"], [start], [start + 1], [score])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.prediction import Prediction, predict
-from roberta_squad_pipeline.squad.config import WindowConfig
+from roberta_squad_pipeline.squad.config import Order, WindowConfig
 from roberta_squad_pipeline.squad.dataset import Passage, Question, SquadDataset
 from roberta_squad_pipeline.squad.features import Features
 
@@ -52,16 +52,32 @@ def slow_candidates(
             for last in range(first, min(first + max_answer_tokens, beyond)):
                 if empty[first] or empty[last]:
                     continue
-                offset = 1 - windows.first[index]
+                offset = passage_position(features, question) - windows.first[index]
                 score = start[first + offset] + end[last + offset]
                 spans[first, last] = score, int(index)
     return spans, no_answer
 
 
+def passage_position(features: Features, question: int) -> int:
+    """After `<s>`, and after the question and its separators if that comes first."""
+    if features.meta.windows.order == "passage_first":
+        return 1
+    separators = features.meta.tokenizer.special_tokens.pair_separators
+    return 1 + len(features.question_tokens[question]) + separators
+
+
+@pytest.mark.parametrize("order", ["passage_first", "question_first"])
 def test_candidates_equal_a_direct_computation(
-    tiny_reader: ReaderModel, tiny_features: Features
+    build: Build,
+    tiny_reader: ReaderModel,
+    tiny_squad: SquadDataset,
+    encoder_folder: Path,
+    window_config: WindowConfig,
+    order: Order,
 ) -> None:
     """The long passage has several windows."""
+    windows = window_config.model_copy(update={"order": order})
+    tiny_features = build(tiny_squad, encoder_folder, windows)
     assert np.bincount(tiny_features.windows.question).max() > 2
     starts, ends = tiny_features.passages.char_start, tiny_features.passages.char_end
     for row, prediction in enumerate(answered(tiny_reader, tiny_features)):
@@ -93,11 +109,23 @@ def test_each_rule_for_the_no_answer_score(
         for row, (one, other) in enumerate(zip(by_span, by_window, strict=True)):
             spans, no_answer = slow_candidates(tiny_reader, tiny_features, row, 6)
             _, window = max(spans.values())
-            assert one.no_answer_score == pytest.approx(no_answer[window], abs=1e-5)
-            assert other.no_answer_score == pytest.approx(min(no_answer.values()), abs=1e-5)
+            assert one.no_answer_logit == pytest.approx(no_answer[window], abs=1e-5)
+            assert other.no_answer_logit == pytest.approx(min(no_answer.values()), abs=1e-5)
             assert one.candidates == other.candidates
-            differ += other.no_answer_score < one.no_answer_score - 0.01
+            differ += other.no_answer_logit < one.no_answer_logit - 0.01
     assert differ
+
+
+def test_the_span_head_s_no_answer_logit(tiny_reader: ReaderModel, tiny_features: Features) -> None:
+    """Logits at `<s>` less those of the best span, in the window that it comes from."""
+    indices = np.arange(len(tiny_features.windows.question))
+    with torch.no_grad():
+        start, end, _ = tiny_reader.eval()(assemble(tiny_features, indices))
+    at_first = (start[:, 0] + end[:, 0]).tolist()
+    for row, one in enumerate(answered(tiny_reader, tiny_features)):
+        spans, _ = slow_candidates(tiny_reader, tiny_features, row, 6)
+        score, window = max(spans.values())
+        assert one.span_no_answer_logit == pytest.approx(at_first[window] - score, abs=1e-5)
 
 
 def test_predictions_come_in_the_order_of_the_questions(
@@ -118,7 +146,7 @@ def test_batch_size_changes_nothing(
         assert [c.text for c in one.candidates] == [c.text for c in two.candidates]
         scores = [[c.score for c in each.candidates] for each in (one, two)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-5)
-        assert one.no_answer_score == pytest.approx(two.no_answer_score, abs=1e-5)
+        assert one.no_answer_logit == pytest.approx(two.no_answer_logit, abs=1e-5)
 
 
 def test_candidates_are_parts_of_the_passage(
@@ -139,7 +167,7 @@ def test_overlapping_windows_never_offer_a_span_twice(
 ) -> None:
     """Twelve tokens of one character in windows that overlap: 12 + 11 + 10 spans."""
     squad = SquadDataset((Passage(";," * 6, "", (Question("q", "?", ()),)),), misaligned=0)
-    limits = WindowConfig(max_tokens=14, max_question_tokens=6, stride=2)
+    limits = WindowConfig(order="passage_first", max_tokens=14, max_question_tokens=6, stride=2)
     features = build(squad, encoder_folder, limits)
     assert features.passages.tokens.lengths.tolist() == [12]
     assert len(features.windows.question) > 2
@@ -152,7 +180,7 @@ def test_one_token_has_one_candidate(
     tiny_reader: ReaderModel, build: Build, encoder_folder: Path
 ) -> None:
     squad = SquadDataset((Passage("a", "", (Question("q", "?", ()),)),), misaligned=0)
-    limits = WindowConfig(max_tokens=64, max_question_tokens=20, stride=16)
+    limits = WindowConfig(order="passage_first", max_tokens=64, max_question_tokens=20, stride=16)
     (prediction,) = answered(tiny_reader, build(squad, encoder_folder, limits), n_best=7)
     assert [candidate.text for candidate in prediction.candidates] == ["a"]
 
@@ -177,8 +205,8 @@ def test_half_precision_is_close(
     """bf16 keeps 8 bits of a number, so logits near 10 differ by a few tenths at most."""
     exact = answered(tiny_reader, tiny_features)
     half = answered(tiny_reader, tiny_features, precision=precision)
-    assert [p.no_answer_score for p in half] == pytest.approx(
-        [p.no_answer_score for p in exact], abs=0.3
+    assert [p.no_answer_logit for p in half] == pytest.approx(
+        [p.no_answer_logit for p in exact], abs=0.3
     )
     assert [p.candidates[0].score for p in half] == pytest.approx(
         [p.candidates[0].score for p in exact], abs=0.5
@@ -192,7 +220,7 @@ def test_no_prediction_is_empty(
     """Oracle: byte-level BPE makes a token without characters of a space before another."""
     passage = "  a     b " + " " * 40 + "c"
     dataset = SquadDataset((Passage(passage, "", (Question("q", "What?", ()),)),), 0)
-    limits = WindowConfig(max_tokens=16, max_question_tokens=6, stride=4)
+    limits = WindowConfig(order="passage_first", max_tokens=16, max_question_tokens=6, stride=4)
     features = build(dataset, encoder_folder, limits)
     [prediction] = answered(tiny_reader, features, n_best=50)
     assert prediction.candidates

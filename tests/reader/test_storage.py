@@ -19,6 +19,7 @@ from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.storage import (
     ReaderHeader,
     TrainedReader,
+    check_features,
     load_reader,
     save_reader,
 )
@@ -129,8 +130,8 @@ def test_weights_of_another_reader_are_refused(folder: Path, encoder_folder: Pat
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        (1, "version 1, of an older release; expected format version 2. Train one: kedro run"),
-        (3, "version 3, of a newer release; expected format version 2. Install the newer release"),
+        (1, "version 1, of an older release; expected format version 3. Train one: kedro run"),
+        (4, "version 4, of a newer release; expected format version 3. Install the newer release"),
     ],
 )
 def test_other_version_is_refused(folder: Path, version: int, said: str) -> None:
@@ -139,6 +140,30 @@ def test_other_version_is_refused(folder: Path, version: int, said: str) -> None
     with pytest.raises(InputError) as caught:
         load_reader(folder)
     assert f"{folder}: got format {said}" in str(caught.value)
+
+
+def test_a_reader_of_version_2_reads_the_passage_first(
+    folder: Path, trained: TrainedReader, tiny_features: Features
+) -> None:
+    """Its header as that version wrote it: neither an order nor a number of separators."""
+    header = json.loads((folder / "reader.json").read_text())
+    header["format_version"] = 2
+    del header["windows"]["order"]
+    del header["tokenizer"]["special_tokens"]["pair_separators"]
+    (folder / "reader.json").write_text(json.dumps(header))
+    loaded = load_reader(folder).header
+    assert loaded.windows == trained.header.windows
+    assert loaded.windows.order == "passage_first"
+
+
+def test_features_in_another_order_are_refused(
+    trained: TrainedReader, tiny_features: Features
+) -> None:
+    check_features(tiny_features, trained.header)
+    windows = trained.header.windows.model_copy(update={"order": "question_first"})
+    header = trained.header.model_copy(update={"windows": windows})
+    with pytest.raises(InputError, match=r"passage_first.*--params features.order=question_first"):
+        check_features(tiny_features, header)
 
 
 @pytest.mark.parametrize("exists", [True, False])

@@ -24,8 +24,19 @@ from roberta_squad_pipeline.reader.tokenization import (
     identity,
     load_tokenizer,
 )
+from roberta_squad_pipeline.squad.config import Order, WindowConfig
 
 Spans = list[tuple[int, int]]
+
+
+def windows(order: Order, max_question_tokens: int) -> WindowConfig:
+    return WindowConfig(
+        order=order,
+        max_tokens=max_question_tokens + 5,
+        max_question_tokens=max_question_tokens,
+        stride=1,
+    )
+
 
 # Characters of one to four bytes, of no width, of two code points, and right to left.
 awkward = st.sampled_from(
@@ -203,30 +214,44 @@ def test_marks_in_a_text_are_text(family_folder: Path) -> None:
     tokenizer = load_tokenizer(str(family_folder))
     text = f"a {tokenizer.sep_token} b {tokenizer.pad_token}{tokenizer.mask_token}"
     encoded = encode_passages(tokenizer, [text]).tokens.values
-    asked = encode_questions(tokenizer, [text], 100).values
+    asked = encode_questions(tokenizer, [text], windows("question_first", 100)).values
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
     assert not special & {*encoded.tolist(), *asked.tolist()}
 
 
-def test_question_stands_behind_its_prefix(real_roberta: PreTrainedTokenizerFast) -> None:
+def test_question_stands_after_its_prefix(real_roberta: PreTrainedTokenizerFast) -> None:
     """The recipe's literal ` Q: `; ids of RoBERTa's vocabulary looked up in it."""
     vocabulary = real_roberta.get_vocab()
-    questions = encode_questions(real_roberta, ["When was it?", " \tWho? \n"], 128)
+    questions = encode_questions(
+        real_roberta, ["When was it?", " \tWho? \n"], windows("passage_first", 128)
+    )
     assert questions[0].tolist() == [
         vocabulary[t] for t in ["ĠQ", ":", "ĠWhen", "Ġwas", "Ġit", "?"]
     ]
     assert questions[1].tolist() == [vocabulary[t] for t in ["ĠQ", ":", "ĠWho", "?"]]
 
 
-@given(st.lists(texts, min_size=1, max_size=3), st.integers(1, 30))
+def test_a_question_that_comes_first_has_no_prefix(real_roberta: PreTrainedTokenizerFast) -> None:
+    """Its ids are those of transformers' own pair, in which it comes first."""
+    asked = encode_questions(real_roberta, [" When was it?"], windows("question_first", 128))
+    pair = real_roberta("When was it?", "In 1889.")["input_ids"]
+    assert asked[0].tolist() == pair[1 : 1 + len(asked[0])]
+
+
+@given(
+    st.lists(texts, min_size=1, max_size=3),
+    st.integers(1, 30),
+    st.sampled_from([("passage_first", " Q: "), ("question_first", "")]),
+)
 def test_questions_are_cut_to_their_first_tokens(
-    roberta: PreTrainedTokenizerFast, questions: list[str], limit: int
+    roberta: PreTrainedTokenizerFast, questions: list[str], limit: int, form: tuple[Order, str]
 ) -> None:
     """Law: a cut question is the beginning of the whole one."""
-    whole = encode_questions(roberta, questions, 10**6)
-    cut = encode_questions(roberta, questions, limit)
+    order, prefix = form
+    whole = encode_questions(roberta, questions, windows(order, 10**6))
+    cut = encode_questions(roberta, questions, windows(order, limit))
     for row, question in enumerate(questions):
-        assert roberta.decode(whole[row]) == f" Q: {question.strip()}"
+        assert roberta.decode(whole[row]) == prefix + question.strip()
         assert cut[row].tolist() == whole[row][:limit].tolist()
 
 
@@ -248,8 +273,14 @@ def test_identity_tells_tokenizers_apart(
     (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
     mine, again, other = map(identity, [roberta, load_tokenizer(str(tmp_path)), bert])
     assert mine.sha256 == again.sha256 != other.sha256
-    assert mine.special_tokens.model_dump() == {"cls": 0, "sep": 2, "pad": 1}
-    assert other.special_tokens.model_dump() == {
+    assert mine.special_tokens.model_dump() == {
+        "cls": 0,
+        "sep": 2,
+        "pad": 1,
+        "pair_separators": 2,
+    }
+    assert other.special_tokens.pair_separators == 1
+    assert other.special_tokens.model_dump(exclude={"pair_separators"}) == {
         name: bert.get_vocab()[f"[{name.upper()}]"] for name in ("cls", "sep", "pad")
     }
     assert (mine.entries, other.entries) == (len(roberta.get_vocab()), len(bert.get_vocab()))

@@ -89,7 +89,8 @@ def test_every_part_is_read(tmp_path: Path) -> None:
         "When did it sink?",
         (Answer("1978", PASSAGE.index("1978")), Answer("in 1978", PASSAGE.index("in 1978"))),
     )
-    who = Question("q2", "Who built it?", ())
+    plausible = Answer("Brest", PASSAGE.index("Brest"))
+    who = Question("q2", "Who built it?", (), plausible)
     assert dataset == SquadDataset(
         (
             Passage("No questions here.", "Ships", ()),

@@ -46,12 +46,12 @@ from roberta_squad_pipeline.squad.features import (
 
 Build = Callable[[SquadDataset, Path, WindowConfig], Features]
 
-RECIPE = WindowConfig(max_tokens=512, max_question_tokens=128, stride=128)
+RECIPE = WindowConfig(order="passage_first", max_tokens=512, max_question_tokens=128, stride=128)
 IDENTITY = TokenizerIdentity(
     encoder="letters",
     sha256="1" * 64,
     entries=0x110000,
-    special_tokens=SpecialTokens(cls=0, sep=1, pad=2),
+    special_tokens=SpecialTokens(cls=0, sep=1, pad=2, pair_separators=2),
 )
 
 
@@ -99,7 +99,7 @@ def ragged(rows: list[list[int]]) -> Ragged:
     return Ragged.of_lengths(values, [len(row) for row in rows])
 
 
-SMALL = WindowConfig(max_tokens=15, max_question_tokens=8, stride=2)
+SMALL = WindowConfig(order="passage_first", max_tokens=15, max_question_tokens=8, stride=2)
 
 
 def squad(*passages: Passage) -> SquadDataset:
@@ -328,7 +328,7 @@ def test_real_questions_in_many_pieces(shared: Path) -> None:
         build_features,
         path=Path("dev.json"),
         encode_passages=partial(encode_passages, tokenizer),
-        encode_questions=partial(encode_questions, tokenizer, max_tokens=128),
+        encode_questions=partial(encode_questions, tokenizer, windows=RECIPE),
         windows=RECIPE,
         tokenizer=IDENTITY,
         data_sha256="2" * 64,
@@ -439,8 +439,8 @@ def test_other_arrow_data_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (('"format_version":2', '"format_version":1'), "of an older release; expected format"),
-        (('"format_version":2', '"format_version":3'), "of a newer release; expected format"),
+        (('"format_version":3', '"format_version":2'), "of an older release; expected format"),
+        (('"format_version":3', '"format_version":4'), "of a newer release; expected format"),
         (("{", "["), "a header that does not fit"),
     ],
 )
@@ -449,5 +449,5 @@ def test_another_format_version_is_refused(change: tuple[str, str], said: str) -
     metadata = {
         key: value.decode().replace(*change) for key, value in batch.schema.metadata.items()
     }
-    with pytest.raises(InputError, match=rf"{said}.* 2.*kedro run --pipeline features"):
+    with pytest.raises(InputError, match=rf"{said}.* 3.*kedro run --pipeline features"):
         Features.from_batch(batch.replace_schema_metadata(metadata))

@@ -333,7 +333,7 @@ def test_a_handful_of_questions_is_learnt_by_heart(
         tiny_reader, tiny_features, inference, device=CPU, on_windows=lambda _: None
     )
     for prediction, question in zip(predictions, tiny_squad.questions, strict=True):
-        assert (prediction.no_answer_score > 0) == question.unanswerable
+        assert (prediction.no_answer_logit > 0) == question.unanswerable
         if not question.unanswerable:
             found = prediction.candidates[0]
             assert (found.char_start, len(found.text)) == (

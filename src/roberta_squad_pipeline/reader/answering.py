@@ -12,7 +12,7 @@ from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.reader.prediction import Candidate, Prediction, predict
 from roberta_squad_pipeline.reader.storage import TrainedReader
 from roberta_squad_pipeline.reader.tokenization import encode_passages, encode_questions
-from roberta_squad_pipeline.squad.calibration import Calibration, span_margin
+from roberta_squad_pipeline.squad.calibration import span_margin
 from roberta_squad_pipeline.squad.dataset import Passage, Question, SquadDataset
 from roberta_squad_pipeline.squad.features import Features, build_features
 
@@ -73,7 +73,7 @@ def answer_questions(
         on_windows=lambda _: None,
     )
     of_question = {int(prediction.question_id): prediction for prediction in predictions}
-    return [_answer(of_question[number], trained.calibration) for number in range(len(asked))]
+    return [_answer(of_question[number], trained) for number in range(len(asked))]
 
 
 def _features(trained: TrainedReader, asked: Sequence[Asked]) -> Features:
@@ -89,9 +89,7 @@ def _features(trained: TrainedReader, asked: Sequence[Asked]) -> Features:
         dataset,
         path=Path("passage"),
         encode_passages=partial(encode_passages, trained.tokenizer),
-        encode_questions=partial(
-            encode_questions, trained.tokenizer, max_tokens=windows.max_question_tokens
-        ),
+        encode_questions=partial(encode_questions, trained.tokenizer, windows=windows),
         windows=windows,
         tokenizer=trained.header.tokenizer,
         data_sha256="",
@@ -99,9 +97,11 @@ def _features(trained: TrainedReader, asked: Sequence[Asked]) -> Features:
     return Features.from_batch(batch)
 
 
-def _answer(prediction: Prediction, calibration: Calibration) -> Answer:
+def _answer(prediction: Prediction, trained: TrainedReader) -> Answer:
+    calibration = trained.calibration
     margin = span_margin(prediction.scores)
-    score = prediction.no_answer_score
+    logits = prediction.no_answer_logit, prediction.span_no_answer_logit
+    score = float(trained.no_answer_weights.scores(*logits))
     no_answer, answer = calibration.probabilities(score, margin)
     threshold = calibration.threshold
     abstains = threshold is None or score > threshold

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.squad.config import SPECIAL_TOKENS
 from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION, IntArray
+from roberta_squad_pipeline.squad.windows import IntArray
 
 IndexArray = NDArray[np.int64]
 
@@ -41,11 +40,17 @@ class Batch:
     attention_mask: Tensor
     """True where there is a token, False on padding. Shape: (windows, tokens)"""
     token_type_ids: Tensor
-    """1 behind the passage's ``</s>``, 0 elsewhere. Shape: (windows, tokens)"""
+    """1 on the second of the two texts and the ``</s>`` after it, 0 elsewhere.
+    Shape: (windows, tokens)"""
     start: Tensor
     """Window position of the answer's first token, 0 in a no-answer window. Shape: (windows,)"""
     end: Tensor
     """Window position of the answer's last token, 0 in a no-answer window. Shape: (windows,)"""
+    plausible_start: Tensor
+    """Window position of the first token of what only seems to answer, 0 where there is nothing.
+    Shape: (windows,)"""
+    plausible_end: Tensor
+    """Window position of its last token, or 0. Shape: (windows,)"""
     packing: Packing | None = None
     """For encoders that need no padding; without it windows are read with their padding."""
 
@@ -62,6 +67,8 @@ class Batch:
             _moved(self.token_type_ids, device),
             _moved(self.start, device),
             _moved(self.end, device),
+            _moved(self.plausible_start, device),
+            _moved(self.plausible_end, device),
             packing,
         )
 
@@ -197,39 +204,45 @@ def length_sorted_batches(tokens: IntArray, batch_windows: int) -> Iterator[Inde
 
 
 def assemble(features: Features, indices: IndexArray) -> Batch:
-    """Builds ``<s> passage </s> question </s>`` for each window and pads to the longest.
+    """Lays out passage and question of each window and pads to the longest.
 
     Args:
-        features: Where the tokens are.
+        features: Where the tokens are, and in which order they are laid out.
         indices: Which windows. Shape: (windows,)
     """
     windows, special = features.windows, features.meta.tokenizer.special_tokens
-    questions = windows.question[indices]
-    asked_tokens = features.question_tokens.lengths[questions]
-    longest = SPECIAL_TOKENS + int((windows.count[indices] + asked_tokens).max())
-    input_ids = np.full((len(indices), longest), special.pad, np.int64)
-    attention_mask = np.zeros((len(indices), longest), np.bool_)
-    token_type_ids = np.zeros((len(indices), longest), np.int64)
+    lengths = features.window_tokens[indices]
+    passage_position = features.passage_position[indices]
+    question_position = features.meta.layout.question_position(windows.count[indices])
+    shape = len(indices), int(lengths.max())
+    input_ids = np.full(shape, special.pad, np.int64)
+    attention_mask = np.zeros(shape, np.bool_)
+    token_type_ids = np.zeros(shape, np.int64)
     for row, index in enumerate(indices):
         question = windows.question[index]
         passage = features.passages.tokens[features.question_passage[question]]
         asked = features.question_tokens[question]
         first, count = windows.first[index], windows.count[index]
-        behind = FIRST_PASSAGE_POSITION + count
-        last = behind + 1 + len(asked)
+        text, query, length = passage_position[row], question_position[row], lengths[row]
+        # What neither of the two texts covers stays a separator.
+        input_ids[row, :length] = special.sep
         input_ids[row, 0] = special.cls
-        input_ids[row, FIRST_PASSAGE_POSITION:behind] = passage[first : first + count]
-        input_ids[row, behind] = special.sep
-        input_ids[row, behind + 1 : last] = asked
-        input_ids[row, last] = special.sep
-        attention_mask[row, : last + 1] = True
-        token_type_ids[row, behind + 1 : last + 1] = 1
+        input_ids[row, text : text + count] = passage[first : first + count]
+        input_ids[row, query : query + len(asked)] = asked
+        attention_mask[row, :length] = True
+        token_type_ids[row, max(text, query) : length] = 1
+
+    def label(positions: IntArray) -> Tensor:
+        return torch.from_numpy(positions[indices].astype(np.int64))
+
     return Batch(
         torch.from_numpy(input_ids),
         torch.from_numpy(attention_mask),
         torch.from_numpy(token_type_ids),
-        torch.from_numpy(windows.start[indices].astype(np.int64)),
-        torch.from_numpy(windows.end[indices].astype(np.int64)),
+        label(windows.start),
+        label(windows.end),
+        label(windows.plausible_start),
+        label(windows.plausible_end),
         _packing(attention_mask),
     )
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from roberta_squad_pipeline.squad.no_answer import NullScore
 from roberta_squad_pipeline.strict import StrictModel
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -32,6 +33,8 @@ class InferenceConfig(StrictModel):
     """Tokens of an answer at most."""
     n_best: int = Field(gt=0)
     """Spans kept for each question in nbest.json."""
-    null_score: Literal["best_span", "min_window"]
-    """Which window's answerability logit is a question's no-answer score: that of the window
-    which its best span comes from (the recipe), or the lowest of its windows."""
+    null_score: NullScore
+    """What a question's no-answer score is. `best_span`: the answerability logit of the window that
+    its best span comes from (the recipe); `min_window`: the lowest of its windows; `combined`: that
+    of `best_span` and the span head's own, with weights that are fitted on the dev set as the
+    threshold is."""

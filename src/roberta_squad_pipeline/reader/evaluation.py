@@ -4,13 +4,14 @@ from typing import Literal
 
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.squad.calibration import Calibration
+from roberta_squad_pipeline.squad.no_answer import NoAnswerWeights
 from roberta_squad_pipeline.strict import StrictModel
 
 
 class Evaluation(StrictModel):
     """Scores with what they belong to, and what makes scores of other questions readable."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     version: str
     """Of the package that scored."""
     data: str
@@ -24,4 +25,6 @@ class Evaluation(StrictModel):
     cross_fitted_f1: float | None
     """At thresholds that were chosen on other passages, in per cent; None where there are too few
     passages."""
+    no_answer_weights: NoAnswerWeights
+    """What makes one no-answer score of the reader's two logits."""
     calibration: Calibration

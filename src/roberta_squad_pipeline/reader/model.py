@@ -66,8 +66,15 @@ class ReaderModel(nn.Module):
         else:
             span_logits, first_hidden = self._read_packed(batch, batch.packing, self.first_position)
         start_logits, end_logits = span_logits.unbind(-1)
-        no_answer_logits = self.answerability_head(first_hidden).float().squeeze(-1)
+        with torch.autocast(first_hidden.device.type, enabled=False):
+            no_answer_logits = self.answerability_head(first_hidden.float()).squeeze(-1)
         return ReaderOutput(start_logits, end_logits, no_answer_logits)
+
+    def _span_logits(self, hidden: Tensor) -> Tensor:
+        # In 16 bits, many of a window's logits would be equal.
+        with torch.autocast(hidden.device.type, enabled=False):
+            logits: Tensor = self.span_head(hidden.float())
+        return logits
 
     def _read_padded(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Span logits, shape (windows, tokens, 2), and what became of every ``<s>``."""
@@ -78,7 +85,7 @@ class ReaderModel(nn.Module):
             attention_mask=batch.attention_mask.long(),
             **types,
         ).last_hidden_state
-        span_logits = self.span_head(hidden).float()
+        span_logits = self._span_logits(hidden)
         padding = ~batch.attention_mask[..., None]
         return span_logits.masked_fill(padding, float("-inf")), hidden[:, 0]
 
@@ -96,7 +103,7 @@ class ReaderModel(nn.Module):
             packing=packing,
             **types,
         ).last_hidden_state
-        span_logits = self.span_head(hidden).float()
+        span_logits = self._span_logits(hidden)
         padded = span_logits.new_full((windows * tokens, 2), float("-inf"))
         padded = padded.index_copy(0, packing.tokens, span_logits)
         return padded.view(windows, tokens, 2), hidden[packing.offsets[:-1]]

@@ -9,9 +9,15 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from roberta_squad_pipeline.reader.evaluation import Evaluation
 from roberta_squad_pipeline.reader.storage import TrainedReader
+from roberta_squad_pipeline.squad.config import Order
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _TASK = "question-answering"
+_FORM: dict[Order, str] = {
+    "passage_first": "A window reads `<s> passage </s> Q: question </s>`, the passage first, in "
+    "the encoder's\nown special tokens: `tokenizer(question, passage)` lays it out in another way.",
+    "question_first": "A window is what `tokenizer(question, passage)` makes: the question first.",
+}
 
 
 def model_card(trained: TrainedReader, name: str) -> str:
@@ -78,8 +84,8 @@ answer.text, answer.answer_probability, answer.no_answer_probability, answer.bes
 
 With transformers alone, the span logits: `AutoModelForQuestionAnswering.from_pretrained`. The
 answerability head is not part of that model; its weights are in `answerability_head.safetensors`.
-A window reads `<s> passage </s> Q: question </s>`, the passage first, in the encoder's own special
-tokens, and holds {trained.header.windows.max_tokens} tokens at most.
+{_FORM[trained.header.windows.order]}
+A window holds {trained.header.windows.max_tokens} tokens at most.
 
 ## Data and recipe
 

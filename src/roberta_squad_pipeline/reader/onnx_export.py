@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from roberta_squad_pipeline.reader.batching import Batch
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
 from roberta_squad_pipeline.reader.prediction import Prediction, predict
+from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.features import Features
 
 AGREEMENT = 1e-3
@@ -31,10 +32,9 @@ class _OnTensors(nn.Module):
         self.reader = reader
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Any:
-        nothing = input_ids[:, 0]
-        return tuple(
-            self.reader(Batch(input_ids, attention_mask.bool(), token_type_ids, nothing, nothing))
-        )
+        none = input_ids[:, 0]
+        batch = Batch(input_ids, attention_mask.bool(), token_type_ids, none, none, none, none)
+        return tuple(self.reader(batch))
 
 
 class OnnxReader(nn.Module):
@@ -57,11 +57,17 @@ class OnnxReader(nn.Module):
         return ReaderOutput(*map(torch.from_numpy, self.session.run(None, given)))
 
 
-def write_onnx(reader: ReaderModel, path: Path) -> None:
+def write_onnx(reader: ReaderModel, windows: WindowConfig, path: Path) -> None:
     """Writes a reader for any number of windows and of tokens, padded.
 
     Inputs are input_ids, attention_mask (1 where there is a token) and token_type_ids, each of the
-    shape (windows, tokens); outputs start_logits, end_logits and no_answer_logits.
+    shape (windows, tokens); outputs start_logits, end_logits and no_answer_logits. The file's
+    metadata say how windows are laid out.
+
+    Args:
+        reader: Which is written.
+        windows: How its windows are laid out.
+        path: The file.
 
     Raises:
         InputError: What it takes is not installed.
@@ -75,17 +81,20 @@ def write_onnx(reader: ReaderModel, path: Path) -> None:
     axes = {0: "windows", 1: "tokens"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
+        exported = torch.onnx.export(
             _OnTensors(reader.cpu().eval()),
             (ids, mask, torch.zeros_like(ids)),
-            path,
             input_names=_INPUTS,
             output_names=ReaderOutput._fields,
             dynamic_shapes=[axes, axes, axes],
-            external_data=False,
             dynamo=True,
             verbose=False,
         )
+    layout = {f"windows.{name}": str(value) for name, value in windows.model_dump().items()}
+    # It is None only where torch.export is not what exports.
+    program = cast(torch.onnx.ONNXProgram, exported)
+    program.model.metadata_props.update(layout)
+    program.save(path, external_data=False)
 
 
 def check_onnx(
@@ -118,7 +127,11 @@ def compare_predictions(ours: Sequence[Prediction], theirs: Sequence[Prediction]
     largest = 0.0
     for one, other in zip(ours, theirs, strict=True):
         mine, yours = one.candidates[0], other.candidates[0]
-        apart = max(abs(mine.score - yours.score), abs(one.no_answer_score - other.no_answer_score))
+        apart = max(
+            abs(mine.score - yours.score),
+            abs(one.no_answer_logit - other.no_answer_logit),
+            abs(one.span_no_answer_logit - other.span_no_answer_logit),
+        )
         if (mine.char_start, mine.char_end) != (yours.char_start, yours.char_end) or (
             not apart <= AGREEMENT
         ):

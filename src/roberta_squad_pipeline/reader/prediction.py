@@ -17,7 +17,7 @@ from roberta_squad_pipeline.reader.decoding import best_spans
 from roberta_squad_pipeline.reader.device import reading_in
 from roberta_squad_pipeline.reader.model import ReaderOutput
 from roberta_squad_pipeline.squad.features import Features, Ragged
-from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION, IntArray
+from roberta_squad_pipeline.squad.windows import NO_ANSWER_POSITION, IntArray
 
 FloatArray = NDArray[np.float32]
 
@@ -40,8 +40,10 @@ class Prediction:
     """What a reader says to one question."""
 
     question_id: str
-    no_answer_score: float
-    """High means unanswerable: a logit, 0 where the reader is undecided."""
+    no_answer_logit: float
+    """Of the answerability head. High means unanswerable; 0 where it is undecided."""
+    span_no_answer_logit: float
+    """Of the span head: start plus end logit of ``<s>``, less the best span's."""
     texts: list[str]
     """Of the spans that might be the answer, best first; at least one."""
     char_starts: list[int]
@@ -67,6 +69,8 @@ class WindowSpans:
     """Shape: (windows, spans)"""
     no_answer: FloatArray
     """Answerability logits. Shape: (windows,)"""
+    null_span: FloatArray
+    """Start plus end logit of ``<s>``. Shape: (windows,)"""
 
     @classmethod
     def none(cls, windows: int, spans: int) -> Self:
@@ -75,6 +79,7 @@ class WindowSpans:
             np.full((windows, spans), -np.inf, np.float32),
             np.zeros((windows, spans), np.int64),
             np.zeros((windows, spans), np.int64),
+            np.full(windows, -np.inf, np.float32),
             np.full(windows, -np.inf, np.float32),
         )
 
@@ -138,7 +143,7 @@ def search_windows(
         add_spans(found, output, features, indices, config)
         on_windows(len(indices))
     # What a process did not find itself is the smallest value there.
-    for array in (found.score, found.first, found.last, found.no_answer):
+    for array in (found.score, found.first, found.last, found.no_answer, found.null_span):
         processes.maximum(torch.from_numpy(array))
     return found
 
@@ -160,15 +165,16 @@ def add_spans(
         config: How spans are searched.
     """
     windows = features.windows
-    offset = windows.first[indices] - FIRST_PASSAGE_POSITION
+    offset = windows.first[indices] - features.passage_position[indices]
     tokens = output.start_logits.shape[1]
     may_end = _tokens_with_text(features, indices, tokens)
     position = np.arange(tokens) + offset[:, None]
     may_start = may_end & (position >= windows.context_first[indices, None])
     may_start &= position <= windows.context_last[indices, None]
+    start_logits, end_logits = output.start_logits.cpu().numpy(), output.end_logits.cpu().numpy()
     spans = best_spans(
-        output.start_logits.cpu().numpy(),
-        output.end_logits.cpu().numpy(),
+        start_logits,
+        end_logits,
         may_start=may_start,
         may_end=may_end,
         max_answer_tokens=config.max_answer_tokens,
@@ -179,6 +185,8 @@ def add_spans(
     found.first[indices, :kept] = spans.start + offset[:, None]
     found.last[indices, :kept] = spans.end + offset[:, None]
     found.no_answer[indices] = output.no_answer_logits.cpu().numpy()
+    null_span = start_logits[:, NO_ANSWER_POSITION] + end_logits[:, NO_ANSWER_POSITION]
+    found.null_span[indices] = null_span
 
 
 def merge_windows(
@@ -202,10 +210,12 @@ def merge_windows(
             expected="a passage with at least one word, and logits that are numbers",
             remedy="Look at its passage, and at the reader's weights if the loss was no number.",
         )
-    if config.null_score == "best_span":
-        no_answer = spans.no_answer[best[:, 0] // spans.score.shape[1]].tolist()
-    else:
+    best_window = best[:, 0] // spans.score.shape[1]
+    if config.null_score == "min_window":
         no_answer = np.minimum.reduceat(spans.no_answer, begins).tolist()
+    else:
+        no_answer = spans.no_answer[best_window].tolist()
+    span_no_answer = (spans.null_span[best_window] - scores[:, 0]).tolist()
     passage = features.question_passage.tolist()
     first, last = (np.where(real, each.ravel()[best], 0) for each in (spans.first, spans.last))
     starts = _at(features.passages.char_start, features.question_passage[:, None], first)
@@ -219,7 +229,13 @@ def merge_windows(
         begins_at, ends_at = starts[row, :count].tolist(), ends[row, :count].tolist()
         texts = [text[start:end] for start, end in zip(begins_at, ends_at, strict=True)]
         yield Prediction(
-            question_id, no_answer[row], texts, begins_at, ends_at, scores[row, :count].tolist()
+            question_id=question_id,
+            no_answer_logit=no_answer[row],
+            span_no_answer_logit=span_no_answer[row],
+            texts=texts,
+            char_starts=begins_at,
+            char_ends=ends_at,
+            scores=scores[row, :count].tolist(),
         )
 
 
@@ -257,7 +273,7 @@ def _tokens_with_text(features: Features, indices: IndexArray, tokens: int) -> N
     """
     windows, passages = features.windows, features.passages
     passage = features.question_passage[windows.question[indices], None]
-    position = np.arange(tokens) - FIRST_PASSAGE_POSITION
+    position = np.arange(tokens) - features.passage_position[indices, None]
     inside = (position >= 0) & (position < windows.count[indices, None])
     token = np.where(inside, windows.first[indices, None] + position, 0)
     start, end = (_at(each, passage, token) for each in (passages.char_start, passages.char_end))

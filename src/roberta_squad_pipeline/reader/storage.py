@@ -5,11 +5,11 @@ heads, the tokenizer's files, and reader.json; once the reader was evaluated, ev
 folder that `save_pretrained` wrote is laid out as transformers wants it, and loads here as well.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
@@ -23,10 +23,17 @@ from roberta_squad_pipeline.reader.pretrained import ANSWERABILITY_HEAD, from_qu
 from roberta_squad_pipeline.reader.tokenization import load_tokenizer
 from roberta_squad_pipeline.squad.calibration import UNCALIBRATED, Calibration
 from roberta_squad_pipeline.squad.config import WindowConfig
-from roberta_squad_pipeline.squad.features import TokenizerIdentity
+from roberta_squad_pipeline.squad.features import Features, TokenizerIdentity, check_tokenizer
+from roberta_squad_pipeline.squad.no_answer import (
+    HEAD_ALONE,
+    NoAnswerWeights,
+    unfitted_weights,
+)
 from roberta_squad_pipeline.strict import StrictModel
 
-FORMAT_VERSION: Literal[2] = 2
+FORMAT_VERSION: Literal[3] = 3
+_OLDEST_FORMAT = 2
+"""Version 2 knew one form of windows, the published series'."""
 WEIGHTS = "model.safetensors"
 _HEADER = "reader.json"
 _EVALUATION = "evaluation.json"
@@ -35,7 +42,7 @@ _EVALUATION = "evaluation.json"
 class ReaderHeader(StrictModel):
     """What a reader needs to know beside its weights."""
 
-    format_version: Literal[2] = FORMAT_VERSION
+    format_version: Literal[3] = FORMAT_VERSION
     tokenizer: TokenizerIdentity
     """What its features were made with."""
     windows: WindowConfig
@@ -64,9 +71,34 @@ class TrainedReader:
         return self.evaluation.inference if self.evaluation else self.header.inference
 
     @property
+    def no_answer_weights(self) -> NoAnswerWeights:
+        """What makes one no-answer score of the reader's two logits."""
+        if self.evaluation is None:
+            return unfitted_weights(self.inference.null_score)
+        return self.evaluation.no_answer_weights
+
+    @property
     def calibration(self) -> Calibration:
         """What its scores mean."""
         return self.evaluation.calibration if self.evaluation else UNCALIBRATED
+
+
+def check_features(features: Features, header: ReaderHeader) -> None:
+    """Checks that features are laid out as a reader was trained to read them.
+
+    Raises:
+        InputError: They were made with another tokenizer, or in another order.
+    """
+    check_tokenizer(features, header.tokenizer.sha256, where="reader")
+    order = features.meta.windows.order
+    if order != header.windows.order:
+        raise InputError(
+            where="reader",
+            got=f"features whose windows are laid out {order}",
+            expected=f"windows laid out {header.windows.order}, as the reader was trained",
+            remedy=f"Build them again: kedro run --pipelines features,inference,evaluate --params "
+            f"features.order={header.windows.order}, with your other --params.",
+        )
 
 
 def save_reader(trained: TrainedReader, folder: Path) -> None:
@@ -95,9 +127,11 @@ def load_reader(folder: Path) -> TrainedReader:
     remedy = "Train one: kedro run --pipeline train"
     if (folder / _HEADER).is_file():
         written = (folder / _HEADER).read_bytes()
-        check_format_version(written, FORMAT_VERSION, where=str(folder), remedy=remedy)
+        check_format_version(
+            written, FORMAT_VERSION, where=str(folder), remedy=remedy, oldest=_OLDEST_FORMAT
+        )
     try:
-        header = ReaderHeader.model_validate_json((folder / _HEADER).read_bytes())
+        header = _load_header(folder / _HEADER)
         reader = empty_reader(load_encoder_config(str(folder)), header.dropout)
         weights = load_file(folder / WEIGHTS)
         if (folder / ANSWERABILITY_HEAD).is_file():
@@ -105,7 +139,7 @@ def load_reader(folder: Path) -> TrainedReader:
         reader.load_state_dict(weights)
         tokenizer = load_tokenizer(str(folder))
         evaluation = _load_evaluation(folder / _EVALUATION)
-    except (OSError, ValidationError, SafetensorError, RuntimeError, InputError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError, RuntimeError, InputError) as error:
         raise InputError(
             where=str(folder),
             got=f"no reader that loads ({str(error).splitlines()[0]})",
@@ -115,5 +149,26 @@ def load_reader(folder: Path) -> TrainedReader:
     return TrainedReader(reader, tokenizer, header, folder, evaluation)
 
 
+def _load_header(path: Path) -> ReaderHeader:
+    """A header, one of `_OLDEST_FORMAT` as if it were of today's.
+
+    Raises:
+        ValueError: It is not JSON, or does not follow the schema.
+        KeyError: It lacks what every version has.
+    """
+    header = json.loads(path.read_bytes())
+    if header["format_version"] == _OLDEST_FORMAT:
+        header["format_version"] = FORMAT_VERSION
+        header["windows"]["order"] = "passage_first"
+        header["tokenizer"]["special_tokens"]["pair_separators"] = 1
+    return ReaderHeader.model_validate_json(json.dumps(header))
+
+
 def _load_evaluation(path: Path) -> Evaluation | None:
-    return Evaluation.model_validate_json(path.read_bytes()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    evaluation = json.loads(path.read_bytes())
+    if evaluation["format_version"] == 1:
+        # It knew no score but the answerability head's.
+        evaluation |= {"format_version": 2, "no_answer_weights": HEAD_ALONE.model_dump()}
+    return Evaluation.model_validate_json(json.dumps(evaluation))

@@ -12,6 +12,7 @@ from tokenizers import Encoding, Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.squad.config import Order, WindowConfig
 from roberta_squad_pipeline.squad.features import (
     EncodedPassages,
     Ragged,
@@ -20,8 +21,8 @@ from roberta_squad_pipeline.squad.features import (
 )
 from roberta_squad_pipeline.squad.windows import IntArray
 
-QUESTION_PREFIX = " Q: "
-"""What stands between the passage's ``</s>`` and the question, a literal of the recipe."""
+_QUESTION_PREFIX: dict[Order, str] = {"passage_first": " Q: ", "question_first": ""}
+"""What stands before the question; of the published series' form it is a literal part."""
 
 _TEXTS_AT_ONCE = 2048
 _SPACE_PIECE = "\u2581"
@@ -86,7 +87,9 @@ def identity(tokenizer: PreTrainedTokenizerFast) -> TokenizerIdentity:
     Raises:
         InputError: The tokenizer lacks one of them.
     """
-    ids = {name: getattr(tokenizer, f"{name}_token_id") for name in ("cls", "sep", "pad")}
+    ids: dict[str, Any] = {
+        name: getattr(tokenizer, f"{name}_token_id") for name in ("cls", "sep", "pad")
+    }
     missing = [name for name, token_id in ids.items() if token_id is None]
     if missing:
         raise InputError(
@@ -99,8 +102,15 @@ def identity(tokenizer: PreTrainedTokenizerFast) -> TokenizerIdentity:
         encoder=tokenizer.name_or_path,
         sha256=sha256(_backend(tokenizer).to_str().encode()).hexdigest(),
         entries=len(tokenizer),
-        special_tokens=SpecialTokens(**ids),
+        special_tokens=SpecialTokens(**ids, pair_separators=_pair_separators(tokenizer)),
     )
+
+
+def _pair_separators(tokenizer: PreTrainedTokenizerFast) -> int:
+    """How many separators the tokenizer puts between the two texts of a pair."""
+    # One token at either end; a tokenizer without a form of its own for pairs adds none at all.
+    between: int = tokenizer.num_special_tokens_to_add(pair=True) - 2
+    return max(between, 1)
 
 
 def encode_passages(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> EncodedPassages:
@@ -133,12 +143,15 @@ def encode_passages(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) ->
 
 
 def encode_questions(
-    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_tokens: int
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], windows: WindowConfig
 ) -> Ragged:
-    """Tokenises questions behind `QUESTION_PREFIX`, each cut to its first `max_tokens` tokens."""
-    prefixed = [QUESTION_PREFIX + text.strip() for text in texts]
+    """Tokenises questions, each cut to its first `windows.max_question_tokens` tokens.
+
+    Where the passage comes first, the literal ``Q:`` of the published series goes before each.
+    """
+    prefixed = [_QUESTION_PREFIX[windows.order] + text.strip() for text in texts]
     ids = [
-        np.array(encoding.ids[:max_tokens], np.int32)
+        np.array(encoding.ids[: windows.max_question_tokens], np.int32)
         for encoding in _encode(tokenizer, prefixed, characters=False)
     ]
     return _as_text(tokenizer, _ragged(ids, [len(row) for row in ids]))

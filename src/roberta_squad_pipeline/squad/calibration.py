@@ -1,8 +1,7 @@
 """From scores to probabilities: Platt scaling, and how well the probabilities hold.
 
-Sources: Platt, "Probabilistic Outputs for Support Vector Machines" (1999), for the sigmoid and its
-smoothed targets; Lin, Lin & Weng, "A Note on Platt's Probabilistic Outputs" (2007), for the Newton
-steps; Niculescu-Mizil & Caruana, "Predicting Good Probabilities with Supervised Learning" (2005),
+Sources: Platt, "Probabilistic Outputs for Support Vector Machines" (1999), for the sigmoid;
+Niculescu-Mizil & Caruana, "Predicting Good Probabilities with Supervised Learning" (2005),
 for reliability bins; Guo et al., "On Calibration of Modern Neural Networks" (2017), for the
 expected calibration error.
 """
@@ -13,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from roberta_squad_pipeline.squad.dataset import SquadDataset
+from roberta_squad_pipeline.squad.logistic import fit_logistic, sigmoid
+from roberta_squad_pipeline.squad.no_answer import ScoresFittedOn
 from roberta_squad_pipeline.squad.scoring import QuestionScores, score_questions, scores_in_order
 from roberta_squad_pipeline.squad.thresholds import best_threshold
 from roberta_squad_pipeline.squad.uncertainty import in_first_half
@@ -21,9 +22,6 @@ from roberta_squad_pipeline.strict import StrictModel
 FloatArray = NDArray[np.float64]
 
 _BINS = 10
-_NEWTON_STEPS = 100
-_FLAT = 1e-9  # of the mean gradient: there the minimum is reached
-_SHORTEST_STEP = 1e-10
 
 
 class PlattScale(StrictModel):
@@ -34,7 +32,7 @@ class PlattScale(StrictModel):
 
     def probability(self, scores: ArrayLike) -> FloatArray:
         """The probability that belongs to each score, 0 to 1. Shape: that of `scores`."""
-        return _sigmoid(self.slope * np.asarray(scores, np.float64) + self.intercept)
+        return sigmoid(self.slope * np.asarray(scores, np.float64) + self.intercept)
 
 
 class ReliabilityBin(StrictModel):
@@ -115,24 +113,16 @@ def span_margin(span_scores: Sequence[float]) -> float:
 def fit_platt(scores: ArrayLike, positive: NDArray[np.bool_]) -> PlattScale:
     """Fits the sigmoid with the greatest likelihood.
 
-    Platt's targets, (n₊ + 1) / (n₊ + 2) and 1 / (n₋ + 2) for 1 and 0, keep it finite where a score
-    separates the two kinds or there is one kind only; without any example it says one half.
+    It stays finite where a score separates the two kinds or there is one kind only; without any
+    example it says one half.
 
     Args:
         scores: Finite. Shape: (examples,)
         positive: What is to be predicted. Shape: (examples,)
     """
-    scores = np.asarray(scores, np.float64)
-    positives = np.count_nonzero(positive)
-    negatives = len(scores) - positives
-    target = np.where(positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    mean, spread = (scores.mean(), scores.std() or 1.0) if len(scores) else (0.0, 1.0)
-    # In units of their spread, scores of any size are fitted in a few steps.
-    inputs = np.column_stack([(scores - mean) / spread, np.ones(len(scores))])
-    weights = np.array([0.0, np.log((positives + 1) / (negatives + 1))])
-    weights = _newton(inputs, target, weights)
-    slope = float(weights[0] / spread)
-    return PlattScale(slope=slope, intercept=float(weights[1] - slope * mean))
+    inputs = np.asarray(scores, np.float64)[:, None]
+    (slope,), intercept = fit_logistic(inputs, positive)
+    return PlattScale(slope=slope, intercept=intercept)
 
 
 def reliability(probabilities: FloatArray, happened: NDArray[np.bool_]) -> Reliability:
@@ -162,6 +152,7 @@ def calibrate(
     predictions: Mapping[str, str],
     no_answer_scores: Mapping[str, float],
     span_scores: Mapping[str, Sequence[float]],
+    scores_fitted_on: ScoresFittedOn | None = None,
 ) -> Calibration:
     """Fits both probabilities and the threshold on a data set's predictions.
 
@@ -173,6 +164,7 @@ def calibrate(
         predictions: The predicted text by question id, for every question.
         no_answer_scores: High = unanswerable, by question id, for every question.
         span_scores: Of each question's best spans, best first, for every question.
+        scores_fitted_on: Where the no-answer scores were fitted themselves.
     """
     scores = score_questions(dataset.gold, predictions)
     odds = scores_in_order(scores.ids, no_answer_scores)
@@ -184,8 +176,10 @@ def calibrate(
     first = in_first_half(dataset)
     if first.all() or not first.any():
         return fitted
+    odds_of = scores_fitted_on or (lambda _: odds)
     halves = [
-        _fit(half, scores, odds, margins).probabilities(odds, margins) for half in (~first, first)
+        _fit(half, scores, odds_of(half), margins).probabilities(odds_of(half), margins)
+        for half in (~first, first)
     ]
     no_answer, answer = (np.where(first, *both) for both in zip(*halves, strict=True))
     return fitted.model_copy(
@@ -225,36 +219,3 @@ def _fit(
             "answer": fit_platt(margins[asked], _right(scores)[asked]),
         }
     )
-
-
-def _newton(inputs: FloatArray, target: FloatArray, weights: FloatArray) -> FloatArray:
-    """Minimises the cross-entropy, in steps that are halved until they lead downhill."""
-    loss = _cross_entropy(inputs @ weights, target)
-    for _ in range(_NEWTON_STEPS):
-        predicted = _sigmoid(inputs @ weights)
-        gradient = inputs.T @ (predicted - target)
-        if np.abs(gradient).max(initial=0.0) <= _FLAT * len(target):
-            break
-        # What is added keeps the curvature invertible where all scores are the same.
-        curvature = (inputs.T * (predicted * (1 - predicted))) @ inputs + 1e-12 * np.eye(2)
-        direction = -np.linalg.solve(curvature, gradient)
-        step = 1.0
-        while step >= _SHORTEST_STEP:
-            tried = weights + step * direction
-            reached = _cross_entropy(inputs @ tried, target)
-            if reached < loss + 1e-4 * step * (gradient @ direction):
-                weights, loss = tried, reached
-                break
-            step /= 2
-        else:
-            break
-    return weights
-
-
-def _cross_entropy(logits: FloatArray, target: FloatArray) -> float:
-    return float(np.sum(np.logaddexp(0, logits) - target * logits))
-
-
-def _sigmoid(logits: FloatArray) -> FloatArray:
-    # Through the hyperbolic tangent nothing overflows.
-    return 0.5 * (1 + np.tanh(logits / 2))

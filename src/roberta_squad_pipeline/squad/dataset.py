@@ -24,6 +24,7 @@ from roberta_squad_pipeline.squad.faults import (
     OnMisaligned,
     RawAnswer,
     RawPassage,
+    RawQuestion,
     blank,
     blank_texts,
     contradiction,
@@ -59,11 +60,13 @@ class Question:
         id: Unique in its data set.
         text: The question, as written.
         answers: The gold answers, repetitions included; none if the passage does not answer it.
+        plausible: What only seems to answer it, if it is unanswerable and the file says so.
     """
 
     id: str
     text: str
     answers: tuple[Answer, ...]
+    plausible: Answer | None = None
 
     @property
     def unanswerable(self) -> bool:
@@ -395,8 +398,17 @@ def _passage(entry: RawPassage, where: str, title: str, on_misaligned: OnMisalig
                 repaired += answer.start != raw["answer_start"]
                 answers.append(answer)
         if answers or not asked["answers"]:
-            questions.append(Question(asked["id"], asked["question"], tuple(answers)))
+            plausible = None if asked["answers"] else _plausible(asked, context)
+            questions.append(Question(asked["id"], asked["question"], tuple(answers), plausible))
     return Passage(context, title, tuple(questions), misaligned, repaired)
+
+
+def _plausible(asked: RawQuestion, context: str) -> Answer | None:
+    """The first plausible answer that stands where it says; the others are of no use."""
+    for raw in asked.get("plausible_answers") or ():
+        if raw["text"].strip() and is_aligned(raw, context):
+            return Answer(raw["text"], raw["answer_start"])
+    return None
 
 
 def _count_kinds(kinds: Kinds, entry: RawPassage, passage: Passage) -> None:

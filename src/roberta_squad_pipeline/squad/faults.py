@@ -30,6 +30,8 @@ class RawQuestion(TypedDict):
     question: str
     answers: list[RawAnswer]
     is_impossible: NotRequired[bool]
+    plausible_answers: NotRequired[list[RawAnswer] | None]
+    """Of SQuAD 2.0's training file: what only seems to answer an unanswerable question."""
 
 
 class RawPassage(TypedDict):

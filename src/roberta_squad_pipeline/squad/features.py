@@ -9,7 +9,7 @@ a memory-mapped file, the texts and tokens of `Features` are views into the file
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, reduce
 from itertools import chain
 from operator import add
@@ -20,22 +20,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.format_version import check_format_version
-from roberta_squad_pipeline.squad.config import SPECIAL_TOKENS, WindowConfig
-from roberta_squad_pipeline.squad.dataset import Passage, Question, SquadDataset
+from roberta_squad_pipeline.squad.config import WindowConfig
+from roberta_squad_pipeline.squad.dataset import Answer, Passage, Question, SquadDataset
 from roberta_squad_pipeline.squad.windows import (
+    AnswerTokens,
     IntArray,
+    WindowLayout,
     Windows,
     plan_windows,
 )
 from roberta_squad_pipeline.strict import StrictModel
 
-FORMAT_VERSION: Literal[2] = 2
+FORMAT_VERSION: Literal[3] = 3
 _META_KEY = b"roberta_squad_pipeline.features"
-_WINDOW_FIELDS = ("first", "count", "start", "end", "context_first", "context_last")
+_WINDOW_FIELDS = tuple(field.name for field in fields(Windows))[1:]
 
 _PIECE_CHARACTERS = 500_000
 """Of passages and questions, in one record batch: some 4,000 questions."""
@@ -90,6 +92,9 @@ class SpecialTokens(StrictModel):
     cls: int
     sep: int
     pad: int
+    pair_separators: int = Field(ge=1, le=2)
+    """How many `sep` the tokenizer itself puts between the two texts of a pair: two in RoBERTa's
+    family, else one."""
 
 
 class TokenizerIdentity(StrictModel):
@@ -107,11 +112,23 @@ class TokenizerIdentity(StrictModel):
 class FeaturesMeta(StrictModel):
     """What features were made of; it travels in their file."""
 
-    format_version: Literal[2] = FORMAT_VERSION
+    format_version: Literal[3] = FORMAT_VERSION
     data_sha256: str
     """Of the SQuAD file."""
     windows: WindowConfig
     tokenizer: TokenizerIdentity
+
+    @property
+    def layout(self) -> WindowLayout:
+        """Where the texts stand in a window."""
+        return layout_of(self.windows, self.tokenizer)
+
+
+def layout_of(windows: WindowConfig, tokenizer: TokenizerIdentity) -> WindowLayout:
+    """Where the texts stand in windows of a tokenizer."""
+    # The published series has one separator, whatever the tokenizer would put there.
+    two = windows.order == "question_first"
+    return WindowLayout(windows.order, tokenizer.special_tokens.pair_separators if two else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +190,8 @@ class Features:
     answer_chars: tuple[IntArray, IntArray]
     """First character of each question's answer and one past its last, or -1 and -1.
     Shapes: (questions,)"""
+    gold_texts: pa.ChunkedArray
+    """Texts of each question's gold answers, as the file has them; none if unanswerable."""
     windows: Windows
     path: Path | None = None
     """The file they were opened from, for other processes to open it, too."""
@@ -227,6 +246,7 @@ class Features:
                 _joined(_values(column.field("answer_char_start")) for column in question),
                 _joined(_values(column.field("answer_char_end")) for column in question),
             ),
+            gold_texts=pa.chunked_array([column.field("answers") for column in question]),
             windows=Windows(
                 _row_of(_joined(np.diff(_values(column.offsets)) for column in windows)),
                 *(
@@ -240,8 +260,20 @@ class Features:
     def window_tokens(self) -> IntArray:
         """Length of each window in tokens, special tokens included. Shape: (windows,)."""
         question_tokens = self.question_tokens.lengths[self.windows.question]
-        tokens: IntArray = SPECIAL_TOKENS + self.windows.count + question_tokens
+        tokens: IntArray = self.meta.layout.special_tokens + self.windows.count + question_tokens
         return tokens
+
+    @cached_property
+    def passage_position(self) -> IntArray:
+        """Position of each window's first passage token. Shape: (windows,)."""
+        question_tokens = self.question_tokens.lengths[self.windows.question]
+        return self.meta.layout.passage_position(question_tokens)
+
+    @property
+    def gold(self) -> dict[str, tuple[str, ...]]:
+        """The texts of the gold answers by question id; none if unanswerable."""
+        texts = map(tuple, self.gold_texts.to_pylist())
+        return dict(zip(self.question_ids.to_pylist(), texts, strict=True))
 
 
 def build_features_in_pieces(
@@ -358,14 +390,17 @@ def build_features(
     _check_every_passage_has_tokens(passages, texts, path)
     question_tokens = encode_questions([question.text for question in questions])
     passage_of = _row_of(questions_per_passage)
-    answer_chars = _answer_chars(questions)
-    answer_first, answer_last, exact = _locate_answers(passages, texts, passage_of, answer_chars)
+    answer_chars = _chars([asked.answers[0] if asked.answers else None for asked in questions])
+    answers, exact = _locate_answers(passages, texts, passage_of, answer_chars)
+    plausible_chars = _chars([asked.plausible for asked in questions])
+    plausible, _ = _locate_answers(passages, texts, passage_of, plausible_chars)
     planned = plan_windows(
         passages.tokens.lengths[passage_of],
         question_tokens.lengths,
-        answer_first,
-        answer_last,
-        windows,
+        answers,
+        plausible,
+        config=windows,
+        layout=layout_of(windows, tokenizer),
     )
     answered = np.bincount(planned.question[planned.start > 0], minlength=len(questions)) > 0
     has_answer = answer_chars[0] >= 0
@@ -392,10 +427,9 @@ def build_features(
     ).replace_schema_metadata({_META_KEY: meta.model_dump_json().encode()})
 
 
-def _answer_chars(questions: Sequence[Question]) -> tuple[IntArray, IntArray]:
-    first_answers = [question.answers[0] if question.answers else None for question in questions]
-    start = [answer.start if answer else -1 for answer in first_answers]
-    end = [answer.start + len(answer.text) if answer else -1 for answer in first_answers]
+def _chars(answers: Sequence[Answer | None]) -> tuple[IntArray, IntArray]:
+    start = [answer.start if answer else -1 for answer in answers]
+    end = [answer.start + len(answer.text) if answer else -1 for answer in answers]
     return np.array(start, np.int32), np.array(end, np.int32)
 
 
@@ -404,15 +438,15 @@ def _locate_answers(
     texts: Sequence[str],
     passage_of: IntArray,
     answer_chars: tuple[IntArray, IntArray],
-) -> tuple[IntArray, IntArray, NDArray[np.bool_]]:
+) -> tuple[AnswerTokens, NDArray[np.bool_]]:
     """The shortest run of tokens that covers each answer, for all questions in two searches.
 
     Characters of all passages are put on one line, one passage behind the other, on which token
     starts and token ends are sorted.
 
     Returns:
-        First token, last token, and whether the run spells the answer exactly, white space
-        aside; -1, -1 where there is no answer. Shapes: (questions,)
+        The runs, and whether each spells its answer exactly, white space aside.
+        Shape: (questions,)
     """
     # A gap of one keeps a passage's last character apart from the next one's first.
     base = np.cumsum([0] + [len(text) + 1 for text in texts])
@@ -434,11 +468,11 @@ def _locate_answers(
         spelled = text[token_start[first[row]] : token_end[last[row]]]
         exact[row] = spelled.strip() == text[char_start[row] : char_end[row]].strip()
     passage_first = passages.tokens.begins[passage_of]
-    return (
+    runs = AnswerTokens(
         np.where(found, first - passage_first, -1).astype(np.int32),
         np.where(found, last - passage_first, -1).astype(np.int32),
-        exact,
     )
+    return runs, exact
 
 
 def _question_column(
@@ -457,6 +491,10 @@ def _question_column(
     columns = {
         "id": pa.array([question.id for question in questions], pa.string()),
         "tokens": _list(tokens.lengths, tokens.values),
+        "answers": pa.array(
+            [[answer.text for answer in question.answers] for question in questions],
+            pa.list_(pa.string()),
+        ),
         "answer_char_start": pa.array(answer_chars[0]),
         "answer_char_end": pa.array(answer_chars[1]),
         "answer_inside_token": pa.array(inside_token),
@@ -499,6 +537,21 @@ def _read_meta(schema: pa.Schema) -> FeaturesMeta:
             expected=f"format version {FORMAT_VERSION}",
             remedy=remedy,
         ) from error
+
+
+def check_tokenizer(features: Features, tokenizer_sha256: str, *, where: str) -> None:
+    """Checks that token ids mean to a reader what they meant when features were built.
+
+    Raises:
+        InputError: They come from another tokenizer.
+    """
+    if features.meta.tokenizer.sha256 != tokenizer_sha256:
+        raise InputError(
+            where=where,
+            got=f"features that were built with the tokenizer of {features.meta.tokenizer.encoder}",
+            expected="features built with this encoder's tokenizer",
+            remedy="Build them again: kedro run --pipeline features, with the same --params.",
+        )
 
 
 def _row_of(rows_per_parent: NDArray[Any]) -> IntArray:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roberta_squad_pipeline.squad.dataset import SquadDataset
+from roberta_squad_pipeline.squad.no_answer import ScoresFittedOn
 from roberta_squad_pipeline.squad.scoring import QuestionScores, score_questions, scores_in_order
 from roberta_squad_pipeline.squad.thresholds import best_threshold
 
@@ -18,7 +19,10 @@ _SEED = 0
 
 
 def cross_fitted_report(
-    dataset: SquadDataset, predictions: Mapping[str, str], no_answer_scores: Mapping[str, float]
+    dataset: SquadDataset,
+    predictions: Mapping[str, str],
+    no_answer_scores: Mapping[str, float],
+    scores_fitted_on: ScoresFittedOn | None = None,
 ) -> dict[str, Any]:
     """Scores at thresholds that were chosen on other passages than they are applied to.
 
@@ -30,6 +34,8 @@ def cross_fitted_report(
         dataset: The gold answers.
         predictions: The predicted text by question id, for every question.
         no_answer_scores: High = unanswerable, by question id, for every question.
+        scores_fitted_on: Where the no-answer scores were fitted themselves: they are fitted on the
+            same half as the threshold.
 
     Returns:
         `total` questions, `first_half` of them in the first half; and, unless a half is empty, for
@@ -44,7 +50,9 @@ def cross_fitted_report(
     if first_half.all() or not first_half.any():
         return report
     for name, values in (("exact", scores.exact), ("f1", scores.f1)):
-        fitted, thresholds = _cross_fit(scores, values, odds, first_half)
+        fitted, thresholds = _cross_fit(
+            scores, values, scores_fitted_on or (lambda _: odds), first_half
+        )
         best = scores_at_best(scores, values, odds)
         report |= {
             name: float(100 * fitted.mean()),
@@ -102,11 +110,17 @@ def in_first_half(dataset: SquadDataset) -> NDArray[np.bool_]:
 
 
 def _cross_fit(
-    scores: QuestionScores, values: FloatArray, odds: FloatArray, first_half: NDArray[np.bool_]
+    scores: QuestionScores,
+    values: FloatArray,
+    scores_fitted_on: ScoresFittedOn,
+    first_half: NDArray[np.bool_],
 ) -> tuple[FloatArray, list[float]]:
-    thresholds = [_chosen_on(half, scores, values, odds) for half in (~first_half, first_half)]
-    first, second = (_at(threshold, scores, values, odds) for threshold in thresholds)
-    return np.where(first_half, first, second), thresholds
+    applied, thresholds = [], []
+    for half in (~first_half, first_half):
+        odds = scores_fitted_on(half)
+        thresholds.append(_chosen_on(half, scores, values, odds))
+        applied.append(_at(thresholds[-1], scores, values, odds))
+    return np.where(first_half, *applied), thresholds
 
 
 def _chosen_on(

@@ -1,9 +1,10 @@
 """Cuts tokenised passages into overlapping windows and labels them.
 
-A window is what the reader sees at once::
+A window is what the reader sees at once, in one of two forms::
 
-    <s> passage tokens </s> question tokens </s>
-     0  1 ...
+    passage_first    <s> passage </s> Q: question </s>           the published series' form
+    question_first   <s> question </s></s> passage </s>          the tokenizer's own form of a pair,
+                                                                 with one separator or two
 
 Token positions inside a window count from the ``<s>``; passage tokens count from the passage's
 first token.
@@ -14,15 +15,62 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from roberta_squad_pipeline.squad.config import SPECIAL_TOKENS, WindowConfig
+from roberta_squad_pipeline.squad.config import Order, WindowConfig
 
 IntArray = NDArray[np.int32]
 
-FIRST_PASSAGE_POSITION = 1
-"""Position in the window of its first passage token."""
-
 NO_ANSWER_POSITION = 0
 """Where start and end point in a window that does not hold the answer: at ``<s>``."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLayout:
+    """Where passage and question stand in a window; all that is neither is a special token."""
+
+    order: Order
+    separators: int
+    """Special tokens between the two texts."""
+
+    @property
+    def special_tokens(self) -> int:
+        """How many a window has: one at either end, and the separators."""
+        return 2 + self.separators
+
+    def passage_position(self, question_tokens: IntArray) -> IntArray:
+        """Position of the first passage token.
+
+        Args:
+            question_tokens: Length of each window's question. Shape: (windows,)
+
+        Returns:
+            Shape: (windows,)
+        """
+        if self.order == "passage_first":
+            return np.ones_like(question_tokens)
+        return 1 + question_tokens + np.int32(self.separators)
+
+    def question_position(self, passage_tokens: IntArray) -> IntArray:
+        """Position of the first question token.
+
+        Args:
+            passage_tokens: How many each window holds. Shape: (windows,)
+
+        Returns:
+            Shape: (windows,)
+        """
+        if self.order == "question_first":
+            return np.ones_like(passage_tokens)
+        return 1 + passage_tokens + np.int32(self.separators)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTokens:
+    """Where answers stand, in passage tokens; negative where there is none."""
+
+    first: IntArray
+    """Shape: (questions,)"""
+    last: IntArray
+    """Shape: (questions,)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +90,11 @@ class Windows:
     """Window position of the answer's first token, or `NO_ANSWER_POSITION`."""
     end: IntArray
     """Window position of the answer's last token, or `NO_ANSWER_POSITION`."""
+    plausible_start: IntArray
+    """Window position of the first token of what only seems to answer an unanswerable question, or
+    `NO_ANSWER_POSITION` where no such text is known or inside the window."""
+    plausible_end: IntArray
+    """Window position of its last token, or `NO_ANSWER_POSITION`."""
     context_first: IntArray
     """First passage token that has more context here than in any other window."""
     context_last: IntArray
@@ -51,9 +104,11 @@ class Windows:
 def plan_windows(
     passage_tokens: IntArray,
     question_tokens: IntArray,
-    answer_first: IntArray,
-    answer_last: IntArray,
+    answers: AnswerTokens,
+    plausible: AnswerTokens,
+    *,
     config: WindowConfig,
+    layout: WindowLayout,
 ) -> Windows:
     """Cuts each question's passage into windows.
 
@@ -64,15 +119,15 @@ def plan_windows(
         passage_tokens: Length of each question's passage in tokens. Shape: (questions,)
         question_tokens: Length of each question in tokens, at most
             `config.max_question_tokens`. Shape: (questions,)
-        answer_first: Passage token where each answer begins, negative where there is none.
-            Shape: (questions,)
-        answer_last: Passage token where each answer ends. Shape: (questions,)
+        answers: The gold answers.
+        plausible: What only seems to answer the unanswerable questions.
         config: The limits.
+        layout: Where the texts stand in a window.
 
     Returns:
         The windows of all questions; each question has at least one.
     """
-    room = config.max_tokens - SPECIAL_TOKENS - question_tokens
+    room = config.max_tokens - layout.special_tokens - question_tokens
     uncovered = np.maximum(passage_tokens - room, 0)
     windows_per_question = 1 + -(-uncovered // config.stride)
     question = np.repeat(np.arange(len(room), dtype=np.int32), windows_per_question)
@@ -81,16 +136,34 @@ def plan_windows(
     )
     first = (rank * config.stride).astype(np.int32)
     count = np.minimum(room[question], passage_tokens[question] - first).astype(np.int32)
-    start, end = _labels(first, count, answer_first[question], answer_last[question])
+    position = layout.passage_position(question_tokens[question])
+    (start, end), (plausible_start, plausible_end) = (
+        _labels(first, count, position, spans.first[question], spans.last[question])
+        for spans in (answers, plausible)
+    )
     context_first, context_last = _max_context(question, first, count)
-    return Windows(question, first, count, start, end, context_first, context_last)
+    return Windows(
+        question=question,
+        first=first,
+        count=count,
+        start=start,
+        end=end,
+        plausible_start=plausible_start,
+        plausible_end=plausible_end,
+        context_first=context_first,
+        context_last=context_last,
+    )
 
 
 def _labels(
-    first: IntArray, count: IntArray, answer_first: IntArray, answer_last: IntArray
+    first: IntArray,
+    count: IntArray,
+    position: IntArray,
+    answer_first: IntArray,
+    answer_last: IntArray,
 ) -> tuple[IntArray, IntArray]:
     holds_answer = (answer_first >= first) & (answer_last < first + count) & (answer_first >= 0)
-    offset = FIRST_PASSAGE_POSITION - first
+    offset = position - first
     start = np.where(holds_answer, answer_first + offset, NO_ANSWER_POSITION)
     end = np.where(holds_answer, answer_last + offset, NO_ANSWER_POSITION)
     return start.astype(np.int32), end.astype(np.int32)

@@ -47,6 +47,9 @@ class TrainingConfig(StrictModel):
     """Adam's term in the denominator."""
     weight_decay: float = Field(ge=0)
     """Decoupled decay per update, times the learning rate; biases and LayerNorm have none."""
+    plausible_weight: float = Field(ge=0)
+    """Weight of the loss at plausible answers to unanswerable questions, where a file has them; see
+    `summed_loss`."""
     max_grad_norm: float | None = Field(gt=0)
     """Gradients of an update are scaled down to this global L2 norm; null never does."""
     precision: Precision

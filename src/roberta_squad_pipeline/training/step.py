@@ -78,7 +78,8 @@ def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, processes: Pr
     with computing_in(config.precision, device):
         output = module(batch)
     # What adds gradients up over processes divides them by their number, too.
-    return summed_loss(output, batch) / config.batch_size * processes.count
+    loss = summed_loss(output, batch, config.plausible_weight)
+    return loss / config.batch_size * processes.count
 
 
 def build_optimizer(reader: ReaderModel, config: TrainingConfig) -> torch.optim.AdamW:

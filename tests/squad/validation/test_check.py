@@ -26,7 +26,7 @@ RIVER = "The Wend rises near Mill Bridge. The Wend ends in the sea."
 
 @pytest.fixture(scope="module")
 def limits(bert_folder: Path) -> TokenLimits:
-    windows = WindowConfig(max_tokens=40, max_question_tokens=20, stride=10)
+    windows = WindowConfig(order="passage_first", max_tokens=40, max_question_tokens=20, stride=10)
     return token_limits(str(bert_folder), windows, max_answer_tokens=14)
 
 

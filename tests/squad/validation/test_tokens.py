@@ -11,11 +11,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
-from roberta_squad_pipeline.squad.config import SPECIAL_TOKENS, WindowConfig
+from roberta_squad_pipeline.squad.config import Order, WindowConfig
 from roberta_squad_pipeline.squad.validation.tokens import TokenLimits, has_token, is_short
-from roberta_squad_pipeline.squad.windows import plan_windows
+from roberta_squad_pipeline.squad.windows import AnswerTokens, WindowLayout, plan_windows
 
-WINDOWS = WindowConfig(max_tokens=64, max_question_tokens=20, stride=16)
+FORMS: list[tuple[Order, int]] = [
+    ("passage_first", 1),
+    ("question_first", 1),
+    ("question_first", 2),
+]
+"""Orders and numbers of separators that windows have."""
+
+WINDOWS = WindowConfig(order="passage_first", max_tokens=64, max_question_tokens=20, stride=16)
 texts = st.text(st.characters(codec="utf-8") | st.sampled_from("ﷺ각½\u200b \x00aﬃ"), max_size=9)
 
 
@@ -36,12 +43,21 @@ def test_short_answers_have_few_tokens(limits: TokenLimits, answers: list[str], 
             assert tokens, answer
 
 
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 12), st.integers(1, 60))
+@given(
+    st.sampled_from(FORMS),
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.integers(0, 12),
+    st.integers(1, 60),
+)
 def test_some_window_holds_every_harmless_answer(
-    question: int, stride: int, spare: int, passage: int
+    form: tuple[Order, int], question: int, stride: int, spare: int, passage: int
 ) -> None:
+    order, separators = form
+    layout = WindowLayout(order, separators)
     windows = WindowConfig(
-        max_tokens=SPECIAL_TOKENS + question + stride + spare,
+        order=order,
+        max_tokens=4 + question + stride + spare,
         max_question_tokens=question,
         stride=stride,
     )
@@ -50,5 +66,7 @@ def test_some_window_holds_every_harmless_answer(
     first = np.arange(passage - length + 1, dtype=np.int32)
     tokens = np.full(len(first), passage, np.int32)
     questions = np.full(len(first), question, np.int32)
-    planned = plan_windows(tokens, questions, first, first + length - 1, windows)
+    answers = AnswerTokens(first, first + length - 1)
+    none = AnswerTokens(np.full_like(first, -1), np.full_like(first, -1))
+    planned = plan_windows(tokens, questions, answers, none, config=windows, layout=layout)
     assert set(planned.question[planned.start > 0].tolist()) == set(range(len(first)))

@@ -9,8 +9,11 @@ from roberta_squad_pipeline.parameters import DataConfig
 from roberta_squad_pipeline.reader.config import InferenceConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from roberta_squad_pipeline.squad.dataset import SquadDataset
     from roberta_squad_pipeline.squad.features import Features
+    from roberta_squad_pipeline.squad.no_answer import NoAnswerLogits
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
     Features = Any
@@ -18,7 +21,39 @@ else:
 NO_ANSWER_THRESHOLD = 0.0
 """The recipe's: a no-answer score is a logit, and 0 is where the reader is undecided."""
 
-_NULL_SCORES = {"best_span": "best span's window", "min_window": "lowest window"}
+_NULL_SCORES = {
+    "best_span": "best span's window",
+    "min_window": "lowest window",
+    "combined": "best span's window and of its span logits, with fitted weights",
+}
+
+
+def score_no_answer(
+    files: dict[str, dict[str, Any]],
+    data: DataConfig,
+    inference: InferenceConfig,
+    no_answer_logits: dict[str, dict[str, float]],
+) -> dict[str, Any]:
+    """One no-answer score per question.
+
+    Returns:
+        `scores` (id → score, high = no answer) and `weights`, with which they were made.
+
+    Raises:
+        InputError: A question has no logits.
+    """
+    import numpy as np
+
+    gold = _predicted_dataset(files, data, no_answer_logits).gold
+    logits = _logits(gold, no_answer_logits, inference)
+    weights = logits.weights_fitted_on(np.ones(len(gold), np.bool_))
+    scores = weights.scores(logits.head, logits.span)
+    by_question = dict(zip(gold, scores.tolist(), strict=True))
+    return {
+        # In the order of the predictions, by which the scorer decides between equal ones.
+        "scores": {question: by_question[question] for question in no_answer_logits},
+        "weights": weights.model_dump(),
+    }
 
 
 def score_predictions(
@@ -45,6 +80,8 @@ def cross_fit_threshold(
     data: DataConfig,
     predictions: dict[str, str],
     null_odds: dict[str, float],
+    inference: InferenceConfig,
+    no_answer_logits: dict[str, dict[str, float]],
 ) -> dict[str, Any]:
     """Scores at a threshold that one may report, with the intervals of these and the best ones.
 
@@ -54,7 +91,8 @@ def cross_fit_threshold(
     from roberta_squad_pipeline.squad.uncertainty import cross_fitted_report
 
     dataset = _predicted_dataset(files, data, predictions)
-    return cross_fitted_report(dataset, predictions, null_odds)
+    logits = _logits(dataset.gold, no_answer_logits, inference)
+    return cross_fitted_report(dataset, predictions, null_odds, logits.scores_fitted_on)
 
 
 def evaluate_reader(
@@ -63,6 +101,8 @@ def evaluate_reader(
     inference: InferenceConfig,
     predictions: dict[str, str],
     null_odds: dict[str, float],
+    no_answer_logits: dict[str, dict[str, float]],
+    no_answer_weights: dict[str, float],
     nbest: dict[str, list[dict[str, Any]]],
     metrics: dict[str, float | int],
     metrics_crossfit: dict[str, Any],
@@ -74,6 +114,7 @@ def evaluate_reader(
     """
     from roberta_squad_pipeline.reader.evaluation import Evaluation
     from roberta_squad_pipeline.squad.calibration import calibrate
+    from roberta_squad_pipeline.squad.no_answer import NoAnswerWeights
 
     dataset = _predicted_dataset(files, data, predictions)
     span_scores = {question: [span["score"] for span in spans] for question, spans in nbest.items()}
@@ -85,7 +126,14 @@ def evaluate_reader(
         inference=inference,
         scores=metrics,
         cross_fitted_f1=metrics_crossfit.get("f1"),
-        calibration=calibrate(dataset, predictions, null_odds, span_scores),
+        no_answer_weights=NoAnswerWeights(**no_answer_weights),
+        calibration=calibrate(
+            dataset,
+            predictions,
+            null_odds,
+            span_scores,
+            _logits(dataset.gold, no_answer_logits, inference).scores_fitted_on,
+        ),
     )
     return evaluation.model_dump(mode="json")
 
@@ -175,8 +223,18 @@ def write_report(
     )
 
 
+def _logits(
+    gold: "Mapping[str, Sequence[str]]",
+    no_answer_logits: dict[str, dict[str, float]],
+    inference: InferenceConfig,
+) -> "NoAnswerLogits":
+    from roberta_squad_pipeline.squad.no_answer import NoAnswerLogits
+
+    return NoAnswerLogits.of(gold, no_answer_logits, inference.null_score)
+
+
 def _predicted_dataset(
-    files: dict[str, dict[str, Any]], data: DataConfig, predictions: dict[str, str]
+    files: dict[str, dict[str, Any]], data: DataConfig, predictions: "Mapping[str, object]"
 ) -> "SquadDataset":
     from roberta_squad_pipeline.squad.dataset import read_squad
 

@@ -7,6 +7,7 @@ from roberta_squad_pipeline.pipelines.evaluate.nodes import (
     cross_fit_threshold,
     draw_figures,
     evaluate_reader,
+    score_no_answer,
     score_predictions,
     write_report,
 )
@@ -19,10 +20,17 @@ def create_pipeline() -> Pipeline:
     """Predictions to scores."""
     return Pipeline(
         [
+            node(
+                score_no_answer,
+                ["squad_files", "params:data", "params:inference", "no_answer_logits"],
+                {"scores": "null_odds", "weights": "no_answer_weights"},
+                name="score_no_answer",
+                tags="tracked",
+            ),
             node(score_predictions, _INPUTS, "metrics", name="score_predictions", tags="tracked"),
             node(
                 cross_fit_threshold,
-                _INPUTS,
+                [*_INPUTS, "params:inference", "no_answer_logits"],
                 "metrics_crossfit",
                 name="cross_fit_threshold",
                 tags="tracked",
@@ -35,6 +43,8 @@ def create_pipeline() -> Pipeline:
                     "params:inference",
                     "predictions",
                     "null_odds",
+                    "no_answer_logits",
+                    "no_answer_weights",
                     "nbest",
                     "metrics",
                     "metrics_crossfit",

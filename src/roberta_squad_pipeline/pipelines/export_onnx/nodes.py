@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.files import written_atomically
-from roberta_squad_pipeline.pipelines.train.nodes import check_same_tokenizer
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.storage import TrainedReader
@@ -22,14 +21,15 @@ def export_reader(trained: TrainedReader, features: Features, folder: Path) -> N
 
     Raises:
         InputError: It does not, what it takes is not installed, or the features were made with
-            another encoder's tokenizer.
+            another tokenizer or in another order.
     """
     from roberta_squad_pipeline.reader.onnx_export import check_onnx, write_onnx
+    from roberta_squad_pipeline.reader.storage import check_features
 
-    check_same_tokenizer(features, trained.header.tokenizer.sha256, "reader")
+    check_features(features, trained.header)
     with written_atomically(folder) as temp:
         temp.mkdir()
-        write_onnx(trained.reader, temp / "model.onnx")
+        write_onnx(trained.reader, trained.header.windows, temp / "model.onnx")
         apart = check_onnx(temp / "model.onnx", trained.reader, features, trained.inference)
     _logger.info(
         "%s: the same answers to %d questions, scores within %.1e",

@@ -58,9 +58,7 @@ def _build(
         build_features,
         path=path,
         encode_passages=partial(encode_passages, tokenizer),
-        encode_questions=partial(
-            encode_questions, tokenizer, max_tokens=windows.max_question_tokens
-        ),
+        encode_questions=partial(encode_questions, tokenizer, windows=windows),
         windows=windows,
         tokenizer=identity(tokenizer),
         data_sha256=files[split]["sha256"],

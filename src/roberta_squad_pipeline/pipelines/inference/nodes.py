@@ -4,7 +4,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
-from roberta_squad_pipeline.pipelines.train.nodes import check_same_tokenizer
 from roberta_squad_pipeline.progress import progress
 from roberta_squad_pipeline.reader.config import InferenceConfig
 
@@ -23,18 +22,19 @@ def predict_answers(
     distributed: DistributedConfig,
     run: str,
 ) -> dict[str, dict[str, Any]]:
-    """Best span and no-answer score of every question.
+    """Best spans and no-answer logits of every question.
 
     Returns:
-        `predictions` (id → text), `null_odds` (id → no-answer score, high = no answer) and
-        `nbest` (id → spans, best first).
+        `predictions` (id → text), `no_answer_logits` (id → those of both heads, high = no answer)
+        and `nbest` (id → spans, best first).
 
     Raises:
-        InputError: The features were made with another encoder's tokenizer.
+        InputError: The features were made with another tokenizer or in another order.
     """
     from roberta_squad_pipeline.reader.job import run_inference
+    from roberta_squad_pipeline.reader.storage import check_features
 
-    check_same_tokenizer(features, trained.header.tokenizer.sha256, "reader")
+    check_features(features, trained.header)
     with progress("predict", len(features.windows.question), "windows") as advance:
         predictions = list(
             run_inference(
@@ -48,7 +48,10 @@ def predict_answers(
         )
     return {
         "predictions": {p.question_id: p.texts[0] for p in predictions},
-        "null_odds": {p.question_id: p.no_answer_score for p in predictions},
+        "no_answer_logits": {
+            p.question_id: {"head": p.no_answer_logit, "span": p.span_no_answer_logit}
+            for p in predictions
+        },
         "nbest": {
             p.question_id: [dataclasses.asdict(candidate) for candidate in p.candidates]
             for p in predictions

@@ -18,7 +18,7 @@ def create_pipeline() -> Pipeline:
                     "params:distributed",
                     "params:run",
                 ],
-                {"predictions": "predictions", "null_odds": "null_odds", "nbest": "nbest"},
+                {name: name for name in ("predictions", "no_answer_logits", "nbest")},
                 name="predict_answers",
                 tags="tracked",
             )

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
-from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.progress import Advance, progress
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.tracking.tracker import Tracker
@@ -41,13 +40,14 @@ def train_reader(
     """
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
     from roberta_squad_pipeline.reader.tokenization import identity, load_tokenizer
+    from roberta_squad_pipeline.squad.features import check_tokenizer
     from roberta_squad_pipeline.training.curve import training_curve
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
     from roberta_squad_pipeline.training.param_groups import peak_learning_rates
     from roberta_squad_pipeline.training.resume import attempt_folder, settings_of
 
     tokenizer = load_tokenizer(model.encoder)
-    check_same_tokenizer(features, identity(tokenizer).sha256, f"model.encoder={model.encoder}")
+    check_tokenizer(features, identity(tokenizer).sha256, where=f"model.encoder={model.encoder}")
     reader = first_reader(features, model, training)
     settings = settings_of(reader, features, model, training)
     folder, previous = attempt_folder(checkpoints, settings, training, run_id=tracker.run_id)
@@ -114,18 +114,3 @@ def _reporter(
         )
 
     return on_update
-
-
-def check_same_tokenizer(features: Features, tokenizer_sha256: str, where: str) -> None:
-    """Checks that token ids mean to a reader what they meant when features were built.
-
-    Raises:
-        InputError: They come from another tokenizer.
-    """
-    if features.meta.tokenizer.sha256 != tokenizer_sha256:
-        raise InputError(
-            where=where,
-            got=f"features that were built with the tokenizer of {features.meta.tokenizer.encoder}",
-            expected="features built with this encoder's tokenizer",
-            remedy="Build them again: kedro run --pipeline features, with the same --params.",
-        )

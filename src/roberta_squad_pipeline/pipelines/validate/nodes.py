@@ -121,11 +121,7 @@ def token_limits(encoder: str, windows: WindowConfig, max_answer_tokens: int) ->
             dataset,
             path=Path(),
             encode_passages=encode_passages,
-            encode_questions=partial(
-                tokenization.encode_questions,
-                tokenizer(),
-                max_tokens=windows.max_question_tokens,
-            ),
+            encode_questions=partial(tokenization.encode_questions, tokenizer(), windows=windows),
             windows=windows,
             tokenizer=tokenization.identity(tokenizer()),
             data_sha256="",

@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from roberta_squad_pipeline.squad.config import SPECIAL_TOKENS, WindowConfig
+from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.dataset import Answer, Passage, Question, SquadDataset
 from roberta_squad_pipeline.squad.features import EncodedPassages, Features
 from roberta_squad_pipeline.squad.json_input import shown
-from roberta_squad_pipeline.squad.windows import FIRST_PASSAGE_POSITION, plan_windows
+from roberta_squad_pipeline.squad.windows import AnswerTokens, plan_windows
 
 TokenKind = Literal["no_token", "answer_without_token", "answer_too_long", "answer_beyond_windows"]
 
@@ -39,8 +39,8 @@ class TokenLimits:
 
         Two neighbouring windows share all passage tokens of one but a stride's.
         """
-        room = self.windows.max_tokens - SPECIAL_TOKENS - self.windows.max_question_tokens
-        return min(self.max_answer_tokens, room - self.windows.stride + 1)
+        shared = self.windows.least_room - self.windows.stride
+        return min(self.max_answer_tokens, shared + 1)
 
 
 def is_short(answer: str, most_tokens: int) -> bool:
@@ -164,14 +164,16 @@ def unreachable_answers(
     endless = limits.windows.model_copy(update={"max_tokens": _ENDLESS})
     whole = Features.from_batch(limits.build_features(dataset, endless))
     found = whole.windows.start > 0
-    first = np.where(found, whole.windows.start - FIRST_PASSAGE_POSITION, -1)
-    last = np.where(found, whole.windows.end - FIRST_PASSAGE_POSITION, -1)
+    first = np.where(found, whole.windows.start - whole.passage_position, -1)
+    last = np.where(found, whole.windows.end - whole.passage_position, -1)
+    none = np.full_like(first, -1)
     planned = plan_windows(
         whole.passages.tokens.lengths[whole.question_passage],
         whole.question_tokens.lengths,
-        first,
-        last,
-        limits.windows,
+        AnswerTokens(first, last),
+        AnswerTokens(none, none),
+        config=limits.windows,
+        layout=whole.meta.layout,
     )
     held = np.bincount(planned.question[planned.start > 0], minlength=len(first)) > 0
     tokens = np.where(found, last - first + 1, 0)
