@@ -28,6 +28,8 @@ from typing import Any
 from real_runs import (
     FOLD_COUNT,
     ROOT,
+    Answered,
+    Split,
     data_record,
     encoder_folder,
     keep,
@@ -36,6 +38,8 @@ from real_runs import (
     scores,
     surroundings,
 )
+
+from roberta_squad_pipeline.squad.dataset import SquadDataset
 
 UPDATES = {"minilm": 645, "mpnet": 215}
 """By encoder. The larger one has as many as fit into a day on two cores."""
@@ -94,8 +98,8 @@ def run_recipe(options: argparse.Namespace) -> None:
     )
     curve: list[dict[str, Any]] = []
 
-    def on_answers(update: int, answers: Any) -> None:
-        curve.append({"update": update} | scores(dev, answers.texts, answers.no_answer_scores))
+    def on_answered(update: int, answered: Answered) -> None:
+        curve.append({"update": update} | scores(dev, answered))
         print(json.dumps(curve[-1]), flush=True)
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -105,7 +109,7 @@ def run_recipe(options: argparse.Namespace) -> None:
             dev,
             settings,
             scratch=Path(scratch),
-            on_answers=on_answers,
+            on_answered=on_answered,
         )
     result |= {
         "settings": {
@@ -118,9 +122,9 @@ def run_recipe(options: argparse.Namespace) -> None:
         "whole_seconds": time.perf_counter() - began,
         "peak_memory_mb": _peak_memory_mb(resource.RUSAGE_SELF),
         "curve": curve,
-        "scores": scores(dev, run.answers.texts, run.answers.no_answer_scores),
+        "scores": scores(dev, run.answered),
     }
-    _finish(options, result, dev, run.answers.texts, run.answers.no_answer_scores)
+    _finish(options, result, dev, run.answered)
 
 
 def run_here(options: argparse.Namespace) -> None:
@@ -149,8 +153,14 @@ def run_here(options: argparse.Namespace) -> None:
     }
     training_seconds = _kedro_run(options, parameters)
     output = ROOT / "data" / "07_model_output" / run
-    texts = json.loads((output / "predictions.json").read_bytes())
-    no_answer_scores = json.loads((output / "null_odds.json").read_bytes())
+    evaluation = json.loads((ROOT / "data" / "06_models" / run / "evaluation.json").read_bytes())
+    answered = Answered(
+        *(
+            json.loads((output / f"{part}.json").read_bytes())
+            for part in ("predictions", "null_odds", "no_answer_logits")
+        ),
+        null_score=evaluation["inference"]["null_score"],
+    )
     dev = read_sample(split.dev)
     result |= {
         "env": options.env,
@@ -160,9 +170,9 @@ def run_here(options: argparse.Namespace) -> None:
         "whole_seconds": time.perf_counter() - began,
         "peak_memory_mb": _peak_memory_mb(resource.RUSAGE_CHILDREN),
         "curve": [],
-        "scores": scores(dev, texts, no_answer_scores),
+        "scores": scores(dev, answered),
     }
-    _finish(options, result, dev, texts, no_answer_scores)
+    _finish(options, result, dev, answered)
 
 
 def _kedro_run(options: argparse.Namespace, parameters: dict[str, Any]) -> float:
@@ -203,7 +213,7 @@ def _seconds_of_training(lines: Iterator[str]) -> float:
     return ended - began
 
 
-def _begun(options: argparse.Namespace) -> tuple[dict[str, Any], Any]:
+def _begun(options: argparse.Namespace) -> tuple[dict[str, Any], Split]:
     split = sample_split(options.fold)
     result = {
         "name": options.name,
@@ -219,8 +229,10 @@ def _begun(options: argparse.Namespace) -> tuple[dict[str, Any], Any]:
     return result, split
 
 
-def _finish(options: argparse.Namespace, result: dict[str, Any], *answers: Any) -> None:
-    path = keep(_file_name(options), result, *answers)
+def _finish(
+    options: argparse.Namespace, result: dict[str, Any], dev: SquadDataset, answered: Answered
+) -> None:
+    path = keep(_file_name(options), result, dev, answered)
     print(json.dumps(result["scores"], indent=1))
     print(path)
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from real_runs import Answered
 from transformers import (
     AutoConfig,
     AutoModelForQuestionAnswering,
@@ -68,29 +69,16 @@ class RecipeSettings:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model answers.
-
-    Args:
-        texts: The best text that is not empty, by question id.
-        no_answer_scores: High = unanswerable, by question id.
-    """
-
-    texts: dict[str, str]
-    no_answer_scores: dict[str, float]
-
-
-@dataclass(frozen=True)
 class RecipeRun:
     """A finished run.
 
     Args:
-        answers: After the last update.
+        answered: After the last update.
         training_seconds: Without the looks at the questions to be answered.
         windows: To train on.
     """
 
-    answers: Answers
+    answered: Answered
     training_seconds: float
     windows: int
 
@@ -102,7 +90,7 @@ def train_and_answer(
     settings: RecipeSettings,
     *,
     scratch: Path,
-    on_answers: Callable[[int, Answers], None],
+    on_answered: Callable[[int, Answered], None],
 ) -> RecipeRun:
     """Trains on one data set and answers the questions of another.
 
@@ -112,7 +100,7 @@ def train_and_answer(
         dev: The questions to answer.
         settings: Of the run.
         scratch: A folder that the trainer may write to.
-        on_answers: Told the number of updates made and what the model answers after them.
+        on_answered: Told the number of updates made and what the model answers after them.
     """
     set_seed(settings.seed)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
@@ -122,7 +110,7 @@ def train_and_answer(
         encoder, hidden_dropout_prob=DROPOUT, attention_probs_dropout_prob=DROPOUT
     )
     model = AutoModelForQuestionAnswering.from_pretrained(encoder, config=config)
-    looks = _Looks(lambda: asked.answer(model, settings.precision), settings, on_answers)
+    looks = _Looks(lambda: asked.answer(model, settings.precision), settings, on_answered)
     trainer = Trainer(
         model=model,
         args=_training_arguments(settings, scratch),
@@ -132,7 +120,7 @@ def train_and_answer(
     )
     began = time.perf_counter()
     trainer.train()
-    return RecipeRun(looks.answers, time.perf_counter() - began - looks.seconds, len(windows))
+    return RecipeRun(looks.answered, time.perf_counter() - began - looks.seconds, len(windows))
 
 
 def training_windows(
@@ -158,7 +146,7 @@ class AskedWindows:
         self._encoded = _encode(tokenizer, dataset)
         self._collate = DataCollatorWithPadding(tokenizer)
 
-    def answer(self, model: PreTrainedModel, precision: str) -> Answers:
+    def answer(self, model: PreTrainedModel, precision: str) -> Answered:
         """Answers every question, from all of its windows."""
         found: list[list[WindowSpans]] = [[] for _ in self._questions]
         for window, (start, end) in enumerate(self._logits(model, precision)):
@@ -166,12 +154,12 @@ class AskedWindows:
             in_passage = np.array(self._encoded.sequence_ids(window)) == PASSAGE
             question = self._encoded["overflow_to_sample_mapping"][window]
             found[question].append(window_spans(start, end, offsets, in_passage))
-        answers = Answers({}, {})
+        answered = Answered({}, {})
         for question, passage, spans in zip(self._questions, self._passages, found, strict=True):
             text, score = best_answer(spans, passage)
-            answers.texts[question.id] = text
-            answers.no_answer_scores[question.id] = score
-        return answers
+            answered.texts[question.id] = text
+            answered.no_answer_scores[question.id] = score
+        return answered
 
     def _logits(self, model: PreTrainedModel, precision: str) -> Iterator[tuple[Any, Any]]:
         # Windows of like lengths together, so that there is little to pad.
@@ -312,15 +300,15 @@ class _Looks(TrainerCallback):
 
     def __init__(
         self,
-        answer: Callable[[], Answers],
+        answer: Callable[[], Answered],
         settings: RecipeSettings,
-        on_answers: Callable[[int, Answers], None],
+        on_answered: Callable[[int, Answered], None],
     ) -> None:
         self._answer = answer
         self._settings = settings
-        self._on_answers = on_answers
+        self._on_answered = on_answered
         self.seconds = 0.0
-        self.answers = Answers({}, {})
+        self.answered = Answered({}, {})
 
     def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
         """Called by the trainer after an update."""
@@ -328,6 +316,6 @@ class _Looks(TrainerCallback):
         if update % self._settings.score_every and update != self._settings.updates:
             return
         began = time.perf_counter()
-        self.answers = self._answer()
-        self._on_answers(update, self.answers)
+        self.answered = self._answer()
+        self._on_answered(update, self.answered)
         self.seconds += time.perf_counter() - began
