@@ -81,7 +81,9 @@ def model_config(folder: Path) -> Any:
     """The small encoder without dropout."""
     from roberta_squad_pipeline.reader.config import ModelConfig
 
-    return ModelConfig(encoder=str(folder / "encoder"), dropout=0.0, attention_dropout=0.0)
+    return ModelConfig(
+        start=None, encoder=str(folder / "encoder"), dropout=0.0, attention_dropout=0.0
+    )
 
 
 def inference_config() -> Any:
@@ -149,7 +151,7 @@ def training(folder: Path) -> Measured:
     began = time.process_time()
     opened = Features.open(folder / "train.arrow")
     train_reader(
-        first_reader(opened, model_config(folder), config),
+        first_reader(opened, model_config(folder), config, None).reader,
         opened,
         config,
         processes=Processes.alone(torch.device("cpu")),

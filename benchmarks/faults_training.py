@@ -59,7 +59,10 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
         resume="auto",
     )
     model = ModelConfig(
-        encoder=str(ROOT / "data/01_raw/demo_encoder"), dropout=0.1, attention_dropout=0.1
+        start=None,
+        encoder=str(ROOT / "data/01_raw/demo_encoder"),
+        dropout=0.1,
+        attention_dropout=0.1,
     )
     distributed = DistributedConfig(
         processes=processes,
@@ -75,11 +78,12 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
         job.TrainingJob(
             features=features,
             model=model,
+            start=None,
             training=training,
             strategy="ddp",
             checkpoints=checkpoints,
         ),
-        job.first_reader(opened, model, training),
+        job.first_reader(opened, model, training, None).reader,
         opened,
         distributed,
         name="faults",

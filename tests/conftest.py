@@ -223,5 +223,7 @@ def tiny_reader(encoder_folder: Path) -> "ReaderModel":
     from roberta_squad_pipeline.reader.model import new_reader
 
     torch.manual_seed(2)
-    config = ModelConfig(encoder=str(encoder_folder), dropout=0.0, attention_dropout=0.0)
+    config = ModelConfig(
+        start=None, encoder=str(encoder_folder), dropout=0.0, attention_dropout=0.0
+    )
     return new_reader(config, max_tokens=POSITIONS, vocabulary=1)

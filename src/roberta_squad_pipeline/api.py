@@ -9,8 +9,7 @@ from roberta_squad_pipeline.reader.answering import Answer, Asked, answer_questi
 from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.export import save_pretrained
 from roberta_squad_pipeline.reader.storage import TrainedReader, load_reader
-
-_MLFLOW = ("models:", "runs:")
+from roberta_squad_pipeline.tracking.fetching import reader_folder
 
 
 class Reader:
@@ -35,12 +34,8 @@ class Reader:
         Raises:
             InputError: There is no reader, or the store does not answer.
         """
-        if str(source).startswith(_MLFLOW):
-            from roberta_squad_pipeline.tracking.models import fetched_reader
-
-            with fetched_reader(str(source)) as folder:
-                return cls(load_reader(folder))
-        return cls(load_reader(Path(source)))
+        with reader_folder(str(source)) as folder:
+            return cls(load_reader(folder))
 
     def answer(self, question: str, passage: str) -> Answer:
         """Answers a question to a passage of any length.

@@ -80,6 +80,11 @@ def scaled_lr(lr: float, factor: float) -> float:
     return lr * factor
 
 
+def unless(other: Any, value: Any) -> Any:
+    """`${unless:OTHER,VALUE}`: VALUE, or null where OTHER is given."""
+    return value if other is None else None
+
+
 def sqrt_scaled(lr: float, reference_batch_size: int, batch_size: int) -> float:
     """`${sqrt_scaled:LR,REFERENCE,BATCH}`: the published series' rule from batch 32 to 48.
 
@@ -94,5 +99,6 @@ RESOLVERS = {
     "scaled_updates": scaled_updates,
     "scaled_lr": scaled_lr,
     "sqrt_scaled": sqrt_scaled,
+    "unless": unless,
 }
 """For Kedro's config loader."""

@@ -47,12 +47,12 @@ def preparation(parameters: Parameters) -> str:
         parameters: Of the run. A file or folder that they name counts with the sizes and times of
             what is in it.
     """
-    data, encoder = parameters.data, Path(parameters.model.encoder)
+    data, source = parameters.data, parameters.model.source
     described = {
         "data": data.model_dump(mode="json"),
         "windows": parameters.features.model_dump(mode="json"),
-        "encoder": str(encoder),
-        "files": [_stamps(path) for path in (Path(data.train), Path(data.dev), encoder)],
+        "encoder": source,
+        "files": [_stamps(Path(path)) for path in (data.train, data.dev, source)],
         "code": code_sha256(),
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]

@@ -10,6 +10,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.redaction import redaction
 from roberta_squad_pipeline.run_lock import Claim, held
 from roberta_squad_pipeline.tracking.tracker import NullTracker, Tracker
@@ -27,6 +28,9 @@ METRICS_GROUP = "dev/"
 
 REPORT = "report"
 """The dataset that one looks at in the end."""
+
+READER = "reader"
+"""The dataset of the trained reader."""
 
 TRACKER = "tracker"
 """Name of the input through which a node tells its metrics."""
@@ -77,12 +81,14 @@ class TrackingHooks:
         """Claims what the run reads and writes and opens it, before any work is done.
 
         Raises:
-            InputError: Another run that is going on has claimed it, or MLflow does not answer.
+            InputError: Another run that is going on has claimed it, MLflow does not answer, or the
+                trained reader would replace the one that training goes on from.
         """
         self._report = None
         # Of several machines that share a run, the first alone writes and records it.
         if self._parameters.distributed.node_rank > 0:
             return
+        self._check_start_is_kept(pipeline)
         claim = _claim(self._parameters, pipeline)
         self._held.enter_context(held(claim, self._project / self._parameters.locks))
         if claim.run is None:
@@ -152,7 +158,7 @@ class TrackingHooks:
             from roberta_squad_pipeline.training.resume import remove_finished
 
             # Not sooner: an evaluation, if there is one, leaves threshold and calibration there.
-            reader = self._project / self._catalog["reader"]["filepath"]
+            reader = self._path(READER)
             self._run.log_model(reader, self._parameters.tracking.experiment)
             checkpoints = self._project / self._catalog["checkpoints"]["filepath"]
             remove_finished(checkpoints, self._run.run_id)
@@ -175,6 +181,18 @@ class TrackingHooks:
     def release(self) -> None:
         """Lets go of what was claimed, however the run ended."""
         self._held.close()
+
+    def _check_start_is_kept(self, pipeline: Pipeline) -> None:
+        start = self._parameters.model.start
+        if start is None or READER not in pipeline.all_outputs():
+            return
+        if Path(start).resolve() == self._path(READER).resolve():
+            raise InputError(
+                where=f"model.start={start}",
+                got="the folder that this run's own reader goes to",
+                expected="a reader that is still there afterwards",
+                remedy="Give the run a name of its own: --params run=NAME",
+            )
 
     def _parent_tags(self) -> dict[str, str]:
         parent = self._parameters.tracking.parent_run

@@ -35,7 +35,9 @@ def features(
 
 
 def reader_on(folder: Path, dropout: float = 0.0, attention_dropout: float = 0.0) -> ReaderModel:
-    config = ModelConfig(encoder=str(folder), dropout=dropout, attention_dropout=attention_dropout)
+    config = ModelConfig(
+        start=None, encoder=str(folder), dropout=dropout, attention_dropout=attention_dropout
+    )
     return new_reader(config, max_tokens=64, vocabulary=1)
 
 

@@ -86,7 +86,9 @@ def model_type(folder: Path) -> str:
 
 
 def settings_of(folder: Path, dropout: float = 0.0, attention_dropout: float = 0.0) -> ModelConfig:
-    return ModelConfig(encoder=str(folder), dropout=dropout, attention_dropout=attention_dropout)
+    return ModelConfig(
+        start=None, encoder=str(folder), dropout=dropout, attention_dropout=attention_dropout
+    )
 
 
 def hidden_of(model: nn.Module, batch: Batch) -> Tensor:

@@ -81,7 +81,7 @@ def chain(
     features: Features = build(tiny_squad, family_folder, window_config)
     torch.manual_seed(0)
     reader = new_reader(
-        ModelConfig(encoder=str(family_folder), dropout=0.1, attention_dropout=0.1),
+        ModelConfig(start=None, encoder=str(family_folder), dropout=0.1, attention_dropout=0.1),
         max_tokens=window_config.max_tokens,
         vocabulary=features.meta.tokenizer.entries,
     )

@@ -67,12 +67,15 @@ def run(features_file: Path, roberta_folder: Path, tmp_path: Path) -> Run:
         on_update: Callable[[UpdateRecord], None] = lambda _: None,
         on_restart: Callable[[int], None] = lambda _: None,
     ) -> tuple[ReaderModel, list[UpdateRecord]]:
-        model = ModelConfig(encoder=str(roberta_folder), dropout=dropout, attention_dropout=dropout)
+        model = ModelConfig(
+            start=None, encoder=str(roberta_folder), dropout=dropout, attention_dropout=dropout
+        )
         features = Features.open(features_file)
-        reader = first_reader(features, model, recipe)
+        reader = first_reader(features, model, recipe, None).reader
         job = TrainingJob(
             features=features_file,
             model=model,
+            start=None,
             training=recipe,
             strategy=config.strategy,
             checkpoints=tmp_path / folder,

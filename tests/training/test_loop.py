@@ -371,7 +371,7 @@ def test_record_says_what_an_update_did(
 
 def with_dropout(folder: Path) -> ReaderModel:
     torch.manual_seed(5)
-    config = ModelConfig(encoder=str(folder), dropout=0.1, attention_dropout=0.1)
+    config = ModelConfig(start=None, encoder=str(folder), dropout=0.1, attention_dropout=0.1)
     return new_reader(config, max_tokens=64, vocabulary=1)
 
 

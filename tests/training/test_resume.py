@@ -17,7 +17,7 @@ from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.resume import attempt_folder, remove_finished, settings_of
 
-MODEL = ModelConfig(encoder="encoder", dropout=0.1, attention_dropout=0.1)
+MODEL = ModelConfig(start=None, encoder="encoder", dropout=0.1, attention_dropout=0.1)
 
 
 def changed(recipe: TrainingConfig, **changes: object) -> TrainingConfig:

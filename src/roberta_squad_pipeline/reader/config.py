@@ -1,9 +1,10 @@
 """Settings of the reader and of its predictions."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.squad.no_answer import NullScore
 from roberta_squad_pipeline.strict import StrictModel
 
@@ -14,13 +15,39 @@ Precision = Literal["fp32", "bf16", "fp16"]
 class ModelConfig(StrictModel):
     """What is trained."""
 
-    encoder: str = Field(min_length=1)
+    start: str | None = Field(min_length=1)
+    """What training goes on from, heads included: a reader's folder, a reader in MLflow
+    (`models:/…`, `runs:/…`), or transformers' question-answering checkpoint (folder or hub id).
+    Null trains new heads on `encoder`."""
+    encoder: str | None = Field(min_length=1)
     """Folder or hub id of a pre-trained encoder that `AutoModel` loads, of a family in
-    `reader/families.py`."""
+    `reader/families.py`. Null where there is a `start`, which brings its own."""
     dropout: float = Field(ge=0, lt=1)
     """Share of hidden values dropped, in the encoder and in the answerability head."""
     attention_dropout: float = Field(ge=0, lt=1)
     """Share of attention weights dropped."""
+
+    @property
+    def source(self) -> str:
+        """Where architecture, tokenizer and pre-trained weights come from."""
+        return self.start or self.encoder or ""
+
+    @property
+    def source_parameter(self) -> str:
+        """The same with the parameter that says so, for messages."""
+        return f"model.{'start' if self.start else 'encoder'}={self.source}"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if bool(self.start) == bool(self.encoder):
+            raise InputError(
+                where="model.start and model.encoder",
+                got=f"{self.start} and {self.encoder}" if self.start else "neither",
+                expected="one of them: what is started from brings its encoder",
+                remedy="Set model.encoder to null to go on from a reader, or model.start to null "
+                "to train new heads.",
+            )
+        return self
 
 
 class InferenceConfig(StrictModel):

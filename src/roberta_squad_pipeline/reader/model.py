@@ -1,6 +1,6 @@
 """The reader: an encoder, a span head and an answerability head."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -121,38 +121,58 @@ def new_reader(config: ModelConfig, *, max_tokens: int, vocabulary: int) -> Read
         InputError: The encoder does not load, is of no known family, is too short for the windows,
             or knows fewer tokens than the tokenizer makes.
     """
-    encoder_config = load_encoder_config(config.encoder)
-    check_reach(encoder_config, config.encoder, max_tokens)
-    if vocabulary > encoder_config.vocab_size:
-        raise InputError(
-            where=f"model.encoder={config.encoder}",
-            got=f"a tokenizer of {vocabulary} entries and embeddings for "
-            f"{encoder_config.vocab_size}",
-            expected="an embedding for each entry of the tokenizer",
-            remedy="Put the encoder's own tokenizer into its folder.",
-        )
-    _set_dropout(encoder_config, config)
-    # Its bar, for one file, would stand above our own; its report tells of the pooling layer and
-    # the language-model head that are left behind, and what is missing is said below.
+    encoder_config = load_encoder_config(config.source)
+    check_fits(encoder_config, config, max_tokens=max_tokens, vocabulary=vocabulary)
+    set_dropout(encoder_config, config)
+    encoder, loaded = load_weights(
+        AutoModel, config.source, encoder_config, **_without_pooling(encoder_config)
+    )
+    check_complete(loaded, config.source)
+    return ReaderModel(encoder, config.dropout)
+
+
+def load_weights(
+    kind: Any, source: str, config: PretrainedConfig, **settings: bool
+) -> tuple[PreTrainedModel, dict[str, set[str]]]:
+    """One of transformers' models with its 32-bit weights, and what it says of their names.
+
+    Args:
+        kind: transformers' auto class.
+        source: Folder or hub id.
+        config: Its config.json, with what is to be changed.
+        settings: Of the model's class.
+
+    Raises:
+        InputError: The weights do not load.
+    """
+    # Its bar, for one file, would stand above our own; its report tells of every tensor that is
+    # left behind, and what a user has to know of them is said elsewhere.
     disable_progress_bar()  # type: ignore[no-untyped-call]
     set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        encoder, loaded = AutoModel.from_pretrained(
-            config.encoder,
-            config=encoder_config,
+        model, loaded = kind.from_pretrained(
+            source,
+            config=config,
             dtype=torch.float32,
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
-            **_without_pooling(encoder_config),
+            **settings,
         )
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise encoder_error(config.encoder, "weights (safetensors)", error) from error
+        raise encoder_error(source, "weights (safetensors)", error) from error
+    return model, loaded
+
+
+def check_complete(loaded: dict[str, set[str]], source: str) -> None:
+    """Checks that no weight was drawn at random for want of one in the file.
+
+    Raises:
+        InputError: One was.
+    """
     if absent := sorted(loaded["missing_keys"]):
-        # transformers goes on with random ones.
         lack = ValueError(f"no {absent[0]} among them, nor {len(absent) - 1} others")
-        raise encoder_error(config.encoder, "weights (safetensors)", lack)
-    return ReaderModel(encoder, config.dropout)
+        raise encoder_error(source, "weights (safetensors)", lack)
 
 
 def empty_reader(encoder_config: PretrainedConfig, dropout: float) -> ReaderModel:
@@ -193,12 +213,32 @@ def check_reach(encoder_config: PretrainedConfig, encoder: str, max_tokens: int)
         )
 
 
+def check_fits(
+    encoder_config: PretrainedConfig, config: ModelConfig, *, max_tokens: int, vocabulary: int
+) -> None:
+    """Checks that an encoder has positions for the windows and embeddings for their tokens.
+
+    Raises:
+        InputError: It has fewer.
+    """
+    check_reach(encoder_config, config.source, max_tokens)
+    if vocabulary > encoder_config.vocab_size:
+        raise InputError(
+            where=config.source_parameter,
+            got=f"a tokenizer of {vocabulary} entries and embeddings for "
+            f"{encoder_config.vocab_size}",
+            expected="an embedding for each entry of the tokenizer",
+            remedy="Put the encoder's own tokenizer into its folder.",
+        )
+
+
 def _without_pooling(encoder_config: PretrainedConfig) -> dict[str, bool]:
     # The heads look at the last hidden states; a pooling layer would be trained by nothing.
     return {"add_pooling_layer": False} if family_of(encoder_config).has_pooling_layer else {}
 
 
-def _set_dropout(encoder_config: PretrainedConfig, config: ModelConfig) -> None:
+def set_dropout(encoder_config: PretrainedConfig, config: ModelConfig) -> None:
+    """Changes an encoder's dropout, under the names that its family has for it."""
     family = family_of(encoder_config)
     for name in family.hidden_dropout:
         setattr(encoder_config, name, config.dropout)

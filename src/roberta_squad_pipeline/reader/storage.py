@@ -37,6 +37,7 @@ _OLDEST_FORMAT = 2
 WEIGHTS = "model.safetensors"
 _HEADER = "reader.json"
 _EVALUATION = "evaluation.json"
+_REMEDY = "Train one: kedro run --pipeline train"
 
 
 class ReaderHeader(StrictModel):
@@ -124,14 +125,8 @@ def load_reader(folder: Path) -> TrainedReader:
     Raises:
         InputError: The folder is missing, incomplete or of another version.
     """
-    remedy = "Train one: kedro run --pipeline train"
-    if (folder / _HEADER).is_file():
-        written = (folder / _HEADER).read_bytes()
-        check_format_version(
-            written, FORMAT_VERSION, where=str(folder), remedy=remedy, oldest=_OLDEST_FORMAT
-        )
+    header = load_header(folder)
     try:
-        header = _load_header(folder / _HEADER)
         reader = empty_reader(load_encoder_config(str(folder)), header.dropout)
         weights = load_file(folder / WEIGHTS)
         if (folder / ANSWERABILITY_HEAD).is_file():
@@ -140,23 +135,45 @@ def load_reader(folder: Path) -> TrainedReader:
         tokenizer = load_tokenizer(str(folder))
         evaluation = _load_evaluation(folder / _EVALUATION)
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError, InputError) as error:
-        raise InputError(
-            where=str(folder),
-            got=f"no reader that loads ({str(error).splitlines()[0]})",
-            expected=f"a folder with {_HEADER}, {WEIGHTS}, config.json and a tokenizer",
-            remedy=remedy,
-        ) from error
+        raise _no_reader(folder, error) from error
     return TrainedReader(reader, tokenizer, header, folder, evaluation)
 
 
-def _load_header(path: Path) -> ReaderHeader:
-    """A header, one of `_OLDEST_FORMAT` as if it were of today's.
+def is_reader(folder: Path) -> bool:
+    """Whether this project wrote a reader there, in its own layout or in transformers'."""
+    return (folder / _HEADER).is_file()
+
+
+def load_header(folder: Path) -> ReaderHeader:
+    """A reader's header, that of an older version as if it were of today's.
 
     Raises:
-        ValueError: It is not JSON, or does not follow the schema.
-        KeyError: It lacks what every version has.
+        InputError: There is none, or it is damaged or of a version that is not known.
     """
-    header = json.loads(path.read_bytes())
+    try:
+        written = (folder / _HEADER).read_bytes()
+    except OSError as error:
+        raise _no_reader(folder, error) from error
+    check_format_version(
+        written, FORMAT_VERSION, where=str(folder), remedy=_REMEDY, oldest=_OLDEST_FORMAT
+    )
+    try:
+        return _upgraded(written)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_reader(folder, error) from error
+
+
+def _no_reader(folder: Path, error: Exception) -> InputError:
+    return InputError(
+        where=str(folder),
+        got=f"no reader that loads ({str(error).splitlines()[0]})",
+        expected=f"a folder with {_HEADER}, {WEIGHTS}, config.json and a tokenizer",
+        remedy=_REMEDY,
+    )
+
+
+def _upgraded(written: bytes) -> ReaderHeader:
+    header = json.loads(written)
     if header["format_version"] == _OLDEST_FORMAT:
         header["format_version"] = FORMAT_VERSION
         header["windows"]["order"] = "passage_first"

@@ -1,6 +1,6 @@
 """What a training run tells whoever watches it."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Tracker(Protocol):
@@ -9,6 +9,10 @@ class Tracker(Protocol):
     @property
     def run_id(self) -> str | None:
         """MLflow's name for the run; None where it is not tracked."""
+        ...
+
+    def log_params(self, params: dict[str, Any]) -> None:
+        """Records what a result depends on, nested sections as dotted names."""
         ...
 
     def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
@@ -33,6 +37,9 @@ class NullTracker:
     """Records nothing, for runs outside of tracking."""
 
     run_id: str | None = None
+
+    def log_params(self, params: dict[str, Any]) -> None:
+        """Forgets the parameters."""
 
     def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
         """Forgets the values."""

@@ -16,6 +16,7 @@ from roberta_squad_pipeline.reader.batching import split_update
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
+from roberta_squad_pipeline.reader.start import FirstReader, started_reader
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
@@ -38,24 +39,33 @@ class TrainingJob(StrictModel):
     features: Path
     """The training windows."""
     model: ModelConfig
+    start: Path | None
+    """Where the files of `model.start` lie; rank 0 alone reads them."""
     training: TrainingConfig
     strategy: Strategy
     checkpoints: Path
     """Folder of this run's settings and data."""
 
 
-def first_reader(features: Features, model: ModelConfig, training: TrainingConfig) -> ReaderModel:
+def first_reader(
+    features: Features, model: ModelConfig, training: TrainingConfig, start: Path | None
+) -> FirstReader:
     """The reader before its first update.
 
+    Args:
+        features: The training windows.
+        model: What it is made of.
+        training: Says the seed of what is drawn.
+        start: Where the files of `model.start` lie; None if there is no such setting.
+
     Raises:
-        InputError: See `new_reader`.
+        InputError: See `new_reader` and `started_reader`.
     """
     torch.manual_seed(training.seed)
-    return new_reader(
-        model,
-        max_tokens=features.meta.windows.max_tokens,
-        vocabulary=features.meta.tokenizer.entries,
-    )
+    max_tokens, vocabulary = features.meta.windows.max_tokens, features.meta.tokenizer.entries
+    if start is not None:
+        return started_reader(model, start, max_tokens=max_tokens, vocabulary=vocabulary)
+    return FirstReader(new_reader(model, max_tokens=max_tokens, vocabulary=vocabulary), None)
 
 
 def run_training(

@@ -28,7 +28,9 @@ def train(worker: Worker) -> None:
     processes = worker.processes
     worker.tell({"restarts": worker.restarts})
     features = Features.open(worker.share_file(job.features))
-    reader = first_reader(features, job.model, job.training) if processes.first else None
+    reader = None
+    if processes.first:
+        reader = first_reader(features, job.model, job.training, job.start).reader
     training = _within_memory(job.training, worker.folder / _HALVED, processes)
     try:
         finished = train_reader(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from roberta_squad_pipeline.parameters import DataConfig
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.squad.config import WindowConfig
+from roberta_squad_pipeline.tracking.fetching import start_folder
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch, RecordBatchReader
@@ -43,17 +44,18 @@ def _build(
 ) -> RecordBatchReader:
     from pyarrow import RecordBatchReader
 
+    from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.reader.tokenization import (
         encode_passages,
         encode_questions,
         identity,
-        load_tokenizer,
     )
     from roberta_squad_pipeline.squad.dataset import read_passages
     from roberta_squad_pipeline.squad.features import build_features, build_features_in_pieces
 
     path = Path(files[split]["path"])
-    tokenizer = load_tokenizer(model.encoder)
+    with start_folder(model.start) as start:
+        tokenizer = source_tokenizer(model, start, windows)
     build = partial(
         build_features,
         path=path,

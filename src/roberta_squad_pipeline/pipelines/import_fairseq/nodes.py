@@ -7,6 +7,7 @@ from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.files import sha256_of, written_atomically
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.squad.config import WindowConfig
+from roberta_squad_pipeline.tracking.fetching import start_folder
 
 _logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ def import_checkpoint(
 ) -> None:
     """Converts a checkpoint with both heads into a reader, one without into an encoder's folder.
 
-    The tokenizer is that of `model.encoder`: a checkpoint does not carry its own.
+    The tokenizer is that of `model.encoder` or `model.start`: a checkpoint does not carry its own.
 
     Raises:
         InputError: The checkpoint is missing, malicious or of another model, its vocabulary is not
@@ -28,8 +29,9 @@ def import_checkpoint(
     """
     from roberta_squad_pipeline.reader.fairseq import read_fairseq
     from roberta_squad_pipeline.reader.model import ReaderModel, check_reach
+    from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
-    from roberta_squad_pipeline.reader.tokenization import identity, load_tokenizer
+    from roberta_squad_pipeline.reader.tokenization import identity
 
     if checkpoint is None:
         raise InputError(
@@ -46,14 +48,15 @@ def import_checkpoint(
             expected="a new one for what is imported",
             remedy="Give another name: --params run=NAME",
         )
-    tokenizer = load_tokenizer(model.encoder)
+    with start_folder(model.start) as start:
+        tokenizer = source_tokenizer(model, start, windows)
     read = read_fairseq(path)
     config = read.encoder.config
     if len(tokenizer) != config.vocab_size:
         raise InputError(
             where=checkpoint,
             got=f"a vocabulary of {config.vocab_size} entries",
-            expected=f"{len(tokenizer)}, as the tokenizer of model.encoder={model.encoder} has",
+            expected=f"{len(tokenizer)}, as the tokenizer of {model.source_parameter} has",
             remedy="Name an encoder with the checkpoint's tokenizer: "
             "--params model.encoder=FacebookAI/roberta-large",
         )

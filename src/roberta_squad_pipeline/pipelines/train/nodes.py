@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.progress import Advance, progress
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.tracking.fetching import start_folder
 from roberta_squad_pipeline.tracking.tracker import Tracker
 from roberta_squad_pipeline.training.config import TrainingConfig
 
 if TYPE_CHECKING:
+    from roberta_squad_pipeline.reader.start import Origin
     from roberta_squad_pipeline.reader.storage import TrainedReader
     from roberta_squad_pipeline.squad.features import Features
     from roberta_squad_pipeline.training.records import UpdateRecord
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
-    Features = TrainedReader = UpdateRecord = Any
+    Features = Origin = TrainedReader = UpdateRecord = Any
 
 
 def train_reader(
@@ -35,42 +37,48 @@ def train_reader(
         `reader`, trained, and `curve`: see `training_curve`.
 
     Raises:
-        InputError: The features were made with another encoder's tokenizer, or see `run_training`.
+        InputError: The features were made with another encoder's tokenizer, or see `start_folder`,
+            `first_reader` and `run_training`.
         TrainingError: See `run_training`.
     """
+    from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
-    from roberta_squad_pipeline.reader.tokenization import identity, load_tokenizer
+    from roberta_squad_pipeline.reader.tokenization import identity
     from roberta_squad_pipeline.squad.features import check_tokenizer
     from roberta_squad_pipeline.training.curve import training_curve
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
     from roberta_squad_pipeline.training.param_groups import peak_learning_rates
     from roberta_squad_pipeline.training.resume import attempt_folder, settings_of
 
-    tokenizer = load_tokenizer(model.encoder)
-    check_tokenizer(features, identity(tokenizer).sha256, where=f"model.encoder={model.encoder}")
-    reader = first_reader(features, model, training)
-    settings = settings_of(reader, features, model, training)
-    folder, previous = attempt_folder(checkpoints, settings, training, run_id=tracker.run_id)
-    if previous is not None:
-        tracker.supersedes(previous)
-    job = TrainingJob(
-        features=features.path,
-        model=model,
-        training=training,
-        strategy=distributed.strategy,
-        checkpoints=folder,
-    )
     records: list[UpdateRecord] = []
-    with progress("train", training.updates, "updates") as advance:
-        run_training(
-            job,
-            reader,
-            features,
-            distributed,
-            name=run,
-            on_update=_reporter(tracker, advance, records),
-            on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
+    # Workers that have to be started again read it again.
+    with start_folder(model.start) as start:
+        tokenizer = source_tokenizer(model, start, features.meta.windows)
+        check_tokenizer(features, identity(tokenizer).sha256, where=model.source_parameter)
+        reader, origin = first_reader(features, model, training, start)
+        _tell_of_source(model, origin, tracker)
+        settings = settings_of(reader, features, model, training)
+        folder, previous = attempt_folder(checkpoints, settings, training, run_id=tracker.run_id)
+        if previous is not None:
+            tracker.supersedes(previous)
+        job = TrainingJob(
+            features=features.path,
+            model=model,
+            start=start,
+            training=training,
+            strategy=distributed.strategy,
+            checkpoints=folder,
         )
+        with progress("train", training.updates, "updates") as advance:
+            run_training(
+                job,
+                reader,
+                features,
+                distributed,
+                name=run,
+                on_update=_reporter(tracker, advance, records),
+                on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
+            )
     header = ReaderHeader(
         tokenizer=features.meta.tokenizer,
         windows=features.meta.windows,
@@ -78,6 +86,7 @@ def train_reader(
         dropout=model.dropout,
         recipe={
             "model": model.model_dump(mode="json"),
+            **({"start": origin.model_dump(mode="json")} if origin else {}),
             "training": training.recipe,
             "data_sha256": features.meta.data_sha256,
         },
@@ -86,6 +95,17 @@ def train_reader(
         "reader": TrainedReader(reader, tokenizer, header),
         "curve": training_curve(records, peak_learning_rates(reader, training), training),
     }
+
+
+def _tell_of_source(model: ModelConfig, origin: Origin | None, tracker: Tracker) -> None:
+    """Says, and records, what of the encoder's or reader's files is used."""
+    from roberta_squad_pipeline.reader.start import tell_of_start, tell_of_unused_head
+
+    if origin is None:
+        tell_of_unused_head(model.source)
+    else:
+        tell_of_start(model, origin)
+        tracker.log_params({"start": {"sha256": origin.sha256}})
 
 
 def _reporter(

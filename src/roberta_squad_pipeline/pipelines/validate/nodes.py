@@ -18,6 +18,7 @@ from roberta_squad_pipeline.squad.validation.report import (
     summary,
     to_markdown,
 )
+from roberta_squad_pipeline.tracking.fetching import start_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +49,7 @@ def validate_squad_files(
     report = validate_files(
         {split: Path(file["path"]) for split, file in files.items()},
         on_misaligned=data.on_misaligned,
-        limits=token_limits(model.encoder, windows, inference.max_answer_tokens),
+        limits=token_limits(model, windows, inference.max_answer_tokens),
     )
     return {"report": report.model_dump(mode="json"), "markdown": to_markdown(report)}
 
@@ -92,11 +93,13 @@ def _reject_unfit(report: ValidationReport, folder: Path) -> None:
         )
 
 
-def token_limits(encoder: str, windows: WindowConfig, max_answer_tokens: int) -> "TokenLimits":
+def token_limits(
+    model: ModelConfig, windows: WindowConfig, max_answer_tokens: int
+) -> "TokenLimits":
     """Limits that load their tokenizer when a text has to be tokenised, if that ever happens.
 
     Args:
-        encoder: Whose tokenizer is meant.
+        model: Whose tokenizer is meant.
         windows: How passages are cut.
         max_answer_tokens: Tokens of a predicted answer at most.
     """
@@ -105,9 +108,10 @@ def token_limits(encoder: str, windows: WindowConfig, max_answer_tokens: int) ->
 
     @cache
     def tokenizer() -> Any:
-        from roberta_squad_pipeline.reader.tokenization import load_tokenizer
+        from roberta_squad_pipeline.reader.start import source_tokenizer
 
-        return load_tokenizer(encoder)
+        with start_folder(model.start) as start:
+            return source_tokenizer(model, start, windows)
 
     def encode_passages(texts: Sequence[str]) -> "EncodedPassages":
         from roberta_squad_pipeline.reader import tokenization

@@ -1,0 +1,51 @@
+"""Readers in folders of this machine, wherever they are kept."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_MLFLOW = ("models:", "runs:")
+
+
+@contextmanager
+def reader_folder(source: str) -> Iterator[Path]:
+    """A reader's folder; one in MLflow is fetched, for as long as the block lasts.
+
+    Args:
+        source: A folder, or see `fetched_reader`.
+
+    Raises:
+        InputError: MLflow has no such reader, or does not answer.
+    """
+    if source.startswith(_MLFLOW):
+        from roberta_squad_pipeline.tracking.models import fetched_reader
+
+        with fetched_reader(source) as folder:
+            yield folder
+    else:
+        yield Path(source)
+
+
+@contextmanager
+def start_folder(start: str | None) -> Iterator[Path | None]:
+    """Where the files of `model.start` lie, at least for as long as the block lasts.
+
+    Args:
+        start: A reader or question-answering model: in a folder, in MLflow, or on the hub.
+
+    Yields:
+        The folder; None where there is nothing to start from.
+
+    Raises:
+        InputError: It is in none of the three places.
+    """
+    if start is None:
+        yield None
+        return
+    with reader_folder(start) as folder:
+        if folder.exists():
+            yield folder
+        else:
+            from roberta_squad_pipeline.reader.start import hub_folder
+
+            yield hub_folder(start)
