@@ -104,7 +104,7 @@ def test_reader_in_mlflow_in_two_processes_that_are_killed(
     assert same(weights(project, "more"), weights(finished, "demo"))
 
 
-def test_reader_is_no_encoder_and_not_replaced_by_what_goes_on_from_it(
+def test_reader_is_refused_as_an_encoder_and_never_replaces_its_own_start(
     finished_copy: Path, kedro: Kedro
 ) -> None:
     folder = finished_copy / "data/06_models/demo"
