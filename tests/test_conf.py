@@ -122,6 +122,7 @@ def test_own_data_is_trained_on_by_epochs_without_a_scale() -> None:
     assert training.epochs is not None
     assert training.warmup_share is not None
     assert (training.precision, parameters.inference.precision) == ("auto", "auto")
+    assert _parameters("own", model={"start": "folder"}).model.encoder is None
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)

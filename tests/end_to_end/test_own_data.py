@@ -32,14 +32,8 @@ UPDATES = 9
 def _command(encoder: Path, pipeline: str = "", **params: object) -> list[str]:
     given = {"data.train": "train.json", "data.dev": "dev.json", "model.encoder": encoder}
     text = ",".join(f"{name}={value}" for name, value in (given | SMALL | params).items())
-    return [
-        "run",
-        "--env",
-        "own",
-        *(("--pipeline", pipeline) if pipeline else ()),
-        "--params",
-        text,
-    ]
+    chosen = ("--pipeline", pipeline) if pipeline else ()
+    return ["run", "--env", "own", *chosen, "--params", text]
 
 
 def _squad() -> dict[str, Any]:
