@@ -89,7 +89,7 @@ def _comparison(runs: list[Run]) -> list[str]:
         "memory, MB",
     )
     parts = [
-        "Mean, and least to greatest over seeds. Best F1 and AUC are those of the questions that the "
+        "Mean, and least to greatest over seeds. Best F1 and AUC are of the questions that the "
         "threshold and the weights of a combined no-answer score were fitted on; for the "
         "cross-fitted figures they were fitted on other passages.",
         _markdown(titles, rows),
