@@ -12,11 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from common import SHARED, header
+from numpy.typing import NDArray
 
 from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
 from roberta_squad_pipeline.squad.no_answer import NoAnswerLogits, NullScore
-from roberta_squad_pipeline.squad.scoring import score_questions, scores_in_order, squad_report
+from roberta_squad_pipeline.squad.scoring import (
+    QuestionScores,
+    score_questions,
+    scores_in_order,
+    squad_report,
+)
 from roberta_squad_pipeline.squad.thresholds import best_threshold
 from roberta_squad_pipeline.squad.uncertainty import cross_fitted_report, in_first_half
 
@@ -179,45 +186,48 @@ def surroundings() -> dict[str, str]:
 
 
 def keep(name: str, result: Mapping[str, Any], dataset: SquadDataset, answered: Answered) -> Path:
-    """Writes a run's result, and beside it what was answered to every question.
+    """Writes a run's result, and beside it what every question scored.
+
+    The answers themselves are parts of the sample's passages, which are not the project's to hand
+    on, so that their scores are kept instead.
 
     Args:
         name: Of the files.
         result: Of the run.
-        dataset: The questions, in whose order answers are kept.
+        dataset: The questions, in whose order scores are kept.
         answered: To its questions.
     """
     RESULTS.mkdir(parents=True, exist_ok=True)
-    ids = [question.id for question in dataset.questions]
+    questions = score_questions(dataset.gold, answered.texts)
     content = {
         "null_score": answered.null_score,
-        "texts": [answered.texts[question] for question in ids],
-        "no_answer_scores": [_short(answered.no_answer_scores[question]) for question in ids],
+        "exact": questions.exact.astype(int).tolist(),
+        "f1": [_short(f1) for f1 in questions.f1.tolist()],
+        "no_answer_scores": [_short(answered.no_answer_scores[name]) for name in questions.ids],
     }
     if answered.logits:
         for part in ("head", "span"):
-            content[part] = [_short(answered.logits[question][part]) for question in ids]
-    written = json.dumps(content, ensure_ascii=False).encode()
-    (RESULTS / f"{name}.answers.json.gz").write_bytes(gzip.compress(written, mtime=0))
+            content[part] = [_short(answered.logits[question][part]) for question in questions.ids]
+    written = json.dumps(content).encode()
+    (RESULTS / f"{name}.questions.json.gz").write_bytes(gzip.compress(written, mtime=0))
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return path
 
 
-def kept_answers(name: str, dataset: SquadDataset) -> Answered:
-    """Reads the answers that `keep` wrote."""
-    content = json.loads(gzip.decompress((RESULTS / f"{name}.answers.json.gz").read_bytes()))
-    ids = [question.id for question in dataset.questions]
-    logits = {}
-    if "head" in content:
-        pairs = zip(ids, content["head"], content["span"], strict=True)
-        logits = {question: {"head": head, "span": span} for question, head, span in pairs}
-    return Answered(
-        texts=dict(zip(ids, content["texts"], strict=True)),
-        no_answer_scores=dict(zip(ids, content["no_answer_scores"], strict=True)),
-        logits=logits,
-        null_score=content["null_score"],
+def kept_scores(name: str, dataset: SquadDataset) -> tuple[QuestionScores, NDArray[np.float64]]:
+    """Reads what `keep` wrote of every question: its scores and its no-answer score."""
+    content = json.loads(gzip.decompress((RESULTS / f"{name}.questions.json.gz").read_bytes()))
+    gold = dataset.gold
+    scores = QuestionScores(
+        ids=tuple(gold),
+        exact=np.array(content["exact"], np.float64),
+        f1=np.array(content["f1"], np.float64),
+        answerable=np.array([bool(texts) for texts in gold.values()]),
+        # Both sides keep the best text that is not empty.
+        answered=np.ones(len(gold), np.bool_),
     )
+    return scores, np.array(content["no_answer_scores"], np.float64)
 
 
 def _short(score: float) -> float:

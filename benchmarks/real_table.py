@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from real_runs import RESULTS, data_record, kept_answers, read_sample, sample_split
+from real_runs import RESULTS, data_record, kept_scores, read_sample, sample_split
 
 from roberta_squad_pipeline.squad.dataset import SquadDataset
-from roberta_squad_pipeline.squad.scoring import QuestionScores, score_questions, scores_in_order
+from roberta_squad_pipeline.squad.scoring import QuestionScores
 from roberta_squad_pipeline.squad.thresholds import best_threshold
 
 RECIPE, BASELINE = "recipe", "baseline"
@@ -192,9 +192,7 @@ def _scored(run: Run, dataset: SquadDataset) -> tuple[QuestionScores, np.ndarray
     _, sha256 = _reported_data()
     if run["data"]["dev"]["sha256"] != sha256:
         raise SystemExit(f"{run['file']} is a run on another dev file")
-    answered = kept_answers(run["file"], dataset)
-    questions = score_questions(dataset.gold, answered.texts)
-    return questions, scores_in_order(questions.ids, answered.no_answer_scores)
+    return kept_scores(run["file"], dataset)
 
 
 def _answerable_f1(scores: QuestionScores, _odds: np.ndarray, questions: np.ndarray) -> float:
