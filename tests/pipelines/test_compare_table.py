@@ -15,6 +15,7 @@ def _experiment(best_f1: float | None) -> Experiment:
         accumulation=2,
         lr=3e-5,
         layer_decay=0.75,
+        order="passage_first",
         reported={} if best_f1 is None else {"best_f1": best_f1},
     )
 

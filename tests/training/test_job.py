@@ -24,6 +24,8 @@ from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.errors import InputError, TrainingError
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
+from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
+from roberta_squad_pipeline.reader.tokenization import load_tokenizer
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
@@ -76,21 +78,25 @@ def run(
         *,
         dropout: float = 0.0,
         folder: str = "checkpoints",
+        start: Path | None = None,
         on_update: Callable[[UpdateRecord], None] = lambda _: None,
         on_evaluation: Callable[[EvaluationRecord], None] = lambda _: None,
         on_restart: Callable[[int], None] = lambda _: None,
     ) -> tuple[ReaderModel, list[UpdateRecord]]:
         model = ModelConfig(
-            start=None, encoder=str(roberta_folder), dropout=dropout, attention_dropout=dropout
+            start=start and str(start),
+            encoder=None if start else str(roberta_folder),
+            dropout=dropout,
+            attention_dropout=dropout,
         )
         features = Features.open(features_file)
-        reader = first_reader(features, model, recipe, None).reader
+        reader = first_reader(features, model, recipe, start).reader
         job = TrainingJob(
             features=features_file,
             validation=features_file if recipe.evaluate_every else None,
             inference=inference,
             model=model,
-            start=None,
+            start=start,
             training=recipe,
             strategy=config.strategy,
             checkpoints=tmp_path / folder,
@@ -171,6 +177,37 @@ def test_fully_sharded_like_data_parallel_and_each_goes_on_from_the_other(
         assert losses(found) == pytest.approx(losses(records), rel=1e-4)
         for one, other in zip(expected.parameters(), reader.parameters(), strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_processes_start_from_another_reader(
+    run: Run,
+    recipe: TrainingConfig,
+    roberta_folder: Path,
+    features_file: Path,
+    tmp_path: Path,
+    strategy: str,
+) -> None:
+    """At a rate that is 0 in 32 bits its weights stay bit for bit; one process has its losses."""
+    recipe = changed(recipe, updates=3, warmup_updates=1)
+    trained, _ = run(recipe, distributed(1), folder="first")
+    meta = Features.open(features_file).meta
+    header = ReaderHeader(
+        tokenizer=meta.tokenizer,
+        windows=meta.windows,
+        inference=InferenceConfig(
+            batch_windows=3, precision="fp32", max_answer_tokens=6, n_best=5, null_score="best_span"
+        ),
+        dropout=0.0,
+        recipe={},
+    )
+    tokenizer = load_tokenizer(str(roberta_folder))
+    save_reader(TrainedReader(trained, tokenizer, header), tmp_path / "mine")
+    kept = changed(recipe, lr=1e-300)
+    expected = run(kept, distributed(1), folder="one", start=tmp_path / "mine")[1]
+    reader, records = run(kept, distributed(2, strategy), folder="two", start=tmp_path / "mine")
+    assert same(reader.state_dict(), trained.state_dict())
+    assert losses(records) == pytest.approx(losses(expected), rel=1e-5)
 
 
 def workers(of: Path) -> list[int]:

@@ -113,7 +113,7 @@ def source_tokenizer(
             )
         return load_tokenizer(config.source)
     with _told_of_start(config):
-        _check_order(start, windows)
+        _check_order(config, start, windows)
         tokenizer = load_tokenizer(str(start))
     # The folder may be a temporary one.
     tokenizer.name_or_path = config.source
@@ -145,7 +145,7 @@ def tell_of_unused_head(encoder: str) -> None:
 
 def tell_of_start(config: ModelConfig, origin: Origin) -> None:
     """Says which tensors of what was started from are not used, and which were not there."""
-    _logger.info("going on from %s", config.source_parameter)
+    _logger.info("starting from %s", config.start)
     if origin.unused:
         _logger.warning("%s: not used: %s", config.source_parameter, ", ".join(origin.unused))
     if origin.drawn:
@@ -229,13 +229,13 @@ def _span_head(model: PreTrainedModel, missing: set[str], config: ModelConfig) -
     )
 
 
-def _check_order(start: Path, windows: WindowConfig) -> None:
+def _check_order(config: ModelConfig, start: Path, windows: WindowConfig) -> None:
     order = load_header(start).windows.order if is_reader(start) else _CHECKPOINT_ORDER
     if order != windows.order:
         raise InputError(
             where="features.order",
-            got=f"{windows.order}, and a reader to go on from that was trained on {order}",
-            expected="windows in the order that it knows",
+            got=f"{windows.order}, while {config.source_parameter} was trained on {order}",
+            expected="windows in the order that it was trained on",
             remedy=f"Run with --params features.order={order}",
         )
 

@@ -11,7 +11,7 @@ from roberta_squad_pipeline.parameters import DataConfig
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.tracking.fetching import start_folder
-from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.config import TrainingParameters
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch, RecordBatchReader
@@ -43,7 +43,7 @@ def build_validation_features(
     data: DataConfig,
     windows: WindowConfig,
     model: ModelConfig,
-    training: TrainingConfig,
+    training: TrainingParameters,
 ) -> RecordBatchReader | Sequence[RecordBatch]:
     """Features of the questions that are scored while training, unless these are the dev questions.
 

@@ -9,10 +9,10 @@ from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.parameters import DataConfig
 from roberta_squad_pipeline.progress import Advance, progress
-from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters, ModelConfig
 from roberta_squad_pipeline.tracking.fetching import start_folder
 from roberta_squad_pipeline.tracking.tracker import Tracker
-from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.config import TrainingConfig, TrainingParameters
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.start import Origin
@@ -36,8 +36,8 @@ def train_reader(
     dev_features: Features,
     data: DataConfig,
     model: ModelConfig,
-    training: TrainingConfig,
-    inference: InferenceConfig,
+    training: TrainingParameters,
+    inference: InferenceParameters,
     distributed: DistributedConfig,
     run: str,
     checkpoints: Path,
@@ -46,13 +46,15 @@ def train_reader(
     """Fine-tunes the encoder and both heads on all training windows.
 
     Returns:
-        `reader`, trained, and `curve`: see `training_curve`.
+        `reader`, trained; `curve`: see `training_curve`; and `trained_with`, what the settings
+        that conf/ may leave open came to.
 
     Raises:
         InputError: The features were made with another encoder's tokenizer, or see `start_folder`,
             `first_reader` and `run_training`.
         TrainingError: See `run_training`.
     """
+    from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
     from roberta_squad_pipeline.reader.tokenization import identity
@@ -60,10 +62,13 @@ def train_reader(
     from roberta_squad_pipeline.training.curve import training_curve
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
     from roberta_squad_pipeline.training.param_groups import peak_learning_rates
+    from roberta_squad_pipeline.training.resolution import resolve
     from roberta_squad_pipeline.training.resume import attempt_folder, settings_of
 
+    device = available_device()
+    answering = inference.resolved(fast_precision(device))
     chosen = dev_features if data.validation == "dev" else validation_features
-    validation = _validation(chosen, data, training, inference, tracker)
+    validation = _validation(chosen, data, training, answering, tracker)
     curve = _Curve(tracker)
     # Workers that have to be started again read it again.
     with start_folder(model.start) as start:
@@ -71,21 +76,22 @@ def train_reader(
         check_tokenizer(features, identity(tokenizer).sha256, where=model.source_parameter)
         reader, origin = first_reader(features, model, training, start)
         _tell_of_source(model, origin, tracker)
-        settings = settings_of(reader, features, validation, model, training)
-        folder, previous = attempt_folder(checkpoints, settings, training, run_id=tracker.run_id)
+        config = resolve(training, features, reader, device)
+        settings = settings_of(reader, features, validation, model, config)
+        folder, previous = attempt_folder(checkpoints, settings, config, run_id=tracker.run_id)
         if previous is not None:
             tracker.supersedes(previous)
         job = TrainingJob(
             features=features.path,
             validation=validation.features.path if validation else None,
-            inference=inference,
+            inference=answering,
             model=model,
             start=start,
-            training=training,
+            training=config,
             strategy=distributed.strategy,
             checkpoints=folder,
         )
-        with progress("train", training.updates, "updates") as advance:
+        with progress("train", config.updates, "updates") as advance:
             run_training(
                 job,
                 reader,
@@ -96,31 +102,32 @@ def train_reader(
                 on_evaluation=curve.add_evaluation,
                 on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
             )
-    curve.tell_of_end(training)
-    selected_on = validation.features.meta.data_sha256 if validation and training.selects else None
+    curve.tell_of_end(config)
+    selected_on = validation.features.meta.data_sha256 if validation and config.selects else None
     header = ReaderHeader(
         tokenizer=features.meta.tokenizer,
         windows=features.meta.windows,
-        inference=inference,
+        inference=answering,
         dropout=model.dropout,
-        recipe=_recipe(features, model, training, origin, selected_on),
+        recipe=_recipe(features, model, config, origin, selected_on),
     )
     return {
         "reader": TrainedReader(reader, tokenizer, header),
         "curve": training_curve(
             curve.updates,
             curve.evaluations,
-            peak_learning_rates(reader, training),
-            training,
+            peak_learning_rates(reader, config),
+            config,
             selected_on=selected_on,
         ),
+        "trained_with": config.resolved,
     }
 
 
 def _recipe(
     features: Features,
     model: ModelConfig,
-    training: TrainingConfig,
+    config: TrainingConfig,
     origin: Origin | None,
     selected_on: str | None,
 ) -> dict[str, Any]:
@@ -128,11 +135,11 @@ def _recipe(
     part = features.meta.part
     return {
         "model": model.model_dump(mode="json"),
-        **({"start": origin.model_dump(mode="json")} if origin else {}),
-        "training": training.recipe,
+        "start": origin.model_dump(mode="json") if origin else None,
+        "training": config.recipe,
         "data_sha256": features.meta.data_sha256,
-        **({"held_out_questions": part.held_out.questions} if part else {}),
-        **({"selected_on": selected_on} if selected_on else {}),
+        "held_out_questions": part.held_out.questions if part else 0,
+        "selected_on": selected_on,
     }
 
 
@@ -144,13 +151,13 @@ def _tell_of_source(model: ModelConfig, origin: Origin | None, tracker: Tracker)
         tell_of_unused_head(model.source)
     else:
         tell_of_start(model, origin)
-        tracker.log_params({"start": {"sha256": origin.sha256}})
+        tracker.log_params({"model": {"start": {"sha256": origin.sha256}}})
 
 
 def _validation(
     chosen: Features | None,
     data: DataConfig,
-    training: TrainingConfig,
+    training: TrainingParameters,
     inference: InferenceConfig,
     tracker: Tracker,
 ) -> Validation | None:
