@@ -16,6 +16,7 @@ this is how settings are chosen.
 import argparse
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -135,14 +136,14 @@ def run_here(options: argparse.Namespace) -> None:
     """One run of this project through its command line, kept."""
     began = time.perf_counter()
     result, split = _begun(options)
-    settings: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
     if options.env is None:
-        settings = HERE | {
+        changed = HERE | {
             "training.warmup_updates": options.warmup_updates,
             "training.lr": options.lr,
             "training.precision": options.precision,
         }
-    settings |= dict(change.split("=", 1) for change in options.set)
+    changed |= dict(change.split("=", 1) for change in options.set)
     run = f"real_{_file_name(options)}"
     parameters = {
         "run": run,
@@ -153,17 +154,16 @@ def run_here(options: argparse.Namespace) -> None:
         "training.updates": options.updates,
         "training.seed": options.seed,
         "training.resume": "never",  # or its seconds would be those of a part
-        **settings,
+        **changed,
     }
     training_seconds = _kedro_run(options, parameters)
-    output = ROOT / "data" / "07_model_output" / run
-    evaluation = json.loads((ROOT / "data" / "06_models" / run / "evaluation.json").read_bytes())
+    settings = _settings(run)
     answered = Answered(
         *(
-            json.loads((output / f"{part}.json").read_bytes())
+            _read_json("07_model_output", run, f"{part}.json")
             for part in ("predictions", "null_odds", "no_answer_logits")
         ),
-        null_score=evaluation["inference"]["null_score"],
+        null_score=settings["inference"]["null_score"],
     )
     dev = read_sample(split.dev)
     result |= {
@@ -173,10 +173,34 @@ def run_here(options: argparse.Namespace) -> None:
         "training_seconds": training_seconds,
         "whole_seconds": time.perf_counter() - began,
         **_used(resource.RUSAGE_CHILDREN),
-        "curve": [],
+        "curve": _validation_curve(run),
         "scores": scores(dev, answered),
     }
     _finish(options, result, dev, answered)
+
+
+def _settings(run: str) -> dict[str, Any]:
+    """All that a run's reader was made with, whether it was given or is the configuration's."""
+    reader = _read_json("06_models", run, "reader.json")
+    recipe = {
+        stage: {name: value for name, value in reader["recipe"][stage].items() if name != "encoder"}
+        for stage in ("model", "training")
+    }
+    return recipe | {"features": reader["windows"], "inference": reader["inference"]}
+
+
+def _validation_curve(run: str) -> list[dict[str, float]]:
+    """A run's scores while it was trained, as the recipe's are kept; none if it took none."""
+    columns = _read_json("08_reporting", run, "training_curve.json").get("validation", {})
+    names = {"no_answer_auc": "auc"}
+    rows = zip(*columns.values(), strict=True)
+    return [
+        dict(zip((names.get(name, name) for name in columns), row, strict=True)) for row in rows
+    ]
+
+
+def _read_json(*place: str) -> Any:
+    return json.loads((ROOT / "data").joinpath(*place).read_bytes())
 
 
 def _kedro_run(options: argparse.Namespace, parameters: dict[str, Any]) -> float:
@@ -206,15 +230,18 @@ def _kedro_run(options: argparse.Namespace, parameters: dict[str, Any]) -> float
 
 
 def _seconds_of_training(lines: Iterator[str]) -> float:
-    """Passes a run's log on, and takes the time between two of its lines."""
+    """Passes a run's log on, and takes the time between two of its lines, without evaluations."""
     began = ended = time.perf_counter()
+    evaluating = 0.0
     for line in lines:
         print(line, end="", flush=True)
         if "Completed node: features.build_train_features" in line:
             began = time.perf_counter()
         if "Completed node: train.train_reader" in line:
             ended = time.perf_counter()
-    return ended - began
+        if evaluated := re.search(r"validation after update .* seconds ([\d.e+]+)", line):
+            evaluating += float(evaluated[1])
+    return ended - began - evaluating
 
 
 def _begun(options: argparse.Namespace) -> tuple[dict[str, Any], Split]:
