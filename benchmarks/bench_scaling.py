@@ -198,11 +198,14 @@ def inference(folder: Path) -> Measured:
         )
     seconds = time.process_time() - began
     texts = {one.question_id: one.candidates[0].text for one in predictions}
-    odds = {one.question_id: one.no_answer_logit for one in predictions}
+    logits = {
+        one.question_id: {"head": one.no_answer_logit, "span": one.span_no_answer_logit}
+        for one in predictions
+    }
     spans = {
         one.question_id: [{"score": span.score} for span in one.candidates] for one in predictions
     }
-    (folder / "predicted.json").write_text(json.dumps([texts, odds, spans]))
+    (folder / "predicted.json").write_text(json.dumps([texts, logits, spans]))
     return {"inference": seconds, "search": sum(searching)}
 
 
@@ -210,12 +213,15 @@ def evaluate(folder: Path) -> Measured:
     """Scores the predictions as the evaluate pipeline's nodes do."""
     from roberta_squad_pipeline.pipelines.evaluate import nodes
 
-    texts, odds, spans = json.loads((folder / "predicted.json").read_text())
+    texts, logits, spans = json.loads((folder / "predicted.json").read_text())
     files, data = files_and_data(folder)
     began = time.process_time()
+    config = inference_config()
+    odds, weights = nodes.score_no_answer(files, data, config, logits).values()
     metrics = nodes.score_predictions(files, data, texts, odds)
-    crossfit = nodes.cross_fit_threshold(files, data, texts, odds)
-    nodes.evaluate_reader(files, data, inference_config(), texts, odds, spans, metrics, crossfit)
+    crossfit = nodes.cross_fit_threshold(files, data, texts, odds, config, logits)
+    of_reader = (texts, odds, logits, weights, spans, metrics, crossfit)
+    nodes.evaluate_reader(files, data, config, {"precision": config.precision}, *of_reader)
     return {"evaluate": time.process_time() - began}
 
 

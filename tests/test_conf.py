@@ -8,7 +8,12 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.parameters import Parameters, RemoteSource, check_parameters
+from roberta_squad_pipeline.parameters import (
+    Parameters,
+    RemoteSource,
+    check_parameters,
+    load_parameters,
+)
 from roberta_squad_pipeline.pipeline_registry import register_pipelines
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
 
@@ -33,7 +38,7 @@ def test_environment_composes(env: str) -> None:
     for pipeline in register_pipelines().values():
         for dataset in pipeline.datasets():
             assert dataset.startswith("params:") or dataset in catalog, dataset
-    assert parameters.experiment in loader["catalog"]["metrics"]["filepath"]
+    assert f"/{parameters.run}/" in loader["catalog"]["metrics"]["filepath"]
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
@@ -104,3 +109,39 @@ def test_users_own_files_and_encoder_replace_single_parameters() -> None:
         assert given.model.encoder == "folder"
         assert given.training == plain.training
         assert given.model.dropout == plain.model.dropout
+
+
+def test_own_data_is_trained_on_by_epochs_without_a_scale() -> None:
+    """Oracle: what conf/own promises."""
+    parameters = _parameters("own")
+    training = parameters.training
+    assert (parameters.run, parameters.experiment) == ("own", None)
+    assert (parameters.scale.updates, parameters.scale.lr) == (1, 1)
+    assert (parameters.data.train, parameters.data.dev, parameters.model.encoder) == ("", "", "")
+    assert (training.updates, training.warmup_updates, training.lr) == (None, None, None)
+    assert training.epochs is not None
+    assert training.warmup_share is not None
+    assert (training.precision, parameters.inference.precision) == ("auto", "auto")
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_the_length_of_a_run_is_what_was_given_last(env: str) -> None:
+    """What the command gives replaces what conf/ says, whichever of the two that is."""
+    by_updates = {"updates": 100, "warmup_updates": 7, "lr": 2e-5}
+    training = _parameters(env, training=by_updates).training
+    assert (training.updates, training.epochs) == (100, None)
+    assert (training.warmup_updates, training.warmup_share) == (7, None)
+    assert training.lr == 2e-5
+    training = _parameters(env, training={"epochs": 0.5, "warmup_share": 0.1}).training
+    assert (training.updates, training.epochs) == (None, 0.5)
+    assert (training.warmup_updates, training.warmup_share) == (None, 0.1)
+    for pair in ({"updates": 9, "epochs": 1}, {"warmup_updates": 0, "warmup_share": 0}):
+        first, second = (f"training.{name}" for name in pair)
+        with pytest.raises(InputError, match=f"{first} and {second}: got . and .*exactly one"):
+            _parameters(env, training=pair)
+
+
+def test_experiments_have_no_place_in_runs_on_own_data() -> None:
+    with pytest.raises(InputError, match=r"parameter experiment: got 'bs48_lr3p0'.*run=NAME"):
+        load_parameters(_loader("own", experiment="bs48_lr3p0"))
+    assert load_parameters(_loader("own", run="mine")).run == "mine"

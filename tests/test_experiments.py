@@ -8,7 +8,12 @@ import pytest
 from kedro.config import OmegaConfigLoader
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.experiments import scaled_lr, scaled_updates, sqrt_scaled
+from roberta_squad_pipeline.experiments import (
+    scaled_lr,
+    scaled_settings,
+    scaled_updates,
+    sqrt_scaled,
+)
 from roberta_squad_pipeline.parameters import Parameters, load_parameters
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
 
@@ -114,6 +119,19 @@ def test_scaling() -> None:
     assert scaled_updates(0, 0.5) == 0
     assert scaled_updates(1, 0.1) == 1
     assert scaled_lr(3e-5, 2) == 6e-5
+
+
+def test_what_the_scale_made_of_an_experiment_is_said() -> None:
+    """Oracle: the demo's products by hand; what was given is not scaled."""
+    parameters = _parameters("base", {"training": {"lr": 2e-3}})
+    row, training = parameters.experiments.rows["demo"], parameters.training.model_dump()
+    assert scaled_settings(row, parameters.scale, training) == [
+        "updates 5430 \u00d7 0.0319 = 173",
+        "warmup_updates 326 \u00d7 0.0319 = 10",
+    ]
+    squad2 = _parameters("squad2", {})
+    row, training = squad2.experiments.rows["bs48_lr3p0"], squad2.training.model_dump()
+    assert scaled_settings(row, squad2.scale, training) == []
 
 
 def test_lr_may_follow_the_batch_size_in_conf(tmp_path: Path) -> None:

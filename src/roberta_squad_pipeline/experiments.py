@@ -1,6 +1,7 @@
 """Named experiments: their settings, and the resolvers through which conf/ refers to them."""
 
 import math
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -41,6 +42,15 @@ class Reference(StrictModel):
     """In per cent."""
 
 
+class Scale(StrictModel):
+    """From SQuAD 2.0 and RoBERTa large, for which experiments are given, to what is trained."""
+
+    updates: float = Field(gt=0)
+    """Factor of `updates` and `warmup_updates`."""
+    lr: float = Field(gt=0)
+    """Factor of `lr`."""
+
+
 class Experiments(StrictModel):
     """The experiment table."""
 
@@ -51,12 +61,14 @@ class Experiments(StrictModel):
 
 
 def setting(name: str, *, _root_: DictConfig) -> Any:
-    """`${setting:NAME}`: what the run's experiment says of NAME.
+    """`${setting:NAME}`: what the run's experiment says of NAME; None if the run is none.
 
     Raises:
         InputError: There is no experiment of that name.
     """
     experiments, chosen = _root_["experiments"]["rows"], _root_["experiment"]
+    if chosen is None:
+        return None
     if chosen not in experiments:
         close = get_close_matches(str(chosen), experiments, n=3, cutoff=0.4)
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
@@ -70,14 +82,36 @@ def setting(name: str, *, _root_: DictConfig) -> Any:
     return experiments[chosen][name]
 
 
-def scaled_updates(updates: int, factor: float) -> int:
-    """`${scaled_updates:N,FACTOR}`: so many times N updates, rounded; one of them stays."""
-    return max(min(updates, 1), round(updates * factor))
+def scaled_updates(updates: int | None, factor: float) -> int | None:
+    """`${scaled_updates:N,FACTOR}`: FACTOR times N updates, rounded, of 1 or more at least 1."""
+    return None if updates is None else max(min(updates, 1), round(updates * factor))
 
 
-def scaled_lr(lr: float, factor: float) -> float:
-    """`${scaled_lr:LR,FACTOR}`: so many times LR."""
-    return lr * factor
+def scaled_lr(lr: float | None, factor: float) -> float | None:
+    """`${scaled_lr:LR,FACTOR}`: FACTOR times LR."""
+    return None if lr is None else lr * factor
+
+
+def scaled_settings(experiment: Experiment, scale: Scale, training: Mapping[str, Any]) -> list[str]:
+    """What a scale has made of an experiment's settings, setting by setting.
+
+    Args:
+        experiment: With its settings as published.
+        scale: From there to what is trained.
+        training: The settings of the run; what was given for it alone is not scaled.
+    """
+    updates = scaled_updates(experiment.updates, scale.updates)
+    warmup_updates = scaled_updates(experiment.warmup_updates, scale.updates)
+    scaled = {
+        "updates": (experiment.updates, scale.updates, updates),
+        "warmup_updates": (experiment.warmup_updates, scale.updates, warmup_updates),
+        "lr": (experiment.lr, scale.lr, scaled_lr(experiment.lr, scale.lr)),
+    }
+    return [
+        f"{name} {published:g} \u00d7 {factor:g} = {result:g}"
+        for name, (published, factor, result) in scaled.items()
+        if factor != 1 and training[name] == result
+    ]
 
 
 def unless(other: Any, value: Any) -> Any:

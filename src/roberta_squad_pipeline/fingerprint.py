@@ -8,7 +8,9 @@ from typing import Any
 from roberta_squad_pipeline.parameters import Parameters
 
 _NOT_SETTINGS: Any = {
-    **dict.fromkeys(("run", "prepared", "experiments", "tracking", "distributed", "locks"), True),
+    **dict.fromkeys(
+        ("run", "prepared", "experiments", "scale", "tracking", "distributed", "locks"), True
+    ),
     "checkpoint": True,
     "training": {"checkpoint_every", "resume"},
 }

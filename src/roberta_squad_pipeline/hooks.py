@@ -1,5 +1,6 @@
 """Kedro's hooks: parameters are checked and files claimed first, runs are tracked in MLflow."""
 
+import logging
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,12 @@ METRICS_GROUP = "dev/"
 REPORT = "report"
 """The dataset that one looks at in the end."""
 
+SQUAD_FILES = "squad_files"
+"""The dataset that says which data a run is about."""
+
+RESOLVED = {"trained_with": "training", "answered_with": "inference"}
+"""Datasets with what settings came to, and the section of the parameters that these stand in."""
+
 READER = "reader"
 """The dataset of the trained reader."""
 
@@ -38,7 +45,9 @@ TRACKER = "tracker"
 LOCAL = "local"
 """The environment that is this machine's own; nothing of it is recorded."""
 
-PREPARED = {"squad_files", "train_features", "dev_features"}
+_logger = logging.getLogger(__name__)
+
+PREPARED = {SQUAD_FILES, "train_features", "dev_features"}
 """Datasets that lie under the name of `prepared`; those of tracked nodes lie under the run's."""
 
 
@@ -81,10 +90,14 @@ class TrackingHooks:
         """Claims what the run reads and writes and opens it, before any work is done.
 
         Raises:
-            InputError: Another run that is going on has claimed it, MLflow does not answer, or the
-                trained reader would replace the one that training goes on from.
+            InputError: Data or encoder are missing, another run that is going on has claimed what
+                it writes, MLflow does not answer, or the trained reader would replace the one that
+                training goes on from.
         """
+        from roberta_squad_pipeline.parameters import check_before_run
+
         self._report = None
+        check_before_run(self._parameters, pipeline.inputs())
         # Of several machines that share a run, the first alone writes and records it.
         if self._parameters.distributed.node_rank > 0:
             return
@@ -97,6 +110,8 @@ class TrackingHooks:
         names = {node.name for node in pipeline.nodes}
         self._trains = "train.train_reader" in names
         self._trains_and_scores = self._trains and "evaluate.score_predictions" in names
+        if self._trains:
+            _tell_of_scale(self._parameters)
         import yaml
 
         from roberta_squad_pipeline.tracking.mlflow_run import open_run
@@ -111,7 +126,7 @@ class TrackingHooks:
             provenance=provenance(self._project, self._redaction),
             tags={
                 **self._parent_tags(),
-                "experiment": self._parameters.experiment,
+                "experiment": self._parameters.experiment or self._parameters.run,
                 "seed": str(self._parameters.training.seed),
                 "kedro.pipelines": ",".join(run_params["pipeline_names"] or ["__default__"]),
                 "kedro.env": run_params["env"] or "base",
@@ -208,8 +223,11 @@ class TrackingHooks:
         if self._run is None or role is None:
             return
         if role == "params":
-            self._run.log_params(self._redaction.record({dataset_name: data}))
-            self._files = data
+            section = RESOLVED.get(dataset_name, dataset_name)
+            hidden = self._redaction.record({section: data})[section]
+            self._run.log_params({dataset_name: hidden})
+            if dataset_name == SQUAD_FILES:
+                self._files = data
             return
         if role == "figure":
             from roberta_squad_pipeline.report.page import figure_page
@@ -224,6 +242,19 @@ class TrackingHooks:
 
     def _path(self, dataset_name: str) -> Path:
         return self._project / str(self._catalog[dataset_name]["filepath"])
+
+
+def _tell_of_scale(parameters: "Parameters") -> None:
+    from roberta_squad_pipeline.experiments import scaled_settings
+
+    if parameters.experiment is None:
+        return
+    row = parameters.experiments.rows[parameters.experiment]
+    scaled = scaled_settings(row, parameters.scale, parameters.training.model_dump())
+    if scaled:
+        _logger.info(
+            "experiment %s to scale (globals.yml): %s", parameters.experiment, ", ".join(scaled)
+        )
 
 
 def _claim(parameters: "Parameters", pipeline: Pipeline) -> Claim:

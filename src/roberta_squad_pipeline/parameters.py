@@ -1,6 +1,6 @@
 """Every parameter of a run, typed. Values live in conf/ alone; there are no defaults here."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,14 +8,15 @@ from typing import Annotated, Any, Literal
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, Field, ValidationError
 
+from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.errors import InputError, causes
-from roberta_squad_pipeline.experiments import Experiments
-from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.experiments import Experiments, Scale
+from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
 from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.faults import OnMisaligned
 from roberta_squad_pipeline.strict import StrictModel
-from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.config import TrainingParameters
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """Names a file or a folder, and can name none outside of the one it is put in."""
@@ -46,9 +47,10 @@ class RemoteSource(StrictModel):
 class DataConfig(StrictModel):
     """Where questions come from."""
 
-    train: str = Field(min_length=1)
-    """Name of one of `sources`, or else the path of a SQuAD file."""
-    dev: str = Field(min_length=1)
+    train: str
+    """Name of one of `sources`, or else the path of a SQuAD file; empty where conf/ leaves it to
+    the command."""
+    dev: str
     """Like `train`."""
     sources: dict[Name, Annotated[DemoSource | RemoteSource, Field(discriminator="kind")]]
     """Files that can be made or fetched, by name."""
@@ -74,19 +76,21 @@ class TrackingConfig(StrictModel):
 class Parameters(StrictModel):
     """All parameters, a section a stage."""
 
-    experiment: str
-    """Which of the experiments' rows is run."""
+    experiment: str | None
+    """Which of the experiments' rows is run; null where conf/ says each setting by itself."""
     run: Name
-    """Name of the run and of its output folders; the experiment's unless another is given."""
+    """Name of the run and of its output folders."""
     prepared: Name
     """Name of the folders with the record of SQuAD files and the features; the run's unless
     another is given."""
     experiments: Experiments
+    scale: Scale
+    """What the experiments' updates and learning rates are multiplied by."""
     data: DataConfig
     features: WindowConfig
     model: ModelConfig
-    training: TrainingConfig
-    inference: InferenceConfig
+    training: TrainingParameters
+    inference: InferenceParameters
     distributed: DistributedConfig
     tracking: TrackingConfig
     checkpoint: Path | None
@@ -102,7 +106,8 @@ def load_parameters(loader: Mapping[str, Any]) -> Parameters:
         loader: Kedro's config loader.
 
     Raises:
-        InputError: See `check_parameters`; or the experiment has no row of that name.
+        InputError: See `check_parameters`; or the experiment has no row of that name, or the
+            environment has no use for one.
     """
     try:
         raw = loader["parameters"]
@@ -116,7 +121,16 @@ def load_parameters(loader: Mapping[str, Any]) -> Parameters:
             expected="references in ${…} that lead to a value",
             remedy="Correct conf/ or --params.",
         ) from error
-    return check_parameters(raw)
+    parameters = check_parameters(raw)
+    if loader["globals"]["experiment"] is None and parameters.experiment is not None:
+        raise InputError(
+            where="parameter experiment",
+            got=repr(parameters.experiment),
+            expected="none in this environment, which says each setting by itself",
+            remedy="Leave it out, and name the run with --params run=NAME; or take an environment "
+            "for experiments, such as --env squad2.",
+        )
+    return parameters
 
 
 def check_parameters(raw: dict[str, Any]) -> Parameters:
@@ -139,6 +153,53 @@ def check_parameters(raw: dict[str, Any]) -> Parameters:
             expected=first.expected,
             remedy=first.remedy + also,
         ) from error
+
+
+def check_before_run(parameters: Parameters, inputs: Collection[str]) -> None:
+    """Refuses a run that lacks what only a user can give.
+
+    Args:
+        parameters: Of the run.
+        inputs: What its pipelines read, such as `params:data`.
+
+    Raises:
+        InputError: Data or encoder are to be given and are not, or the embedded encoder would be
+            trained on other data than the embedded.
+    """
+    data, model = parameters.data, parameters.model
+    needed = {
+        "data.train": (data.train, "params:data"),
+        "data.dev": (data.dev, "params:data"),
+        "model.encoder": (model.source, "params:model"),
+    }
+    missing = [name for name, (value, read) in needed.items() if read in inputs and not value]
+    if missing:
+        raise InputError(
+            where=f"parameter {', '.join(missing)}",
+            got="nothing",
+            expected="your own questions for training and dev, and a pre-trained encoder",
+            remedy=f"Give them: {_own_command('train.json', 'dev.json')}",
+        )
+    own_data = data.train not in data.sources
+    if own_data and "params:training" in inputs and _is_demo_encoder(model.encoder):
+        raise InputError(
+            where="parameter model.encoder",
+            got=f"the embedded encoder to be trained on {data.train}",
+            expected="one that was pre-trained on real text: the embedded one knows the words of "
+            "the embedded data alone",
+            remedy=f"Give one, with settings that suit it: {_own_command(data.train, data.dev)}",
+        )
+
+
+def _own_command(train: str, dev: str) -> str:
+    return (
+        f"kedro run --env own --params data.train={train},data.dev={dev},"
+        "model.encoder=FOLDER_OR_HUB_ID"
+    )
+
+
+def _is_demo_encoder(encoder: str | None) -> bool:
+    return encoder is not None and Path(encoder).resolve() == DEMO_ENCODER.resolve()
 
 
 def _describe(fault: Any) -> InputError:

@@ -87,7 +87,8 @@ def test_validation_reports_all_and_rejects_the_unfit(project: Path, kedro: Kedr
         ({"training.warmup_updates": 10_000}, "training.warmup_updates"),
         ({"model.encoder": "data"}, "model.encoder=data"),
         ({"model.encoder": "nowhere/to-be-found"}, "model.encoder=nowhere/to-be-found"),
-        ({"data.train": "missing.json"}, "missing.json"),
+        ({"data.dev": "missing.json"}, "missing.json"),
+        ({"data.train": "own.json"}, "parameter model.encoder: got the embedded encoder"),
         ({"features.max_tokens": 4096}, "features.max_tokens"),
     ],
 )

@@ -16,6 +16,13 @@ Kedro = Callable[..., subprocess.CompletedProcess[str]]
 Runs = Callable[[], list[Run]]
 
 # The field names of the recipe's published metrics, in their order.
+SHORT_WINDOWS = {
+    "features.max_tokens": 64,
+    "features.max_question_tokens": 20,
+    "features.stride": 40,
+}
+"""For encoders with 64 positions."""
+
 METRICS = [
     *("exact", "f1", "total"),
     *("HasAns_exact", "HasAns_f1", "HasAns_total"),
@@ -235,17 +242,12 @@ def test_real_passages_with_the_real_tokenizer(
 
 
 def test_a_bert_goes_through_the_chain(project: Path, kedro: Kedro, bert_folder: Path) -> None:
-    windows = {
-        "features.max_tokens": 64,
-        "features.max_question_tokens": 20,
-        "features.stride": 40,
-    }
-    done = kedro(params={"run": "bert", "model.encoder": bert_folder} | windows)
+    done = kedro(params={"run": "bert", "model.encoder": bert_folder} | SHORT_WINDOWS)
     assert done.returncode == 0, done.stderr
     assert list(_json(project / "data/08_reporting/bert/metrics.json")) == METRICS
 
 
-def test_squad_1_1_goes_through_the_chain(project: Path, kedro: Kedro) -> None:
+def test_squad_1_1_goes_through_the_chain(project: Path, kedro: Kedro, bert_folder: Path) -> None:
     """Oracle: the official scorer leaves out the figures of a kind that does not occur."""
     passage = "Mill Bridge crosses the Wend. It was opened in 1823."
     asked = [("Which river does Mill Bridge cross?", "Wend"), ("When did it open?", "1823")]
@@ -259,7 +261,8 @@ def test_squad_1_1_goes_through_the_chain(project: Path, kedro: Kedro) -> None:
     ]
     squad = {"version": "1.1", "data": [{"paragraphs": [{"context": passage, "qas": questions}]}]}
     (project / "squad11.json").write_text(json.dumps(squad))
-    done = kedro(params={"data.train": "squad11.json", "data.dev": "squad11.json"})
+    given = {"data.train": "squad11.json", "data.dev": "squad11.json", "model.encoder": bert_folder}
+    done = kedro(params=given | SHORT_WINDOWS)
     assert done.returncode == 0, done.stderr
     metrics = _json(project / "data/08_reporting/demo/metrics.json")
     assert list(metrics) == [name for name in METRICS if not name.startswith("NoAns")]

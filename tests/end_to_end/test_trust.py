@@ -85,9 +85,12 @@ def hostile(
         (folder / "dev.json").write_text(json.dumps(hostile_squad()))
         (folder / "audit").mkdir()
         (folder / "audit/sitecustomize.py").write_text(AUDIT)
+        # Where it lies, it is trained on the embedded data alone.
+        shutil.copytree(ROOT / "data/01_raw/demo_encoder", folder / "encoder")
         remote = "data.sources.far."
         params = {
             "data.dev": "dev.json",
+            "model.encoder": "encoder",
             f"{remote}kind": "remote",
             f"{remote}url": f"https://{SECRETS[4]}:{SECRETS[5]}@host/a.json?token={SECRETS[6]}",
             f"{remote}sha256": "null",

@@ -7,8 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from roberta_squad_pipeline.reader.config import Precision
-from roberta_squad_pipeline.reader.device import available_device, computing_in, reading_in
+from roberta_squad_pipeline.reader.config import Precision, PrecisionSetting, chosen
+from roberta_squad_pipeline.reader.device import (
+    available_device,
+    computing_in,
+    fast_precision,
+    reading_in,
+)
 
 
 @pytest.mark.parametrize(("there", "kind"), [(True, "cuda"), (False, "cpu")])
@@ -17,6 +22,39 @@ def test_a_gpu_is_taken_where_there_is_one(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     assert available_device().type == kind
+
+
+@pytest.mark.parametrize(
+    ("has", "expected"),
+    [
+        ({"avx2": True, "amx_bf16": False, "avx512_bf16": False}, "fp32"),
+        ({"avx2": True, "avx512_f": True}, "fp32"),
+        ({"avx512_f": True, "avx512_bf16": True}, "bf16"),
+        ({"avx512_f": True, "amx_tile": True, "amx_bf16": True}, "bf16"),
+        ({"neon": True, "bf16": False}, "fp32"),
+    ],
+)
+def test_a_cpu_computes_bf16_where_it_has_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, has: dict[str, bool], expected: str
+) -> None:
+    """Oracle: the instruction sets' names; a CPU of another kind than x86 has none of these."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    assert fast_precision(torch.device("cpu")) == expected
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "fp16")])
+def test_a_gpu_computes_bf16_unless_it_emulates_it(
+    monkeypatch: pytest.MonkeyPatch, native: bool, expected: str
+) -> None:
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation: native or including_emulation
+    )
+    assert fast_precision(torch.device("cuda")) == expected
+
+
+@pytest.mark.parametrize("setting", ["auto", "fp32", "bf16", "fp16"])
+def test_auto_alone_leaves_the_format_to_the_device(setting: PrecisionSetting) -> None:
+    assert chosen(setting, "bf16") == ("bf16" if setting == "auto" else setting)
 
 
 @pytest.mark.parametrize(

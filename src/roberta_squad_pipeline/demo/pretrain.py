@@ -29,13 +29,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
+from roberta_squad_pipeline.demo import ENCODER
 from roberta_squad_pipeline.demo.passages import Passage, Size, capitalise, write_passage
 from roberta_squad_pipeline.demo.templates import FactType
 from roberta_squad_pipeline.demo.world import Entity, Fact
 
 _SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 _BOS, _PAD, _EOS, _, _MASK = range(len(_SPECIAL_TOKENS))
-_OUTPUT = Path("data/01_raw/demo_encoder")
 _FIRST_SIZES: tuple[Size, ...] = ("simple",)
 _SIZES: tuple[Size, ...] = ("usual",) * 30 + ("long",)
 _TAGS = ("names that recur", "values of the named entity", "values of the kind asked for")
@@ -97,7 +97,7 @@ class Example:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=_OUTPUT, help="folder of the encoder")
+    parser.add_argument("--output", type=Path, default=ENCODER, help="folder of the encoder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--updates", type=int, default=7500)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -11,6 +11,14 @@ from roberta_squad_pipeline.strict import StrictModel
 Precision = Literal["fp32", "bf16", "fp16"]
 """Number format of forward and backward passes; weights stay 32-bit in each."""
 
+PrecisionSetting = Literal["auto", "fp32", "bf16", "fp16"]
+"""A number format, or the one that the device computes fast in."""
+
+
+def chosen(setting: PrecisionSetting, fast: Precision) -> Precision:
+    """The number format that a setting stands for on a device that computes fast in `fast`."""
+    return fast if setting == "auto" else setting
+
 
 class ModelConfig(StrictModel):
     """What is trained."""
@@ -19,9 +27,10 @@ class ModelConfig(StrictModel):
     """What training goes on from, heads included: a reader's folder, a reader in MLflow
     (`models:/…`, `runs:/…`), or transformers' question-answering checkpoint (folder or hub id).
     Null trains new heads on `encoder`."""
-    encoder: str | None = Field(min_length=1)
+    encoder: str | None
     """Folder or hub id of a pre-trained encoder that `AutoModel` loads, of a family in
-    `reader/families.py`. Null where there is a `start`, which brings its own."""
+    `reader/families.py`. Null where there is a `start`, which brings its own; empty where conf/
+    leaves it to the command."""
     dropout: float = Field(ge=0, lt=1)
     """Share of hidden values dropped, in the encoder and in the answerability head."""
     attention_dropout: float = Field(ge=0, lt=1)
@@ -39,7 +48,7 @@ class ModelConfig(StrictModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if not self.start and not self.encoder:
+        if self.start is None and self.encoder is None:
             raise InputError(
                 where="model.encoder",
                 got="nothing, and no model.start either",
@@ -57,12 +66,12 @@ class ModelConfig(StrictModel):
         return self
 
 
-class InferenceConfig(StrictModel):
-    """How logits become answers."""
+class InferenceParameters(StrictModel):
+    """How logits become answers, as conf/ says it."""
 
     batch_windows: int = Field(gt=0)
     """Windows in a forward pass at most."""
-    precision: Precision
+    precision: PrecisionSetting
     max_answer_tokens: int = Field(gt=0)
     """Tokens of an answer at most."""
     n_best: int = Field(gt=0)
@@ -72,3 +81,14 @@ class InferenceConfig(StrictModel):
     its best span comes from (the recipe); `min_window`: the lowest of its windows; `combined`: that
     of `best_span` and the span head's own, with weights that are fitted on the dev set as the
     threshold is."""
+
+    def resolved(self, fast: Precision) -> "InferenceConfig":
+        """The same on a device that computes fast in `fast`."""
+        settings = self.model_dump() | {"precision": chosen(self.precision, fast)}
+        return InferenceConfig(**settings)
+
+
+class InferenceConfig(InferenceParameters):
+    """How logits become answers, as it is done and recorded."""
+
+    precision: Precision

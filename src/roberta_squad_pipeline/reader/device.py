@@ -17,6 +17,18 @@ def available_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def fast_precision(device: torch.device) -> Precision:
+    """The number format that a device computes fast in.
+
+    bf16 where the device has instructions for it: elsewhere it is emulated, on a CPU more slowly
+    than fp32 is computed. GPUs that lack them have fp16's.
+    """
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    has = torch.cpu.get_capabilities()
+    return "bf16" if has.get("amx_bf16") or has.get("avx512_bf16") else "fp32"
+
+
 def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
     """Forward passes inside this context compute in the given format where that is safe."""
     if precision == "fp32":

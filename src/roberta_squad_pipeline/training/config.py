@@ -1,11 +1,15 @@
 """Settings of a training run."""
 
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+from math import ceil
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.reader.config import Precision
+from roberta_squad_pipeline.reader.config import Precision, PrecisionSetting, chosen
 from roberta_squad_pipeline.strict import StrictModel
 
 AveragingFactor = Annotated[float, Field(ge=0, lt=1)]
@@ -23,20 +27,22 @@ class LossScaleConfig(StrictModel):
     """Training stops after so many updates in a row that overflow at the minimum."""
 
 
-class TrainingConfig(StrictModel):
-    """How a reader is trained."""
+class RateBySize(StrictModel):
+    """The learning rate of encoders of a size."""
 
-    updates: int = Field(gt=0)
-    """Optimiser updates of the whole run."""
-    warmup_updates: int = Field(ge=0)
-    """Updates over which learning rates rise linearly from 0 to their peak."""
+    up_to_million_parameters: float | None = Field(gt=0)
+    """In the encoder's layers at most, embeddings left out; null is any number."""
+    lr: float = Field(gt=0)
+
+
+class TrainingSettings(StrictModel):
+    """What of training depends on neither data nor encoder nor device."""
+
     batch_size: int = Field(gt=0)
     """Windows per update, all processes and micro-batches together."""
     micro_batch: int = Field(gt=0)
     """Windows in one forward and backward pass of a process at most; changes memory and speed,
     not results."""
-    lr: float = Field(gt=0)
-    """Peak learning rate of the heads."""
     layer_decay: float = Field(gt=0, le=1)
     """Factor from one layer's learning rate to that of the layer below it; 1 switches it off."""
     decay_power: float = Field(gt=0)
@@ -52,7 +58,6 @@ class TrainingConfig(StrictModel):
     `summed_loss`."""
     max_grad_norm: float | None = Field(gt=0)
     """Gradients of an update are scaled down to this global L2 norm; null never does."""
-    precision: Precision
     loss_scale: LossScaleConfig
     """Used by fp16 alone."""
     seed: int = Field(ge=0)
@@ -62,6 +67,96 @@ class TrainingConfig(StrictModel):
     resume: Literal["auto", "never"]
     """Whether an interrupted run of the same settings and data is carried on."""
 
+
+class TrainingParameters(TrainingSettings):
+    """How a reader is trained, as conf/ says it."""
+
+    updates: int | None = Field(gt=0)
+    """Optimiser updates of the whole run; null where `epochs` is given instead."""
+    epochs: float | None = Field(gt=0)
+    """How often every training window is drawn; null where `updates` is given instead."""
+    warmup_updates: int | None = Field(ge=0)
+    """Updates over which learning rates rise linearly from 0 to their peak; null where
+    `warmup_share` is given instead."""
+    warmup_share: float | None = Field(ge=0, le=1)
+    """The same as a share of all updates; null where `warmup_updates` is given instead."""
+    lr: float | None = Field(gt=0)
+    """Peak learning rate of the heads; null takes the encoder's from `lr_by_size`."""
+    lr_by_size: tuple[RateBySize, ...]
+    """Learning rates by size of encoder, from small to large; the first row that fits is taken."""
+    precision: PrecisionSetting
+
+    @model_validator(mode="after")
+    def _lengths_are_given_once(self) -> Self:
+        _check_one_is_set("updates", self.updates, "epochs", self.epochs)
+        _check_one_is_set("warmup_updates", self.warmup_updates, "warmup_share", self.warmup_share)
+        if self.updates is not None and self.warmup_updates is not None:
+            _check_warmup_ends(self.warmup_updates, self.updates)
+        return self
+
+    @model_validator(mode="after")
+    def _every_size_has_a_rate(self) -> Self:
+        limits = [row.up_to_million_parameters or float("inf") for row in self.lr_by_size]
+        rising = all(lower < higher for lower, higher in pairwise(limits))
+        if limits and not (rising and limits[-1] == float("inf")):
+            raise InputError(
+                where="training.lr_by_size",
+                got=f"rows up to {', '.join(f'{limit:g}' for limit in limits)} million parameters",
+                expected="rising sizes, the last one null",
+                remedy="Sort the rows, and end with one for encoders of any size.",
+            )
+        if self.lr is None and not limits:
+            raise InputError(
+                where="training.lr and training.lr_by_size",
+                got="neither",
+                expected="a learning rate, or rates by size of encoder to choose from",
+                remedy="Give one: --params training.lr=3e-5",
+            )
+        return self
+
+    def for_run(self, *, windows: int, layer_parameters: int, fast: Precision) -> "TrainingConfig":
+        """The same in numbers.
+
+        Args:
+            windows: Of the training data.
+            layer_parameters: In the encoder's layers, embeddings left out.
+            fast: The number format that the device computes fast in.
+
+        Raises:
+            InputError: The warm-up is longer than the run.
+        """
+        updates = self.updates
+        if updates is None:
+            updates = ceil(_exact(self.epochs) * windows / self.batch_size)
+        warmup_updates = self.warmup_updates
+        if warmup_updates is None:
+            warmup_updates = round(_exact(self.warmup_share) * updates)
+        _check_warmup_ends(warmup_updates, updates)
+        return TrainingConfig(
+            **self.model_dump(include=set(TrainingSettings.model_fields)),
+            updates=updates,
+            warmup_updates=warmup_updates,
+            lr=self.lr or _rate_for(layer_parameters, self.lr_by_size),
+            precision=chosen(self.precision, fast),
+        )
+
+
+class TrainingConfig(TrainingSettings):
+    """How a reader is trained, in numbers."""
+
+    updates: int = Field(gt=0)
+    """Optimiser updates of the whole run."""
+    warmup_updates: int = Field(ge=0)
+    """Updates over which learning rates rise linearly from 0 to their peak."""
+    lr: float = Field(gt=0)
+    """Peak learning rate of the heads."""
+    precision: Precision
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The settings that `TrainingParameters` may leave open."""
+        return self.model_dump(mode="json", exclude=set(TrainingSettings.model_fields))
+
     @property
     def recipe(self) -> dict[str, Any]:
         """All settings that the result depends on."""
@@ -69,11 +164,42 @@ class TrainingConfig(StrictModel):
 
     @model_validator(mode="after")
     def _warmup_must_end(self) -> Self:
-        if self.warmup_updates > self.updates:
-            raise InputError(
-                where="training.warmup_updates",
-                got=f"{self.warmup_updates} updates of warm-up in a run of {self.updates}",
-                expected="a warm-up that is not longer than the run",
-                remedy="Lower warmup_updates (6 % of updates is usual) or raise updates.",
-            )
+        _check_warmup_ends(self.warmup_updates, self.updates)
         return self
+
+
+def _exact(given: float | None) -> Fraction:
+    # As it was written: 0.1 in binary is a little more, and would make an update too many. None
+    # does not come here, since one of each pair of settings is given.
+    return Fraction(repr(given))
+
+
+def _rate_for(layer_parameters: int, rates: Sequence[RateBySize]) -> float:
+    return next(
+        row.lr
+        for row in rates
+        if row.up_to_million_parameters is None
+        or layer_parameters <= row.up_to_million_parameters * 1e6
+    )
+
+
+def _check_one_is_set(name: str, value: object, other: str, other_value: object) -> None:
+    if (value is None) == (other_value is None):
+        got = "neither" if value is None else f"{value} and {other_value}"
+        raise InputError(
+            where=f"training.{name} and training.{other}",
+            got=got,
+            expected="exactly one of the two",
+            remedy="Give one of them with --params, or set the other to null.",
+        )
+
+
+def _check_warmup_ends(warmup_updates: int, updates: int) -> None:
+    if warmup_updates > updates:
+        raise InputError(
+            where="training.warmup_updates",
+            got=f"{warmup_updates} updates of warm-up in a run of {updates}",
+            expected="a warm-up that is not longer than the run",
+            remedy="Lower warmup_updates, give training.warmup_share (0.06 is usual) instead, or "
+            "train longer.",
+        )

@@ -20,7 +20,7 @@ from roberta_squad_pipeline.reader.start import FirstReader, started_reader
 from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
-from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.config import TrainingConfig, TrainingSettings
 from roberta_squad_pipeline.training.loop import train_reader
 from roberta_squad_pipeline.training.records import UpdateRecord
 from roberta_squad_pipeline.training.state import WEIGHTS
@@ -48,7 +48,7 @@ class TrainingJob(StrictModel):
 
 
 def first_reader(
-    features: Features, model: ModelConfig, training: TrainingConfig, start: Path | None
+    features: Features, model: ModelConfig, training: TrainingSettings, start: Path | None
 ) -> FirstReader:
     """The reader before its first update.
 

@@ -13,6 +13,17 @@ _HEADS = ("span_head.", "answerability_head.")
 _NO_WEIGHT_DECAY = ", no weight decay"
 
 
+def layer_parameters(reader: ReaderModel) -> int:
+    """How many parameters the blocks of a reader's encoder have, embeddings left out.
+
+    Raises:
+        InputError: See `build_param_groups`.
+    """
+    parameters = dict(reader.encoder.named_parameters())
+    heights = family_of(reader.encoder.config).heights(parameters)
+    return sum(parameters[name].numel() for name, height in heights.items() if height > 0)
+
+
 def build_param_groups(reader: ReaderModel, config: TrainingConfig) -> list[dict[str, Any]]:
     """Sorts all trainable parameters into groups for the optimiser.
 

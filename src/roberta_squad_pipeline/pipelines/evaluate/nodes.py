@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from roberta_squad_pipeline import __version__
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.parameters import DataConfig
-from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ _NULL_SCORES = {
 def score_no_answer(
     files: dict[str, dict[str, Any]],
     data: DataConfig,
-    inference: InferenceConfig,
+    inference: InferenceParameters,
     no_answer_logits: dict[str, dict[str, float]],
 ) -> dict[str, Any]:
     """One no-answer score per question.
@@ -80,7 +80,7 @@ def cross_fit_threshold(
     data: DataConfig,
     predictions: dict[str, str],
     null_odds: dict[str, float],
-    inference: InferenceConfig,
+    inference: InferenceParameters,
     no_answer_logits: dict[str, dict[str, float]],
 ) -> dict[str, Any]:
     """Scores at a threshold that one may report, with the intervals of these and the best ones.
@@ -98,7 +98,8 @@ def cross_fit_threshold(
 def evaluate_reader(
     files: dict[str, dict[str, Any]],
     data: DataConfig,
-    inference: InferenceConfig,
+    inference: InferenceParameters,
+    answered_with: dict[str, str],
     predictions: dict[str, str],
     null_odds: dict[str, float],
     no_answer_logits: dict[str, dict[str, float]],
@@ -123,7 +124,8 @@ def evaluate_reader(
         data=files["dev"]["path"],
         data_sha256=files["dev"]["sha256"],
         questions=len(dataset.gold),
-        inference=inference,
+        # Predictions may have been made elsewhere, where `auto` came to something else than here.
+        inference=InferenceConfig(**inference.model_dump() | answered_with),
         scores=metrics,
         cross_fitted_f1=metrics_crossfit.get("f1"),
         no_answer_weights=NoAnswerWeights(**no_answer_weights),
@@ -226,7 +228,7 @@ def write_report(
 def _logits(
     gold: "Mapping[str, Sequence[str]]",
     no_answer_logits: dict[str, dict[str, float]],
-    inference: InferenceConfig,
+    inference: InferenceParameters,
 ) -> "NoAnswerLogits":
     from roberta_squad_pipeline.squad.no_answer import NoAnswerLogits
 

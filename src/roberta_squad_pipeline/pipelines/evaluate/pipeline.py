@@ -41,6 +41,7 @@ def create_pipeline() -> Pipeline:
                     "squad_files",
                     "params:data",
                     "params:inference",
+                    "answered_with",
                     "predictions",
                     "null_odds",
                     "no_answer_logits",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.files import sha256_of, written_atomically
-from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
 from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.tracking.fetching import start_folder
 
@@ -16,7 +16,7 @@ def import_checkpoint(
     checkpoint: str | None,
     model: ModelConfig,
     windows: WindowConfig,
-    inference: InferenceConfig,
+    inference: InferenceParameters,
     folder: Path,
 ) -> None:
     """Converts a checkpoint with both heads into a reader, one without into an encoder's folder.
@@ -27,6 +27,7 @@ def import_checkpoint(
         InputError: The checkpoint is missing, malicious or of another model, its vocabulary is not
             the tokenizer's, or the folder is there already.
     """
+    from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.fairseq import read_fairseq
     from roberta_squad_pipeline.reader.model import ReaderModel, check_reach
     from roberta_squad_pipeline.reader.start import source_tokenizer
@@ -70,7 +71,7 @@ def import_checkpoint(
     header = ReaderHeader(
         tokenizer=identity(tokenizer),
         windows=windows,
-        inference=inference,
+        inference=inference.resolved(fast_precision(available_device())),
         dropout=model.dropout,
         recipe={"fairseq": {"checkpoint": path.name, "sha256": sha256_of(path)}},
     )

@@ -1,11 +1,12 @@
 """Answers the dev questions."""
 
 import dataclasses
+import logging
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.progress import progress
-from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.config import InferenceParameters
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.storage import TrainedReader
@@ -14,33 +15,40 @@ else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
     Features = TrainedReader = Any
 
+_logger = logging.getLogger(__name__)
+
 
 def predict_answers(
     trained: TrainedReader,
     features: Features,
-    inference: InferenceConfig,
+    inference: InferenceParameters,
     distributed: DistributedConfig,
     run: str,
 ) -> dict[str, dict[str, Any]]:
     """Best spans and no-answer logits of every question.
 
     Returns:
-        `predictions` (id → text), `no_answer_logits` (id → those of both heads, high = no answer)
-        and `nbest` (id → spans, best first).
+        `predictions` (id → text), `no_answer_logits` (id → those of both heads, high = no answer),
+        `nbest` (id → spans, best first) and `answered_with`, the precision that was computed in.
 
     Raises:
         InputError: The features were made with another tokenizer or in another order.
     """
+    from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.job import run_inference
     from roberta_squad_pipeline.reader.storage import check_features
 
     check_features(features, trained.header)
+    device = available_device()
+    config = inference.resolved(fast_precision(device))
+    if inference.precision == "auto":
+        _logger.info("inference.precision auto: %s on this %s", config.precision, device.type)
     with progress("predict", len(features.windows.question), "windows") as advance:
         predictions = list(
             run_inference(
                 trained,
                 features,
-                inference,
+                config,
                 distributed,
                 name=run,
                 on_windows=lambda windows: advance(windows, ""),
@@ -56,4 +64,5 @@ def predict_answers(
             p.question_id: [dataclasses.asdict(candidate) for candidate in p.candidates]
             for p in predictions
         },
+        "answered_with": {"precision": config.precision},
     }

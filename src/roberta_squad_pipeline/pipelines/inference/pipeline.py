@@ -18,7 +18,10 @@ def create_pipeline() -> Pipeline:
                     "params:distributed",
                     "params:run",
                 ],
-                {name: name for name in ("predictions", "no_answer_logits", "nbest")},
+                {
+                    name: name
+                    for name in ("predictions", "no_answer_logits", "nbest", "answered_with")
+                },
                 name="predict_answers",
                 tags="tracked",
             )

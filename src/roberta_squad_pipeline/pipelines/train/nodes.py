@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.progress import Advance, progress
-from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
 from roberta_squad_pipeline.tracking.fetching import start_folder
 from roberta_squad_pipeline.tracking.tracker import Tracker
-from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.config import TrainingParameters
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.start import Origin
@@ -24,8 +24,8 @@ else:
 def train_reader(
     features: Features,
     model: ModelConfig,
-    training: TrainingConfig,
-    inference: InferenceConfig,
+    training: TrainingParameters,
+    inference: InferenceParameters,
     distributed: DistributedConfig,
     run: str,
     checkpoints: Path,
@@ -34,13 +34,15 @@ def train_reader(
     """Fine-tunes the encoder and both heads on all training windows.
 
     Returns:
-        `reader`, trained, and `curve`: see `training_curve`.
+        `reader`, trained; `curve`: see `training_curve`; and `trained_with`, what the settings
+        that conf/ may leave open came to.
 
     Raises:
         InputError: The features were made with another encoder's tokenizer, or see `start_folder`,
             `first_reader` and `run_training`.
         TrainingError: See `run_training`.
     """
+    from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
     from roberta_squad_pipeline.reader.tokenization import identity
@@ -48,8 +50,10 @@ def train_reader(
     from roberta_squad_pipeline.training.curve import training_curve
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
     from roberta_squad_pipeline.training.param_groups import peak_learning_rates
+    from roberta_squad_pipeline.training.resolution import resolve
     from roberta_squad_pipeline.training.resume import attempt_folder, settings_of
 
+    device = available_device()
     records: list[UpdateRecord] = []
     # Workers that have to be started again read it again.
     with start_folder(model.start) as start:
@@ -57,19 +61,20 @@ def train_reader(
         check_tokenizer(features, identity(tokenizer).sha256, where=model.source_parameter)
         reader, origin = first_reader(features, model, training, start)
         _tell_of_source(model, origin, tracker)
-        settings = settings_of(reader, features, model, training)
-        folder, previous = attempt_folder(checkpoints, settings, training, run_id=tracker.run_id)
+        config = resolve(training, features, reader, device)
+        settings = settings_of(reader, features, model, config)
+        folder, previous = attempt_folder(checkpoints, settings, config, run_id=tracker.run_id)
         if previous is not None:
             tracker.supersedes(previous)
         job = TrainingJob(
             features=features.path,
             model=model,
             start=start,
-            training=training,
+            training=config,
             strategy=distributed.strategy,
             checkpoints=folder,
         )
-        with progress("train", training.updates, "updates") as advance:
+        with progress("train", config.updates, "updates") as advance:
             run_training(
                 job,
                 reader,
@@ -82,18 +87,19 @@ def train_reader(
     header = ReaderHeader(
         tokenizer=features.meta.tokenizer,
         windows=features.meta.windows,
-        inference=inference,
+        inference=inference.resolved(fast_precision(device)),
         dropout=model.dropout,
         recipe={
             "model": model.model_dump(mode="json"),
             "start": origin.model_dump(mode="json") if origin else None,
-            "training": training.recipe,
+            "training": config.recipe,
             "data_sha256": features.meta.data_sha256,
         },
     )
     return {
         "reader": TrainedReader(reader, tokenizer, header),
-        "curve": training_curve(records, peak_learning_rates(reader, training), training),
+        "curve": training_curve(records, peak_learning_rates(reader, config), config),
+        "trained_with": config.resolved,
     }
 
 

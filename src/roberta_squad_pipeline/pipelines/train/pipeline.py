@@ -21,7 +21,11 @@ def create_pipeline() -> Pipeline:
                     "checkpoints",
                     "tracker",
                 ],
-                {"reader": "reader", "curve": "training_curve"},
+                {
+                    "reader": "reader",
+                    "curve": "training_curve",
+                    "trained_with": "trained_with",
+                },
                 name="train_reader",
                 tags="tracked",
             )

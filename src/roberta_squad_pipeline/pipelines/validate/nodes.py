@@ -10,7 +10,7 @@ import click
 
 from roberta_squad_pipeline.errors import InputError
 from roberta_squad_pipeline.parameters import DataConfig
-from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
+from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
 from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.validation.report import (
     ValidationReport,
@@ -37,7 +37,7 @@ def validate_squad_files(
     data: DataConfig,
     windows: WindowConfig,
     model: ModelConfig,
-    inference: InferenceConfig,
+    inference: InferenceParameters,
 ) -> dict[str, Any]:
     """Looks for all that is wrong or odd in both files; none of it is an error here.
 

@@ -1,0 +1,281 @@
+"""Readers of real passages: this project beside Hugging Face's question-answering recipe.
+
+Both sides train on the real sample of SQuAD 2.0 from the same encoder, with as many updates of as
+many windows, and are scored on its other articles. Every run is a command of its own, whose result
+is kept in `benchmarks/results/real_readers/`; `table` makes one report of all that are there.
+
+    python benchmarks/real_readers.py encoders
+    python benchmarks/real_readers.py recipe --encoder minilm --seed 1
+    python benchmarks/real_readers.py here --encoder minilm --seed 1
+    python benchmarks/real_readers.py table
+
+With `--fold K` a run learns from two thirds of the training articles and is scored on the others:
+this is how settings are chosen.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from real_runs import (
+    FOLD_COUNT,
+    ROOT,
+    Answered,
+    Split,
+    data_record,
+    encoder_folder,
+    keep,
+    read_sample,
+    sample_split,
+    scores,
+    surroundings,
+)
+
+from roberta_squad_pipeline.squad.dataset import SquadDataset
+
+UPDATES = {"minilm": 645, "mpnet": 215}
+"""By encoder. The larger one has as many as fit into a day on two cores."""
+WARMUP = 0.06
+"""Share of the updates."""
+LOOKS = 5
+"""How often a run of the recipe is scored."""
+HERE = {
+    "features.max_tokens": 384,
+    "features.max_question_tokens": 64,
+    "features.stride": 128,
+    "training.batch_size": 16,
+    "training.micro_batch": 16,
+    "training.layer_decay": 1.0,
+    "model.dropout": 0.1,
+    "model.attention_dropout": 0.1,
+}
+"""This project's parameters where no environment says them: the recipe's."""
+
+
+def main() -> None:
+    """Does what the command line says."""
+    options = _parser().parse_args()
+    if options.command in {"recipe", "here"}:
+        options.name = options.name or options.command
+        options.updates = options.updates or UPDATES[options.encoder]
+        if options.warmup_updates is None:
+            options.warmup_updates = round(WARMUP * options.updates)
+    if options.command == "recipe":
+        run_recipe(options)
+    elif options.command == "here":
+        run_here(options)
+    elif options.command == "encoders":
+        from real_encoders import fetch_encoders
+
+        fetch_encoders()
+
+
+def run_recipe(options: argparse.Namespace) -> None:
+    """One run of the recipe, kept."""
+    _limit_threads(os.environ, options.threads)
+    import torch
+    from run_qa_recipe import RecipeSettings, train_and_answer
+
+    torch.set_num_threads(options.threads)
+    began = time.perf_counter()
+    result, split = _begun(options)
+    dev = read_sample(split.dev)
+    settings = RecipeSettings(
+        updates=options.updates,
+        warmup_updates=options.warmup_updates,
+        lr=options.lr,
+        seed=options.seed,
+        precision=options.precision,
+        score_every=-(-options.updates // LOOKS),
+    )
+    curve: list[dict[str, Any]] = []
+
+    def on_answered(update: int, answered: Answered) -> None:
+        curve.append({"update": update} | scores(dev, answered))
+        print(json.dumps(curve[-1]), flush=True)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        run = train_and_answer(
+            encoder_folder(options.encoder),
+            read_sample(split.train),
+            dev,
+            settings,
+            scratch=Path(scratch),
+            on_answered=on_answered,
+        )
+    result |= {
+        "settings": {
+            "warmup_updates": options.warmup_updates,
+            "lr": options.lr,
+            "precision": options.precision,
+        },
+        "windows": run.windows,
+        "training_seconds": run.training_seconds,
+        "whole_seconds": time.perf_counter() - began,
+        "peak_memory_mb": _peak_memory_mb(resource.RUSAGE_SELF),
+        "curve": curve,
+        "scores": scores(dev, run.answered),
+    }
+    _finish(options, result, dev, run.answered)
+
+
+def run_here(options: argparse.Namespace) -> None:
+    """One run of this project through its command line, kept."""
+    began = time.perf_counter()
+    result, split = _begun(options)
+    settings: dict[str, Any] = {}
+    if options.env is None:
+        settings = HERE | {
+            "training.warmup_updates": options.warmup_updates,
+            "training.lr": options.lr,
+            "training.precision": options.precision,
+        }
+    settings |= dict(change.split("=", 1) for change in options.set)
+    run = f"real_{_file_name(options)}"
+    parameters = {
+        "run": run,
+        "tracking.experiment": "real_readers",
+        "data.train": split.train,
+        "data.dev": split.dev,
+        "model.encoder": encoder_folder(options.encoder),
+        "training.updates": options.updates,
+        "training.seed": options.seed,
+        "training.resume": "never",  # or its seconds would be those of a part
+        **settings,
+    }
+    training_seconds = _kedro_run(options, parameters)
+    output = ROOT / "data" / "07_model_output" / run
+    evaluation = json.loads((ROOT / "data" / "06_models" / run / "evaluation.json").read_bytes())
+    answered = Answered(
+        *(
+            json.loads((output / f"{part}.json").read_bytes())
+            for part in ("predictions", "null_odds", "no_answer_logits")
+        ),
+        null_score=evaluation["inference"]["null_score"],
+    )
+    dev = read_sample(split.dev)
+    result |= {
+        "env": options.env,
+        "changes": options.set,
+        "settings": settings,
+        "training_seconds": training_seconds,
+        "whole_seconds": time.perf_counter() - began,
+        "peak_memory_mb": _peak_memory_mb(resource.RUSAGE_CHILDREN),
+        "curve": [],
+        "scores": scores(dev, answered),
+    }
+    _finish(options, result, dev, answered)
+
+
+def _kedro_run(options: argparse.Namespace, parameters: dict[str, Any]) -> float:
+    """Runs the pipelines, and returns the seconds that training took.
+
+    Raises:
+        SystemExit: The run failed.
+    """
+    pairs = ",".join(f"{name}={value}" for name, value in parameters.items())
+    command = [sys.executable, "-m", "kedro", "run", "--params", pairs]
+    if options.env:
+        command += ["--env", options.env]
+    environment = dict(os.environ, COLUMNS="200")  # no line of the log is broken
+    _limit_threads(environment, options.threads)
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as child:
+        seconds = _seconds_of_training(child.stdout)
+    if child.returncode:
+        raise SystemExit(child.returncode)
+    return seconds
+
+
+def _seconds_of_training(lines: Iterator[str]) -> float:
+    """Passes a run's log on, and takes the time between two of its lines."""
+    began = ended = time.perf_counter()
+    for line in lines:
+        print(line, end="", flush=True)
+        if "Completed node: features.build_train_features" in line:
+            began = time.perf_counter()
+        if "Completed node: train.train_reader" in line:
+            ended = time.perf_counter()
+    return ended - began
+
+
+def _begun(options: argparse.Namespace) -> tuple[dict[str, Any], Split]:
+    split = sample_split(options.fold)
+    result = {
+        "name": options.name,
+        "side": options.command,
+        "encoder": options.encoder,
+        "updates": options.updates,
+        "seed": options.seed,
+        "fold": options.fold,
+        "threads": options.threads,
+        "data": data_record(split),
+        **surroundings(),
+    }
+    return result, split
+
+
+def _finish(
+    options: argparse.Namespace, result: dict[str, Any], dev: SquadDataset, answered: Answered
+) -> None:
+    path = keep(_file_name(options), result, dev, answered)
+    print(json.dumps(result["scores"], indent=1))
+    print(path)
+
+
+def _file_name(options: argparse.Namespace) -> str:
+    fold = "" if options.fold is None else f"_fold{options.fold}"
+    return f"{options.name}_{options.encoder}_{options.updates}_seed{options.seed}{fold}"
+
+
+def _peak_memory_mb(who: int) -> float:
+    return resource.getrusage(who).ru_maxrss * 1024 / 1e6  # Linux counts in KiB
+
+
+def _limit_threads(environment: Any, threads: int) -> None:
+    """Before torch is imported; its threads would wait for each other in a busy loop."""
+    environment["OMP_NUM_THREADS"] = str(threads)
+    environment["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("encoders", help="fetch the encoders from the package index")
+    recipe = commands.add_parser("recipe", help="train by Hugging Face's recipe")
+    here = commands.add_parser("here", help="train by `kedro run`")
+    here.add_argument("--env", help="configuration environment, whose settings then hold")
+    here.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one more parameter"
+    )
+    for side in (recipe, here):
+        side.add_argument("--name", help="of the result; the side's unless given")
+        side.add_argument("--encoder", choices=UPDATES, default="minilm")
+        side.add_argument("--seed", type=int, default=1)
+        side.add_argument("--updates", type=int, help="of 16 windows each; the encoder's usual")
+        side.add_argument("--warmup-updates", type=int, help="6 %% of the updates unless given")
+        side.add_argument("--lr", type=float, default=1e-4)
+        side.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+        side.add_argument("--fold", type=int, choices=range(FOLD_COUNT))
+        side.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    return parser
+
+
+if __name__ == "__main__":
+    main()

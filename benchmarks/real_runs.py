@@ -1,0 +1,236 @@
+"""Runs on the real sample: their data, scores and files, the same for both sides."""
+
+import gzip
+import hashlib
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common import SHARED, header
+
+from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
+from roberta_squad_pipeline.squad.no_answer import NoAnswerLogits, NullScore
+from roberta_squad_pipeline.squad.scoring import score_questions, scores_in_order, squad_report
+from roberta_squad_pipeline.squad.thresholds import best_threshold
+from roberta_squad_pipeline.squad.uncertainty import cross_fitted_report, in_first_half
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).resolve().parent / "results" / "real_readers"
+ENCODERS = ROOT / "data" / "01_raw" / "encoders"
+"""Where `real_readers.py encoders` puts them; git ignores it."""
+FOLDS = ROOT / "data" / "01_raw" / "real_readers"
+"""Where parts of the training sample are written; git ignores it."""
+FOLD_COUNT = 3
+
+
+@dataclass(frozen=True)
+class Split:
+    """The files of a run.
+
+    Args:
+        train: To learn from.
+        dev: To be scored on.
+    """
+
+    train: Path
+    dev: Path
+
+
+def sample_split(fold: int | None) -> Split:
+    """The sample's two files, or the training file cut in two by whole articles.
+
+    Settings are chosen on folds, so that the dev file is in no choice. Articles go by their titles'
+    order, every third to a fold.
+
+    Args:
+        fold: From 0; None is the sample as it is.
+    """
+    sample = Split(*(SHARED / "squad" / f"{split}-sample.json" for split in ("train", "dev")))
+    if fold is None:
+        return sample
+    content = json.loads(sample.train.read_bytes())
+    articles = sorted(content["data"], key=lambda article: article["title"])
+    FOLDS.mkdir(parents=True, exist_ok=True)
+    split = Split(FOLDS / f"fold_{fold}_train.json", FOLDS / f"fold_{fold}_dev.json")
+    for path, held_out in ((split.train, False), (split.dev, True)):
+        part = [
+            article
+            for index, article in enumerate(articles)
+            if (index % FOLD_COUNT == fold) is held_out
+        ]
+        path.write_text(json.dumps({"version": content["version"], "data": part}))
+    return split
+
+
+def read_sample(path: Path) -> SquadDataset:
+    """Reads a file of the sample."""
+    return read_squad(path, on_misaligned="error")
+
+
+def encoder_folder(name: str) -> Path:
+    """The folder of an encoder.
+
+    Raises:
+        SystemExit: It has not been fetched.
+    """
+    folder = ENCODERS / name
+    if not (folder / "config.json").exists():
+        raise SystemExit(
+            f"{name} is not there; fetch it: python benchmarks/real_readers.py encoders"
+        )
+    return folder
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What was answered to every question of a data set.
+
+    Args:
+        texts: The best text that is not empty, by question id.
+        no_answer_scores: High = unanswerable, by question id.
+        logits: What no-answer scores of this project were made of, `head` and `span` by question
+            id; empty for the recipe's.
+        null_score: How they were made.
+    """
+
+    texts: dict[str, str]
+    no_answer_scores: dict[str, float]
+    logits: dict[str, dict[str, float]] = field(default_factory=dict)
+    null_score: NullScore = "best_span"
+
+
+def scores(dataset: SquadDataset, answered: Answered) -> dict[str, Any]:
+    """How well questions were answered, in per cent but for areas under curves.
+
+    Args:
+        dataset: The gold answers.
+        answered: To its questions.
+
+    Returns:
+        `answerable_f1` and `answerable_exact` (over answerable questions, always answering),
+        `best_f1` (at the threshold that is best for these questions) and `answered` (their share
+        at that threshold), `crossfit_f1` and `crossfit_f1_interval`; `auc`: how probably an
+        unanswerable question's no-answer score is above an answerable one's, and `crossfit_auc`,
+        the mean of both halves' with scores that were fitted on the other half, where they are
+        fitted; and likewise of the logits that no-answer scores were made of.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    questions = score_questions(dataset.gold, answered.texts)
+    odds = scores_in_order(questions.ids, answered.no_answer_scores)
+    fitted_on = None
+    if answered.logits:
+        logits = NoAnswerLogits.of(dataset.gold, answered.logits, answered.null_score)
+        fitted_on = logits.scores_fitted_on
+    crossfit = cross_fitted_report(dataset, answered.texts, answered.no_answer_scores, fitted_on)
+    always = squad_report(dataset.gold, answered.texts, no_answer_scores=None, threshold=0.0)
+    best = best_threshold(
+        questions.f1, odds, answerable=questions.answerable, answered=questions.answered
+    )
+    unanswerable, first = ~questions.answerable, in_first_half(dataset)
+    halves = [
+        roc_auc_score(unanswerable[half], (fitted_on(~half) if fitted_on else odds)[half])
+        for half in (first, ~first)
+    ]
+    result = {
+        "answerable_f1": always["HasAns_f1"],
+        "answerable_exact": always["HasAns_exact"],
+        "best_f1": best.score,
+        "answered": 100 * best.answers / len(odds),
+        "crossfit_f1": crossfit["f1"],
+        "crossfit_f1_interval": crossfit["f1_interval"],
+        "auc": float(roc_auc_score(unanswerable, odds)),
+        "crossfit_auc": float(statistics.mean(halves)),
+    }
+    if answered.logits:
+        result |= {
+            f"{name}_auc": float(roc_auc_score(unanswerable, values))
+            for name, values in (("head", logits.head), ("span", logits.span))
+        }
+    return result
+
+
+def data_record(split: Split) -> dict[str, dict[str, Any]]:
+    """Names, checksums and sizes of a run's files."""
+    return {
+        part: {
+            "file": path.name,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "questions": len(read_sample(path).questions),
+        }
+        for part, path in (("train", split.train), ("dev", split.dev))
+    }
+
+
+def surroundings() -> dict[str, str]:
+    """Command, commit, machine and versions, to be looked at before a run begins."""
+    return {
+        "command": shlex.join(["python", "benchmarks/real_readers.py", *sys.argv[1:]]),
+        "commit": _git("rev-parse", "--short=12", "HEAD")
+        + " and changes" * bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "machine": header("torch", "transformers", "accelerate", "roberta_squad_pipeline"),
+    }
+
+
+def keep(name: str, result: Mapping[str, Any], dataset: SquadDataset, answered: Answered) -> Path:
+    """Writes a run's result, and beside it what was answered to every question.
+
+    Args:
+        name: Of the files.
+        result: Of the run.
+        dataset: The questions, in whose order answers are kept.
+        answered: To its questions.
+    """
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    ids = [question.id for question in dataset.questions]
+    content = {
+        "null_score": answered.null_score,
+        "texts": [answered.texts[question] for question in ids],
+        "no_answer_scores": [_short(answered.no_answer_scores[question]) for question in ids],
+    }
+    if answered.logits:
+        for part in ("head", "span"):
+            content[part] = [_short(answered.logits[question][part]) for question in ids]
+    written = json.dumps(content, ensure_ascii=False).encode()
+    (RESULTS / f"{name}.answers.json.gz").write_bytes(gzip.compress(written, mtime=0))
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    return path
+
+
+def kept_answers(name: str, dataset: SquadDataset) -> Answered:
+    """Reads the answers that `keep` wrote."""
+    content = json.loads(gzip.decompress((RESULTS / f"{name}.answers.json.gz").read_bytes()))
+    ids = [question.id for question in dataset.questions]
+    logits = {}
+    if "head" in content:
+        pairs = zip(ids, content["head"], content["span"], strict=True)
+        logits = {question: {"head": head, "span": span} for question, head, span in pairs}
+    return Answered(
+        texts=dict(zip(ids, content["texts"], strict=True)),
+        no_answer_scores=dict(zip(ids, content["no_answer_scores"], strict=True)),
+        logits=logits,
+        null_score=content["null_score"],
+    )
+
+
+def _short(score: float) -> float:
+    """As exact as fp32, in fewer characters."""
+    return float(f"{score:.8g}")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments],  # noqa: S607 git is the user's own
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()

@@ -1,0 +1,55 @@
+"""What a run is trained with once its data, encoder and device are known."""
+
+import logging
+
+import torch
+
+from roberta_squad_pipeline.reader.device import fast_precision
+from roberta_squad_pipeline.reader.model import ReaderModel
+from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.training.config import TrainingConfig, TrainingParameters
+from roberta_squad_pipeline.training.param_groups import layer_parameters
+
+_logger = logging.getLogger(__name__)
+
+
+def resolve(
+    parameters: TrainingParameters, features: Features, reader: ReaderModel, device: torch.device
+) -> TrainingConfig:
+    """Turns epochs, shares and what is left to choose into numbers, and says what they came to.
+
+    It is called once, in the process that starts all others, so that they agree.
+
+    Args:
+        parameters: As conf/ says it.
+        features: The training windows.
+        reader: Before its first update.
+        device: Where it is trained.
+
+    Raises:
+        InputError: The warm-up is longer than the run, or the encoder has a parameter that its
+            family does not know.
+    """
+    windows = len(features.window_tokens)
+    in_layers = layer_parameters(reader)
+    config = parameters.for_run(
+        windows=windows, layer_parameters=in_layers, fast=fast_precision(device)
+    )
+    length = (
+        f"{config.updates:,} updates of {config.batch_size}, {config.warmup_updates:,} of them "
+        "warm-up"
+    )
+    if parameters.epochs is not None:
+        _logger.info("%g epochs of %s windows = %s", parameters.epochs, f"{windows:,}", length)
+    elif parameters.warmup_share is not None:
+        _logger.info("%s", length)
+    if parameters.lr is None:
+        _logger.info(
+            "training.lr %g, by training.lr_by_size for the %.1f million parameters in the "
+            "encoder's layers",
+            config.lr,
+            in_layers / 1e6,
+        )
+    if parameters.precision == "auto":
+        _logger.info("training.precision auto: %s on this %s", config.precision, device.type)
+    return config
