@@ -234,7 +234,8 @@ def training_figure(curve: Mapping[str, Any] | None) -> "Figure":
     Args:
         curve: See `training_curve`; None where the reader was not trained by this run.
     """
-    evaluated = curve is not None and bool(curve["validation"]["update"])
+    # Curves of before there were evaluations lack them.
+    evaluated = curve is not None and bool(curve.get("validation", {}).get("update"))
     caption = (
         "The faint line is the loss of each update, the other one its running mean. Below, the "
         "learning rate of each layer, on a logarithmic scale."

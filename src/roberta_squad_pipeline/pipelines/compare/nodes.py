@@ -10,6 +10,7 @@ from roberta_squad_pipeline.parameters import DataConfig, TrackingConfig
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.pipelines.compare.table import Measured, Row
+    from roberta_squad_pipeline.tracking.history import FinishedRun
 
 
 def compare_experiments(
@@ -30,7 +31,8 @@ def compare_experiments(
 
     from roberta_squad_pipeline.pipelines.compare.table import build_rows, to_markdown
 
-    measured = _measured(files, data, tracking)
+    runs = _newest_runs(files, tracking)
+    measured = _measured(runs, files, data)
     if not measured:
         raise InputError(
             where=f"MLflow experiment {tracking.experiment}",
@@ -44,6 +46,12 @@ def compare_experiments(
         f"{files['dev']['path']} (sha256 {files['dev']['sha256'][:12]}, {questions} questions), "
         "best F1 at the threshold that is best for each run"
     )
+    selected = {run.tags["experiment"] for run in runs if run.tags.get("selected_on") == "dev"}
+    if selected:
+        signature += (
+            f"; scores on these very questions decided which update was the last or kept of "
+            f"{', '.join(sorted(selected))}"
+        )
     return {
         "markdown": to_markdown(rows, signature),
         "rows": pd.DataFrame(rows),
@@ -51,8 +59,19 @@ def compare_experiments(
     }
 
 
+def _newest_runs(files: dict[str, dict[str, Any]], tracking: TrackingConfig) -> "list[FinishedRun]":
+    """The newest finished run of each experiment and seed on this data."""
+    from roberta_squad_pipeline.tracking.history import finished_runs
+
+    newest: dict[tuple[str, str], FinishedRun] = {}
+    data = {"data": files["dev"]["sha256"]}
+    for run in finished_runs(Path.cwd(), tracking.experiment, data):
+        newest.setdefault((run.tags["experiment"], run.tags["seed"]), run)
+    return list(newest.values())
+
+
 def _measured(
-    files: dict[str, dict[str, Any]], data: DataConfig, tracking: TrackingConfig
+    runs: "list[FinishedRun]", files: dict[str, dict[str, Any]], data: DataConfig
 ) -> dict[str, "Measured"]:
     import numpy as np
 
@@ -60,18 +79,12 @@ def _measured(
     from roberta_squad_pipeline.squad.dataset import read_squad
     from roberta_squad_pipeline.squad.scoring import score_questions, scores_in_order
     from roberta_squad_pipeline.squad.uncertainty import scores_at_best
-    from roberta_squad_pipeline.tracking.history import finished_runs, load_json
+    from roberta_squad_pipeline.tracking.history import load_json
 
     project = Path.cwd()
     gold = read_squad(Path(files["dev"]["path"]), on_misaligned=data.on_misaligned).gold
-    runs = finished_runs(project, tracking.experiment, {"data": files["dev"]["sha256"]})
-    seen: set[tuple[str, str]] = set()
     scores = defaultdict(list)
     for run in runs:
-        key = (run.tags["experiment"], run.tags["seed"])
-        if key in seen:
-            continue
-        seen.add(key)
         predictions, odds, metrics = (
             load_json(project, run.run_id, f"{name}.json")
             for name in ("predictions", "null_odds", "metrics")

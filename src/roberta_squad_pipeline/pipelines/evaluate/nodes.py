@@ -154,7 +154,7 @@ def evaluate_reader(
         # Predictions may have been made elsewhere, where `auto` came to something else than here.
         inference=InferenceConfig(**inference.model_dump() | answered_with),
         scores=metrics,
-        selected_on_data=curve is not None and curve["selected_on"] == files["dev"]["sha256"],
+        selected_on_data=curve is not None and curve.get("selected_on") == files["dev"]["sha256"],
         cross_fitted_f1=metrics_crossfit.get("f1"),
         no_answer_weights=NoAnswerWeights(**no_answer_weights),
         calibration=calibration,
