@@ -47,7 +47,7 @@ UPDATES = {"minilm": 645, "mpnet": 215}
 WARMUP = 0.06
 """Share of the updates."""
 LOOKS = 5
-"""How often a run of the recipe is scored."""
+"""How often a run is scored while it trains."""
 HERE = {
     "features.max_tokens": 384,
     "features.max_question_tokens": 64,
@@ -153,6 +153,7 @@ def run_here(options: argparse.Namespace) -> None:
         "model.encoder": encoder_folder(options.encoder),
         "training.updates": options.updates,
         "training.seed": options.seed,
+        "training.evaluate_every": -(-options.updates // LOOKS),
         "training.resume": "never",  # or its seconds would be those of a part
         **changed,
     }
@@ -190,8 +191,8 @@ def _settings(run: str) -> dict[str, Any]:
 
 
 def _validation_curve(run: str) -> list[dict[str, float]]:
-    """A run's scores while it was trained, as the recipe's are kept; none if it took none."""
-    columns = _read_json("08_reporting", run, "training_curve.json").get("validation", {})
+    """A run's scores while it was trained, as the recipe's are kept."""
+    columns = _read_json("08_reporting", run, "training_curve.json")["validation"]
     names = {"no_answer_auc": "auc"}
     rows = zip(*columns.values(), strict=True)
     return [
@@ -225,7 +226,7 @@ def _kedro_run(options: argparse.Namespace, parameters: dict[str, Any]) -> float
     ) as child:
         seconds = _seconds_of_training(child.stdout)
     if child.returncode:
-        raise SystemExit(child.returncode)
+        raise SystemExit(f"kedro run ended with exit status {child.returncode}")
     return seconds
 
 
