@@ -60,6 +60,13 @@ def _changed(raw: dict[str, Any], dotted: str, value: object) -> dict[str, Any]:
         ("training.lr_by_size", [{"up_to_million_parameters": 9, "lr": 1e-4}], "the last one null"),
         ("training.warmup_updates", 10**6, "training.warmup_updates: got 1000000 updates"),
         ("features.stride", 1000, "features.stride: got 1000 tokens from window to window"),
+        (
+            "data.validation",
+            1.5,
+            "parameter data.validation: got 1.5; expected dev, a share of the",
+        ),
+        ("data.validation", None, "parameter data.validation: got None; expected dev, a share of"),
+        ("training.keep", "best", "training.evaluate_every: got null with training.keep=best"),
         ("data.on_misaligned", "ignore", "expected 'error', 'drop' or 'repair'"),
         ("data.sources.demo_dev.passages", 0, "parameter data.sources.demo_dev.passages: got 0"),
         ("data.sources.demo_dev.kind", "x", "parameter data.sources.demo_dev: got"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.distributed.config import DistributedConfig
@@ -52,7 +52,7 @@ class DataConfig(StrictModel):
     the command."""
     dev: str
     """Like `train`."""
-    validation: Annotated[float, Field(gt=0, lt=1)] | Annotated[str, Field(min_length=1)]
+    validation: float | str
     """Questions that a reader is scored on while it is trained: "dev"; or a share of the training
     questions, at least, whose whole articles are held out of training; or a file like `train`."""
     sources: dict[Name, Annotated[DemoSource | RemoteSource, Field(discriminator="kind")]]
@@ -63,6 +63,20 @@ class DataConfig(StrictModel):
     """What happens to an answer that does not stand where its answer_start points: the file is
     rejected, or the answer is dropped, or moved to the nearest place where its text stands (and
     dropped where there is none). What is dropped or moved is counted."""
+
+    @field_validator("validation", mode="before")
+    @classmethod
+    def _is_a_share_or_a_file(cls, value: object) -> object:
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, float) and 0 < value < 1:
+            return value
+        raise InputError(
+            where="parameter data.validation",
+            got=repr(value),
+            expected="dev, a share of the training questions above 0 and below 1, or a SQuAD file",
+            remedy="Give one: --params data.validation=0.1",
+        )
 
     @property
     def validation_file(self) -> str | None:

@@ -257,7 +257,7 @@ def test_killed_worker_is_started_again_and_nothing_is_lost(
     assert same(state(tmp_path / "killed", 30), state(tmp_path / "undisturbed", 30))
 
 
-@pytest.mark.parametrize(("processes", "strategy"), [(1, "ddp"), (2, "ddp"), (2, "fsdp")])
+@pytest.mark.parametrize(("processes", "strategy"), [(1, "ddp"), (2, "fsdp")])
 def test_evaluating_changes_no_weight(
     run: Run,
     recipe: TrainingConfig,

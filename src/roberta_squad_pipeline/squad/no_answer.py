@@ -117,5 +117,5 @@ class NoAnswerLogits:
         return NoAnswerWeights(head=head, span=span, intercept=intercept)
 
     def scores_fitted_on(self, questions: NDArray[np.bool_]) -> FloatArray:
-        """No-answer scores, of shape (questions,), of all questions: see `ScoresFittedOn`."""
+        """No-answer scores of all questions: see `ScoresFittedOn`. Shape: (questions,)."""
         return self.weights_fitted_on(questions).scores(self.head, self.span)

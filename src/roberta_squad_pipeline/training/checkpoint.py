@@ -74,10 +74,7 @@ class Checkpoint:
         return _load(self.path / _STATE)
 
     def best_weights(self) -> dict[str, Tensor]:
-        """Weights of the best evaluation before it, by name, in the shapes they were saved in.
-
-        Empty where none were kept.
-        """
+        """Weights of the best evaluation before it, by name, in their shapes; none if not kept."""
         path = self.path / _BEST
         return _load(path) if path.exists() else {}
 
