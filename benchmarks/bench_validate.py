@@ -19,6 +19,7 @@ from pathlib import Path
 from common import SHARED, header, peak_memory_mb, write_enlarged
 
 from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
+from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.validation.check import validate_files
 
@@ -28,7 +29,9 @@ WINDOWS = WindowConfig(order="passage_first", max_tokens=512, max_question_token
 
 def validate(path: Path) -> dict[str, object]:
     """Validates one file in this process."""
-    limits = token_limits(str(SHARED / "roberta-tokenizer"), WINDOWS, max_answer_tokens=48)
+    encoder = str(SHARED / "roberta-tokenizer")
+    model = ModelConfig(start=None, encoder=encoder, dropout=0.0, attention_dropout=0.0)
+    limits = token_limits(model, WINDOWS, max_answer_tokens=48)
     before = peak_memory_mb()
     began, began_cpu = time.perf_counter(), time.process_time()
     report = validate_files({"train": path}, on_misaligned="error", limits=limits).files["train"]

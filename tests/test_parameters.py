@@ -97,7 +97,7 @@ def test_every_fault_is_named_at_once(base: dict[str, Any]) -> None:
     assert "features.strid" in str(caught.value)
 
 
-ALL_INPUTS = {"params:data", "params:model", "params:training"}
+ALL_INPUTS = {"params:data", "params:model", "checkpoints"}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_the_embedded_encoder_is_trained_on_the_embedded_data_alone(base: dict[s
         parameters = check_parameters(_changed(own_data, "model.encoder", encoder))
         with pytest.raises(InputError, match=r"--env own --params data\.train=own\.json,data\.dev"):
             check_before_run(parameters, ALL_INPUTS)
-        check_before_run(parameters, ALL_INPUTS - {"params:training"})
+        check_before_run(parameters, ALL_INPUTS - {"checkpoints"})
     check_before_run(check_parameters(base), ALL_INPUTS)
     check_before_run(check_parameters(_changed(own_data, "model.encoder", "own")), ALL_INPUTS)
 

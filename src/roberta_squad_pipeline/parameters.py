@@ -183,7 +183,7 @@ def check_before_run(parameters: Parameters, inputs: Collection[str]) -> None:
 
     Args:
         parameters: Of the run.
-        inputs: What its pipelines read, such as `params:data`.
+        inputs: What its pipelines read, such as `params:data`; `checkpoints` if one trains.
 
     Raises:
         InputError: Data or encoder are to be given and are not, or the embedded encoder would be
@@ -204,7 +204,7 @@ def check_before_run(parameters: Parameters, inputs: Collection[str]) -> None:
             remedy=f"Give them: {_own_command('train.json', 'dev.json')}",
         )
     own_data = data.train not in data.sources
-    if own_data and "params:training" in inputs and _is_demo_encoder(model.encoder):
+    if own_data and "checkpoints" in inputs and _is_demo_encoder(model.encoder):
         raise InputError(
             where="parameter model.encoder",
             got=f"the embedded encoder to be trained on {data.train}",

@@ -46,7 +46,7 @@ def make_chain(encoder: Path) -> Chain:
     with torch.random.fork_rng():
         torch.manual_seed(2)
         reader = new_reader(model, max_tokens=WINDOWS.max_tokens, vocabulary=1)
-    return Chain(token_limits(str(encoder), WINDOWS, INFERENCE.max_answer_tokens), reader)
+    return Chain(token_limits(model, WINDOWS, INFERENCE.max_answer_tokens), reader)
 
 
 def score(path: Path, chain: Chain) -> bool:

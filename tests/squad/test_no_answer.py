@@ -8,10 +8,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.squad.config import NullScore
 from roberta_squad_pipeline.squad.no_answer import (
     HEAD_ALONE,
     NoAnswerLogits,
-    NullScore,
     unfitted_weights,
 )
 

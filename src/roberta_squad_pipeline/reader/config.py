@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.squad.no_answer import NullScore
+from roberta_squad_pipeline.squad.config import NullScore
 from roberta_squad_pipeline.strict import StrictModel
 
 Precision = Literal["fp32", "bf16", "fp16"]

@@ -1,4 +1,4 @@
-"""How passages are cut into windows."""
+"""How passages are cut into windows, and what no-answer scores are made of."""
 
 from typing import Literal, Self
 
@@ -9,6 +9,9 @@ from roberta_squad_pipeline.strict import StrictModel
 
 Order = Literal["question_first", "passage_first"]
 """Which of the two texts a window begins with; `squad.windows` shows both forms."""
+
+NullScore = Literal["best_span", "min_window", "combined"]
+"""What a question's no-answer score is."""
 
 _MOST_SPECIAL_TOKENS: dict[Order, int] = {"question_first": 4, "passage_first": 3}
 

@@ -6,12 +6,12 @@ at ``<s>``, start and end, than at the best span. Both are high where there seem
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.squad.config import NullScore
 from roberta_squad_pipeline.squad.logistic import fit_logistic
 from roberta_squad_pipeline.strict import StrictModel
 
@@ -19,9 +19,6 @@ FloatArray = NDArray[np.float64]
 ScoresFittedOn = Callable[[NDArray[np.bool_]], FloatArray]
 """No-answer scores of all questions, with weights that were fitted on those of a mask. Shapes:
 (questions,)"""
-
-NullScore = Literal["best_span", "min_window", "combined"]
-"""What a question's no-answer score is."""
 
 
 class NoAnswerWeights(StrictModel):

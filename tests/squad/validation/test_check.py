@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
+from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.faults import OnMisaligned
 from roberta_squad_pipeline.squad.validation import check
@@ -27,7 +28,8 @@ RIVER = "The Wend rises near Mill Bridge. The Wend ends in the sea."
 @pytest.fixture(scope="module")
 def limits(bert_folder: Path) -> TokenLimits:
     windows = WindowConfig(order="passage_first", max_tokens=40, max_question_tokens=20, stride=10)
-    return token_limits(str(bert_folder), windows, max_answer_tokens=14)
+    model = ModelConfig(start=None, encoder=str(bert_folder), dropout=0.0, attention_dropout=0.0)
+    return token_limits(model, windows, max_answer_tokens=14)
 
 
 def asked(question_id: str, text: str, *starts: int, question: str = "") -> Json:

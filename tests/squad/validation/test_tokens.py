@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
+from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.squad.config import Order, WindowConfig
 from roberta_squad_pipeline.squad.validation.tokens import TokenLimits, has_token, is_short
 from roberta_squad_pipeline.squad.windows import AnswerTokens, WindowLayout, plan_windows
@@ -28,7 +29,8 @@ texts = st.text(st.characters(codec="utf-8") | st.sampled_from("ﷺ각½\u200b \
 
 @pytest.fixture(scope="module")
 def limits(family_folder: Path) -> TokenLimits:
-    return token_limits(str(family_folder), WINDOWS, max_answer_tokens=8)
+    model = ModelConfig(start=None, encoder=str(family_folder), dropout=0.0, attention_dropout=0.0)
+    return token_limits(model, WINDOWS, max_answer_tokens=8)
 
 
 @given(st.lists(texts, min_size=4, max_size=8), st.integers(1, 8))
