@@ -9,8 +9,9 @@ is kept in `benchmarks/results/real_readers/`; `table` makes one report of all t
     python benchmarks/real_readers.py here --encoder minilm --seed 1
     python benchmarks/real_readers.py table
 
-With `--fold K` a run learns from two thirds of the training articles and is scored on the others:
-this is how settings are chosen.
+A run of the recipe that was killed goes on when its command is given again. With `--fold K` a run
+learns from two thirds of the training articles and is scored on the others: this is how settings
+are chosen.
 """
 
 import argparse
@@ -18,17 +19,17 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from real_runs import (
     FOLD_COUNT,
     ROOT,
+    UNFINISHED,
     Answered,
     Split,
     data_record,
@@ -99,7 +100,6 @@ def run_recipe(options: argparse.Namespace) -> None:
     from run_qa_recipe import RecipeSettings, train_and_answer
 
     torch.set_num_threads(options.threads)
-    began = time.perf_counter()
     result, split = _begun(options)
     dev = read_sample(split.dev)
     settings = RecipeSettings(
@@ -110,21 +110,15 @@ def run_recipe(options: argparse.Namespace) -> None:
         precision=options.precision,
         score_every=-(-options.updates // LOOKS),
     )
-    curve: list[dict[str, Any]] = []
-
-    def on_answered(update: int, answered: Answered) -> None:
-        curve.append({"update": update} | scores(dev, answered))
-        print(json.dumps(curve[-1]), flush=True)
-
-    with tempfile.TemporaryDirectory() as scratch:
-        run = train_and_answer(
-            encoder_folder(options.encoder),
-            read_sample(split.train),
-            dev,
-            settings,
-            scratch=Path(scratch),
-            on_answered=on_answered,
-        )
+    checkpoints = UNFINISHED / _file_name(options)
+    run = train_and_answer(
+        encoder_folder(options.encoder),
+        read_sample(split.train),
+        dev,
+        settings,
+        checkpoints=checkpoints,
+        score=lambda answered: scores(dev, answered),
+    )
     result |= {
         "settings": {
             "warmup_updates": options.warmup_updates,
@@ -133,17 +127,16 @@ def run_recipe(options: argparse.Namespace) -> None:
         },
         "windows": run.windows,
         "training_seconds": run.training_seconds,
-        "whole_seconds": time.perf_counter() - began,
-        **_used(resource.RUSAGE_SELF),
-        "curve": curve,
+        "peak_memory_mb": _peak_memory_mb(resource.RUSAGE_SELF),
+        "curve": run.curve,
         "scores": scores(dev, run.answered),
     }
     _finish(options, result, dev, run.answered)
+    shutil.rmtree(checkpoints)
 
 
 def run_here(options: argparse.Namespace) -> None:
     """One run of this project through its command line, kept."""
-    began = time.perf_counter()
     result, split = _begun(options)
     changed: dict[str, Any] = dict(HERE) if options.env is None else {}
     given = {
@@ -181,8 +174,7 @@ def run_here(options: argparse.Namespace) -> None:
         "changes": options.set,
         "settings": settings,
         "training_seconds": training_seconds,
-        "whole_seconds": time.perf_counter() - began,
-        **_used(resource.RUSAGE_CHILDREN),
+        "peak_memory_mb": _peak_memory_mb(resource.RUSAGE_CHILDREN),
         "curve": _validation_curve(run),
         "scores": scores(dev, answered),
     }
@@ -283,13 +275,9 @@ def _file_name(options: argparse.Namespace) -> str:
     return f"{options.name}_{options.encoder}_{options.updates}_seed{options.seed}{fold}"
 
 
-def _used(who: int) -> dict[str, float]:
-    """CPU seconds of all threads, and the most memory of one process at once."""
-    usage = resource.getrusage(who)
-    return {
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "peak_memory_mb": usage.ru_maxrss * 1024 / 1e6,  # Linux counts in KiB
-    }
+def _peak_memory_mb(who: int) -> float:
+    """The most memory of one process at once."""
+    return resource.getrusage(who).ru_maxrss * 1024 / 1e6  # Linux counts in KiB
 
 
 def _limit_threads(environment: Any, threads: int) -> None:

@@ -33,6 +33,8 @@ ENCODERS = ROOT / "data" / "01_raw" / "encoders"
 """Where `real_readers.py encoders` puts them; git ignores it."""
 FOLDS = ROOT / "data" / "01_raw" / "real_readers"
 """Where parts of the training sample are written; git ignores it."""
+UNFINISHED = FOLDS / "unfinished"
+"""Where checkpoints of the recipe's runs lie until they are finished."""
 FOLD_COUNT = 3
 
 

@@ -85,7 +85,6 @@ def _comparison(runs: list[Run]) -> list[str]:
         MEASURES["auc"],
         "the same, cross-fitted",
         "training, s",
-        "whole run, CPU s",
         "memory, MB",
     )
     parts = [
@@ -132,10 +131,7 @@ def _row(name: str, runs: Sequence[Run]) -> list[str]:
         scores("crossfit_f1"),
         scores("auc", 3),
         scores("crossfit_auc", 3),
-        *(
-            shown((run[key] for run in runs), 0)
-            for key in ("training_seconds", "cpu_seconds", "peak_memory_mb")
-        ),
+        *(shown((run[key] for run in runs), 0) for key in ("training_seconds", "peak_memory_mb")),
     ]
 
 

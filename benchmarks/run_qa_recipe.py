@@ -7,9 +7,11 @@ best pair of the 20 likeliest starts and ends; the no-answer score compares the 
 
 Batches are padded to their longest window, the example's setting without `pad_to_max_length`: what
 is learnt is the same, in less time. Where an answer is the last token of its window the example
-labels the token after it; this labels the answer.
+labels the token after it; this labels the answer. A run that was killed goes on from the trainer's
+own checkpoint.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -33,6 +35,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.trainer_utils import get_last_checkpoint
 
 from roberta_squad_pipeline.squad.dataset import Answer, SquadDataset
 
@@ -43,6 +46,9 @@ DROPOUT = 0.1
 N_BEST = 20
 MAX_ANSWER_TOKENS = 30
 PREDICTION_BATCH_WINDOWS = 32
+SAVE_EVERY = 25
+"""Updates from checkpoint to checkpoint."""
+PROGRESS = "progress.json"
 PASSAGE = 1
 """The passage's number in a pair of texts."""
 
@@ -74,11 +80,14 @@ class RecipeRun:
 
     Args:
         answered: After the last update.
-        training_seconds: Without the looks at the questions to be answered.
+        curve: What was scored meanwhile, the update with it.
+        training_seconds: Without the looks at the questions to be answered, and without what a kill
+            cost.
         windows: To train on.
     """
 
     answered: Answered
+    curve: list[dict[str, Any]]
     training_seconds: float
     windows: int
 
@@ -89,18 +98,20 @@ def train_and_answer(
     dev: SquadDataset,
     settings: RecipeSettings,
     *,
-    scratch: Path,
-    on_answered: Callable[[int, Answered], None],
+    checkpoints: Path,
+    score: Callable[[Answered], dict[str, Any]],
 ) -> RecipeRun:
     """Trains on one data set and answers the questions of another.
+
+    Goes on from the last checkpoint if there is one.
 
     Args:
         encoder: Folder of a pre-trained encoder.
         train: The questions to learn from.
         dev: The questions to answer.
         settings: Of the run.
-        scratch: A folder that the trainer may write to.
-        on_answered: Told the number of updates made and what the model answers after them.
+        checkpoints: Their folder, of this run alone.
+        score: Scores what the model answers meanwhile.
     """
     set_seed(settings.seed)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
@@ -110,17 +121,20 @@ def train_and_answer(
         encoder, hidden_dropout_prob=DROPOUT, attention_probs_dropout_prob=DROPOUT
     )
     model = AutoModelForQuestionAnswering.from_pretrained(encoder, config=config)
-    looks = _Looks(lambda: asked.answer(model, settings.precision), settings, on_answered)
+    looks = _Looks(lambda: asked.answer(model, settings.precision), settings, score)
     trainer = Trainer(
         model=model,
-        args=_training_arguments(settings, scratch),
+        args=_training_arguments(settings, checkpoints),
         train_dataset=windows,
         data_collator=DataCollatorWithPadding(tokenizer),
         callbacks=[looks],
     )
-    began = time.perf_counter()
-    trainer.train()
-    return RecipeRun(looks.answered, time.perf_counter() - began - looks.seconds, len(windows))
+    checkpoint = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
+    if checkpoint is not None:
+        looks.restore(Path(checkpoint))
+    trainer.train(resume_from_checkpoint=checkpoint)
+    answered = looks.answered or asked.answer(model, settings.precision)
+    return RecipeRun(answered, looks.curve, looks.seconds, len(windows))
 
 
 def training_windows(
@@ -269,9 +283,9 @@ def _labels(encoded: BatchEncoding, window: int, answer: Answer | None) -> tuple
     return int(tokens[start]), int(tokens[end])
 
 
-def _training_arguments(settings: RecipeSettings, scratch: Path) -> TrainingArguments:
+def _training_arguments(settings: RecipeSettings, checkpoints: Path) -> TrainingArguments:
     return TrainingArguments(
-        output_dir=str(scratch),
+        output_dir=str(checkpoints),
         max_steps=settings.updates,
         warmup_steps=settings.warmup_updates,
         learning_rate=settings.lr,
@@ -285,7 +299,9 @@ def _training_arguments(settings: RecipeSettings, scratch: Path) -> TrainingArgu
         seed=settings.seed,
         bf16=settings.precision == "bf16",
         use_cpu=True,
-        save_strategy="no",
+        save_strategy="steps",
+        save_steps=SAVE_EVERY,
+        save_total_limit=2,  # a kill may have left half of the last
         report_to="none",
         logging_steps=10,
     )
@@ -302,20 +318,39 @@ class _Looks(TrainerCallback):
         self,
         answer: Callable[[], Answered],
         settings: RecipeSettings,
-        on_answered: Callable[[int, Answered], None],
+        score: Callable[[Answered], dict[str, Any]],
     ) -> None:
         self._answer = answer
         self._settings = settings
-        self._on_answered = on_answered
+        self._score = score
+        self._since = 0.0
         self.seconds = 0.0
-        self.answered = Answered({}, {})
+        self.curve: list[dict[str, Any]] = []
+        self.answered: Answered | None = None
+
+    def restore(self, checkpoint: Path) -> None:
+        """Goes on counting from a checkpoint."""
+        progress = json.loads((checkpoint / PROGRESS).read_bytes())
+        self.seconds = progress["seconds"]
+        self.curve = progress["curve"]
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        """Called by the trainer before the first update."""
+        self._since = time.perf_counter()
 
     def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
         """Called by the trainer after an update."""
+        self.seconds += time.perf_counter() - self._since
         update = state.global_step
-        if update % self._settings.score_every and update != self._settings.updates:
-            return
-        began = time.perf_counter()
-        self.answered = self._answer()
-        self._on_answered(update, self.answered)
-        self.seconds += time.perf_counter() - began
+        if update % self._settings.score_every == 0 or update == self._settings.updates:
+            self.answered = self._answer()
+            self.curve.append({"update": update} | self._score(self.answered))
+            print(json.dumps(self.curve[-1]), flush=True)
+        self._since = time.perf_counter()
+
+    def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
+        """Called by the trainer when a checkpoint is written."""
+        progress = {"seconds": self.seconds, "curve": self.curve}
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        (checkpoint / PROGRESS).write_text(json.dumps(progress))
+        self._since = time.perf_counter()
