@@ -71,7 +71,7 @@ def test_data_and_encoder_are_all_that_has_to_be_given(
     reader = own_files / "data/06_models/own"
     header = json.loads((reader / "reader.json").read_text())
     recipe = header["recipe"]["training"]
-    assert (recipe["updates"], recipe["warmup_updates"], recipe["lr"]) == (UPDATES, 1, 1e-4)
+    assert (recipe["updates"], recipe["warmup_updates"], recipe["lr"]) == (UPDATES, 1, 3e-4)
     assert (recipe["precision"], header["inference"]["precision"]) == (fast, fast)
     evaluation = json.loads((reader / "evaluation.json").read_text())
     assert evaluation["inference"] == header["inference"]
