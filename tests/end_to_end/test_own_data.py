@@ -79,7 +79,7 @@ def test_data_and_encoder_are_all_that_has_to_be_given(
     assert (run.info.run_name, run.data.tags["experiment"]) == ("own", "own")
     params = run.data.params
     assert (params["training.epochs"], params["training.updates"]) == ("3.0", "None")
-    assert (params["trained_with.updates"], params["trained_with.lr"]) == (str(UPDATES), "0.0001")
+    assert (params["trained_with.updates"], params["trained_with.lr"]) == (str(UPDATES), "0.0003")
     assert params["trained_with.precision"] == params["answered_with.precision"] == fast
 
 
