@@ -35,7 +35,6 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from roberta_squad_pipeline.squad.dataset import Answer, SquadDataset
 
@@ -49,6 +48,7 @@ PREDICTION_BATCH_WINDOWS = 32
 SAVE_EVERY = 25
 """Updates from checkpoint to checkpoint."""
 PROGRESS = "progress.json"
+"""Written into a checkpoint when the rest of it is there."""
 PASSAGE = 1
 """The passage's number in a pair of texts."""
 
@@ -129,10 +129,10 @@ def train_and_answer(
         data_collator=DataCollatorWithPadding(tokenizer),
         callbacks=[looks],
     )
-    checkpoint = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
+    checkpoint = _newest(checkpoints)
     if checkpoint is not None:
-        looks.restore(Path(checkpoint))
-    trainer.train(resume_from_checkpoint=checkpoint)
+        looks.restore(checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     answered = looks.answered or asked.answer(model, settings.precision)
     return RecipeRun(answered, looks.curve, looks.seconds, len(windows))
 
@@ -281,6 +281,12 @@ def _labels(encoded: BatchEncoding, window: int, answer: Answer | None) -> tuple
     start = np.flatnonzero(begins <= answer.start)[-1]
     end = np.flatnonzero(ends >= answer_end)[0]
     return int(tokens[start]), int(tokens[end])
+
+
+def _newest(checkpoints: Path) -> Path | None:
+    """The newest checkpoint that is whole: a kill may have left half of one."""
+    whole = [path.parent for path in checkpoints.glob(f"checkpoint-*/{PROGRESS}")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def _training_arguments(settings: RecipeSettings, checkpoints: Path) -> TrainingArguments:
