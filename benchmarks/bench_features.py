@@ -122,14 +122,11 @@ def our_side(squad: Path, folder: Path, *, parsed: bool) -> Callable[[], None]:
     """From parsed JSON, or from the JSON file, to the file on disk."""
     import pyarrow as pa
 
-    from roberta_squad_pipeline.reader import tokenization
+    from roberta_squad_pipeline.features import tokenization
+    from roberta_squad_pipeline.features.build import build_features, build_features_in_pieces
+    from roberta_squad_pipeline.features.file import write_features
+    from roberta_squad_pipeline.features.windows import WindowConfig
     from roberta_squad_pipeline.squad.dataset import Passage, read_passages, read_squad
-    from roberta_squad_pipeline.squad.features import (
-        build_features,
-        build_features_in_pieces,
-        write_features,
-    )
-    from roberta_squad_pipeline.squad.windows import WindowConfig
 
     tokenizer = tokenization.load_tokenizer(str(TOKENIZER))
     windows = WindowConfig(
@@ -213,10 +210,10 @@ def grown(squad: Path, what: str) -> None:
         import torch  # noqa: F401 - a run of the pipeline has it in memory
 
         from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
-        from roberta_squad_pipeline.parameters import DataConfig
+        from roberta_squad_pipeline.features.windows import WindowConfig
         from roberta_squad_pipeline.pipelines.features.nodes import build_train_features
         from roberta_squad_pipeline.reader.config import ModelConfig
-        from roberta_squad_pipeline.squad.windows import WindowConfig
+        from roberta_squad_pipeline.runs.parameters import DataConfig
 
         imported_mb = peak_memory_mb()
         began, began_cpu = time.perf_counter(), time.process_time()

@@ -13,9 +13,10 @@ Without a GPU nothing is measured. `--try-on-cpu` runs the same lines on the CPU
 import argparse
 
 import torch
-from common import header
 from limit import Updates, product_rate
 from readers import LARGE, sample_features
+
+from common import header
 
 RECIPE_UPDATES = 5430
 

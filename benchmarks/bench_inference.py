@@ -16,18 +16,18 @@ from collections.abc import Callable
 from unittest import mock
 
 import torch
-from common import header, spread, take_turns, times_faster
 from readers import MINI, random_encoder, sample_features
 from torch import nn
 from torch.nn import functional as F
 
-from roberta_squad_pipeline.reader import prediction
+from common import header, spread, take_turns, times_faster
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.inference import prediction
+from roberta_squad_pipeline.inference.prediction import Prediction, predict
 from roberta_squad_pipeline.reader.batching import Batch, assemble, length_sorted_batches
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.device import computing_in, reading_in
 from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
-from roberta_squad_pipeline.reader.prediction import Prediction, predict
-from roberta_squad_pipeline.squad.features import Features
 
 MAX_TOKENS = 384
 

@@ -10,9 +10,10 @@ import argparse
 from collections import defaultdict
 
 import torch
-from common import header
 from limit import Updates, product_rate
 from readers import MINI, sample_features
+
+from common import header
 
 BASE = {"layers": 4, "hidden": 768, "heads": 12}
 """RoBERTa base's shape with a third of its layers."""

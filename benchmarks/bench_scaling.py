@@ -68,7 +68,7 @@ def save_encoder(folder: Path) -> None:
 
 def files_and_data(folder: Path) -> tuple[Any, Any]:
     """What nodes are told of the SQuAD files."""
-    from roberta_squad_pipeline.parameters import DataConfig
+    from roberta_squad_pipeline.runs.parameters import DataConfig
 
     files = {name: {"path": str(folder / f"{name}.json"), "sha256": "0" * 64} for name in SAMPLES}
     data = DataConfig(
@@ -103,11 +103,11 @@ def inference_config() -> Any:
 def features(folder: Path) -> Measured:
     """Builds the training features; those of the dev questions, too, but untimed."""
     from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
+    from roberta_squad_pipeline.features.windows import WindowConfig
     from roberta_squad_pipeline.pipelines.features.nodes import (
         build_dev_features,
         build_train_features,
     )
-    from roberta_squad_pipeline.squad.windows import WindowConfig
 
     files, data = files_and_data(folder)
     arguments = files, data, WindowConfig(**WINDOWS), model_config(folder)
@@ -127,7 +127,7 @@ def training(folder: Path) -> Measured:
 
     from roberta_squad_pipeline.distributed.processes import Processes
     from roberta_squad_pipeline.distributed.stopping import StopRequest
-    from roberta_squad_pipeline.squad.features import Features
+    from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.training.config import LossScaleConfig, TrainingConfig
     from roberta_squad_pipeline.training.job import first_reader
     from roberta_squad_pipeline.training.loop import train_reader
@@ -181,9 +181,9 @@ def inference(folder: Path) -> Measured:
 
     import torch
 
-    from roberta_squad_pipeline.reader import prediction
+    from roberta_squad_pipeline.features.file import Features
+    from roberta_squad_pipeline.inference import prediction
     from roberta_squad_pipeline.reader.model import new_reader
-    from roberta_squad_pipeline.squad.features import Features
 
     searching = []
     search = prediction.best_spans

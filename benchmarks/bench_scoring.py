@@ -15,9 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from common import SHARED, header, spread, take_turns, times_faster
-
+from roberta_squad_pipeline.evaluation.scoring import squad_report
 from roberta_squad_pipeline.squad.dataset import read_gold
-from roberta_squad_pipeline.squad.scoring import squad_report
 
 Gold = dict[str, list[str]]
 THRESHOLD = 0.0

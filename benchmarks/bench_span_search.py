@@ -14,21 +14,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import SHARED, header, spread, take_turns, times_faster
 
-from roberta_squad_pipeline.reader.batching import length_sorted_batches
-from roberta_squad_pipeline.reader.config import InferenceConfig
-from roberta_squad_pipeline.reader.model import ReaderOutput
-from roberta_squad_pipeline.reader.prediction import WindowSpans, add_spans, merge_windows
-from roberta_squad_pipeline.reader.tokenization import (
+from common import SHARED, header, spread, take_turns, times_faster
+from roberta_squad_pipeline.features.build import build_features
+from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.tokenization import (
     encode_passages,
     encode_questions,
     identity,
     load_tokenizer,
 )
-from roberta_squad_pipeline.squad.config import WindowConfig
+from roberta_squad_pipeline.inference.prediction import WindowSpans, add_spans, merge_windows
+from roberta_squad_pipeline.reader.batching import length_sorted_batches
+from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.model import ReaderOutput
 from roberta_squad_pipeline.squad.dataset import read_squad
-from roberta_squad_pipeline.squad.features import Features, build_features
 
 CONFIG = InferenceConfig(
     batch_windows=64, precision="fp32", max_answer_tokens=30, n_best=20, null_score="best_span"

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import torch
-from common import header, spread, take_turns, times_faster
 from readers import (
     MINI,
     TOKENIZER,
@@ -32,7 +31,9 @@ from torch.utils.data import DataLoader
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer, DataCollatorWithPadding
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from common import header, spread, take_turns, times_faster
 from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import (
     assemble,
     micro_batches,
@@ -40,7 +41,6 @@ from roberta_squad_pipeline.reader.batching import (
     update_windows,
 )
 from roberta_squad_pipeline.reader.model import ReaderModel
-from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates, train_step
 

@@ -17,11 +17,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from common import SHARED, header, peak_memory_mb, write_enlarged
-
+from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
 from roberta_squad_pipeline.reader.config import ModelConfig
-from roberta_squad_pipeline.squad.config import WindowConfig
-from roberta_squad_pipeline.squad.validation.check import validate_files
+from roberta_squad_pipeline.validation.check import validate_files
 
 SAMPLE = SHARED / "squad/train-sample.json"
 WINDOWS = WindowConfig(order="passage_first", max_tokens=512, max_question_tokens=128, stride=128)

@@ -32,8 +32,8 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
     import torch
 
     from roberta_squad_pipeline.distributed.config import DistributedConfig
+    from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
-    from roberta_squad_pipeline.squad.features import Features
     from roberta_squad_pipeline.training import job
     from roberta_squad_pipeline.training.config import LossScaleConfig, TrainingConfig
 
@@ -261,10 +261,10 @@ def make_features(path: Path) -> None:
 
     from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
     from roberta_squad_pipeline.demo.generator import generate
-    from roberta_squad_pipeline.reader import tokenization
-    from roberta_squad_pipeline.squad.config import WindowConfig
+    from roberta_squad_pipeline.features import tokenization
+    from roberta_squad_pipeline.features.build import build_features
+    from roberta_squad_pipeline.features.config import WindowConfig
     from roberta_squad_pipeline.squad.dataset import read_squad
-    from roberta_squad_pipeline.squad.features import build_features
 
     squad = path.with_suffix(".json")
     squad.write_text(json.dumps(generate("train", passages=40, seed=1)))

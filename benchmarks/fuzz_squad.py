@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from common import header
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
+
+from common import header
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from fuzzing.chain import Chain, make_chain, rejection, score

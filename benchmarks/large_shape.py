@@ -71,10 +71,10 @@ def train(folder: Path, micro_batch: int) -> Meter:
 
     from roberta_squad_pipeline.distributed.processes import Processes
     from roberta_squad_pipeline.distributed.stopping import StopRequest
+    from roberta_squad_pipeline.features.tokenization import load_tokenizer
     from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
     from roberta_squad_pipeline.reader.device import fast_precision
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
-    from roberta_squad_pipeline.reader.tokenization import load_tokenizer
     from roberta_squad_pipeline.training.checkpoint import Checkpoints
     from roberta_squad_pipeline.training.job import first_reader
     from roberta_squad_pipeline.training.loop import train_reader

@@ -9,6 +9,7 @@ import torch
 from readers import random_encoder, training_config
 
 from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import (
     Batch,
     assemble,
@@ -17,7 +18,6 @@ from roberta_squad_pipeline.reader.batching import (
     update_windows,
 )
 from roberta_squad_pipeline.reader.model import ReaderModel
-from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.step import build_optimizer, train_step
 

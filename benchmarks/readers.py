@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import SHARED
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, RobertaConfig
 
-from roberta_squad_pipeline.reader import tokenization
+from common import SHARED
+from roberta_squad_pipeline.features import tokenization
+from roberta_squad_pipeline.features.build import build_features
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.windows import WindowConfig
 from roberta_squad_pipeline.squad.dataset import read_squad
-from roberta_squad_pipeline.squad.features import Features, build_features
-from roberta_squad_pipeline.squad.windows import WindowConfig
 from roberta_squad_pipeline.training.config import LossScaleConfig, TrainingConfig
 
 TOKENIZER = SHARED / "roberta-tokenizer"

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import SHARED, header
 from numpy.typing import NDArray
 
-from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
-from roberta_squad_pipeline.squad.no_answer import NoAnswerLogits, NullScore
-from roberta_squad_pipeline.squad.scoring import (
+from common import SHARED, header
+from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits, NullScore
+from roberta_squad_pipeline.evaluation.scoring import (
     QuestionScores,
     score_questions,
     scores_in_order,
     squad_report,
 )
-from roberta_squad_pipeline.squad.thresholds import best_threshold
-from roberta_squad_pipeline.squad.uncertainty import cross_fitted_report, in_first_half
+from roberta_squad_pipeline.evaluation.thresholds import best_threshold
+from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report, in_first_half
+from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results" / "real_readers"

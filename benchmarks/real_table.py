@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from real_runs import RESULTS, data_record, kept_scores, read_sample, sample_split
 
+from roberta_squad_pipeline.evaluation.scoring import QuestionScores
+from roberta_squad_pipeline.evaluation.thresholds import best_threshold
 from roberta_squad_pipeline.squad.dataset import SquadDataset
-from roberta_squad_pipeline.squad.scoring import QuestionScores
-from roberta_squad_pipeline.squad.thresholds import best_threshold
 
 RECIPE, BASELINE = "recipe", "baseline"
 """Names of the runs that others are compared with: on the dev file, and on folds."""

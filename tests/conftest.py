@@ -14,10 +14,11 @@ from tiny_encoders import MAKERS, POSITIONS
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
 
+    from roberta_squad_pipeline.features.config import WindowConfig
+    from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.reader.model import ReaderModel
-    from roberta_squad_pipeline.squad.config import WindowConfig
+    from roberta_squad_pipeline.reader.storage import TrainedReader
     from roberta_squad_pipeline.squad.dataset import SquadDataset
-    from roberta_squad_pipeline.squad.features import Features
 
     Build = Callable[[SquadDataset, Path, WindowConfig], Features]
     BuildBatch = Callable[[SquadDataset, Path, WindowConfig], RecordBatch]
@@ -90,7 +91,12 @@ def tiny_squad() -> "SquadDataset":
 
     Two of the unanswerable ones have plausible answers.
     """
-    from roberta_squad_pipeline.squad.dataset import Answer, Passage, Question, SquadDataset
+    from roberta_squad_pipeline.squad.dataset import (
+        Answer,
+        Passage,
+        Question,
+        SquadDataset,
+    )
 
     river = (
         "The Amazon rises in the Andes, in the south of Peru. It flows east for 6,400 km "
@@ -137,7 +143,7 @@ def tiny_squad() -> "SquadDataset":
 @pytest.fixture(scope="session")
 def window_config() -> "WindowConfig":
     """Windows of the tiny encoders' length, several for the long passage of `tiny_squad`."""
-    from roberta_squad_pipeline.squad.config import WindowConfig
+    from roberta_squad_pipeline.features.config import WindowConfig
 
     return WindowConfig(
         order="passage_first", max_tokens=POSITIONS, max_question_tokens=20, stride=16
@@ -147,8 +153,8 @@ def window_config() -> "WindowConfig":
 @pytest.fixture(scope="session")
 def build_batch() -> "BuildBatch":
     """Features of a data set, as they are saved, made with the tokenizer of an encoder folder."""
-    from roberta_squad_pipeline.reader import tokenization
-    from roberta_squad_pipeline.squad.features import build_features
+    from roberta_squad_pipeline.features import tokenization
+    from roberta_squad_pipeline.features.build import build_features
 
     def build(dataset: "SquadDataset", folder: Path, windows: "WindowConfig") -> "RecordBatch":
         tokenizer = tokenization.load_tokenizer(str(folder))
@@ -168,7 +174,7 @@ def build_batch() -> "BuildBatch":
 @pytest.fixture(scope="session")
 def build(build_batch: "BuildBatch") -> "Build":
     """Features of a data set, made with the tokenizer of an encoder folder."""
-    from roberta_squad_pipeline.squad.features import Features
+    from roberta_squad_pipeline.features.file import Features
 
     return lambda *args: Features.from_batch(build_batch(*args))
 
@@ -227,3 +233,43 @@ def tiny_reader(encoder_folder: Path) -> "ReaderModel":
         start=None, encoder=str(encoder_folder), dropout=0.0, attention_dropout=0.0
     )
     return new_reader(config, max_tokens=POSITIONS, vocabulary=1)
+
+
+@pytest.fixture
+def evaluated(
+    tiny_reader: "ReaderModel", tiny_features: "Features", encoder_folder: Path
+) -> "TrainedReader":
+    """A reader with an evaluation whose threshold lies among its own scores."""
+    from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED, PlattScale
+    from roberta_squad_pipeline.evaluation.no_answer import HEAD_ALONE
+    from roberta_squad_pipeline.features.tokenization import load_tokenizer
+    from roberta_squad_pipeline.reader.config import InferenceConfig
+    from roberta_squad_pipeline.reader.evaluation import Evaluation
+    from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
+
+    inference = InferenceConfig(
+        batch_windows=3, precision="fp32", max_answer_tokens=6, n_best=5, null_score="min_window"
+    )
+    header = ReaderHeader(
+        tokenizer=tiny_features.meta.tokenizer,
+        windows=tiny_features.meta.windows,
+        inference=inference.model_copy(update={"max_answer_tokens": 1}),
+        dropout=0.125,
+        recipe={"model": {"encoder": "tiny"}, "training": {"lr": 3e-5}},
+    )
+    calibration = UNCALIBRATED.model_copy(
+        update={"threshold": -0.1, "no_answer": PlattScale(slope=0.5, intercept=0.25)}
+    )
+    evaluation = Evaluation(
+        version="0.1.0",
+        data="data/01_raw/dev.json",
+        data_sha256="0" * 64,
+        questions=8,
+        inference=inference,
+        scores={"exact": 25.0, "f1": 37.5, "total": 8, "best_f1": 50.0, "best_f1_thresh": -0.1},
+        cross_fitted_f1=None,
+        no_answer_weights=HEAD_ALONE,
+        calibration=calibration,
+    )
+    tokenizer = load_tokenizer(str(encoder_folder))
+    return TrainedReader(tiny_reader, tokenizer, header, evaluation=evaluation)

@@ -7,14 +7,14 @@ import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.parameters import (
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.pipeline_registry import register_pipelines
+from roberta_squad_pipeline.runs.parameters import (
     Parameters,
     RemoteSource,
     check_parameters,
     load_parameters,
 )
-from roberta_squad_pipeline.pipeline_registry import register_pipelines
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
 
 ENVIRONMENTS = sorted(

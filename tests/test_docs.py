@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roberta_squad_pipeline.parameters import Parameters
+from roberta_squad_pipeline.runs.parameters import Parameters
 
 RECIPE = (Path(__file__).parents[1] / "docs/recipe.md").read_text(encoding="utf-8")
 

@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ARRAYS = {"Tensor", "NDArray", "IntArray", "FloatArray"}
 
 
@@ -30,14 +28,18 @@ def has_arrays(function: ast.FunctionDef) -> bool:
     return any(ARRAYS & set(re.findall(r"\w+", annotation)) for annotation in named)
 
 
-@pytest.mark.parametrize("path", sorted(Path("src").rglob("*.py")), ids=str)
-def test_functions_of_arrays_say_their_shapes(path: Path) -> None:
-    silent = [
-        function.name
+def silent_about_shapes(path: Path) -> list[str]:
+    return [
+        f"{path}: {function.name}"
         for function in public_functions(path)
         if has_arrays(function) and not re.search("[Ss]hape", ast.get_docstring(function) or "")
     ]
-    assert silent == []
+
+
+def test_functions_of_arrays_say_their_shapes() -> None:
+    paths = sorted((Path(__file__).parents[1] / "src").rglob("*.py"))
+    assert len(paths) > 100
+    assert [name for path in paths for name in silent_about_shapes(path)] == []
 
 
 def test_the_check_itself(tmp_path: Path) -> None:
@@ -45,5 +47,4 @@ def test_the_check_itself(tmp_path: Path) -> None:
     path.write_text(
         "class A:\n    def f(self, x: NDArray[np.int64] | None) -> int:\n        '''Counts.'''\n"
     )
-    with pytest.raises(AssertionError, match="'f'"):
-        test_functions_of_arrays_say_their_shapes(path)
+    assert silent_about_shapes(path) == [f"{path}: f"]

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roberta_squad_pipeline.reader.prediction import Prediction, predict
+from roberta_squad_pipeline.evaluation.scoring import squad_report
+from roberta_squad_pipeline.features.build import build_features
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.tokenization import encode_passages, encode_questions, identity
+from roberta_squad_pipeline.inference.prediction import Prediction, predict
 from roberta_squad_pipeline.reader.storage import TrainedReader, load_reader
-from roberta_squad_pipeline.reader.tokenization import encode_passages, encode_questions, identity
 from roberta_squad_pipeline.squad.dataset import read_squad
-from roberta_squad_pipeline.squad.features import Features, build_features
-from roberta_squad_pipeline.squad.scoring import squad_report
 
 GOLDEN = Path(__file__).parent / "golden"
 

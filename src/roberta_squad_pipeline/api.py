@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-from roberta_squad_pipeline.files import written_atomically
-from roberta_squad_pipeline.reader.answering import Answer, Asked, answer_questions
+from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.inference.answering import Answer, Asked, answer_questions
 from roberta_squad_pipeline.reader.device import available_device
-from roberta_squad_pipeline.reader.export import save_pretrained
+from roberta_squad_pipeline.reader.exchange.export import save_pretrained
 from roberta_squad_pipeline.reader.storage import TrainedReader, load_reader
 from roberta_squad_pipeline.tracking.fetching import reader_folder
 

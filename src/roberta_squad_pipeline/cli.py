@@ -9,7 +9,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.io.core import DatasetError
 
-from roberta_squad_pipeline.errors import InputError, TrainingError, causes
+from roberta_squad_pipeline.common.errors import InputError, TrainingError, causes
 
 
 @click.group(name="roberta_squad_pipeline")
@@ -55,7 +55,7 @@ def sweep(*, experiments: str, dry_run: bool, **options: Any) -> None:
 
     Runs that were finished with the same settings, code and data are skipped.
     """
-    from roberta_squad_pipeline import sweep as hall
+    from roberta_squad_pipeline.runs import sweep as hall
 
     names = [name for name in experiments.split(",") if name]
     with _messages_for_errors():
@@ -99,7 +99,7 @@ def ask(
     """
     from rich.console import Console
 
-    from roberta_squad_pipeline.asking import converse, reader_folder
+    from roberta_squad_pipeline.runs.asking import converse, reader_folder
 
     if passage is not None and passage_file is not None:
         raise click.UsageError("Give either --passage or --passage-file.")
@@ -118,12 +118,12 @@ def ask(
 @cli.command("send-tracking", params=[_option("env")])
 def send_tracking(env: str | None) -> None:
     """Tell MLflow what it could not be told while runs were going on."""
-    from roberta_squad_pipeline.sweep import load_parameters
-    from roberta_squad_pipeline.tracking.mlflow_run import tracking_uri
-    from roberta_squad_pipeline.tracking.spool import be_impatient, send_left
+    from roberta_squad_pipeline.runs.sweep import load_parameters
+    from roberta_squad_pipeline.tracking.spool import send_left
+    from roberta_squad_pipeline.tracking.store import fail_fast, tracking_uri
 
     project = Path.cwd()
-    be_impatient()
+    fail_fast()
     with _messages_for_errors():
         unsent = project / load_parameters(project, env, {}).tracking.unsent
         runs = 0

@@ -1,8 +1,8 @@
 """Kedro's project settings."""
 
-from roberta_squad_pipeline.experiments import RESOLVERS
-from roberta_squad_pipeline.hooks import TrackingHooks
-from roberta_squad_pipeline.session import InterruptibleSession
+from roberta_squad_pipeline.runs.experiments import RESOLVERS
+from roberta_squad_pipeline.runs.hooks import TrackingHooks
+from roberta_squad_pipeline.runs.session import InterruptibleSession
 
 HOOKS = (TrackingHooks(),)
 

@@ -12,10 +12,15 @@ from typing import Any
 
 import pytest
 
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.demo.generator import generate
 from roberta_squad_pipeline.demo.names import split_of
-from roberta_squad_pipeline.demo.templates import CLOSED_VALUES, KINDS, FactType, Kind
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.demo.templates import (
+    CLOSED_VALUES,
+    KINDS,
+    FactType,
+    Kind,
+)
 
 SQuAD = dict[str, Any]
 

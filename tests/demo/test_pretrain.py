@@ -10,7 +10,12 @@ from transformers import AutoModel, AutoTokenizer
 
 from roberta_squad_pipeline.demo.names import split_of
 from roberta_squad_pipeline.demo.passages import Passage, write_passage
-from roberta_squad_pipeline.demo.pretrain import Settings, draw_examples, pretrain, train_tokenizer
+from roberta_squad_pipeline.demo.pretrain import (
+    Settings,
+    draw_examples,
+    pretrain,
+    train_tokenizer,
+)
 
 TINY = Settings(seed=3, updates=3, tokenizer_passages=200, vocabulary=400, batch_size=4)
 

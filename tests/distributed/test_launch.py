@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.distributed.launch import (
     local_processes,
@@ -14,7 +15,6 @@ from roberta_squad_pipeline.distributed.launch import (
     read_error,
     write_error,
 )
-from roberta_squad_pipeline.errors import InputError, TrainingError
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_evaluate_imports_no_torch_and_agrees_with_the_score_command(finished_co
     output = finished_copy / "data/07_model_output/demo"
     scored = subprocess.run(
         [
-            *(sys.executable, "-m", "roberta_squad_pipeline.score"),
+            *(sys.executable, "-m", "roberta_squad_pipeline.evaluation.score"),
             finished_copy / "data/01_raw/demo/demo_dev.json",
             output / "predictions.json",
             *("--na-prob-file", output / "null_odds.json", "--na-prob-thresh", "0"),

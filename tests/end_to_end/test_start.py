@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
 
-from roberta_squad_pipeline.files import sha256_of
+from roberta_squad_pipeline.common.files import sha256_of
 
 Kedro = Callable[..., subprocess.CompletedProcess[str]]
 Runs = Callable[[], list[Run]]

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlflow.entities import Run
 
-from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.features.file import Features
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Fork = Callable[..., Any]

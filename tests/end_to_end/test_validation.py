@@ -12,7 +12,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.features.file import Features
 
 Kedro = Callable[..., subprocess.CompletedProcess[str]]
 Runs = Callable[[], list[Run]]

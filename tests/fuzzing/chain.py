@@ -9,18 +9,18 @@ from pathlib import Path
 
 import torch
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.evaluation.scoring import squad_report
+from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.inference.prediction import predict
 from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
-from roberta_squad_pipeline.reader.prediction import predict
-from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.dataset import SquadDataset, read_gold, read_squad
-from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.squad.scoring import squad_report
-from roberta_squad_pipeline.squad.validation.check import validate_files
-from roberta_squad_pipeline.squad.validation.report import ValidationReport, stopping, to_markdown
-from roberta_squad_pipeline.squad.validation.tokens import TokenLimits
+from roberta_squad_pipeline.validation.check import validate_files
+from roberta_squad_pipeline.validation.report import ValidationReport, stopping, to_markdown
+from roberta_squad_pipeline.validation.tokens import TokenLimits
 
 WINDOWS = WindowConfig(order="passage_first", max_tokens=64, max_question_tokens=20, stride=16)
 INFERENCE = InferenceConfig(

@@ -15,7 +15,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.config import Order, WindowConfig
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.tokenization import load_tokenizer
 from roberta_squad_pipeline.reader.batching import (
     assemble,
     length_sorted_batches,
@@ -23,10 +26,12 @@ from roberta_squad_pipeline.reader.batching import (
     split_update,
     update_windows,
 )
-from roberta_squad_pipeline.reader.tokenization import load_tokenizer
-from roberta_squad_pipeline.squad.config import Order, WindowConfig
-from roberta_squad_pipeline.squad.dataset import Answer, Passage, Question, SquadDataset
-from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.squad.dataset import (
+    Answer,
+    Passage,
+    Question,
+    SquadDataset,
+)
 
 Build = Callable[[SquadDataset, Path, WindowConfig], Features]
 sizes = st.integers(1, 40)

@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from roberta_squad_pipeline.reader.dropout import Dropout, draw_noise, kept, replace_dropout
+from roberta_squad_pipeline.reader.dropout import (
+    Dropout,
+    draw_noise,
+    kept,
+    replace_dropout,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

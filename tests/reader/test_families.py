@@ -14,14 +14,19 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import Batch, assemble
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.families import FAMILIES
-from roberta_squad_pipeline.reader.model import ReaderModel, check_reach, empty_reader, new_reader
-from roberta_squad_pipeline.squad.config import WindowConfig
+from roberta_squad_pipeline.reader.model import (
+    ReaderModel,
+    check_reach,
+    empty_reader,
+    new_reader,
+)
 from roberta_squad_pipeline.squad.dataset import SquadDataset
-from roberta_squad_pipeline.squad.features import Features
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -26,14 +26,14 @@ from transformers import (
     RobertaModel,
 )
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader import families
 from roberta_squad_pipeline.reader.batching import Batch, assemble
 from roberta_squad_pipeline.reader.config import ModelConfig, Precision
 from roberta_squad_pipeline.reader.device import computing_in
-from roberta_squad_pipeline.reader.loss import summed_loss
 from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
-from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.training.loss import summed_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LONGEST = 64

@@ -15,11 +15,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForQuestionAnswering, GPT2Config, GPT2Model
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.files import sha256_of
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.files import sha256_of
+from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.tokenization import identity, load_tokenizer
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import ModelConfig
-from roberta_squad_pipeline.reader.export import save_pretrained
+from roberta_squad_pipeline.reader.exchange.export import save_pretrained
 from roberta_squad_pipeline.reader.start import (
     FirstReader,
     hub_folder,
@@ -29,10 +32,7 @@ from roberta_squad_pipeline.reader.start import (
     tell_of_unused_head,
 )
 from roberta_squad_pipeline.reader.storage import TrainedReader, save_reader
-from roberta_squad_pipeline.reader.tokenization import identity, load_tokenizer
-from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.dataset import Passage, Question, SquadDataset
-from roberta_squad_pipeline.squad.features import Features
 from tiny_encoders import POSITIONS
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.tokenization import identity, load_tokenizer
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
@@ -23,8 +25,6 @@ from roberta_squad_pipeline.reader.storage import (
     load_reader,
     save_reader,
 )
-from roberta_squad_pipeline.reader.tokenization import identity, load_tokenizer
-from roberta_squad_pipeline.squad.features import Features
 
 INFERENCE = InferenceConfig(
     batch_windows=3, precision="fp32", max_answer_tokens=6, n_best=5, null_score="best_span"

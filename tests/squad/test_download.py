@@ -13,7 +13,7 @@ from typing import Literal
 
 import pytest
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.squad.download import fetch
 
 CONTENT = bytes(range(256)) * 2000

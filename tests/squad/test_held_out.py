@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.squad.dataset import read_passages
 from roberta_squad_pipeline.squad.held_out import FilePart, draw_articles, hold_out
 

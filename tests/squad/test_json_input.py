@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import FiniteFloat, PositiveInt, TypeAdapter
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.squad.json_input import read_json, shown
 
 TEXTS = TypeAdapter(dict[str, str])

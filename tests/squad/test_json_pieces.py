@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.squad import json_pieces
 from roberta_squad_pipeline.squad.json_input import read_json
 from roberta_squad_pipeline.squad.json_pieces import cut_json

@@ -9,13 +9,13 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.tokenization import load_tokenizer
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.start import started_reader
 from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
-from roberta_squad_pipeline.reader.tokenization import load_tokenizer
-from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.tracking.fetching import start_folder
 from roberta_squad_pipeline.tracking.models import log_model, pack_model
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, connect, open_run
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, open_run
 from roberta_squad_pipeline.tracking.provenance import Provenance
+from roberta_squad_pipeline.tracking.store import connect
 
 CODE = Provenance(user="someone", command="kedro run", git_commit="abc", git_tree="clean")
 
@@ -121,8 +122,9 @@ def test_run_that_was_killed_is_told_by_the_one_that_carries_it_on(
 CONNECT = """
 import sys
 from pathlib import Path
-from roberta_squad_pipeline.tracking.mlflow_run import connect, open_run
+from roberta_squad_pipeline.tracking.mlflow_run import open_run
 from roberta_squad_pipeline.tracking.provenance import Provenance
+from roberta_squad_pipeline.tracking.store import connect
 
 project, name = Path(sys.argv[1]), sys.argv[2]
 code = Provenance(user="", command="", git_commit="", git_tree="")

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.models import Model
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
 from roberta_squad_pipeline.tracking.models import fetched_reader, log_model, pack_model
 
@@ -57,7 +57,7 @@ def test_model_is_logged_once_however_often_it_is_sent(
     assert list(described.load_input_example(str(packed))) == ["question", "passage"]
     files = [path for path in packed.rglob("*") if path.is_file()]
     assert not [path.name for path in files if path.suffix in {".pkl", ".pickle", ".pyc", ".bin"}]
-    assert (packed / "code/roberta_squad_pipeline/reader/answering.py").is_file()
+    assert (packed / "code/roberta_squad_pipeline/inference/answering.py").is_file()
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     for source in ("models:/qa/1", "models:/qa/latest", f"runs:/{run_id}/reader"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from roberta_squad_pipeline.redaction import Redaction
+from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.tracking.provenance import provenance
 
 

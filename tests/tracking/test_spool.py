@@ -13,9 +13,9 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_DOES_NOT_EXIST
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.tracking import spool as module
-from roberta_squad_pipeline.tracking.spool import Spool, send_left, without_password
+from roberta_squad_pipeline.tracking.spool import Spool, send_left
 
 
 class Client:
@@ -178,15 +178,3 @@ def test_spools_that_cannot_be_sent(client: Client, tmp_path: Path) -> None:
     (tmp_path / "run/operations.jsonl").write_text("{\n" + json.dumps(metric(1)) + "\n")
     with pytest.raises(InputError, match="no JSON"):
         list(send_left(tmp_path, "sqlite://"))
-
-
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("http://me:secret@host:5000/a", "http://host:5000/a"),
-        ("http://host:5000", "http://host:5000"),
-        ("sqlite:////tmp/mlflow.db", "sqlite:////tmp/mlflow.db"),
-    ],
-)
-def test_password_is_not_kept(uri: str, shown: str) -> None:
-    assert without_password(uri) == shown

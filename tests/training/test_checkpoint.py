@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.loss_scale import LossScaleState
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
@@ -180,7 +180,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 import torch
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.loss_scale import LossScaleState
 

@@ -13,24 +13,24 @@ import torch
 from transformers import AutoModelForQuestionAnswering
 
 from roberta_squad_pipeline import Reader
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.evaluation.scoring import squad_report
+from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.tokenization import load_tokenizer
+from roberta_squad_pipeline.inference.prediction import predict
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import new_reader
-from roberta_squad_pipeline.reader.prediction import predict
 from roberta_squad_pipeline.reader.storage import (
     ReaderHeader,
     TrainedReader,
     load_reader,
     save_reader,
 )
-from roberta_squad_pipeline.reader.tokenization import load_tokenizer
-from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.squad.dataset import SquadDataset
-from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.squad.scoring import squad_report
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.loop import train_reader
 

@@ -18,24 +18,20 @@ import torch
 from pyarrow import RecordBatchReader
 from torch import Tensor
 
+from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.distributed.processes import Processes
-from roberta_squad_pipeline.errors import InputError, TrainingError
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.tokenization import load_tokenizer
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
-from roberta_squad_pipeline.reader.tokenization import load_tokenizer
-from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
-from roberta_squad_pipeline.training.validation import (
-    Validation,
-    read_validation,
-    score_validation,
-)
+from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -491,7 +487,7 @@ def test_second_machine_that_never_comes(run: Run, recipe: TrainingConfig, free_
 def test_workers_need_neither_kedro_nor_mlflow() -> None:
     code = (
         "import sys\n"
-        "import roberta_squad_pipeline.reader.worker, roberta_squad_pipeline.training.worker\n"
+        "import roberta_squad_pipeline.inference.worker, roberta_squad_pipeline.training.worker\n"
         "assert not {'kedro', 'mlflow'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

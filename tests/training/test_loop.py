@@ -19,9 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest
-from roberta_squad_pipeline.errors import InputError, TrainingError
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.inference.prediction import predict
 from roberta_squad_pipeline.reader.batching import (
     Batch,
     assemble,
@@ -31,20 +33,14 @@ from roberta_squad_pipeline.reader.batching import (
 )
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput, new_reader
-from roberta_squad_pipeline.reader.prediction import predict
 from roberta_squad_pipeline.squad.dataset import SquadDataset
-from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training import loop
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.loop import train_reader
 from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
-from roberta_squad_pipeline.training.step import (
-    build_optimizer,
-    set_learning_rates,
-    train_step,
-)
+from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates, train_step
 from roberta_squad_pipeline.training.validation import Validation
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.reader.families import FAMILIES
 from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader
 from roberta_squad_pipeline.training.config import TrainingConfig

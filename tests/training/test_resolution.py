@@ -8,9 +8,9 @@ import logging
 import pytest
 import torch
 
+from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.device import fast_precision
 from roberta_squad_pipeline.reader.model import ReaderModel
-from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.config import RateBySize, TrainingConfig, TrainingParameters
 from roberta_squad_pipeline.training.param_groups import layer_parameters
 from roberta_squad_pipeline.training.resolution import resolve

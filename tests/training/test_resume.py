@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
-from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.resume import attempt_folder, remove_finished, settings_of
 from roberta_squad_pipeline.training.validation import Validation

@@ -5,11 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roberta_squad_pipeline.training.records import EvaluationRecord
-from roberta_squad_pipeline.training.selection import (
-    best_evaluation,
-    out_of_patience,
-    still_rising,
-)
+from roberta_squad_pipeline.training.selection import best_evaluation, out_of_patience, still_rising
 
 SCORES = st.lists(st.integers(0, 100).map(float), min_size=1, max_size=30)
 

@@ -9,20 +9,16 @@ import pytest
 import torch
 
 from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits
+from roberta_squad_pipeline.evaluation.scoring import squad_report
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.inference.prediction import predict
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import InferenceConfig
-from roberta_squad_pipeline.reader.loss import summed_loss
 from roberta_squad_pipeline.reader.model import ReaderModel
-from roberta_squad_pipeline.reader.prediction import predict
 from roberta_squad_pipeline.squad.dataset import SquadDataset
-from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.squad.no_answer import NoAnswerLogits
-from roberta_squad_pipeline.squad.scoring import squad_report
-from roberta_squad_pipeline.training.validation import (
-    Validation,
-    read_validation,
-    score_validation,
-)
+from roberta_squad_pipeline.training.loss import summed_loss
+from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 from kedro.io import AbstractDataset
 
-from roberta_squad_pipeline.files import written_atomically
-from roberta_squad_pipeline.squad.features import Features, write_features
+from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.features.file import Features, write_features
 
 
 class FeaturesDataset(AbstractDataset[pa.RecordBatchReader, Features]):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
-from roberta_squad_pipeline.squad.features import Features
+from roberta_squad_pipeline.features.file import Features
 
 
 class OptionalFeaturesDataset(FeaturesDataset):

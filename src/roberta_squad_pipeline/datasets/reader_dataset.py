@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
-from roberta_squad_pipeline.files import written_atomically
+from roberta_squad_pipeline.common.files import written_atomically
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.storage import TrainedReader

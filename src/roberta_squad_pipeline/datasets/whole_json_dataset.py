@@ -6,7 +6,7 @@ from typing import Any
 
 from kedro_datasets.json import JSONDataset
 
-from roberta_squad_pipeline.files import written_atomically
+from roberta_squad_pipeline.common.files import written_atomically
 
 
 class WholeJSONDataset(JSONDataset):  # type: ignore[misc]  # Kedro's datasets come without types

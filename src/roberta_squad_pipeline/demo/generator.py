@@ -3,8 +3,8 @@
 import random
 from typing import Any, Literal
 
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.demo.passages import Passage, ask, write_passage
-from roberta_squad_pipeline.errors import InputError
 
 _QUESTIONS_PER_PASSAGE = (5, 8)
 _UNANSWERABLE = 0.42

@@ -7,7 +7,12 @@ from typing import Literal
 
 from roberta_squad_pipeline.demo.names import Split
 from roberta_squad_pipeline.demo.templates import QUESTION_WORDS, FactType
-from roberta_squad_pipeline.demo.world import Entity, Fact, Scene, draw_scene
+from roberta_squad_pipeline.demo.world import (
+    Entity,
+    Fact,
+    Scene,
+    draw_scene,
+)
 
 _COUNTS = {2: "Two", 3: "Three", 4: "Four", 5: "Five"}
 Size = Literal["simple", "usual", "long"]

@@ -30,7 +30,12 @@ from torch.nn import functional as F
 from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
 from roberta_squad_pipeline.demo import ENCODER
-from roberta_squad_pipeline.demo.passages import Passage, Size, capitalise, write_passage
+from roberta_squad_pipeline.demo.passages import (
+    Passage,
+    Size,
+    capitalise,
+    write_passage,
+)
 from roberta_squad_pipeline.demo.templates import FactType
 from roberta_squad_pipeline.demo.world import Entity, Fact
 

@@ -4,8 +4,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.strict import StrictModel
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.strict import StrictModel
 
 
 class DistributedConfig(StrictModel):

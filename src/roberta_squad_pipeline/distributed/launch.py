@@ -19,10 +19,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from roberta_squad_pipeline.common.errors import InputError, TrainingError
+from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.distributed.stopping import StopRequest
-from roberta_squad_pipeline.errors import InputError, TrainingError
-from roberta_squad_pipeline.strict import StrictModel
 
 Event = dict[str, Any]
 

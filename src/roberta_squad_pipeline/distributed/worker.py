@@ -24,6 +24,7 @@ import torch.distributed as dist
 from torch.distributed import FileStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
+from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.distributed.launch import (
     ERROR_FILE,
     EVENTS_FILE,
@@ -36,7 +37,6 @@ from roberta_squad_pipeline.distributed.launch import (
 )
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest, stop_requests
-from roberta_squad_pipeline.errors import InputError, TrainingError
 
 _PR_SET_PDEATHSIG = 1
 _SIOCGIFADDR = 0x8915

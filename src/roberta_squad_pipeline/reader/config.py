@@ -4,9 +4,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.squad.config import NullScore
-from roberta_squad_pipeline.strict import StrictModel
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.evaluation.config import NullScore
 
 Precision = Literal["fp32", "bf16", "fp16"]
 """Number format of forward and backward passes; weights stay 32-bit in each."""

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
+from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.evaluation.calibration import Calibration
+from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights
 from roberta_squad_pipeline.reader.config import InferenceConfig
-from roberta_squad_pipeline.squad.calibration import Calibration
-from roberta_squad_pipeline.squad.no_answer import NoAnswerWeights
-from roberta_squad_pipeline.strict import StrictModel
 
 
 class Evaluation(StrictModel):

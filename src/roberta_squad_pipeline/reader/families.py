@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from transformers import PretrainedConfig
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)

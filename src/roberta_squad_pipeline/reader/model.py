@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.tokenization import encoder_error
 from roberta_squad_pipeline.reader.attention import ATTENTION
 from roberta_squad_pipeline.reader.batching import Batch, Packing
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.dropout import replace_dropout
 from roberta_squad_pipeline.reader.families import family_of
-from roberta_squad_pipeline.reader.tokenization import encoder_error
 
 
 class ReaderOutput(NamedTuple):

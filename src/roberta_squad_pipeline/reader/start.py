@@ -14,8 +14,11 @@ from huggingface_hub import snapshot_download
 from torch import nn
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrainedTokenizerFast
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.files import sha256_of
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.files import sha256_of
+from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.features.config import Order, WindowConfig
+from roberta_squad_pipeline.features.tokenization import load_tokenizer
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.model import (
     ReaderModel,
@@ -27,9 +30,6 @@ from roberta_squad_pipeline.reader.model import (
     set_dropout,
 )
 from roberta_squad_pipeline.reader.storage import is_reader, load_header, load_reader
-from roberta_squad_pipeline.reader.tokenization import load_tokenizer
-from roberta_squad_pipeline.squad.config import Order, WindowConfig
-from roberta_squad_pipeline.strict import StrictModel
 
 _CHECKPOINT_ORDER: Order = "question_first"
 """transformers' question-answering models are trained on its tokenizers' own form of a pair."""

@@ -14,22 +14,26 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.format_version import check_format_version
-from roberta_squad_pipeline.reader.config import InferenceConfig
-from roberta_squad_pipeline.reader.evaluation import Evaluation
-from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader, load_encoder_config
-from roberta_squad_pipeline.reader.pretrained import ANSWERABILITY_HEAD, from_question_answering
-from roberta_squad_pipeline.reader.tokenization import load_tokenizer
-from roberta_squad_pipeline.squad.calibration import UNCALIBRATED, Calibration
-from roberta_squad_pipeline.squad.config import WindowConfig
-from roberta_squad_pipeline.squad.features import Features, TokenizerIdentity, check_tokenizer
-from roberta_squad_pipeline.squad.no_answer import (
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.format_version import check_format_version
+from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED, Calibration
+from roberta_squad_pipeline.evaluation.no_answer import (
     HEAD_ALONE,
     NoAnswerWeights,
     unfitted_weights,
 )
-from roberta_squad_pipeline.strict import StrictModel
+from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.file import Features, check_tokenizer
+from roberta_squad_pipeline.features.tokenization import load_tokenizer
+from roberta_squad_pipeline.features.tokens import TokenizerIdentity
+from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.evaluation import Evaluation
+from roberta_squad_pipeline.reader.exchange.pretrained import (
+    ANSWERABILITY_HEAD,
+    from_question_answering,
+)
+from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader, load_encoder_config
 
 FORMAT_VERSION: Literal[3] = 3
 _OLDEST_FORMAT = 2

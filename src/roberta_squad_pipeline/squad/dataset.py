@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import FailFast, TypeAdapter
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.squad.faults import (
     Kinds,
     OnMisaligned,

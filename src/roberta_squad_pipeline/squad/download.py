@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.files import sha256_of
-from roberta_squad_pipeline.redaction import Redaction
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.files import sha256_of
+from roberta_squad_pipeline.common.redaction import Redaction
 
 _RETRIES = 2
 _CHUNK_BYTES = 1 << 16

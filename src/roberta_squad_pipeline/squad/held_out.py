@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.squad.dataset import RAW_PASSAGE, open_squad
-from roberta_squad_pipeline.strict import StrictModel
 
 _SEED = 0
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from jiter import from_json
 from pydantic import TypeAdapter, ValidationError
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
 
 T = TypeVar("T")
 Location = tuple[str | int, ...]

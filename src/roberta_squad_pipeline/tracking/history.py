@@ -9,7 +9,7 @@ from typing import Any
 
 from mlflow.entities import Run
 
-from roberta_squad_pipeline.tracking.mlflow_run import connect
+from roberta_squad_pipeline.tracking.store import connect
 
 
 @dataclass(frozen=True, slots=True)

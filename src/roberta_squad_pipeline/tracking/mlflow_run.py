@@ -1,9 +1,7 @@
 """One MLflow run, through MlflowClient alone: no global active run that others could end."""
 
-import fcntl
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,9 +13,10 @@ from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFLOW_USER
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.tracking.provenance import Provenance
-from roberta_squad_pipeline.tracking.spool import Spool, Status, be_impatient, without_password
+from roberta_squad_pipeline.tracking.spool import Spool, Status
+from roberta_squad_pipeline.tracking.store import connect, fail_fast, tracking_uri, without_password
 
 _logger = logging.getLogger(__name__)
 
@@ -95,43 +94,6 @@ class MlflowRun:
         self._spool.add({"kind": "file", "path": str(path)})
 
 
-def tracking_uri(project: Path) -> str:
-    """The store of MLFLOW_TRACKING_URI, or else the project's mlflow.db."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
-
-
-def connect(project: Path) -> MlflowClient:
-    """A client of the tracking store.
-
-    MLflow makes the tables of a database file on the first connection, and two processes that do so
-    at once crash: here one waits for the other.
-
-    Raises:
-        InputError: The store is a file that cannot be written.
-    """
-    uri = tracking_uri(project)
-    database = _database_file(uri)
-    if database is None:
-        return MlflowClient(tracking_uri=uri)
-    try:
-        with database.with_name(f"{database.name}.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            return MlflowClient(tracking_uri=uri)
-    except OSError as error:
-        raise InputError(
-            where=f"MLflow tracking store {uri}",
-            got=error.strerror or str(error),
-            expected="a file that can be written and locked",
-            remedy="Give the right to write there, or correct or unset MLFLOW_TRACKING_URI.",
-        ) from error
-
-
-def _database_file(uri: str) -> Path | None:
-    """Where a store that is a SQLite file lies."""
-    scheme, _, path = uri.partition(":///")
-    return Path(path).absolute() if scheme.split("+")[0] == "sqlite" and path else None
-
-
 def open_run(
     *,
     project: Path,
@@ -156,7 +118,7 @@ def open_run(
     """
     uri = tracking_uri(project)
     try:
-        be_impatient()
+        fail_fast()
         client = connect(project)
         experiment_id = _experiment_id(client, experiment, project, uri)
         run = client.create_run(experiment_id, run_name=name)

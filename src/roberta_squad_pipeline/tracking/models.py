@@ -14,8 +14,8 @@ from mlflow import MlflowClient, get_tracking_uri
 from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.exceptions import MlflowException
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.tracking.spool import be_impatient, without_password
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.tracking.store import fail_fast, without_password
 
 MODEL = "reader"
 """Name of a run's model, and of the artifact in it that is the reader's folder."""
@@ -144,7 +144,7 @@ def fetched_reader(uri: str) -> Iterator[Path]:
     from mlflow.artifacts import download_artifacts
 
     _quietly()
-    be_impatient()
+    fail_fast()
     with TemporaryDirectory() as folder:
         try:
             model = Path(download_artifacts(artifact_uri=uri, dst_path=folder))

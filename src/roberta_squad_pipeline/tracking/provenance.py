@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from roberta_squad_pipeline.redaction import Redaction
+from roberta_squad_pipeline.common.redaction import Redaction
 
 
 @dataclass(frozen=True, slots=True)

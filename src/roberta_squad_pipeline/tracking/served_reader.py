@@ -10,7 +10,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from roberta_squad_pipeline.reader.answering import Asked, answer_questions
+from roberta_squad_pipeline.inference.answering import Asked, answer_questions
 from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.storage import load_reader
 

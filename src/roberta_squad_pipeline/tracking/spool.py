@@ -10,21 +10,21 @@ import contextlib
 import fcntl
 import json
 import logging
-import os
 import shutil
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.strict import StrictModel
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.tracking.models import log_model
+from roberta_squad_pipeline.tracking.store import without_password
 
 Operation = dict[str, Any]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -221,8 +221,6 @@ class _Sender:
                 self._client.log_artifact(self._run_id, str(path), folder or None)
 
     def _send_model(self, operations: list[Operation]) -> None:
-        from roberta_squad_pipeline.tracking.models import log_model
-
         for operation in operations:
             folder = self._folder / operation["path"]
             if folder.exists():
@@ -318,17 +316,3 @@ def _read(folder: Path) -> list[Operation]:
             expected="one operation a line",
             remedy="Remove the folder to do without what is in it.",
         ) from error
-
-
-def without_password(uri: str) -> str:
-    """A tracking URI as it may be kept and shown."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def be_impatient() -> None:
-    """Makes MLflow say at once that a server is not there, not after minutes of retries."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

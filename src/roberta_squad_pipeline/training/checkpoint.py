@@ -17,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.files import sha256_of, written_atomically
-from roberta_squad_pipeline.format_version import check_format_version
-from roberta_squad_pipeline.strict import StrictModel
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.files import sha256_of, written_atomically
+from roberta_squad_pipeline.common.format_version import check_format_version
+from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.training.loss_scale import LossScaleState
 from roberta_squad_pipeline.training.records import (
     EvaluationRecord,

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.reader.config import Precision, PrecisionSetting, chosen
-from roberta_squad_pipeline.strict import StrictModel
 
 AveragingFactor = Annotated[float, Field(ge=0, lt=1)]
 

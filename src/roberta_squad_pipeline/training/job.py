@@ -7,18 +7,18 @@ from typing import Any
 
 import torch
 
+from roberta_squad_pipeline.common.errors import TrainingError
+from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.distributed.launch import JOB_FILE, launch, local_processes
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest, stop_requests
-from roberta_squad_pipeline.errors import TrainingError
+from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import split_update
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
 from roberta_squad_pipeline.reader.start import FirstReader, started_reader
-from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig, TrainingSettings
 from roberta_squad_pipeline.training.loop import train_reader

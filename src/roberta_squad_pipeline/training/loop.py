@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from roberta_squad_pipeline.common.errors import InputError, TrainingError
+from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest
-from roberta_squad_pipeline.errors import InputError, TrainingError
+from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import (
     Batch,
     IndexArray,
@@ -23,8 +25,6 @@ from roberta_squad_pipeline.reader.batching import (
     update_windows,
 )
 from roberta_squad_pipeline.reader.model import ReaderModel
-from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.loss_scale import LossScaler, LossScaleState
@@ -33,11 +33,7 @@ from roberta_squad_pipeline.training.selection import best_evaluation, out_of_pa
 from roberta_squad_pipeline.training.state import gather_state, gather_weights, spread_state
 from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates, train_step
 from roberta_squad_pipeline.training.strategy import Strategy, distribute
-from roberta_squad_pipeline.training.validation import (
-    Validation,
-    read_validation,
-    score_validation,
-)
+from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
 
 _logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from roberta_squad_pipeline.strict import StrictModel
+from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.training.config import LossScaleConfig
 
 

@@ -4,9 +4,9 @@ import logging
 
 import torch
 
+from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.device import fast_precision
 from roberta_squad_pipeline.reader.model import ReaderModel
-from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.config import TrainingConfig, TrainingParameters
 from roberta_squad_pipeline.training.param_groups import layer_parameters
 

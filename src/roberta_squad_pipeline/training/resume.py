@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.files import written_atomically
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
-from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.strict import StrictModel
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.validation import Validation
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.reader.batching import Batch
 from roberta_squad_pipeline.reader.device import computing_in
-from roberta_squad_pipeline.reader.loss import summed_loss
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.loss import summed_loss
 from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.param_groups import build_param_groups
 from roberta_squad_pipeline.training.schedule import lr_multiplier

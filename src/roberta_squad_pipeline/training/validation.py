@@ -6,17 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.distributed.processes import Processes
-from roberta_squad_pipeline.errors import InputError
+from roberta_squad_pipeline.evaluation.curves import no_answer_auc
+from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits
+from roberta_squad_pipeline.evaluation.scoring import score_questions, squad_report
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.inference.prediction import WindowSpans, merge_windows, search_windows
 from roberta_squad_pipeline.reader.batching import Batch
 from roberta_squad_pipeline.reader.config import NO_ANSWER_THRESHOLD, InferenceConfig
-from roberta_squad_pipeline.reader.loss import summed_loss
 from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
-from roberta_squad_pipeline.reader.prediction import WindowSpans, merge_windows, search_windows
-from roberta_squad_pipeline.squad.curves import no_answer_auc
-from roberta_squad_pipeline.squad.features import Features
-from roberta_squad_pipeline.squad.no_answer import NoAnswerLogits
-from roberta_squad_pipeline.squad.scoring import score_questions, squad_report
+from roberta_squad_pipeline.training.loss import summed_loss
 from roberta_squad_pipeline.training.records import EvaluationRecord
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
+from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.worker import Worker, work
-from roberta_squad_pipeline.errors import InputError, TrainingError
+from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.sharing import share_reader
-from roberta_squad_pipeline.squad.features import Features
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.job import TrainingJob, first_reader

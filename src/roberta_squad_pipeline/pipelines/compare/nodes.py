@@ -4,12 +4,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.experiments import Experiments
-from roberta_squad_pipeline.parameters import DataConfig, TrackingConfig
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.runs.experiments import Experiments
+from roberta_squad_pipeline.runs.parameters import DataConfig, TrackingConfig
 
 if TYPE_CHECKING:
-    from roberta_squad_pipeline.pipelines.compare.table import Measured, Row
+    from roberta_squad_pipeline.runs.comparison import Measured, Row
     from roberta_squad_pipeline.tracking.history import FinishedRun
 
 
@@ -29,7 +29,7 @@ def compare_experiments(
     """
     import pandas as pd
 
-    from roberta_squad_pipeline.pipelines.compare.table import build_rows, to_markdown
+    from roberta_squad_pipeline.runs.comparison import build_rows, to_markdown
 
     runs = _newest_runs(files, tracking)
     measured = _measured(runs, files, data)
@@ -75,10 +75,10 @@ def _measured(
 ) -> dict[str, "Measured"]:
     import numpy as np
 
-    from roberta_squad_pipeline.pipelines.compare.table import Measured
+    from roberta_squad_pipeline.evaluation.scoring import score_questions, scores_in_order
+    from roberta_squad_pipeline.evaluation.uncertainty import scores_at_best
+    from roberta_squad_pipeline.runs.comparison import Measured
     from roberta_squad_pipeline.squad.dataset import read_squad
-    from roberta_squad_pipeline.squad.scoring import score_questions, scores_in_order
-    from roberta_squad_pipeline.squad.uncertainty import scores_at_best
     from roberta_squad_pipeline.tracking.history import load_json
 
     project = Path.cwd()

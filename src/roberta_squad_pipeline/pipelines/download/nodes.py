@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.files import sha256_of, written_atomically
-from roberta_squad_pipeline.parameters import DataConfig, DemoSource, RemoteSource
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.files import sha256_of, written_atomically
+from roberta_squad_pipeline.runs.parameters import DataConfig, DemoSource, RemoteSource
 from roberta_squad_pipeline.squad.download import fetch
 
 SquadFiles = dict[str, dict[str, Any]]

@@ -5,21 +5,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline import __version__
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.parameters import DataConfig
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.reader.config import (
     NO_ANSWER_THRESHOLD,
     InferenceConfig,
     InferenceParameters,
 )
+from roberta_squad_pipeline.runs.parameters import DataConfig
 from roberta_squad_pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits
+    from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.squad.dataset import SquadDataset
-    from roberta_squad_pipeline.squad.features import Features
-    from roberta_squad_pipeline.squad.no_answer import NoAnswerLogits
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
     Features = Any
@@ -72,7 +72,7 @@ def score_predictions(
     Raises:
         InputError: A question has no prediction.
     """
-    from roberta_squad_pipeline.squad.scoring import squad_report
+    from roberta_squad_pipeline.evaluation.scoring import squad_report
 
     gold = _predicted_dataset(files, data, predictions).gold
     return squad_report(
@@ -93,7 +93,7 @@ def cross_fit_threshold(
     Raises:
         InputError: A question has no prediction.
     """
-    from roberta_squad_pipeline.squad.uncertainty import cross_fitted_report
+    from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report
 
     dataset = _predicted_dataset(files, data, predictions)
     logits = _logits(dataset.gold, no_answer_logits, inference)
@@ -122,10 +122,10 @@ def evaluate_reader(
     Raises:
         InputError: A question has no prediction.
     """
+    from roberta_squad_pipeline.evaluation.calibration import calibrate
+    from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights
+    from roberta_squad_pipeline.evaluation.thresholds import abstained_share, abstains_too_much
     from roberta_squad_pipeline.reader.evaluation import Evaluation
-    from roberta_squad_pipeline.squad.calibration import calibrate
-    from roberta_squad_pipeline.squad.no_answer import NoAnswerWeights
-    from roberta_squad_pipeline.squad.thresholds import abstained_share, abstains_too_much
 
     dataset = _predicted_dataset(files, data, predictions)
     span_scores = {question: [span["score"] for span in spans] for question, spans in nbest.items()}
@@ -178,8 +178,8 @@ def build_question_table(
     """
     import numpy as np
 
+    from roberta_squad_pipeline.evaluation.report.questions import question_table
     from roberta_squad_pipeline.reader.evaluation import Evaluation
-    from roberta_squad_pipeline.report.questions import question_table
 
     windows = np.bincount(features.windows.question, minlength=len(features.question_ids))
     return question_table(
@@ -200,9 +200,9 @@ def draw_figures(
     curve: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The report's figures by name."""
+    from roberta_squad_pipeline.evaluation.report import figures
+    from roberta_squad_pipeline.evaluation.report.slices import slices_of
     from roberta_squad_pipeline.reader.evaluation import Evaluation
-    from roberta_squad_pipeline.report import figures
-    from roberta_squad_pipeline.report.slices import slices_of
 
     calibration = Evaluation.model_validate(evaluation).calibration
     return {
@@ -226,9 +226,9 @@ def write_report(
     **drawn: Any,
 ) -> str:
     """One HTML file with the scores, the figures and all questions."""
+    from roberta_squad_pipeline.evaluation.report.page import report_page
+    from roberta_squad_pipeline.evaluation.report.scores import cross_fitted_scores, official_scores
     from roberta_squad_pipeline.reader.evaluation import Evaluation
-    from roberta_squad_pipeline.report.page import report_page
-    from roberta_squad_pipeline.report.scores import cross_fitted_scores, official_scores
 
     evaluated = Evaluation.model_validate(evaluation)
     signature = (
@@ -257,7 +257,7 @@ def _logits(
     no_answer_logits: dict[str, dict[str, float]],
     inference: InferenceParameters,
 ) -> "NoAnswerLogits":
-    from roberta_squad_pipeline.squad.no_answer import NoAnswerLogits
+    from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits
 
     return NoAnswerLogits.of(gold, no_answer_logits, inference.null_score)
 

@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roberta_squad_pipeline.files import written_atomically
+from roberta_squad_pipeline.common.files import written_atomically
 
 if TYPE_CHECKING:
+    from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.reader.storage import TrainedReader
-    from roberta_squad_pipeline.squad.features import Features
 else:
     # Kedro resolves the hints of a node when it lists pipelines; torch must not be loaded then.
     TrainedReader = Features = Any
@@ -23,7 +23,7 @@ def export_reader(trained: TrainedReader, features: Features, folder: Path) -> N
         InputError: It does not, what it takes is not installed, or the features were made with
             another tokenizer or in another order.
     """
-    from roberta_squad_pipeline.reader.onnx_export import check_onnx, write_onnx
+    from roberta_squad_pipeline.inference.onnx_export import check_onnx, write_onnx
     from roberta_squad_pipeline.reader.storage import check_features
 
     check_features(features, trained.header)

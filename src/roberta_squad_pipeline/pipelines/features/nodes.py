@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from roberta_squad_pipeline.parameters import DataConfig
+from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.reader.config import ModelConfig
-from roberta_squad_pipeline.squad.config import WindowConfig
+from roberta_squad_pipeline.runs.parameters import DataConfig
 from roberta_squad_pipeline.tracking.fetching import start_folder
 from roberta_squad_pipeline.training.config import TrainingParameters
 
@@ -87,14 +87,14 @@ def _build(
 ) -> RecordBatchReader:
     from pyarrow import RecordBatchReader
 
-    from roberta_squad_pipeline.reader.start import source_tokenizer
-    from roberta_squad_pipeline.reader.tokenization import (
+    from roberta_squad_pipeline.features.build import build_features, build_features_in_pieces
+    from roberta_squad_pipeline.features.tokenization import (
         encode_passages,
         encode_questions,
         identity,
     )
+    from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.squad.dataset import read_passages
-    from roberta_squad_pipeline.squad.features import build_features, build_features_in_pieces
 
     path = Path(file["path"])
     with start_folder(model.start) as start:
@@ -118,7 +118,7 @@ def _build(
 
 def _summarised(split: str, batches: RecordBatchReader) -> Iterator[RecordBatch]:
     """Says at the end what there was."""
-    from roberta_squad_pipeline.squad.features import FeatureCounts
+    from roberta_squad_pipeline.features.file import FeatureCounts
 
     counts = FeatureCounts(*(0,) * len(fields(FeatureCounts)))
     for batch in batches:

@@ -7,8 +7,7 @@ from roberta_squad_pipeline.pipelines.features.nodes import (
     build_train_features,
     build_validation_features,
 )
-from roberta_squad_pipeline.pipelines.validate.nodes import admit_squad_files
-from roberta_squad_pipeline.pipelines.validate.pipeline import validation_node
+from roberta_squad_pipeline.pipelines.validate.pipeline import admission_node, validation_node
 
 _INPUTS = ["admitted_files", "params:data", "params:features", "params:model"]
 
@@ -18,12 +17,7 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             validation_node(),
-            node(
-                admit_squad_files,
-                ["squad_files", "validation", "validation_folder"],
-                "admitted_files",
-                name="admit_squad_files",
-            ),
+            admission_node(),
             node(build_train_features, _INPUTS, "train_features", name="build_train_features"),
             node(
                 build_validation_features,

@@ -3,10 +3,10 @@
 import logging
 from pathlib import Path
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.files import sha256_of, written_atomically
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.files import sha256_of, written_atomically
+from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
-from roberta_squad_pipeline.squad.config import WindowConfig
 from roberta_squad_pipeline.tracking.fetching import start_folder
 
 _logger = logging.getLogger(__name__)
@@ -27,12 +27,12 @@ def import_checkpoint(
         InputError: The checkpoint is missing, malicious or of another model, its vocabulary is not
             the tokenizer's, or the folder is there already.
     """
+    from roberta_squad_pipeline.features.tokenization import identity
     from roberta_squad_pipeline.reader.device import available_device, fast_precision
-    from roberta_squad_pipeline.reader.fairseq import read_fairseq
+    from roberta_squad_pipeline.reader.exchange.fairseq import read_fairseq
     from roberta_squad_pipeline.reader.model import ReaderModel, check_reach
     from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
-    from roberta_squad_pipeline.reader.tokenization import identity
 
     if checkpoint is None:
         raise InputError(

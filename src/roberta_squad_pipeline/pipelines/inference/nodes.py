@@ -4,13 +4,13 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any
 
+from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.distributed.config import DistributedConfig
-from roberta_squad_pipeline.progress import progress
 from roberta_squad_pipeline.reader.config import InferenceParameters
 
 if TYPE_CHECKING:
+    from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.reader.storage import TrainedReader
-    from roberta_squad_pipeline.squad.features import Features
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
     Features = TrainedReader = Any
@@ -34,8 +34,8 @@ def predict_answers(
     Raises:
         InputError: The features were made with another tokenizer or in another order.
     """
+    from roberta_squad_pipeline.inference.job import run_inference
     from roberta_squad_pipeline.reader.device import available_device, fast_precision
-    from roberta_squad_pipeline.reader.job import run_inference
     from roberta_squad_pipeline.reader.storage import check_features
 
     check_features(features, trained.header)

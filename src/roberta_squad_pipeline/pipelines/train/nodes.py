@@ -5,19 +5,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.progress import Advance, progress
 from roberta_squad_pipeline.distributed.config import DistributedConfig
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.parameters import DataConfig
-from roberta_squad_pipeline.progress import Advance, progress
 from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters, ModelConfig
+from roberta_squad_pipeline.runs.parameters import DataConfig
 from roberta_squad_pipeline.tracking.fetching import start_folder
 from roberta_squad_pipeline.tracking.tracker import Tracker
 from roberta_squad_pipeline.training.config import TrainingConfig, TrainingParameters
 
 if TYPE_CHECKING:
+    from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.reader.start import Origin
     from roberta_squad_pipeline.reader.storage import TrainedReader
-    from roberta_squad_pipeline.squad.features import Features
     from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
     from roberta_squad_pipeline.training.validation import Validation
 else:
@@ -54,11 +54,11 @@ def train_reader(
             `first_reader` and `run_training`.
         TrainingError: See `run_training`.
     """
+    from roberta_squad_pipeline.features.file import check_tokenizer
+    from roberta_squad_pipeline.features.tokenization import identity
     from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
-    from roberta_squad_pipeline.reader.tokenization import identity
-    from roberta_squad_pipeline.squad.features import check_tokenizer
     from roberta_squad_pipeline.training.curve import training_curve
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
     from roberta_squad_pipeline.training.param_groups import peak_learning_rates

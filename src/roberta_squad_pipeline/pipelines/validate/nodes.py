@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from roberta_squad_pipeline.errors import InputError
-from roberta_squad_pipeline.parameters import DataConfig
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
-from roberta_squad_pipeline.squad.config import WindowConfig
-from roberta_squad_pipeline.squad.validation.report import (
+from roberta_squad_pipeline.runs.parameters import DataConfig
+from roberta_squad_pipeline.tracking.fetching import start_folder
+from roberta_squad_pipeline.validation.report import (
     ValidationReport,
     stopping,
     summary,
     to_markdown,
 )
-from roberta_squad_pipeline.tracking.fetching import start_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from roberta_squad_pipeline.features.tokens import EncodedPassages
     from roberta_squad_pipeline.squad.dataset import SquadDataset
-    from roberta_squad_pipeline.squad.features import EncodedPassages
-    from roberta_squad_pipeline.squad.validation.tokens import TokenLimits
+    from roberta_squad_pipeline.validation.tokens import TokenLimits
 
 MARKDOWN_FILE = "validation.md"
 
@@ -44,7 +44,7 @@ def validate_squad_files(
     Returns:
         `report`, a `ValidationReport`, and `markdown`, the same to be read.
     """
-    from roberta_squad_pipeline.squad.validation.check import validate_files
+    from roberta_squad_pipeline.validation.check import validate_files
 
     report = validate_files(
         {split: Path(file["path"]) for split, file in files.items()},
@@ -103,8 +103,8 @@ def token_limits(
         windows: How passages are cut.
         max_answer_tokens: Tokens of a predicted answer at most.
     """
-    from roberta_squad_pipeline.squad.features import build_features
-    from roberta_squad_pipeline.squad.validation.tokens import TokenLimits
+    from roberta_squad_pipeline.features.build import build_features
+    from roberta_squad_pipeline.validation.tokens import TokenLimits
 
     @cache
     def tokenizer() -> Any:
@@ -114,12 +114,12 @@ def token_limits(
             return source_tokenizer(model, start, windows)
 
     def encode_passages(texts: Sequence[str]) -> "EncodedPassages":
-        from roberta_squad_pipeline.reader import tokenization
+        from roberta_squad_pipeline.features import tokenization
 
         return tokenization.encode_passages(tokenizer(), texts)
 
     def build(dataset: "SquadDataset", windows: WindowConfig) -> "pa.RecordBatch":
-        from roberta_squad_pipeline.reader import tokenization
+        from roberta_squad_pipeline.features import tokenization
 
         return build_features(
             dataset,

@@ -3,7 +3,11 @@
 from kedro.pipeline import Pipeline, node
 from kedro.pipeline.node import Node
 
-from roberta_squad_pipeline.pipelines.validate.nodes import show_validation, validate_squad_files
+from roberta_squad_pipeline.pipelines.validate.nodes import (
+    admit_squad_files,
+    show_validation,
+    validate_squad_files,
+)
 
 
 def validation_node() -> Node:
@@ -13,6 +17,16 @@ def validation_node() -> Node:
         ["squad_files", "params:data", "params:features", "params:model", "params:inference"],
         {"report": "validation", "markdown": "validation_markdown"},
         name="validate_squad_files",
+    )
+
+
+def admission_node() -> Node:
+    """What the report says to whether features may be built of the files."""
+    return node(
+        admit_squad_files,
+        ["squad_files", "validation", "validation_folder"],
+        "admitted_files",
+        name="admit_squad_files",
     )
 
 

@@ -1,0 +1,1 @@
+"""What every hall uses, and what knows none of them."""

@@ -1,0 +1,225 @@
+"""From scores to probabilities: Platt scaling, and how well the probabilities hold.
+
+Sources: Platt, "Probabilistic Outputs for Support Vector Machines" (1999), for the sigmoid;
+Niculescu-Mizil & Caruana, "Predicting Good Probabilities with Supervised Learning" (2005),
+for reliability bins; Guo et al., "On Calibration of Modern Neural Networks" (2017), for the
+expected calibration error.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.evaluation.logistic import fit_logistic, sigmoid
+from roberta_squad_pipeline.evaluation.no_answer import ScoresFittedOn
+from roberta_squad_pipeline.evaluation.scoring import (
+    QuestionScores,
+    score_questions,
+    scores_in_order,
+)
+from roberta_squad_pipeline.evaluation.thresholds import best_threshold
+from roberta_squad_pipeline.evaluation.uncertainty import in_first_half
+from roberta_squad_pipeline.squad.dataset import SquadDataset
+
+FloatArray = NDArray[np.float64]
+
+_BINS = 10
+
+
+class PlattScale(StrictModel):
+    """Turns a score into a probability: 1 / (1 + exp(-(slope · score + intercept)))."""
+
+    slope: float
+    intercept: float
+
+    def probability(self, scores: ArrayLike) -> FloatArray:
+        """The probability that belongs to each score, 0 to 1. Shape: that of `scores`."""
+        return sigmoid(self.slope * np.asarray(scores, np.float64) + self.intercept)
+
+
+class ReliabilityBin(StrictModel):
+    """Questions of about the same predicted probability."""
+
+    confidence: float
+    """Mean of what was predicted, 0 to 1."""
+    share_right: float
+    """Share of the questions of which it turned out true, 0 to 1."""
+    count: int
+
+
+class Reliability(StrictModel):
+    """How well predicted probabilities hold."""
+
+    bins: tuple[ReliabilityBin, ...]
+    """Ten of equal width from 0 to 1, without those that are empty."""
+    expected_calibration_error: float
+    """Mean distance between confidence and share, weighted by count, 0 to 1."""
+
+
+class Calibration(StrictModel):
+    """What a data set says of a reader's scores."""
+
+    threshold: float | None
+    """No-answer score above which the reader abstains, chosen for the best F1; None: always."""
+    no_answer: PlattScale
+    """From the no-answer score to the probability that the passage does not answer."""
+    answer: PlattScale
+    """From the margin of the best span to the probability that it is right, exactly, if the
+    passage answers at all."""
+    no_answer_reliability: Reliability | None
+    """Of the probability that there is no answer; None where it cannot be cross-fitted."""
+    answer_reliability: Reliability | None
+    """Of the probability that the best span is right, over all questions."""
+
+    def probabilities(
+        self, no_answer_scores: ArrayLike, margins: ArrayLike
+    ) -> tuple[FloatArray, FloatArray]:
+        """Probabilities of some questions.
+
+        Args:
+            no_answer_scores: High = unanswerable. Shape: (questions,)
+            margins: See `span_margin`. Shape: (questions,)
+
+        Returns:
+            That the passage does not answer, and that it does and the best span is right. What is
+            missing to 1 is that another span would be right. Shapes: (questions,)
+        """
+        no_answer = self.no_answer.probability(no_answer_scores)
+        return no_answer, (1 - no_answer) * self.answer.probability(margins)
+
+
+UNCALIBRATED = Calibration(
+    threshold=0.0,
+    no_answer=PlattScale(slope=1.0, intercept=0.0),
+    answer=PlattScale(slope=1.0, intercept=0.0),
+    no_answer_reliability=None,
+    answer_reliability=None,
+)
+"""For a reader that was never evaluated: its logits as they come out of training, and the recipe's
+threshold, at which such a reader is undecided."""
+
+
+def span_margin(span_scores: Sequence[float]) -> float:
+    """The log-odds of the best span against the others that were kept.
+
+    Args:
+        span_scores: Start logit plus end logit of a question's best spans, best first.
+
+    Returns:
+        best - log Σ exp(others); 0 where there is nothing to compare it with.
+    """
+    best, others = span_scores[0], np.asarray(span_scores[1:], np.float64)
+    return float(best - np.logaddexp.reduce(others)) if len(others) else 0.0
+
+
+def fit_platt(scores: ArrayLike, positive: NDArray[np.bool_]) -> PlattScale:
+    """Fits the sigmoid with the greatest likelihood.
+
+    It stays finite where a score separates the two kinds or there is one kind only; without any
+    example it says one half.
+
+    Args:
+        scores: Finite. Shape: (examples,)
+        positive: What is to be predicted. Shape: (examples,)
+    """
+    inputs = np.asarray(scores, np.float64)[:, None]
+    (slope,), intercept = fit_logistic(inputs, positive)
+    return PlattScale(slope=slope, intercept=intercept)
+
+
+def reliability(probabilities: FloatArray, happened: NDArray[np.bool_]) -> Reliability:
+    """Holds probabilities against what happened.
+
+    Args:
+        probabilities: 0 to 1. Shape: (questions,)
+        happened: What was predicted. Shape: (questions,)
+    """
+    place = np.minimum((probabilities * _BINS).astype(np.int64), _BINS - 1)
+    bins = []
+    for number in np.unique(place):
+        inside = place == number
+        bins.append(
+            ReliabilityBin(
+                confidence=float(probabilities[inside].mean()),
+                share_right=float(happened[inside].mean()),
+                count=int(inside.sum()),
+            )
+        )
+    distance = sum(one.count * abs(one.confidence - one.share_right) for one in bins)
+    return Reliability(bins=tuple(bins), expected_calibration_error=distance / len(happened))
+
+
+def calibrate(
+    dataset: SquadDataset,
+    predictions: Mapping[str, str],
+    no_answer_scores: Mapping[str, float],
+    span_scores: Mapping[str, Sequence[float]],
+    scores_fitted_on: ScoresFittedOn | None = None,
+) -> Calibration:
+    """Fits both probabilities and the threshold on a data set's predictions.
+
+    Their reliability is that of probabilities which were fitted on one half of the passages and
+    applied to the other, both ways.
+
+    Args:
+        dataset: The gold answers.
+        predictions: The predicted text by question id, for every question.
+        no_answer_scores: High = unanswerable, by question id, for every question.
+        span_scores: Of each question's best spans, best first, for every question.
+        scores_fitted_on: Where the no-answer scores were fitted themselves.
+    """
+    scores = score_questions(dataset.gold, predictions)
+    odds = scores_in_order(scores.ids, no_answer_scores)
+    margins = np.array([span_margin(span_scores[question]) for question in scores.ids])
+    everything = np.ones(len(odds), np.bool_)
+    fitted = _fit(everything, scores, odds, margins).model_copy(
+        update={"threshold": _threshold(scores, odds, no_answer_scores)}
+    )
+    first = in_first_half(dataset)
+    if first.all() or not first.any():
+        return fitted
+    odds_of = scores_fitted_on or (lambda _: odds)
+    halves = [
+        _fit(half, scores, odds_of(half), margins).probabilities(odds_of(half), margins)
+        for half in (~first, first)
+    ]
+    no_answer, answer = (np.where(first, *both) for both in zip(*halves, strict=True))
+    return fitted.model_copy(
+        update={
+            "no_answer_reliability": reliability(no_answer, ~scores.answerable),
+            "answer_reliability": reliability(answer, _right(scores)),
+        }
+    )
+
+
+def _threshold(
+    scores: QuestionScores, odds: FloatArray, no_answer_scores: Mapping[str, float]
+) -> float | None:
+    """The official `best_f1_thresh`, which goes by the order of the scores where they are equal."""
+    place = {question: number for number, question in enumerate(no_answer_scores)}
+    order = np.argsort([place[question] for question in scores.ids])
+    best = best_threshold(
+        scores.f1[order],
+        odds[order],
+        answerable=scores.answerable[order],
+        answered=scores.answered[order],
+    )
+    return best.threshold if best.answers else None
+
+
+def _right(scores: QuestionScores) -> NDArray[np.bool_]:
+    return scores.answerable & scores.exact.astype(np.bool_)
+
+
+def _fit(
+    half: NDArray[np.bool_], scores: QuestionScores, odds: FloatArray, margins: FloatArray
+) -> Calibration:
+    asked = half & scores.answerable
+    return UNCALIBRATED.model_copy(
+        update={
+            "no_answer": fit_platt(odds[half], ~scores.answerable[half]),
+            "answer": fit_platt(margins[asked], _right(scores)[asked]),
+        }
+    )

@@ -1,0 +1,118 @@
+"""One no-answer score per question of the two logits that a reader gives it.
+
+The answerability head has a logit of its own. The span head has one, too: how much more it points
+at ``<s>``, start and end, than at the best span. Both are high where there seems to be no answer.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.evaluation.config import NullScore
+from roberta_squad_pipeline.evaluation.logistic import fit_logistic
+
+FloatArray = NDArray[np.float64]
+ScoresFittedOn = Callable[[NDArray[np.bool_]], FloatArray]
+"""No-answer scores of all questions, with weights that were fitted on those of a mask. Shapes:
+(questions,)"""
+
+
+class NoAnswerWeights(StrictModel):
+    """How the two logits add up to a no-answer score, itself a logit."""
+
+    head: float
+    span: float
+    intercept: float
+
+    def scores(self, head: ArrayLike, span: ArrayLike) -> FloatArray:
+        """The scores of some questions.
+
+        Args:
+            head: The answerability head's logits. Shape: (questions,)
+            span: The span head's. Shape: (questions,)
+
+        Returns:
+            High means unanswerable. Shape: (questions,)
+        """
+        # Not multiplied by 0, since a window of few tokens may have an infinite logit.
+        combined = self.head * np.asarray(head, np.float64) + self.intercept
+        return combined + self.span * np.asarray(span, np.float64) if self.span else combined
+
+
+HEAD_ALONE = NoAnswerWeights(head=1.0, span=0.0, intercept=0.0)
+
+
+def unfitted_weights(rule: NullScore) -> NoAnswerWeights:
+    """The weights of a reader that was never evaluated."""
+    if rule == "combined":
+        return NoAnswerWeights(head=0.5, span=0.5, intercept=0.0)
+    return HEAD_ALONE
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswerLogits:
+    """The two logits of every question of a data set, in its order."""
+
+    head: FloatArray
+    """Shape: (questions,)"""
+    span: FloatArray
+    """Shape: (questions,)"""
+    unanswerable: NDArray[np.bool_]
+    """What is true. Shape: (questions,)"""
+    rule: NullScore
+
+    @classmethod
+    def of(
+        cls,
+        gold: Mapping[str, Sequence[str]],
+        logits: Mapping[str, Mapping[str, float]],
+        rule: NullScore,
+    ) -> "NoAnswerLogits":
+        """Puts the logits into the order of the questions.
+
+        Args:
+            gold: The texts of the gold answers by question id; none if unanswerable.
+            logits: `head` and `span` by question id.
+            rule: What is made of them.
+
+        Raises:
+            InputError: A question has none.
+        """
+        missing = next((question for question in gold if question not in logits), None)
+        if missing is not None:
+            raise InputError(
+                where="no_answer_logits.json",
+                got=f"none for question {missing}",
+                expected="logits of every question",
+                remedy="They are of another file: kedro run --pipelines "
+                "features,inference,evaluate, with the same --params.",
+            )
+        head, span = (
+            np.array([logits[question][name] for question in gold], np.float64)
+            for name in ("head", "span")
+        )
+        return cls(head, span, np.array([not texts for texts in gold.values()], np.bool_), rule)
+
+    def weights_fitted_on(self, questions: NDArray[np.bool_]) -> NoAnswerWeights:
+        """Weights with which the score is the log-odds that there is no answer.
+
+        Only a `combined` score is fitted; the head's own logit stays as it is.
+
+        Args:
+            questions: Which ones to fit on. Shape: (questions,)
+        """
+        unfitted = unfitted_weights(self.rule)
+        unanswerable = self.unanswerable[questions]
+        if self.rule != "combined" or unanswerable.all() or not unanswerable.any():
+            return unfitted
+        inputs = np.column_stack([self.head, self.span])[questions]
+        (head, span), intercept = fit_logistic(inputs, unanswerable)
+        return NoAnswerWeights(head=head, span=span, intercept=intercept)
+
+    def scores_fitted_on(self, questions: NDArray[np.bool_]) -> FloatArray:
+        """No-answer scores of all questions: see `ScoresFittedOn`. Shape: (questions,)."""
+        return self.weights_fitted_on(questions).scores(self.head, self.span)

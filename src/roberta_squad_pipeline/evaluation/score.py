@@ -1,0 +1,144 @@
+"""Score predictions as the official SQuAD 2.0 scorer does.
+
+    python -m roberta_squad_pipeline.evaluation.score DATA PREDICTIONS
+        [--na-prob-file F] [--na-prob-thresh T]
+
+Takes and prints what the official scorer takes and prints. Where it stops with a traceback because
+some of the questions have no prediction, this one leaves them out of every figure and total, after
+a line ``Missing prediction for ID`` each.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import FiniteFloat, TypeAdapter
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.evaluation.scoring import squad_report
+from roberta_squad_pipeline.squad.dataset import read_gold
+from roberta_squad_pipeline.squad.json_input import read_json
+
+_PREDICTIONS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
+_NO_ANSWER_SCORES: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, FiniteFloat])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: The command line behind the command's name; None takes the process's own.
+
+    Returns:
+        The exit code: 0, or 1 after an error, which is printed to stderr as one message.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        _score(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m roberta_squad_pipeline.evaluation.score",
+        description="Score predictions as the official SQuAD 2.0 scorer does.",
+    )
+    parser.add_argument("data", type=Path, help="SQuAD JSON with the gold answers")
+    parser.add_argument("predictions", type=Path, help="JSON object: question id to answer text")
+    parser.add_argument(
+        "-n",
+        "--na-prob-file",
+        type=Path,
+        help="JSON object: question id to no-answer score, high = no answer",
+    )
+    parser.add_argument(
+        "-t",
+        "--na-prob-thresh",
+        type=float,
+        default=1.0,
+        help="questions with a no-answer score above it count as unanswerable (%(default)s)",
+    )
+    parser.add_argument(
+        "-o", "--out-file", type=Path, help="write the figures there instead of printing them"
+    )
+    return parser
+
+
+def _score(options: argparse.Namespace) -> None:
+    if not math.isfinite(options.na_prob_thresh):
+        raise InputError(
+            where="--na-prob-thresh",
+            got=str(options.na_prob_thresh),
+            expected="a finite number",
+            remedy="Leave it out to abstain above 1.0.",
+        )
+    gold = read_gold(options.data)
+    predictions = read_json(
+        options.predictions,
+        _PREDICTIONS,
+        remedy="Give one JSON object of question ids and answer texts.",
+    )
+    no_answer_scores = None
+    if options.na_prob_file is not None:
+        no_answer_scores = read_json(
+            options.na_prob_file,
+            _NO_ANSWER_SCORES,
+            remedy="Give one JSON object of question ids and no-answer scores.",
+        )
+    report = _report(options, gold, predictions, no_answer_scores)
+    for question_id in gold:
+        if question_id not in predictions:
+            print(f"Missing prediction for {question_id}")
+    text = json.dumps(report, indent=2)
+    if options.out_file is None:
+        print(text)
+    else:
+        _write(options.out_file, text)
+
+
+def _report(
+    options: argparse.Namespace,
+    gold: Mapping[str, Sequence[str]],
+    predictions: Mapping[str, str],
+    no_answer_scores: Mapping[str, float] | None,
+) -> dict[str, float | int]:
+    try:
+        return squad_report(
+            gold,
+            predictions,
+            no_answer_scores=no_answer_scores,
+            threshold=options.na_prob_thresh,
+        )
+    except InputError as error:
+        # The scores know no files, but whoever reads the message does.
+        files = {"predictions": options.predictions, "no-answer scores": options.na_prob_file}
+        raise InputError(
+            where=str(files[error.where]),
+            got=error.got,
+            expected=error.expected,
+            remedy=error.remedy,
+        ) from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with written_atomically(path) as temp:
+            temp.write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            where=str(path),
+            got=f"a path that cannot be written ({error.strerror})",
+            expected="a writable file name",
+            remedy="Give another --out-file.",
+        ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,226 @@
+"""Exact match, F1 and the report of the official SQuAD 2.0 scorer.
+
+Definitions: Rajpurkar et al., "SQuAD: 100,000+ Questions for Machine Comprehension of Text" (2016)
+and "Know What You Don't Know: Unanswerable Questions for SQuAD" (2018). Figures are equal to those
+of the official scorer, its treatment of ties and odd cases included.
+"""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.evaluation.thresholds import best_threshold
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionScores:
+    """What every question scores if its predicted text stands, whatever its no-answer score.
+
+    Args:
+        ids: The questions that have a prediction, in the data set's order.
+        exact: 1 where the prediction equals a gold answer, else 0. Shape: (questions,)
+        f1: Overlap with the most similar gold answer, 0 to 1. Shape: (questions,)
+        answerable: Whether the question has a gold answer. Shape: (questions,)
+        answered: Whether the predicted text is not empty. Shape: (questions,)
+    """
+
+    ids: tuple[str, ...]
+    exact: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    answerable: NDArray[np.bool_]
+    answered: NDArray[np.bool_]
+
+
+def normalise(text: str) -> str:
+    """Strips an answer of what the scores ignore.
+
+    Args:
+        text: A gold answer or a prediction.
+
+    Returns:
+        The text in lower case, without ASCII punctuation and English articles, with single spaces.
+    """
+    # Punctuation goes first and leaves no gap, so that "a.m." is one word and not an article.
+    words = text.lower().translate(_PUNCTUATION)
+    return " ".join(_ARTICLES.sub(" ", words).split())
+
+
+def token_f1(gold: str, prediction: str) -> float:
+    """Takes the harmonic mean of precision and recall over words.
+
+    Args:
+        gold: A normalised gold answer.
+        prediction: A normalised prediction.
+
+    Returns:
+        0 to 1; where one of the two is empty, 1 if both are.
+    """
+    if gold == prediction:
+        return 1.0
+    gold_tokens, predicted_tokens = gold.split(), prediction.split()
+    # Most pairs that are not equal share no word, which a set says sooner.
+    if set(gold_tokens).isdisjoint(predicted_tokens):
+        return 0.0
+    common = (Counter(gold_tokens) & Counter(predicted_tokens)).total()
+    precision, recall = common / len(predicted_tokens), common / len(gold_tokens)
+    return 2 * precision * recall / (precision + recall)
+
+
+def score_questions(
+    gold: Mapping[str, Sequence[str]], predictions: Mapping[str, str]
+) -> QuestionScores:
+    """Scores every question that has a prediction against its gold answers.
+
+    Gold answers that normalise to nothing do not count. Where none is left, and for unanswerable
+    questions, the empty text is the only right prediction.
+
+    Args:
+        gold: The texts of the gold answers by question id; none if unanswerable.
+        predictions: The predicted text by question id; empty for "no answer". Ids that ``gold``
+            does not know are ignored.
+
+    Returns:
+        The scores; questions without a prediction are left out.
+    """
+    ids = tuple(question_id for question_id in gold if question_id in predictions)
+    texts = {text for question_id in ids for text in gold[question_id]}
+    normalised_gold = {text: normalise(text) for text in texts}
+    exact, f1 = np.zeros(len(ids)), np.zeros(len(ids))
+    for row, question_id in enumerate(ids):
+        distinct = {normalised_gold[text] for text in gold[question_id]} - {""} or {""}
+        prediction = normalise(predictions[question_id])
+        exact[row] = prediction in distinct
+        f1[row] = exact[row] or max(token_f1(answer, prediction) for answer in distinct)
+    return QuestionScores(
+        ids,
+        exact,
+        f1,
+        answerable=np.array([bool(gold[question_id]) for question_id in ids], dtype=bool),
+        answered=np.array([bool(predictions[question_id]) for question_id in ids], dtype=bool),
+    )
+
+
+def squad_report(
+    gold: Mapping[str, Sequence[str]],
+    predictions: Mapping[str, str],
+    *,
+    no_answer_scores: Mapping[str, float] | None,
+    threshold: float,
+) -> dict[str, float | int]:
+    """Makes the report of the official SQuAD 2.0 scorer.
+
+    Questions without a prediction are left out of every figure, the totals included. The fields of
+    a kind of question are left out where there are none of that kind, and ``best_*`` where there
+    are no no-answer scores.
+
+    Args:
+        gold: The texts of the gold answers by question id; none if unanswerable.
+        predictions: The predicted text by question id; empty for "no answer".
+        no_answer_scores: High = unanswerable, by question id, for every question that is scored;
+            the order of the ids decides ties in the search for the best threshold. None stands
+            for a score of 0 on every question.
+        threshold: Questions with a no-answer score above it are taken as unanswerable, whatever
+            the predicted text.
+
+    Returns:
+        Percentages, counts and thresholds by name: exact, f1, total, then the same prefixed by
+        HasAns and by NoAns, then best_exact, best_exact_thresh, best_f1, best_f1_thresh.
+
+    Raises:
+        InputError: No question has a prediction, or a question to be scored has no finite
+            no-answer score.
+    """
+    scores = score_questions(gold, predictions)
+    if not scores.ids:
+        raise InputError(
+            where="predictions",
+            got=f"no prediction for any of the {len(gold)} questions",
+            expected="texts by question id, with ids of the data set",
+            remedy="Check that predictions and data set belong together.",
+        )
+    odds = np.zeros(len(scores.ids))
+    if no_answer_scores is not None:
+        odds = scores_in_order(scores.ids, no_answer_scores)
+    # Abstaining is right exactly where there is no answer.
+    abstained = odds > threshold
+    exact = np.where(abstained, ~scores.answerable, scores.exact)
+    f1 = np.where(abstained, ~scores.answerable, scores.f1)
+    report = _means(exact, f1, prefix="")
+    for prefix, kind in (("HasAns_", scores.answerable), ("NoAns_", ~scores.answerable)):
+        if kind.any():
+            report |= _means(exact[kind], f1[kind], prefix=prefix)
+    if no_answer_scores is not None:
+        report |= _best(scores, odds, no_answer_scores)
+    return report
+
+
+def _means(
+    exact: NDArray[np.float64], f1: NDArray[np.float64], *, prefix: str
+) -> dict[str, float | int]:
+    total = len(exact)
+    return {
+        # Summed from the left, not pairwise as numpy's sum: then even the last digit is official.
+        f"{prefix}exact": float(100.0 * np.cumsum(exact)[-1] / total),
+        f"{prefix}f1": float(100.0 * np.cumsum(f1)[-1] / total),
+        f"{prefix}total": total,
+    }
+
+
+def scores_in_order(
+    ids: Iterable[str], no_answer_scores: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Puts no-answer scores into the order of some questions.
+
+    Args:
+        ids: The questions.
+        no_answer_scores: High = unanswerable, by question id.
+
+    Returns:
+        Shape: (questions,)
+
+    Raises:
+        InputError: A question has no finite score.
+    """
+    odds = [no_answer_scores.get(question_id, np.nan) for question_id in ids]
+    values = np.array(odds, dtype=np.float64)
+    lacking = [
+        question_id for question_id, fine in zip(ids, np.isfinite(values), strict=True) if not fine
+    ]
+    if lacking:
+        first = lacking[0]
+        value = no_answer_scores.get(first)
+        rest = f" (and {len(lacking) - 1} more)" * (len(lacking) > 1)
+        raise InputError(
+            where="no-answer scores",
+            got=f"{'none' if value is None else value} for the question {first!r}{rest}",
+            expected="a finite number for every question that has a prediction",
+            remedy="Write predictions and no-answer scores in the same run.",
+        )
+    return values
+
+
+def _best(
+    scores: QuestionScores, odds: NDArray[np.float64], no_answer_scores: Mapping[str, float]
+) -> dict[str, float | int]:
+    row_of = {question_id: row for row, question_id in enumerate(scores.ids)}
+    # Ties go by the order in which the no-answer scores were given, as in the official scorer.
+    rows = [row_of[question_id] for question_id in no_answer_scores if question_id in row_of]
+    report: dict[str, float | int] = {}
+    for name, values in (("exact", scores.exact), ("f1", scores.f1)):
+        best = best_threshold(
+            values[rows],
+            odds[rows],
+            answerable=scores.answerable[rows],
+            answered=scores.answered[rows],
+        )
+        report |= {f"best_{name}": best.score, f"best_{name}_thresh": best.threshold}
+    return report

@@ -1,0 +1,1 @@
+"""Passages and questions as tokens, windows and labels."""

@@ -1,0 +1,275 @@
+"""Makes features of passages: tokens, windows and labels, a piece of the data at a time."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.file import META_KEY, WINDOW_FIELDS, FeaturesMeta, layout_of
+from roberta_squad_pipeline.features.tokens import (
+    EncodedPassages,
+    Ragged,
+    TokenizerIdentity,
+    row_of,
+)
+from roberta_squad_pipeline.features.windows import (
+    AnswerTokens,
+    IntArray,
+    Windows,
+    plan_windows,
+)
+from roberta_squad_pipeline.squad.dataset import (
+    Answer,
+    Passage,
+    Question,
+    SquadDataset,
+)
+from roberta_squad_pipeline.squad.held_out import FilePart
+
+_PIECE_CHARACTERS = 500_000
+"""Of passages and questions, in one record batch: some 4,000 questions."""
+_PIECES_AT_ONCE = 2
+"""So that one is encoded while the arrays of another are made."""
+
+
+def build_features_in_pieces(
+    passages: Iterable[Passage], build: Callable[[SquadDataset], pa.RecordBatch]
+) -> pa.RecordBatchReader:
+    """Builds features of any number of questions, of which a few thousand are held at once.
+
+    Reading, tokenising and writing go on at the same time, in threads. What is wrong with a
+    passage is raised when the batches are read.
+
+    Args:
+        passages: Read when they are needed.
+        build: `build_features` with all other arguments.
+
+    Returns:
+        The batches for `write_features`, to be read once.
+    """
+    batches = _in_order(build, _pieces(passages))
+    first = next(batches)
+    return pa.RecordBatchReader.from_batches(first.schema, chain([first], batches))
+
+
+def _pieces(passages: Iterable[Passage]) -> Iterator[SquadDataset]:
+    """Cuts a data set into some of about the same size; at least one."""
+    piece: list[Passage] = []
+    characters = 0
+    for passage in passages:
+        if characters >= _PIECE_CHARACTERS:
+            yield _dataset(piece)
+            piece, characters = [], 0
+        piece.append(passage)
+        characters += len(passage.text) + sum(len(asked.text) for asked in passage.questions)
+    yield _dataset(piece)
+
+
+def _dataset(passages: Sequence[Passage]) -> SquadDataset:
+    misaligned, repaired = (
+        sum(getattr(passage, name) for passage in passages) for name in ("misaligned", "repaired")
+    )
+    return SquadDataset(tuple(passages), misaligned, repaired)
+
+
+def _in_order(
+    build: Callable[[SquadDataset], pa.RecordBatch], pieces: Iterable[SquadDataset]
+) -> Iterator[pa.RecordBatch]:
+    """Builds pieces in threads while the next ones are read, never more than a few ahead."""
+    building: deque[Future[pa.RecordBatch]] = deque()
+    with ThreadPoolExecutor(_PIECES_AT_ONCE) as pool:
+        for piece in pieces:
+            building.append(pool.submit(build, piece))
+            # One more than is worked at, so that no thread waits for what is read or written.
+            if len(building) > _PIECES_AT_ONCE:
+                yield building.popleft().result()
+        while building:
+            yield building.popleft().result()
+
+
+def build_features(
+    dataset: SquadDataset,
+    *,
+    path: Path,
+    encode_passages: Callable[[Sequence[str]], EncodedPassages],
+    encode_questions: Callable[[Sequence[str]], Ragged],
+    windows: WindowConfig,
+    tokenizer: TokenizerIdentity,
+    data_sha256: str,
+    part: FilePart | None = None,
+) -> pa.RecordBatch:
+    """Tokenises each distinct passage once and each question once, and plans all windows.
+
+    A question's label is its first answer.
+
+    Args:
+        dataset: The questions.
+        path: Where they were read from, for messages.
+        encode_passages: Texts to tokens with their characters.
+        encode_questions: Texts to tokens, at most `windows.max_question_tokens` each.
+        windows: How passages are cut.
+        tokenizer: What encodes, recorded in the features.
+        data_sha256: Of the file, recorded in the features.
+        part: Which articles of the file the questions are of, recorded in the features.
+
+    Returns:
+        A batch for `write_features` or `Features.from_batch`, its `FeaturesMeta` in the schema.
+
+    Raises:
+        InputError: A passage has no token at all.
+    """
+    asked_of: dict[str, list[Passage]] = {}
+    for passage in dataset.passages:
+        asked_of.setdefault(passage.text, []).append(passage)
+    texts = list(asked_of)
+    questions = [
+        question for same in asked_of.values() for passage in same for question in passage.questions
+    ]
+    questions_per_passage = np.array(
+        [sum(len(passage.questions) for passage in same) for same in asked_of.values()], np.int32
+    )
+    misaligned = [sum(passage.misaligned for passage in same) for same in asked_of.values()]
+    repaired = [sum(passage.repaired for passage in same) for same in asked_of.values()]
+
+    passages = encode_passages(texts)
+    _check_every_passage_has_tokens(passages, texts, path)
+    question_tokens = encode_questions([question.text for question in questions])
+    passage_of = row_of(questions_per_passage)
+    answer_chars = _chars([asked.answers[0] if asked.answers else None for asked in questions])
+    answers, exact = _locate_answers(passages, texts, passage_of, answer_chars)
+    plausible_chars = _chars([asked.plausible for asked in questions])
+    plausible, _ = _locate_answers(passages, texts, passage_of, plausible_chars)
+    planned = plan_windows(
+        passages.tokens.lengths[passage_of],
+        question_tokens.lengths,
+        answers,
+        plausible,
+        config=windows,
+        layout=layout_of(windows, tokenizer),
+    )
+    answered = np.bincount(planned.question[planned.start > 0], minlength=len(questions)) > 0
+    has_answer = answer_chars[0] >= 0
+    question_column = _question_column(
+        questions,
+        question_tokens,
+        answer_chars,
+        planned,
+        inside_token=has_answer & ~exact,
+        beyond_windows=has_answer & ~answered,
+    )
+    meta = FeaturesMeta(data_sha256=data_sha256, windows=windows, tokenizer=tokenizer, part=part)
+    lengths = passages.tokens.lengths
+    return pa.record_batch(
+        {
+            "text": pa.array(texts, pa.string()),
+            "tokens": _list(lengths, passages.tokens.values),
+            "char_start": _list(lengths, passages.char_start.values),
+            "char_end": _list(lengths, passages.char_end.values),
+            "questions": _list(questions_per_passage, question_column),
+            "misaligned": pa.array(misaligned, pa.int32()),
+            "repaired": pa.array(repaired, pa.int32()),
+        }
+    ).replace_schema_metadata({META_KEY: meta.model_dump_json(exclude_none=True).encode()})
+
+
+def _chars(answers: Sequence[Answer | None]) -> tuple[IntArray, IntArray]:
+    start = [answer.start if answer else -1 for answer in answers]
+    end = [answer.start + len(answer.text) if answer else -1 for answer in answers]
+    return np.array(start, np.int32), np.array(end, np.int32)
+
+
+def _locate_answers(
+    passages: EncodedPassages,
+    texts: Sequence[str],
+    passage_of: IntArray,
+    answer_chars: tuple[IntArray, IntArray],
+) -> tuple[AnswerTokens, NDArray[np.bool_]]:
+    """The shortest run of tokens that covers each answer, for all questions in two searches.
+
+    Characters of all passages are put on one line, one passage behind the other, on which token
+    starts and token ends are sorted.
+
+    Returns:
+        The runs, and whether each spells its answer exactly, white space aside.
+        Shape: (questions,)
+    """
+    # A gap of one keeps a passage's last character apart from the next one's first.
+    base = np.cumsum([0] + [len(text) + 1 for text in texts])
+    token_base = np.repeat(base[:-1], passages.tokens.lengths)
+    question_base = base[passage_of]
+    char_start, char_end = answer_chars
+    # Byte-level BPE has tokens without a character, such as the first of two spaces.
+    token_start, token_end = passages.char_start.values, passages.char_end.values
+    visible = np.flatnonzero(token_end > token_start)
+    ends = (token_end + token_base)[visible]
+    starts = (token_start + token_base)[visible]
+    first = np.searchsorted(ends, char_start + question_base, side="right")
+    last = np.searchsorted(starts, char_end + question_base, side="left") - 1
+    found = (char_start >= 0) & (last >= first)
+    first, last = (np.append(visible, -1)[run] for run in (first, last))
+    exact = np.zeros(len(found), np.bool_)
+    for row in np.flatnonzero(found):
+        text = texts[passage_of[row]]
+        spelled = text[token_start[first[row]] : token_end[last[row]]]
+        exact[row] = spelled.strip() == text[char_start[row] : char_end[row]].strip()
+    passage_first = passages.tokens.begins[passage_of]
+    runs = AnswerTokens(
+        np.where(found, first - passage_first, -1).astype(np.int32),
+        np.where(found, last - passage_first, -1).astype(np.int32),
+    )
+    return runs, exact
+
+
+def _question_column(
+    questions: Sequence[Question],
+    tokens: Ragged,
+    answer_chars: tuple[IntArray, IntArray],
+    windows: Windows,
+    *,
+    inside_token: NDArray[np.bool_],
+    beyond_windows: NDArray[np.bool_],
+) -> pa.StructArray:
+    window_column = pa.StructArray.from_arrays(
+        [pa.array(getattr(windows, name)) for name in WINDOW_FIELDS], names=WINDOW_FIELDS
+    )
+    windows_per_question = np.bincount(windows.question, minlength=len(questions))
+    columns = {
+        "id": pa.array([question.id for question in questions], pa.string()),
+        "tokens": _list(tokens.lengths, tokens.values),
+        "answers": pa.array(
+            [[answer.text for answer in question.answers] for question in questions],
+            pa.list_(pa.string()),
+        ),
+        "answer_char_start": pa.array(answer_chars[0]),
+        "answer_char_end": pa.array(answer_chars[1]),
+        "answer_inside_token": pa.array(inside_token),
+        "answer_beyond_windows": pa.array(beyond_windows),
+        "windows": _list(windows_per_question, window_column),
+    }
+    return pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
+
+
+def _check_every_passage_has_tokens(
+    passages: EncodedPassages, texts: Sequence[str], path: Path
+) -> None:
+    empty = np.flatnonzero(passages.tokens.lengths == 0)
+    if len(empty):
+        raise InputError(
+            where=str(path),
+            got=f"the passage {texts[empty[0]][:60]!r}, of which the tokenizer leaves nothing",
+            expected="passages of at least one token",
+            remedy="Take this passage out, or use an encoder whose tokenizer knows its characters.",
+        )
+
+
+def _list(lengths: NDArray[Any], values: Any) -> pa.ListArray:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)

@@ -1,0 +1,47 @@
+"""How passages are cut into windows."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.strict import StrictModel
+
+Order = Literal["question_first", "passage_first"]
+"""Which of the two texts a window begins with; `features.windows` shows both forms."""
+
+_MOST_SPECIAL_TOKENS: dict[Order, int] = {"question_first": 4, "passage_first": 3}
+
+
+class WindowConfig(StrictModel):
+    """How a passage is cut."""
+
+    order: Order
+    """What a window begins with."""
+    max_tokens: int = Field(gt=0)
+    """Tokens of a window at most, special tokens included."""
+    max_question_tokens: int = Field(gt=0)
+    """Tokens of a question at most, the literal ``Q:`` of `passage_first` included; the rest is
+    cut off."""
+    stride: int = Field(gt=0)
+    """Passage tokens between the starts of neighbouring windows of one passage."""
+
+    @property
+    def least_room(self) -> int:
+        """Passage tokens that fit into a window beside the longest question, whatever tokenizer."""
+        return self.max_tokens - _MOST_SPECIAL_TOKENS[self.order] - self.max_question_tokens
+
+    @model_validator(mode="after")
+    def _windows_must_touch(self) -> Self:
+        room = self.least_room
+        if self.stride > room:
+            raise InputError(
+                where="features.stride",
+                got=f"{self.stride} tokens from window to window",
+                expected=f"at most the {room} passage tokens that a window keeps beside the "
+                f"longest question (max_tokens {self.max_tokens} - "
+                f"{_MOST_SPECIAL_TOKENS[self.order]} special tokens - max_question_tokens "
+                f"{self.max_question_tokens}), so that no token falls between two windows",
+                remedy="Lower stride or max_question_tokens, or raise max_tokens.",
+            )
+        return self

@@ -1,0 +1,283 @@
+"""Features: tokenised passages, questions and windows in Arrow record batches.
+
+One row is one passage, with its questions and their windows nested in it, so that a passage's
+tokens are stored once however many questions it has, and nothing is padded. A batch holds a piece
+of the data set, and no more than a few pieces are in memory while features are built. Opened from
+a memory-mapped file, the texts and tokens of `Features` are views into the file.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property, reduce
+from operator import add
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.format_version import check_format_version
+from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.tokens import (
+    EncodedPassages,
+    Ragged,
+    TokenizerIdentity,
+    row_of,
+)
+from roberta_squad_pipeline.features.windows import (
+    IntArray,
+    WindowLayout,
+    Windows,
+)
+from roberta_squad_pipeline.squad.held_out import FilePart
+
+FORMAT_VERSION: Literal[3] = 3
+META_KEY = b"roberta_squad_pipeline.features"
+WINDOW_FIELDS = tuple(field.name for field in fields(Windows))[1:]
+
+
+class FeaturesMeta(StrictModel):
+    """What features were made of; it travels in their file."""
+
+    format_version: Literal[3] = FORMAT_VERSION
+    data_sha256: str
+    """Of the SQuAD file."""
+    windows: WindowConfig
+    tokenizer: TokenizerIdentity
+    part: FilePart | None = None
+    """Which articles of the file; None stands for all."""
+
+    @property
+    def layout(self) -> WindowLayout:
+        """Where the texts stand in a window."""
+        return layout_of(self.windows, self.tokenizer)
+
+
+def layout_of(windows: WindowConfig, tokenizer: TokenizerIdentity) -> WindowLayout:
+    """Where the texts stand in windows of a tokenizer."""
+    # The published series has one separator, whatever the tokenizer would put there.
+    two = windows.order == "question_first"
+    return WindowLayout(windows.order, tokenizer.special_tokens.pair_separators if two else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureCounts:
+    """How much there is of what; counts of pieces add up."""
+
+    passages: int
+    questions: int
+    windows: int
+    misaligned: int
+    """Answers that were dropped because they are not where they claim to be."""
+    repaired: int
+    """Answers that were moved to where they are."""
+    inside_tokens: int
+    """Answers that begin or end inside a token, so that no span of tokens is exactly them."""
+    beyond_windows: int
+    """Answers that no window holds whole."""
+
+    @classmethod
+    def of(cls, batch: pa.RecordBatch) -> Self:
+        """Counts what a batch of `build_features` holds."""
+        questions = batch.column("questions").values
+        marked = (
+            batch.column("misaligned"),
+            batch.column("repaired"),
+            questions.field("answer_inside_token"),
+            questions.field("answer_beyond_windows"),
+        )
+        return cls(
+            batch.num_rows,
+            len(questions),
+            len(questions.field("windows").values),
+            *(pc.sum(column, min_count=0).as_py() for column in marked),
+        )
+
+    def __add__(self, other: Self) -> Self:
+        """Counts of two pieces together."""
+        return replace(
+            self, **{name: count + getattr(other, name) for name, count in asdict(self).items()}
+        )
+
+
+@dataclass(frozen=True)
+class Features:
+    """Windows of a SQuAD file, ready to be batched.
+
+    Texts and rows of tokens are views, all others are arrays of their own where the file has more
+    than one record batch.
+    """
+
+    meta: FeaturesMeta
+    counts: FeatureCounts
+    passage_texts: pa.ChunkedArray
+    passages: EncodedPassages
+    question_ids: pa.ChunkedArray
+    question_tokens: Ragged
+    question_passage: IntArray
+    """Index of each question's passage. Shape: (questions,)"""
+    answer_chars: tuple[IntArray, IntArray]
+    """First character of each question's answer and one past its last, or -1 and -1.
+    Shapes: (questions,)"""
+    gold_texts: pa.ChunkedArray
+    """Texts of each question's gold answers, as the file has them; none if unanswerable."""
+    windows: Windows
+    path: Path | None = None
+    """The file they were opened from, for other processes to open it, too."""
+
+    @classmethod
+    def open(cls, source: Path | bytes | pa.Buffer) -> Self:
+        """Opens a features file, mapped into memory, or the content of one.
+
+        Raises:
+            InputError: It holds something else, or features of another format version.
+        """
+        if not isinstance(source, Path):
+            return cls._read(pa.py_buffer(source))
+        with pa.memory_map(str(source)) as mapped:
+            features = cls._read(mapped.read_buffer())
+        return replace(features, path=source)
+
+    @classmethod
+    def from_batch(cls, batch: pa.RecordBatch) -> Self:
+        """Reads what `build_features` made.
+
+        Raises:
+            InputError: The batch was not made by this version of `build_features`.
+        """
+        sink = pa.BufferOutputStream()
+        write_features([batch], batch.schema, sink)
+        return cls.open(sink.getvalue())
+
+    @classmethod
+    def _read(cls, content: pa.Buffer) -> Self:
+        file = pa.ipc.open_file(content)
+        meta = _read_meta(file.schema)
+        batches = [file.get_batch(number) for number in range(file.num_record_batches)]
+        questions = [batch.column("questions") for batch in batches]
+        question = [column.values for column in questions]
+        windows = [column.field("windows") for column in question]
+        passages = EncodedPassages(
+            *(
+                _ragged(content, [batch.column(name) for batch in batches])
+                for name in ("tokens", "char_start", "char_end")
+            )
+        )
+        return cls(
+            meta=meta,
+            counts=reduce(add, map(FeatureCounts.of, batches)),
+            passage_texts=pa.chunked_array([batch.column("text") for batch in batches]),
+            passages=passages,
+            question_ids=pa.chunked_array([column.field("id") for column in question]),
+            question_tokens=_ragged(content, [column.field("tokens") for column in question]),
+            question_passage=row_of(_joined(np.diff(_values(c.offsets)) for c in questions)),
+            answer_chars=(
+                _joined(_values(column.field("answer_char_start")) for column in question),
+                _joined(_values(column.field("answer_char_end")) for column in question),
+            ),
+            gold_texts=pa.chunked_array([column.field("answers") for column in question]),
+            windows=Windows(
+                row_of(_joined(np.diff(_values(column.offsets)) for column in windows)),
+                *(
+                    _joined(_values(column.values.field(name)) for column in windows)
+                    for name in WINDOW_FIELDS
+                ),
+            ),
+        )
+
+    @cached_property
+    def window_tokens(self) -> IntArray:
+        """Length of each window in tokens, special tokens included. Shape: (windows,)."""
+        question_tokens = self.question_tokens.lengths[self.windows.question]
+        tokens: IntArray = self.meta.layout.special_tokens + self.windows.count + question_tokens
+        return tokens
+
+    @cached_property
+    def passage_position(self) -> IntArray:
+        """Position of each window's first passage token. Shape: (windows,)."""
+        question_tokens = self.question_tokens.lengths[self.windows.question]
+        return self.meta.layout.passage_position(question_tokens)
+
+    @property
+    def gold(self) -> dict[str, tuple[str, ...]]:
+        """The texts of the gold answers by question id; none if unanswerable."""
+        texts = map(tuple, self.gold_texts.to_pylist())
+        return dict(zip(self.question_ids.to_pylist(), texts, strict=True))
+
+
+def write_features(batches: Iterable[pa.RecordBatch], schema: pa.Schema, sink: Any) -> None:
+    """Writes batches of `build_features` as the Arrow file that `Features.open` opens.
+
+    Args:
+        batches: At least one.
+        schema: Theirs.
+        sink: A file or stream that is open for writing.
+    """
+    with pa.ipc.new_file(sink, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _read_meta(schema: pa.Schema) -> FeaturesMeta:
+    raw = (schema.metadata or {}).get(META_KEY)
+    remedy = "Build them again: kedro run --pipeline features"
+    if raw is None:
+        raise InputError(
+            where="features",
+            got="an Arrow file of another kind",
+            expected="features of this pipeline",
+            remedy=remedy,
+        )
+    check_format_version(raw, FORMAT_VERSION, where="features", remedy=remedy)
+    try:
+        return FeaturesMeta.model_validate_json(raw)
+    except ValidationError as error:
+        raise InputError(
+            where="features",
+            got=f"a header that does not fit ({error.errors()[0]['msg']})",
+            expected=f"format version {FORMAT_VERSION}",
+            remedy=remedy,
+        ) from error
+
+
+def check_tokenizer(features: Features, tokenizer_sha256: str, *, where: str) -> None:
+    """Checks that token ids mean to a reader what they meant when features were built.
+
+    Raises:
+        InputError: They come from another tokenizer.
+    """
+    if features.meta.tokenizer.sha256 != tokenizer_sha256:
+        raise InputError(
+            where=where,
+            got=f"features that were built with the tokenizer of {features.meta.tokenizer.encoder}",
+            expected="features built with this encoder's tokenizer",
+            remedy="Build them again: kedro run --pipeline features, with the same --params.",
+        )
+
+
+def _values(array: pa.Array) -> IntArray:
+    values: IntArray = array.to_numpy(zero_copy_only=True)
+    return values
+
+
+def _joined(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
+    parts = list(arrays)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _ragged(content: pa.Buffer, columns: Sequence[pa.ListArray]) -> Ragged:
+    """Rows of all batches as parts of one array, which is the whole file."""
+    begins, lengths = [], []
+    for column in columns:
+        offsets = _values(column.offsets)
+        # Where the column's values stand in the file; it aligns them to more than their size.
+        base = _values(column.values).__array_interface__["data"][0] - content.address
+        begins.append(base // np.int32().itemsize + offsets[:-1].astype(np.int64))
+        lengths.append(np.diff(offsets))
+    whole = np.frombuffer(content, np.int32, content.size // np.int32().itemsize)
+    return Ragged(whole, _joined(begins), _joined(lengths))

@@ -1,0 +1,193 @@
+"""Cuts tokenised passages into overlapping windows and labels them.
+
+A window is what the reader sees at once, in one of two forms::
+
+    passage_first    <s> passage </s> Q: question </s>           the published series' form
+    question_first   <s> question </s></s> passage </s>          the tokenizer's own form of a pair,
+                                                                 with one separator or two
+
+Token positions inside a window count from the ``<s>``; passage tokens count from the passage's
+first token.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roberta_squad_pipeline.features.config import Order, WindowConfig
+
+IntArray = NDArray[np.int32]
+
+NO_ANSWER_POSITION = 0
+"""Where start and end point in a window that does not hold the answer: at ``<s>``."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowLayout:
+    """Where passage and question stand in a window; all that is neither is a special token."""
+
+    order: Order
+    separators: int
+    """Special tokens between the two texts."""
+
+    @property
+    def special_tokens(self) -> int:
+        """How many a window has: one at either end, and the separators."""
+        return 2 + self.separators
+
+    def passage_position(self, question_tokens: IntArray) -> IntArray:
+        """Position of the first passage token.
+
+        Args:
+            question_tokens: Length of each window's question. Shape: (windows,)
+
+        Returns:
+            Shape: (windows,)
+        """
+        if self.order == "passage_first":
+            return np.ones_like(question_tokens)
+        return 1 + question_tokens + np.int32(self.separators)
+
+    def question_position(self, passage_tokens: IntArray) -> IntArray:
+        """Position of the first question token.
+
+        Args:
+            passage_tokens: How many each window holds. Shape: (windows,)
+
+        Returns:
+            Shape: (windows,)
+        """
+        if self.order == "question_first":
+            return np.ones_like(passage_tokens)
+        return 1 + passage_tokens + np.int32(self.separators)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTokens:
+    """Where answers stand, in passage tokens; negative where there is none."""
+
+    first: IntArray
+    """Shape: (questions,)"""
+    last: IntArray
+    """Shape: (questions,)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows of many questions, one array element each, questions in order.
+
+    Every array has the shape (windows,).
+    """
+
+    question: IntArray
+    """Index of the window's question."""
+    first: IntArray
+    """The window's first passage token."""
+    count: IntArray
+    """How many passage tokens the window holds."""
+    start: IntArray
+    """Window position of the answer's first token, or `NO_ANSWER_POSITION`."""
+    end: IntArray
+    """Window position of the answer's last token, or `NO_ANSWER_POSITION`."""
+    plausible_start: IntArray
+    """Window position of the first token of what only seems to answer an unanswerable question, or
+    `NO_ANSWER_POSITION` where no such text is known or inside the window."""
+    plausible_end: IntArray
+    """Window position of its last token, or `NO_ANSWER_POSITION`."""
+    context_first: IntArray
+    """First passage token that has more context here than in any other window."""
+    context_last: IntArray
+    """Last such token; what lies between belongs to this window as well."""
+
+
+def plan_windows(
+    passage_tokens: IntArray,
+    question_tokens: IntArray,
+    answers: AnswerTokens,
+    plausible: AnswerTokens,
+    *,
+    config: WindowConfig,
+    layout: WindowLayout,
+) -> Windows:
+    """Cuts each question's passage into windows.
+
+    A window takes as many passage tokens as the question leaves room for; windows of a passage
+    start `stride` tokens apart until its last token is inside one.
+
+    Args:
+        passage_tokens: Length of each question's passage in tokens. Shape: (questions,)
+        question_tokens: Length of each question in tokens, at most
+            `config.max_question_tokens`. Shape: (questions,)
+        answers: The gold answers.
+        plausible: What only seems to answer the unanswerable questions.
+        config: The limits.
+        layout: Where the texts stand in a window.
+
+    Returns:
+        The windows of all questions; each question has at least one.
+    """
+    room = config.max_tokens - layout.special_tokens - question_tokens
+    uncovered = np.maximum(passage_tokens - room, 0)
+    windows_per_question = 1 + -(-uncovered // config.stride)
+    question = np.repeat(np.arange(len(room), dtype=np.int32), windows_per_question)
+    rank = np.arange(len(question)) - np.repeat(
+        np.cumsum(windows_per_question) - windows_per_question, windows_per_question
+    )
+    first = (rank * config.stride).astype(np.int32)
+    count = np.minimum(room[question], passage_tokens[question] - first).astype(np.int32)
+    position = layout.passage_position(question_tokens[question])
+    (start, end), (plausible_start, plausible_end) = (
+        _labels(first, count, position, spans.first[question], spans.last[question])
+        for spans in (answers, plausible)
+    )
+    context_first, context_last = _max_context(question, first, count)
+    return Windows(
+        question=question,
+        first=first,
+        count=count,
+        start=start,
+        end=end,
+        plausible_start=plausible_start,
+        plausible_end=plausible_end,
+        context_first=context_first,
+        context_last=context_last,
+    )
+
+
+def _labels(
+    first: IntArray,
+    count: IntArray,
+    position: IntArray,
+    answer_first: IntArray,
+    answer_last: IntArray,
+) -> tuple[IntArray, IntArray]:
+    holds_answer = (answer_first >= first) & (answer_last < first + count) & (answer_first >= 0)
+    offset = position - first
+    start = np.where(holds_answer, answer_first + offset, NO_ANSWER_POSITION)
+    end = np.where(holds_answer, answer_last + offset, NO_ANSWER_POSITION)
+    return start.astype(np.int32), end.astype(np.int32)
+
+
+def _max_context(question: IntArray, first: IntArray, count: IntArray) -> tuple[IntArray, IntArray]:
+    """Gives every passage token to the window in which it has the most context.
+
+    A token's context in a window is min(tokens left of it, tokens right of it) plus a hundredth
+    of the window's passage tokens; of equal windows the earlier one wins. (The score comes from
+    BERT's SQuAD code, Devlin et al. 2018.) Between neighbours the later window's lead over the
+    earlier one never falls from token to token, so each window owns one unbroken run of tokens,
+    and the run ends where the next one's begins.
+    """
+    # Hundredfold scores keep the arithmetic in integers and so the ties exact.
+    last = first + count - 1
+    first_of_next = np.append(first[1:], 0)
+    last_of_next = np.append(last[1:], 0)
+    shortfall = count - np.append(count[1:], 0)
+    lead_at_far_end = 100 * (last_of_next - last) - shortfall
+    crossing = (100 * (first_of_next + last) + shortfall) // 200 + 1
+    next_begins = np.where(lead_at_far_end > 0, np.minimum(crossing, last + 1), last + 1)
+    has_next = np.append(question[1:] == question[:-1], False)
+    context_last = np.where(has_next, next_begins - 1, last).astype(np.int32)
+    has_previous = np.append(False, has_next[:-1])
+    context_first = np.where(has_previous, np.append(0, next_begins[:-1]), first)
+    return context_first.astype(np.int32), context_last

@@ -1,0 +1,115 @@
+"""Predictions made in this process or in many, and what crosses between them."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import load_file, save_file
+
+from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.distributed.config import DistributedConfig
+from roberta_squad_pipeline.distributed.launch import JOB_FILE, launch, local_processes
+from roberta_squad_pipeline.distributed.stopping import stop_requests
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.inference.prediction import (
+    Prediction,
+    WindowSpans,
+    merge_windows,
+    predict,
+)
+from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.device import available_device
+from roberta_squad_pipeline.reader.storage import TrainedReader
+
+_WORKER = "roberta_squad_pipeline.inference.worker"
+
+
+class InferenceJob(StrictModel):
+    """What the processes of an inference run are to do."""
+
+    features: Path
+    reader: Path
+    inference: InferenceConfig
+    spans: Path
+    """Where rank 0 puts what was found."""
+
+
+def run_inference(
+    trained: TrainedReader,
+    features: Features,
+    config: InferenceConfig,
+    distributed: DistributedConfig,
+    *,
+    name: str,
+    on_windows: Callable[[int], None],
+) -> Iterator[Prediction]:
+    """Answers every question, in this process if one is enough, else in as many as it takes.
+
+    Args:
+        trained: Loaded from a folder.
+        features: Opened from a file.
+        config: How spans are searched and scored.
+        distributed: How many processes, and where.
+        name: Of the run, the same on all machines.
+        on_windows: Told how many more windows were read.
+
+    Returns:
+        Predictions in the order of the features' questions.
+
+    Raises:
+        InputError: Machines do not meet.
+        TrainingError: Processes died too often.
+    """
+    if distributed.nodes * local_processes(distributed) == 1:
+        return predict(
+            trained.reader, features, config, device=available_device(), on_windows=on_windows
+        )
+    if features.path is None or trained.path is None:
+        raise ValueError("other processes can only read features and readers that are files")
+    with tempfile.TemporaryDirectory() as folder:
+        spans = Path(folder) / "spans.safetensors"
+        job = InferenceJob(
+            features=features.path, reader=trained.path, inference=config, spans=spans
+        )
+        (Path(folder) / JOB_FILE).write_text(job.model_dump_json())
+        left = len(features.windows.question)
+
+        def on_event(event: dict[str, Any]) -> None:
+            nonlocal left
+            # Rank 0 can only tell how far all of them are likely to be.
+            more = min(event["windows"], left)
+            left -= more
+            on_windows(more)
+
+        _launch(Path(folder), distributed, name, on_event)
+        found = WindowSpans(**load_file(spans))
+    return merge_windows(found, features, config)
+
+
+def help_inference(distributed: DistributedConfig, *, name: str) -> None:
+    """Lends this machine's processes to the run of machine 0.
+
+    Raises:
+        InputError: Machine 0 never came.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        _launch(Path(folder), distributed, name, lambda _: None)
+
+
+def save_spans(spans: WindowSpans, path: Path) -> None:
+    """Writes what `run_inference` reads."""
+    arrays = {field.name: getattr(spans, field.name) for field in dataclasses.fields(spans)}
+    save_file(arrays, path)
+
+
+def _launch(
+    folder: Path,
+    distributed: DistributedConfig,
+    name: str,
+    on_event: Callable[[dict[str, Any]], None],
+) -> None:
+    with stop_requests() as stop:
+        launch(_WORKER, folder, distributed, name=f"predict-{name}", on_event=on_event, stop=stop)
+    stop.obey()

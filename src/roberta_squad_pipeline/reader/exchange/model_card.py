@@ -1,0 +1,125 @@
+"""A trained reader's README.md, as the Hugging Face hub expects it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, ModelCardData
+
+from roberta_squad_pipeline.features.config import Order
+from roberta_squad_pipeline.reader.evaluation import Evaluation
+from roberta_squad_pipeline.reader.storage import TrainedReader
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_TASK = "question-answering"
+_FORM: dict[Order, str] = {
+    "passage_first": "A window reads `<s> passage </s> Q: question </s>`, the passage first, in "
+    "the encoder's\nown special tokens: `tokenizer(question, passage)` lays it out in another way.",
+    "question_first": "A window is what `tokenizer(question, passage)` makes: the question first.",
+}
+
+
+def model_card(trained: TrainedReader, name: str) -> str:
+    """Writes the card: data, recipe, and scores with all that they belong to.
+
+    Args:
+        trained: The reader.
+        name: Of the model.
+    """
+    evaluation = trained.evaluation
+    encoder = trained.header.tokenizer.encoder
+    from_hub = _HUB_ID.fullmatch(encoder) and not Path(encoder).is_dir()
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag=_TASK,
+        base_model=encoder if from_hub else None,
+        tags=["extractive-question-answering", "no-answer", "roberta_squad_pipeline"],
+        model_name=name,
+        eval_results=_results(evaluation) if evaluation else None,
+    )
+    return f"---\n{data.to_yaml()}\n---\n{_text(trained, name)}"
+
+
+def _results(evaluation: Evaluation) -> list[EvalResult]:
+    threshold = evaluation.calibration.threshold
+    names = {
+        "exact": ("exact_match", "exact at threshold 0"),
+        "f1": ("f1", "F1 at threshold 0"),
+        "best_f1": ("f1", f"best F1, at threshold {threshold}"),
+    }
+    return [
+        EvalResult(
+            task_type=_TASK,
+            dataset_type=Path(evaluation.data).stem,
+            dataset_name=evaluation.data,
+            dataset_revision=evaluation.data_sha256,
+            metric_type=kind,
+            metric_name=name,
+            metric_value=evaluation.scores[key],
+        )
+        for key, (kind, name) in names.items()
+    ]
+
+
+def _text(trained: TrainedReader, name: str) -> str:
+    return f"""
+# {name}
+
+Finds the answer to a question in a passage, or says that the passage does not answer it. An encoder
+with a span head (two logits a token) and an answerability head (one logit on the first token, high
+where there is no answer).
+
+## Use
+
+With the package that trained it, passages of any length, calibrated probabilities and the tuned
+threshold:
+
+```python
+from roberta_squad_pipeline import Reader
+
+answer = Reader.load("{name}").answer(question, passage)
+answer.text, answer.answer_probability, answer.no_answer_probability, answer.best.char_start
+```
+
+With transformers alone, the span logits: `AutoModelForQuestionAnswering.from_pretrained`. The
+answerability head is not part of that model; its weights are in `answerability_head.safetensors`.
+{_FORM[trained.header.windows.order]}
+A window holds {trained.header.windows.max_tokens} tokens at most.
+
+## Data and recipe
+
+```yaml
+{yaml.safe_dump(trained.header.recipe, sort_keys=False)}```
+
+## Scores
+
+{_scores(trained.evaluation)}
+"""
+
+
+def _scores(evaluation: Evaluation | None) -> str:
+    if evaluation is None:
+        return "This reader was not evaluated; its probabilities are not calibrated."
+    threshold = evaluation.calibration.threshold
+    crossfit = evaluation.cross_fitted_f1
+    signature = {
+        "data": evaluation.data,
+        "sha256": evaluation.data_sha256,
+        "questions": evaluation.questions,
+        "no-answer score": evaluation.inference.null_score,
+        "tuned threshold": "abstains on every question" if threshold is None else threshold,
+        "scored by": f"roberta_squad_pipeline {evaluation.version}",
+        "weights chosen on this data": "yes" if evaluation.selected_on_data else "no",
+        "F1, cross-fitted threshold": "too few passages" if crossfit is None else crossfit,
+    }
+    return (
+        "The official SQuAD 2.0 scorer's figures, in per cent. `exact` and `f1` abstain where the\n"
+        "no-answer score is above 0; `best_…` at the threshold that is best for this very data,\n"
+        f"which makes them optimistic.\n\n{_table(signature | evaluation.scores)}"
+    )
+
+
+def _table(rows: dict[str, Any]) -> str:
+    lines = [f"| {key} | {value} |" for key, value in rows.items()]
+    return "\n".join(["| | |", "| --- | --- |", *lines])

@@ -1,0 +1,87 @@
+"""A reader's weights under the names that transformers' question-answering models have.
+
+They are an encoder and a linear layer `qa_outputs` over every token, as ours is; the answerability
+head, which they do not have, goes into a file of its own.
+"""
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForQuestionAnswering, PretrainedConfig, PreTrainedModel
+
+from roberta_squad_pipeline.common.errors import InputError
+
+ANSWERABILITY_HEAD = "answerability_head.safetensors"
+"""File beside the weights."""
+
+_ENCODER, _SPAN_HEAD, _ANSWERABILITY = "encoder.", "span_head.", "answerability_head."
+_QA_OUTPUTS = "qa_outputs."
+
+Weights = dict[str, Tensor]
+
+
+def to_question_answering(weights: Weights, config: PretrainedConfig) -> tuple[Weights, Weights]:
+    """Renames a reader's weights.
+
+    Args:
+        weights: By the reader's own names.
+        config: The encoder's.
+
+    Returns:
+        The weights of transformers' question-answering model of this encoder, and those of the
+        answerability head.
+
+    Raises:
+        InputError: That model has more between encoder and logits than a linear layer.
+    """
+    model = _question_answering_model(config)
+    prefix = f"{model.base_model_prefix}."
+    renamed = {
+        name.replace(_ENCODER, prefix, 1).replace(_SPAN_HEAD, _QA_OUTPUTS, 1): tensor
+        for name, tensor in weights.items()
+        if not name.startswith(_ANSWERABILITY)
+    }
+    if renamed.keys() != model.state_dict().keys():
+        different = sorted(renamed.keys() ^ model.state_dict().keys())[0]
+        raise InputError(
+            where="save_pretrained",
+            got=f"{type(model).__name__} of transformers, which differs in {different}",
+            expected="an encoder and one linear layer, qa_outputs",
+            remedy="Use the reader's own folder, which this project loads.",
+        )
+    return renamed, {
+        name.removeprefix(_ANSWERABILITY): tensor
+        for name, tensor in weights.items()
+        if name.startswith(_ANSWERABILITY)
+    }
+
+
+def from_question_answering(weights: Weights, answerability_head: Weights) -> Weights:
+    """Undoes `to_question_answering`."""
+    own = {}
+    for name, tensor in weights.items():
+        if name.startswith(_QA_OUTPUTS):
+            own[name.replace(_QA_OUTPUTS, _SPAN_HEAD, 1)] = tensor
+        else:
+            own[_ENCODER + name.partition(".")[2]] = tensor
+    return own | {_ANSWERABILITY + name: tensor for name, tensor in answerability_head.items()}
+
+
+def question_answering_architecture(config: PretrainedConfig) -> str:
+    """Name of transformers' class, which its config.json has to give."""
+    return type(_question_answering_model(config)).__name__
+
+
+def _question_answering_model(config: PretrainedConfig) -> PreTrainedModel:
+    try:
+        with torch.device("meta"):  # names alone, no memory
+            model: PreTrainedModel = AutoModelForQuestionAnswering.from_config(  # type: ignore[no-untyped-call]
+                config, trust_remote_code=False
+            )
+            return model
+    except ValueError as error:
+        raise InputError(
+            where="save_pretrained",
+            got=f"an encoder of type {config.model_type}",
+            expected="one that transformers has a question-answering model of",
+            remedy="Use the reader's own folder, which this project loads.",
+        ) from error

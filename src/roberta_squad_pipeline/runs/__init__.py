@@ -1,0 +1,1 @@
+"""Kedro runs of this project: parameters, experiments, sessions, sweeps."""

@@ -1,0 +1,92 @@
+"""`kedro ask`: questions from a terminal or a pipe, and answers marked in their passage."""
+
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from roberta_squad_pipeline.common.errors import InputError
+
+if TYPE_CHECKING:
+    from roberta_squad_pipeline.api import Reader
+    from roberta_squad_pipeline.inference.answering import Answer
+
+_AROUND = 200
+"""Characters that are shown of a passage on either side of a span."""
+_MARKED = "bold reverse"
+
+
+def reader_folder(project: Path, env: str | None, run: str | None) -> Path:
+    """Where the catalog says that a run's reader is.
+
+    Args:
+        project: The project's folder.
+        env: Kedro's environment.
+        run: The run's name; None stands for the experiment that conf/ names.
+    """
+    from roberta_squad_pipeline.runs.sweep import config_loader
+
+    loader = config_loader(project, env, {"run": run} if run else {})
+    return project / str(loader["catalog"]["reader"]["filepath"])
+
+
+def converse(reader: "Reader", passage: str | None, console: Console) -> None:
+    """Answers every question that is typed or piped in, one a line.
+
+    Args:
+        reader: Who answers.
+        passage: None if it is typed first, up to an empty line.
+        console: Where to show answers.
+
+    Raises:
+        InputError: There is no passage.
+    """
+    if passage is None:
+        if console.is_terminal:
+            console.print("The passage, and an empty line behind it:")
+        passage = "\n".join(takewhile(str.strip, _typed("")))
+    if not passage.strip():
+        raise InputError(
+            where="passage",
+            got="nothing",
+            expected="a text that may hold the answer",
+            remedy="Type it, or give --passage or --passage-file.",
+        )
+    for question in _typed("\n? " if console.is_terminal else ""):
+        if question.strip():
+            console.print(shown(reader.answer(question, passage), passage, console), soft_wrap=True)
+
+
+def _typed(prompt: str) -> Iterator[str]:
+    while True:
+        try:
+            yield input(prompt)
+        except EOFError:
+            return
+
+
+def shown(answer: "Answer", passage: str, console: Console) -> Text:
+    """An answer, its probabilities, and its span marked where it stands.
+
+    Args:
+        answer: To a question to the passage.
+        passage: Of any length; what lies around the span is shown.
+        console: Marks are brackets where it has no styles.
+    """
+    best = answer.best
+    if answer.text is None:
+        headline = Text(f"no answer ({answer.no_answer_probability:.0%}); the best span would be ")
+    else:
+        headline = Text()
+    said = Text(best.text, "bold") + Text(f" ({answer.answer_probability:.0%} right")
+    if answer.text is not None:
+        said += Text(f", {answer.no_answer_probability:.0%} that there is no answer")
+    first = max(best.char_start - _AROUND, 0)
+    last = best.char_end + _AROUND
+    before = ("… " if first else "") + passage[first : best.char_start]
+    after = passage[best.char_end : last] + (" …" if last < len(passage) else "")
+    span = Text(best.text, _MARKED) if console.is_terminal else Text(f"[[{best.text}]]")
+    return headline + said + Text(")\n" + before) + span + Text(after)

@@ -1,0 +1,138 @@
+"""Named experiments: their settings, and the resolvers through which conf/ refers to them."""
+
+import math
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from omegaconf import DictConfig
+from pydantic import Field
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.features.config import Order
+
+
+class Experiment(StrictModel):
+    """One row of the table: what it is trained with, and what was reported for it."""
+
+    updates: int = Field(gt=0)
+    """Optimiser updates on SQuAD 2.0."""
+    warmup_updates: int = Field(ge=0)
+    """Of these, with a rising learning rate."""
+    batch_size: int = Field(gt=0)
+    """Windows per update."""
+    accumulation: int = Field(gt=0)
+    """Micro-batches per update on each of the 8 GPUs of the published runs."""
+    lr: float = Field(gt=0)
+    """Peak learning rate of the heads, for RoBERTa large."""
+    layer_decay: float = Field(gt=0, le=1)
+    """Factor from one layer's learning rate to that of the layer below it; 1 switches it off."""
+    order: Order
+    """Which of the two texts a window begins with."""
+    reported: dict[str, float]
+    """Metrics that were published for these settings, unrounded; empty where there are none."""
+
+
+class Reference(StrictModel):
+    """A score that others reported, without settings of ours."""
+
+    name: str
+    best_f1: float
+    """In per cent."""
+
+
+class Scale(StrictModel):
+    """From SQuAD 2.0 and RoBERTa large, for which experiments are given, to what is trained."""
+
+    updates: float = Field(gt=0)
+    """Factor of `updates` and `warmup_updates`."""
+    lr: float = Field(gt=0)
+    """Factor of `lr`."""
+
+
+class Experiments(StrictModel):
+    """The experiment table."""
+
+    rows: dict[str, Experiment]
+    """By name."""
+    references: tuple[Reference, ...]
+    """What stands below them, as reported only."""
+
+
+def setting(name: str, *, _root_: DictConfig) -> Any:
+    """`${setting:NAME}`: what the run's experiment says of NAME; None if the run is none.
+
+    Raises:
+        InputError: There is no experiment of that name.
+    """
+    experiments, chosen = _root_["experiments"]["rows"], _root_["experiment"]
+    if chosen is None:
+        return None
+    if chosen not in experiments:
+        close = get_close_matches(str(chosen), experiments, n=3, cutoff=0.4)
+        hint = f"Did you mean {' or '.join(close)}? " if close else ""
+        raise InputError(
+            where="parameter experiment",
+            got=repr(chosen),
+            expected=f"one of {', '.join(experiments)}",
+            remedy=f"{hint}An experiment of your own goes into "
+            "conf/base/parameters_experiments.yml.",
+        )
+    return experiments[chosen][name]
+
+
+def scaled_updates(updates: int | None, factor: float) -> int | None:
+    """`${scaled_updates:N,FACTOR}`: FACTOR times N updates, rounded, of 1 or more at least 1."""
+    return None if updates is None else max(min(updates, 1), round(updates * factor))
+
+
+def scaled_lr(lr: float | None, factor: float) -> float | None:
+    """`${scaled_lr:LR,FACTOR}`: FACTOR times LR."""
+    return None if lr is None else lr * factor
+
+
+def scaled_settings(experiment: Experiment, scale: Scale, training: Mapping[str, Any]) -> list[str]:
+    """What a scale has made of an experiment's settings, setting by setting.
+
+    Args:
+        experiment: With its settings as published.
+        scale: From there to what is trained.
+        training: The settings of the run; what was given for it alone is not scaled.
+    """
+    updates = scaled_updates(experiment.updates, scale.updates)
+    warmup_updates = scaled_updates(experiment.warmup_updates, scale.updates)
+    scaled = {
+        "updates": (experiment.updates, scale.updates, updates),
+        "warmup_updates": (experiment.warmup_updates, scale.updates, warmup_updates),
+        "lr": (experiment.lr, scale.lr, scaled_lr(experiment.lr, scale.lr)),
+    }
+    return [
+        f"{name} {published:g} \u00d7 {factor:g} = {result:g}"
+        for name, (published, factor, result) in scaled.items()
+        if factor != 1 and training[name] == result
+    ]
+
+
+def unless(other: Any, value: Any) -> Any:
+    """`${unless:OTHER,VALUE}`: VALUE, or null where OTHER is given."""
+    return value if other is None else None
+
+
+def sqrt_scaled(lr: float, reference_batch_size: int, batch_size: int) -> float:
+    """`${sqrt_scaled:LR,REFERENCE,BATCH}`: the published series' rule from batch 32 to 48.
+
+    The learning rate grows with the square root of the batch size: LR was found good for
+    REFERENCE windows per update.
+    """
+    return lr * math.sqrt(batch_size / reference_batch_size)
+
+
+RESOLVERS = {
+    "setting": setting,
+    "scaled_updates": scaled_updates,
+    "scaled_lr": scaled_lr,
+    "sqrt_scaled": sqrt_scaled,
+    "unless": unless,
+}
+"""For Kedro's config loader."""

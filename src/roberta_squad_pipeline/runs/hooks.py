@@ -1,0 +1,269 @@
+"""Kedro's hooks: parameters are checked and files claimed first, runs are tracked in MLflow."""
+
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.redaction import redaction
+from roberta_squad_pipeline.runs.run_lock import Claim, held
+from roberta_squad_pipeline.tracking.tracker import NullTracker, Tracker
+
+if TYPE_CHECKING:
+    from roberta_squad_pipeline.runs.parameters import Parameters
+    from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
+    from roberta_squad_pipeline.tracking.spool import Status
+
+TRACKED = "tracked"
+"""Tag of the nodes for which a run is opened."""
+
+METRICS_GROUP = "dev/"
+"""Goes before the names of metrics in MLflow, so that the scorer's 13 figures stand together."""
+
+REPORT = "report"
+"""The dataset that one looks at in the end."""
+
+SQUAD_FILES = "squad_files"
+"""The dataset that says which data a run is about."""
+
+RESOLVED = {"trained_with": "training", "answered_with": "inference"}
+"""Datasets with what settings came to, and the section of the parameters that these stand in."""
+
+READER = "reader"
+"""The dataset of the trained reader."""
+
+TRACKER = "tracker"
+"""Name of the input through which a node tells its metrics."""
+
+LOCAL = "local"
+"""The environment that is this machine's own; nothing of it is recorded."""
+
+_logger = logging.getLogger(__name__)
+
+PREPARED = {SQUAD_FILES, "train_features", "validation_features", "dev_features"}
+"""Datasets that lie under the name of `prepared`; those of tracked nodes lie under the run's."""
+
+
+class TrackingHooks:
+    """Opens one MLflow run for each Kedro run that has a tracked node.
+
+    Before that it claims what the run reads and writes, so that no two get in each other's way.
+    What of the catalog goes into it is said in the catalog, under `metadata: mlflow:`, as
+    `metrics`, `params`, `figure` or `artifact`.
+    """
+
+    def __init__(self) -> None:
+        self._held = ExitStack()
+        self._run: MlflowRun | None = None
+        self._files: dict[str, dict[str, Any]] | None = None
+        self._trains = self._trains_and_scores = False
+        self._report: Path | None = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Rejects wrong parameters, and keeps those of this run."""
+        from roberta_squad_pipeline.runs.parameters import load_parameters
+
+        self._parameters: Parameters = load_parameters(context.config_loader)
+        self._project = Path(context.project_path)
+        local = Path(context.config_loader.conf_source) / LOCAL
+        # Kedro reads it beside conf/base unless another environment is asked for.
+        self._local = local if context.env in {None, LOCAL} else None
+
+    @hook_impl
+    def after_catalog_created(
+        self, conf_catalog: dict[str, Any], conf_creds: dict[str, Any]
+    ) -> None:
+        """Keeps the catalog's entries, and what of them is not to be recorded."""
+        self._catalog = conf_catalog
+        self._redaction = redaction(self._local, conf_creds)
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
+        """Claims what the run reads and writes and opens it, before any work is done.
+
+        Raises:
+            InputError: Data or encoder are missing, another run that is going on has claimed what
+                it writes, MLflow does not answer, or the trained reader would replace the one that
+                training goes on from.
+        """
+        from roberta_squad_pipeline.runs.parameters import check_before_run
+
+        self._report = None
+        check_before_run(self._parameters, pipeline.inputs())
+        # Of several machines that share a run, the first alone writes and records it.
+        if self._parameters.distributed.node_rank > 0:
+            return
+        self._check_start_is_kept(pipeline)
+        claim = _claim(self._parameters, pipeline)
+        self._held.enter_context(held(claim, self._project / self._parameters.locks))
+        if claim.run is None:
+            return
+        self._files = None
+        names = {node.name for node in pipeline.nodes}
+        self._trains = "train.train_reader" in names
+        self._trains_and_scores = self._trains and "evaluate.score_predictions" in names
+        if self._trains:
+            _tell_of_scale(self._parameters)
+        import yaml
+
+        from roberta_squad_pipeline.tracking.mlflow_run import open_run
+        from roberta_squad_pipeline.tracking.provenance import provenance
+
+        # Of the experiments only the one that is run; its settings are among the others.
+        parameters = self._parameters.model_dump(mode="json", exclude={"experiments"})
+        self._run = open_run(
+            project=self._project,
+            experiment=self._parameters.tracking.experiment,
+            name=self._parameters.run,
+            provenance=provenance(self._project, self._redaction),
+            tags={
+                **self._parent_tags(),
+                "experiment": self._parameters.experiment or self._parameters.run,
+                "seed": str(self._parameters.training.seed),
+                "kedro.pipelines": ",".join(run_params["pipeline_names"] or ["__default__"]),
+                "kedro.env": run_params["env"] or "base",
+            },
+            unsent=self._project / self._parameters.tracking.unsent,
+        )
+        resolved = {
+            "parameters": self._redaction.record(parameters),
+            "catalog": self._redaction.record(self._catalog),
+        }
+        self._run.log_params(resolved["parameters"])
+        self._run.log_text(yaml.safe_dump(resolved, sort_keys=False), "configuration.yml")
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> dict[str, Tracker] | None:
+        """Hands the run to the nodes that report while they work."""
+        return {TRACKER: self._run or NullTracker()} if TRACKER in node.inputs else None
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        """Records which data a run starts from when it was made by an earlier one."""
+        if self._role(dataset_name) == "params":
+            self._record(dataset_name, data)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Records what the catalog marks."""
+        self._record(dataset_name, data)
+        if dataset_name == REPORT:
+            self._report = self._path(dataset_name)
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Closes the run, and says what its results depend on if they are all its own.
+
+        Its checkpoints are kept until now, for the case that a node behind the training fails.
+        """
+        if self._run is not None and self._files is not None and self._trains_and_scores:
+            from roberta_squad_pipeline.runs.fingerprint import fingerprint
+
+            self._run.set_tag("fingerprint", fingerprint(self._parameters, self._files))
+            self._run.set_tag("data", self._files["dev"]["sha256"])
+        if self._run is not None and self._trains:
+            from roberta_squad_pipeline.training.resume import remove_finished
+
+            # Not sooner: an evaluation, if there is one, leaves threshold and calibration there.
+            reader = self._path(READER)
+            self._run.log_model(reader, self._parameters.tracking.experiment)
+            checkpoints = self._project / self._catalog["checkpoints"]["filepath"]
+            remove_finished(checkpoints, self._run.run_id)
+        self.end_run("FINISHED")
+        if self._report is not None:
+            # Not logged: a log breaks lines, and then nobody can click on it.
+            click.echo(f"report: {self._report.as_uri()}")
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Closes the run of a pipeline that raised."""
+        self.end_run("FAILED")
+
+    def end_run(self, status: "Status") -> None:
+        """Closes the run, if one is open."""
+        if self._run is not None:
+            self._run.end(status)
+            self._run = None
+
+    def release(self) -> None:
+        """Lets go of what was claimed, however the run ended."""
+        self._held.close()
+
+    def _check_start_is_kept(self, pipeline: Pipeline) -> None:
+        start = self._parameters.model.start
+        if start is None or READER not in pipeline.all_outputs():
+            return
+        if Path(start).resolve() == self._path(READER).resolve():
+            raise InputError(
+                where=f"model.start={start}",
+                got="the folder that this run's own reader goes to",
+                expected="a reader that is still there afterwards",
+                remedy="Give the run a name of its own: --params run=NAME",
+            )
+
+    def _parent_tags(self) -> dict[str, str]:
+        parent = self._parameters.tracking.parent_run
+        return {"mlflow.parentRunId": parent} if parent else {}
+
+    def _role(self, dataset_name: str) -> str | None:
+        metadata = self._catalog.get(dataset_name, {}).get("metadata", {})
+        role: str | None = metadata.get("mlflow")
+        return role
+
+    def _record(self, dataset_name: str, data: Any) -> None:
+        role = self._role(dataset_name)
+        if self._run is None or role is None:
+            return
+        if role == "params":
+            section = RESOLVED.get(dataset_name, dataset_name)
+            hidden = self._redaction.record({section: data})[section]
+            self._run.log_params({dataset_name: hidden})
+            if dataset_name == SQUAD_FILES:
+                self._files = data
+            return
+        if role == "figure":
+            from roberta_squad_pipeline.evaluation.report.page import figure_page
+
+            name = self._path(dataset_name).stem
+            self._run.log_text(figure_page(name, data), f"figures/{name}.html")
+            return
+        if role == "metrics":
+            grouped = {f"{METRICS_GROUP}{name}": value for name, value in data.items()}
+            self._run.log_metrics(grouped, step=0)
+        self._run.log_file(self._path(dataset_name))
+
+    def _path(self, dataset_name: str) -> Path:
+        return self._project / str(self._catalog[dataset_name]["filepath"])
+
+
+def _tell_of_scale(parameters: "Parameters") -> None:
+    from roberta_squad_pipeline.runs.experiments import scaled_settings
+
+    if parameters.experiment is None:
+        return
+    row = parameters.experiments.rows[parameters.experiment]
+    scaled = scaled_settings(row, parameters.scale, parameters.training.model_dump())
+    if scaled:
+        _logger.info(
+            "experiment %s to scale (globals.yml): %s", parameters.experiment, ", ".join(scaled)
+        )
+
+
+def _claim(parameters: "Parameters", pipeline: Pipeline) -> Claim:
+    from roberta_squad_pipeline.runs.fingerprint import preparation
+
+    tracked = any(TRACKED in node.tags for node in pipeline.nodes)
+    return Claim(
+        run=parameters.run if tracked else None,
+        prepared=parameters.prepared if PREPARED & pipeline.datasets() else None,
+        prepares=bool(PREPARED & pipeline.all_outputs()),
+        preparation=preparation(parameters),
+    )

@@ -1,0 +1,258 @@
+"""Every parameter of a run, typed. Values live in conf/ alone; there are no defaults here."""
+
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from roberta_squad_pipeline.common.errors import InputError, causes
+from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
+from roberta_squad_pipeline.distributed.config import DistributedConfig
+from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
+from roberta_squad_pipeline.runs.experiments import Experiments, Scale
+from roberta_squad_pipeline.squad.faults import OnMisaligned
+from roberta_squad_pipeline.training.config import TrainingParameters
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+"""Names a file or a folder, and can name none outside of the one it is put in."""
+
+
+class DemoSource(StrictModel):
+    """A file of the embedded data set, written by the package's generator."""
+
+    kind: Literal["demo"]
+    split: Literal["train", "dev"]
+    """Which names may occur: no name is in both."""
+    passages: int = Field(gt=0)
+    seed: int = Field(ge=0)
+
+
+class RemoteSource(StrictModel):
+    """A file that is fetched once and kept."""
+
+    kind: Literal["remote"]
+    url: str
+    """HTTP or HTTPS; its path ends in the file's name."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    """Null says in so many words that whatever comes is taken; each run then warns of it."""
+    size_bytes: int | None = Field(gt=0)
+    """Null where it is not known."""
+
+
+class DataConfig(StrictModel):
+    """Where questions come from."""
+
+    train: str
+    """Name of one of `sources`, or else the path of a SQuAD file; empty where conf/ leaves it to
+    the command."""
+    dev: str
+    """Like `train`."""
+    validation: float | str
+    """Questions that a reader is scored on while it is trained: "dev"; or a share of the training
+    questions, at least, whose whole articles are held out of training; or a file like `train`."""
+    sources: dict[Name, Annotated[DemoSource | RemoteSource, Field(discriminator="kind")]]
+    """Files that can be made or fetched, by name."""
+    folder: Path
+    """Where files are made and fetched to."""
+    on_misaligned: OnMisaligned
+    """What happens to an answer that does not stand where its answer_start points: the file is
+    rejected, or the answer is dropped, or moved to the nearest place where its text stands (and
+    dropped where there is none). What is dropped or moved is counted."""
+
+    @field_validator("validation", mode="before")
+    @classmethod
+    def _is_a_share_or_a_file(cls, value: object) -> object:
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, float) and 0 < value < 1:
+            return value
+        raise InputError(
+            where="parameter data.validation",
+            got=repr(value),
+            expected="dev, a share of the training questions above 0 and below 1, or a SQuAD file",
+            remedy="Give one: --params data.validation=0.1",
+        )
+
+    @property
+    def validation_file(self) -> str | None:
+        """Source or path of the validation questions; None where they have no file of their own."""
+        own = isinstance(self.validation, str) and self.validation != "dev"
+        return str(self.validation) if own else None
+
+
+class TrackingConfig(StrictModel):
+    """Where runs are recorded."""
+
+    experiment: str = Field(min_length=1)
+    """MLflow's name for all runs of this project, and for its model in the registry."""
+    parent_run: str | None
+    """MLflow id of the run that this one is shown under; a sweep sets it."""
+    unsent: Path
+    """Folder for what MLflow could not be told yet."""
+
+
+class Parameters(StrictModel):
+    """All parameters, a section a stage."""
+
+    experiment: str | None
+    """Which of the experiments' rows is run; null where conf/ says each setting by itself."""
+    run: Name
+    """Name of the run and of its output folders."""
+    prepared: Name
+    """Name of the folders with the record of SQuAD files and the features; the run's unless
+    another is given."""
+    experiments: Experiments
+    scale: Scale
+    """What the experiments' updates and learning rates are multiplied by."""
+    data: DataConfig
+    features: WindowConfig
+    model: ModelConfig
+    training: TrainingParameters
+    inference: InferenceParameters
+    distributed: DistributedConfig
+    tracking: TrackingConfig
+    checkpoint: Path | None
+    """A fairseq checkpoint, for the pipeline `import_fairseq`."""
+    locks: Path
+    """Folder in which runs that are going on tell others of it; the same for all of them."""
+
+
+def load_parameters(loader: Mapping[str, Any]) -> Parameters:
+    """Composes and types all parameters of a run before anything starts.
+
+    Args:
+        loader: Kedro's config loader.
+
+    Raises:
+        InputError: See `check_parameters`; or the experiment has no row of that name, or the
+            environment has no use for one.
+    """
+    try:
+        raw = loader["parameters"]
+    except OmegaConfBaseException as error:
+        for cause in causes(error):
+            if isinstance(cause, InputError):
+                raise cause from None
+        raise InputError(
+            where="configuration",
+            got=str(error).splitlines()[0],
+            expected="references in ${…} that lead to a value",
+            remedy="Correct conf/ or --params.",
+        ) from error
+    parameters = check_parameters(raw)
+    if loader["globals"]["experiment"] is None and parameters.experiment is not None:
+        raise InputError(
+            where="parameter experiment",
+            got=repr(parameters.experiment),
+            expected="none in this environment, which says each setting by itself",
+            remedy="Leave it out, and name the run with --params run=NAME; or take an environment "
+            "for experiments, such as --env squad2.",
+        )
+    return parameters
+
+
+def check_parameters(raw: dict[str, Any]) -> Parameters:
+    """Types all parameters of a run before anything starts.
+
+    Args:
+        raw: As read from conf/ and the command line.
+
+    Raises:
+        InputError: Names every parameter that is unknown, missing or out of range.
+    """
+    try:
+        return Parameters.model_validate(raw)
+    except ValidationError as error:
+        first, *others = [_describe(fault) for fault in error.errors()]
+        also = "".join(f"\nAlso: {other}" for other in others)
+        raise InputError(
+            where=first.where,
+            got=first.got,
+            expected=first.expected,
+            remedy=first.remedy + also,
+        ) from error
+
+
+def check_before_run(parameters: Parameters, inputs: Collection[str]) -> None:
+    """Refuses a run that lacks what only a user can give.
+
+    Args:
+        parameters: Of the run.
+        inputs: What its pipelines read, such as `params:data`; `checkpoints` if one trains.
+
+    Raises:
+        InputError: Data or encoder are to be given and are not, or the embedded encoder would be
+            trained on other data than the embedded.
+    """
+    data, model = parameters.data, parameters.model
+    needed = {
+        "data.train": (data.train, "params:data"),
+        "data.dev": (data.dev, "params:data"),
+        "model.encoder": (model.source, "params:model"),
+    }
+    missing = [name for name, (value, read) in needed.items() if read in inputs and not value]
+    if missing:
+        raise InputError(
+            where=f"parameter {', '.join(missing)}",
+            got="nothing",
+            expected="your own questions for training and dev, and a pre-trained encoder",
+            remedy=f"Give them: {_own_command('train.json', 'dev.json')}",
+        )
+    own_data = data.train not in data.sources
+    if own_data and "checkpoints" in inputs and _is_demo_encoder(model.encoder):
+        raise InputError(
+            where="parameter model.encoder",
+            got=f"the embedded encoder to be trained on {data.train}",
+            expected="one that was pre-trained on real text: the embedded one knows the words of "
+            "the embedded data alone",
+            remedy=f"Give one, with settings that suit it: {_own_command(data.train, data.dev)}",
+        )
+
+
+def _own_command(train: str, dev: str) -> str:
+    return (
+        f"kedro run --env own --params data.train={train},data.dev={dev},"
+        "model.encoder=FOLDER_OR_HUB_ID"
+    )
+
+
+def _is_demo_encoder(encoder: str | None) -> bool:
+    return encoder is not None and Path(encoder).resolve() == DEMO_ENCODER.resolve()
+
+
+def _describe(fault: Any) -> InputError:
+    location = [str(part) for part in fault["loc"]]
+    if location[:2] == ["data", "sources"]:
+        del location[3:4]  # the kind of source, which pydantic puts between a name and its keys
+    where = "parameter " + (".".join(location) or "as a whole")
+    remedy = "Parameters live in conf/ and can be set with --params."
+    if fault["type"] == "value_error" and isinstance(fault["ctx"]["error"], InputError):
+        return fault["ctx"]["error"]
+    if fault["type"] == "extra_forbidden":
+        known = _fields_beside(location)
+        close = get_close_matches(location[-1], known, n=1)
+        if close:
+            remedy = f"Did you mean {'.'.join([*location[:-1], close[0]])}? {remedy}"
+        expected = f"one of {', '.join(known)}"
+        return InputError(where=where, got="an unknown name", expected=expected, remedy=remedy)
+    if fault["type"] == "missing":
+        return InputError(where=where, got="nothing", expected="a value", remedy=remedy)
+    rule = fault["msg"].removeprefix("Input should be ")
+    return InputError(where=where, got=repr(fault["input"]), expected=rule, remedy=remedy)
+
+
+def _fields_beside(location: list[str]) -> list[str]:
+    """Names that the section of a parameter knows."""
+    section: type[BaseModel] = Parameters
+    for part in location[:-1]:
+        field = section.model_fields.get(part)
+        kind = field.annotation if field else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            break
+        section = kind
+    return list(section.model_fields)

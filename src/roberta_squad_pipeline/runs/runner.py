@@ -1,0 +1,54 @@
+"""Kedro's sequential runner on machine 0; on every other machine only the shared work."""
+
+from typing import Any
+
+from kedro.io.core import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
+from pluggy import PluginManager
+
+from roberta_squad_pipeline.distributed.config import DistributedConfig
+
+_SHARED = ("train.train_reader", "inference.predict_answers")
+"""Nodes in which several machines work together."""
+
+
+class MachineRunner(SequentialRunner):
+    """Runs all nodes on machine 0; the others lend it their processes and read and write nothing.
+
+    Every machine is given the same `kedro run`, but for its `distributed.node_rank`.
+    """
+
+    def __str__(self) -> str:
+        """Kedro-Viz keeps status and duration of nodes only under a runner with this text."""
+        return f"{type(self).__name__}, a kedro.runner.sequential_runner.SequentialRunner object"
+
+    def _run(
+        self,
+        pipeline: Pipeline,
+        catalog: CatalogProtocol[Any, Any],
+        hook_manager: PluginManager | None = None,
+        run_id: str | None = None,
+    ) -> None:
+        parameters: dict[str, Any] = catalog.load("parameters")
+        distributed = DistributedConfig.model_validate(parameters["distributed"])
+        shared = [node.name for node in pipeline.nodes if node.name in _SHARED]
+        if distributed.node_rank > 0:
+            _help(shared, distributed, name=parameters["run"])
+        elif distributed.nodes > 1 and shared:
+            from roberta_squad_pipeline.distributed.launch import meeting_point
+
+            with meeting_point(distributed):
+                super()._run(pipeline, catalog, hook_manager, run_id)
+        else:
+            super()._run(pipeline, catalog, hook_manager, run_id)
+
+
+def _help(shared: list[str], distributed: DistributedConfig, *, name: str) -> None:
+    from roberta_squad_pipeline.inference.job import help_inference
+    from roberta_squad_pipeline.training.job import help_training
+
+    for node in shared:
+        {"train.train_reader": help_training, "inference.predict_answers": help_inference}[node](
+            distributed, name=name
+        )

@@ -1,0 +1,241 @@
+"""Many experiments from one command: what is to run, what is finished, and the loop over them."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.config import OmegaConfigLoader
+from kedro.framework.project import settings
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.redaction import Redaction
+from roberta_squad_pipeline.runs.fingerprint import fingerprint
+from roberta_squad_pipeline.runs.parameters import Parameters
+from roberta_squad_pipeline.runs.parameters import load_parameters as parameters_of
+from roberta_squad_pipeline.runs.run_lock import Claim, held
+
+if TYPE_CHECKING:
+    from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
+
+PREPARED = "sweep"
+"""Folder name under which a sweep's runs share their features; those of another order have one of
+their own."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One experiment with one seed."""
+
+    experiment: str
+    seed: int
+    runtime_params: dict[str, Any]
+    parameters: Parameters
+
+    @property
+    def name(self) -> str:
+        """Of the run and of its output folders."""
+        return f"{self.experiment}_seed{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Where and how the planned runs are carried out."""
+
+    project: Path
+    env: str | None
+    params: dict[str, Any]
+    planned: tuple[PlannedRun, ...]
+
+    @property
+    def tracked_in(self) -> str:
+        """MLflow's experiment."""
+        return self.planned[0].parameters.tracking.experiment
+
+
+def load_parameters(project: Path, env: str | None, params: dict[str, Any]) -> Parameters:
+    """Composes conf/ for one run, as Kedro does when it runs."""
+    return parameters_of(config_loader(project, env, params))
+
+
+def config_loader(project: Path, env: str | None, params: dict[str, Any]) -> OmegaConfigLoader:
+    """Kedro's loader of conf/, for commands that run nothing."""
+    return OmegaConfigLoader(
+        str(project / "conf"), env=env, runtime_params=params, **settings.CONFIG_LOADER_ARGS
+    )
+
+
+def plan(
+    project: Path,
+    env: str | None,
+    params: dict[str, Any],
+    *,
+    experiments: Sequence[str],
+    seeds: int,
+    shard: tuple[int, int],
+) -> Sweep:
+    """Works out every run of a sweep, or of one share of it.
+
+    Args:
+        project: The project's folder.
+        env: Kedro's environment.
+        params: Given for every run.
+        experiments: Names; none stands for all that have reported metrics.
+        seeds: Seeds of each: training.seed and the numbers that follow it.
+        shard: Which share, from 1, of how many.
+    """
+    every = load_parameters(project, env, params)
+    names = experiments or [name for name, one in every.experiments.rows.items() if one.reported]
+    planned = []
+    for name in names:
+        for seed in range(every.training.seed, every.training.seed + seeds):
+            own = _merged(params, {"experiment": name, "prepared": PREPARED})
+            own = _merged(own, {"run": f"{name}_seed{seed}", "training": {"seed": seed}})
+            parameters = load_parameters(project, env, own)
+            order = parameters.features.order
+            if order != every.features.order:
+                own = _merged(own, {"prepared": f"{PREPARED}_{order}"})
+                parameters = load_parameters(project, env, own)
+            planned.append(PlannedRun(name, seed, own, parameters))
+    index, count = shard
+    return Sweep(project, env, params, tuple(planned[index - 1 :: count]))
+
+
+def fingerprints(sweep: Sweep) -> dict[str, str]:
+    """What each planned run depends on, by its name; empty before the data was prepared."""
+    prepared = sweep.planned[0].parameters.prepared
+    record = sweep.project / "data/01_raw" / prepared / "squad_files.json"
+    if not record.is_file():
+        return {}
+    files = json.loads(record.read_text(encoding="utf-8"))
+    return {run.name: fingerprint(run.parameters, files) for run in sweep.planned}
+
+
+def finished(sweep: Sweep) -> set[str]:
+    """Names of the planned runs that were finished with the same settings, code and data."""
+    from roberta_squad_pipeline.tracking.history import finished_runs
+
+    return {
+        name
+        for name, own in fingerprints(sweep).items()
+        if finished_runs(sweep.project, sweep.tracked_in, {"fingerprint": own})
+    }
+
+
+def claimed(sweep: Sweep) -> AbstractContextManager[None]:
+    """Keeps other processes from carrying out the same sweep while the block runs.
+
+    Raises:
+        InputError: One is at it.
+    """
+    planned = {run.name: fingerprint(run.parameters, {}) for run in sweep.planned}
+    name = f"sweep {_digest(planned)}"
+    claim = Claim(run=name, prepared=None, prepares=False, preparation="")
+    return held(claim, sweep.project / sweep.planned[0].parameters.locks)
+
+
+def prepare(sweep: Sweep) -> None:
+    """Downloads the data and builds the features that the runs of each order share."""
+    for prepared, run in {run.parameters.prepared: run for run in sweep.planned}.items():
+        params = _merged(run.runtime_params, {"run": prepared})
+        with settings.SESSION_CLASS.create(
+            sweep.project, env=sweep.env, runtime_params=params
+        ) as session:
+            session.run(pipeline_names=["download", "features"])
+
+
+def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
+    """Runs what is not finished yet, one after the other, under one parent run.
+
+    Args:
+        sweep: What was planned, prepared.
+        say: Told what begins and how long the rest will take.
+
+    Returns:
+        Names of the runs that failed.
+    """
+    done = finished(sweep)
+    for run in sweep.planned:
+        if run.name in done:
+            say(f"{run.name}: finished before with the same settings, code and data; skipped")
+    rest = [run for run in sweep.planned if run.name not in done]
+    if not rest:
+        return []
+    parent = _parent_run(sweep)
+    failed: list[str] = []
+    began = time.monotonic()
+    try:
+        for number, run in enumerate(rest):
+            left = (time.monotonic() - began) / number * (len(rest) - number) if number else None
+            eta = f", about {left / 60:.0f} min left" if left is not None else ""
+            say(f"run {number + 1} of {len(rest)}: {run.name}{eta}")
+            if not _run_one(sweep, run, parent.run_id):
+                failed.append(run.name)
+    except BaseException:
+        parent.end("KILLED")
+        raise
+    parent.end("FAILED" if failed else "FINISHED")
+    return failed
+
+
+def _parent_run(sweep: Sweep) -> "MlflowRun":
+    """The run that all others are shown under; a sweep that was interrupted goes on in its own."""
+    from roberta_squad_pipeline.tracking.mlflow_run import open_run, reopen_run
+    from roberta_squad_pipeline.tracking.provenance import provenance
+
+    tags = {"sweep": _digest(fingerprints(sweep))}
+    unsent = sweep.project / sweep.planned[0].parameters.tracking.unsent
+    return reopen_run(
+        project=sweep.project, experiment=sweep.tracked_in, tags=tags, unsent=unsent
+    ) or open_run(
+        project=sweep.project,
+        unsent=unsent,
+        experiment=sweep.tracked_in,
+        name="sweep",
+        provenance=provenance(sweep.project, Redaction()),
+        tags=tags | {"kedro.env": sweep.env or "base", "sweep.runs": str(len(sweep.planned))},
+    )
+
+
+def compare(sweep: Sweep) -> None:
+    """Builds the table from all finished runs on the sweep's data."""
+    params = _merged(sweep.params, {"run": sweep.planned[0].parameters.prepared})
+    with settings.SESSION_CLASS.create(sweep.project, env=sweep.env, runtime_params=params) as s:
+        s.run(pipeline_names=["compare"])
+
+
+def _run_one(sweep: Sweep, run: PlannedRun, parent_run: str) -> bool:
+    params = _merged(run.runtime_params, {"tracking": {"parent_run": parent_run}})
+    try:
+        with settings.SESSION_CLASS.create(
+            sweep.project, env=sweep.env, runtime_params=params
+        ) as session:
+            session.run(from_nodes=["train.train_reader"])
+    except InputError as error:
+        _logger.error("%s failed: %s", run.name, error)  # noqa: TRY400 - the message is all
+        return False
+    except Exception:
+        # One run that fails, for whatever reason, must not cost the others.
+        _logger.exception("%s failed", run.name)
+        return False
+    return True
+
+
+def _digest(planned: dict[str, str]) -> str:
+    text = json.dumps(planned, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged

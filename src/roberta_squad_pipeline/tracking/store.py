@@ -1,0 +1,61 @@
+"""MLflow's tracking store: where it is, and how long it is waited for."""
+
+import fcntl
+import os
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from mlflow import MlflowClient
+
+from roberta_squad_pipeline.common.errors import InputError
+
+
+def tracking_uri(project: Path) -> str:
+    """The store of MLFLOW_TRACKING_URI, or else the project's mlflow.db."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
+
+
+def connect(project: Path) -> MlflowClient:
+    """A client of the tracking store.
+
+    MLflow makes the tables of a database file on the first connection, and two processes that do so
+    at once crash: here one waits for the other.
+
+    Raises:
+        InputError: The store is a file that cannot be written.
+    """
+    uri = tracking_uri(project)
+    database = _database_file(uri)
+    if database is None:
+        return MlflowClient(tracking_uri=uri)
+    try:
+        with database.with_name(f"{database.name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return MlflowClient(tracking_uri=uri)
+    except OSError as error:
+        raise InputError(
+            where=f"MLflow tracking store {uri}",
+            got=error.strerror or str(error),
+            expected="a file that can be written and locked",
+            remedy="Give the right to write there, or correct or unset MLFLOW_TRACKING_URI.",
+        ) from error
+
+
+def _database_file(uri: str) -> Path | None:
+    """Where a store that is a SQLite file lies."""
+    scheme, _, path = uri.partition(":///")
+    return Path(path).absolute() if scheme.split("+")[0] == "sqlite" and path else None
+
+
+def without_password(uri: str) -> str:
+    """A tracking URI as it may be kept and shown."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def fail_fast() -> None:
+    """Makes MLflow say at once that a server is not there, not after minutes of retries."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

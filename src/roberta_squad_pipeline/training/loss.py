@@ -1,0 +1,59 @@
+"""What the reader is trained on."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION
+from roberta_squad_pipeline.reader.batching import Batch
+from roberta_squad_pipeline.reader.model import ReaderOutput
+
+ANSWERABILITY_WEIGHT = 0.5
+"""Share of the answerability loss in a window's loss (the recipe's criterion, `squad2`)."""
+
+
+def summed_loss(output: ReaderOutput, batch: Batch, plausible_weight: float) -> Tensor:
+    """Sum over windows of (CE(start) + CE(end)) / 2 + 0.5 · BCE(no-answer logit, unanswerable).
+
+    In a no-answer window both cross-entropies point at ``<s>``. Where such a window holds what only
+    seems to answer its question, `plausible_weight` times the cross-entropies at that span are
+    added, over all tokens but ``<s>``: they say which span it would be, if there were one. It is a
+    sum because an update's micro-batches and processes hold unequal numbers of windows: the caller
+    divides by the update's global number.
+
+    Args:
+        output: The reader's.
+        batch: The windows it read.
+        plausible_weight: 0 leaves plausible answers out, as the published series did.
+
+    Returns:
+        Shape: ()
+    """
+    start = F.cross_entropy(output.start_logits, batch.start, reduction="sum")
+    end = F.cross_entropy(output.end_logits, batch.end, reduction="sum")
+    unanswerable = (batch.start == NO_ANSWER_POSITION).to(output.no_answer_logits.dtype)
+    answerability = F.binary_cross_entropy_with_logits(
+        output.no_answer_logits, unanswerable, reduction="sum"
+    )
+    loss = (start + end) / 2 + ANSWERABILITY_WEIGHT * answerability
+    if plausible_weight:
+        loss = loss + plausible_weight * _plausible_loss(output, batch)
+    return loss
+
+
+def _plausible_loss(output: ReaderOutput, batch: Batch) -> Tensor:
+    """Sum over windows of (CE(start) + CE(end)) / 2 at plausible answers. Shape: ()."""
+    labels = (
+        (output.start_logits, batch.plausible_start),
+        (output.end_logits, batch.plausible_end),
+    )
+    losses = [
+        F.cross_entropy(
+            logits[:, NO_ANSWER_POSITION + 1 :],
+            label - 1,
+            # Windows without one are labelled with `NO_ANSWER_POSITION`.
+            ignore_index=NO_ANSWER_POSITION - 1,
+            reduction="sum",
+        )
+        for logits, label in labels
+    ]
+    return sum(losses, losses[0].new_zeros(())) / 2

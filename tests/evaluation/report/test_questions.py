@@ -1,0 +1,64 @@
+"""The table of all questions."""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.evaluation.report.questions import question_table, question_word
+from roberta_squad_pipeline.squad.dataset import SquadDataset
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def test_outcomes(questions: "DataFrame") -> None:
+    """Oracle: by hand, see ASKED."""
+    kinds = ["right", "partly", "wrong", "missed", "invented", "abstained"]
+    assert questions["outcome"].tolist() == kinds * 12
+
+
+def test_scores_are_the_scorers(questions: "DataFrame", scored: dict[str, Any]) -> None:
+    """Oracle: the official report at the same threshold."""
+    for name in ("exact", "f1"):
+        values = questions[f"scored_{name}"]
+        assert 100 * values.mean() == pytest.approx(scored["metrics"][name])
+        of_answerable = values[questions["answerable"]]
+        assert 100 * of_answerable.mean() == pytest.approx(scored["metrics"][f"HasAns_{name}"])
+
+
+def test_spans_spell_their_texts(questions: "DataFrame") -> None:
+    for row in questions.itertuples():
+        assert row.passage[row.predicted_start : row.predicted_end] == row.predicted
+        for answer, start in zip(row.answers, row.answer_starts, strict=True):
+            assert row.passage.startswith(answer, start)
+
+
+@pytest.mark.parametrize(
+    ("question", "word"),
+    [
+        ("In what year was it built?", "what"),
+        ("How many were there?", "how many"),
+        ("Whom did she meet?", "who"),
+        ("Name the river.", "other"),
+        ("Somewhat old, is it?", "other"),
+        ("WHICH one?", "which"),
+    ],
+)
+def test_question_words(question: str, word: str) -> None:
+    assert question_word(question) == word
+
+
+def test_what_belongs_to_other_questions_is_told(
+    mills: SquadDataset, predicted: dict[str, dict[str, Any]], scored: dict[str, Any]
+) -> None:
+    windows = {name: count for name, count in predicted["windows"].items() if name != "3.1"}
+    with pytest.raises(InputError, match=r"dev features: got nothing on question 3\.1"):
+        question_table(
+            mills,
+            predicted["nbest"],
+            predicted["null_odds"],
+            windows,
+            scored["calibration"],
+            threshold=0.0,
+        )

@@ -1,0 +1,238 @@
+"""A reader's predictions for whole files.
+
+Oracle: every window by itself through the same reader, every span of it tried one by one.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.config import Order, WindowConfig
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.inference.prediction import Prediction, predict
+from roberta_squad_pipeline.reader.batching import assemble
+from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.model import ReaderModel
+from roberta_squad_pipeline.squad.dataset import Passage, Question, SquadDataset
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+Build = Callable[[SquadDataset, Path, WindowConfig], Features]
+CPU = torch.device("cpu")
+CONFIG = InferenceConfig(
+    batch_windows=4, precision="fp32", max_answer_tokens=6, n_best=5, null_score="best_span"
+)
+
+
+def answered(
+    reader: ReaderModel, features: Features, config: InferenceConfig = CONFIG, **changes: object
+) -> list[Prediction]:
+    config = InferenceConfig(**{**config.model_dump(), **changes})
+    return list(predict(reader, features, config, device=CPU, on_windows=lambda _: None))
+
+
+def slow_candidates(
+    reader: ReaderModel, features: Features, question: int, max_answer_tokens: int
+) -> tuple[dict[tuple[int, int], tuple[float, int]], dict[int, float]]:
+    """Score and window of every allowed span, by its passage tokens; no-answer logit by window."""
+    windows = features.windows
+    spans, no_answer = {}, {}
+    for index in np.flatnonzero(windows.question == question):
+        with torch.no_grad():
+            output = reader.eval()(assemble(features, np.array([index])))
+        start, end = output.start_logits[0].tolist(), output.end_logits[0].tolist()
+        no_answer[int(index)] = output.no_answer_logits.item()
+        beyond = windows.first[index] + windows.count[index]
+        passage = features.question_passage[question]
+        empty = features.passages.char_start[passage] == features.passages.char_end[passage]
+        for first in range(windows.context_first[index], windows.context_last[index] + 1):
+            for last in range(first, min(first + max_answer_tokens, beyond)):
+                if empty[first] or empty[last]:
+                    continue
+                offset = passage_position(features, question) - windows.first[index]
+                score = start[first + offset] + end[last + offset]
+                spans[first, last] = score, int(index)
+    return spans, no_answer
+
+
+def passage_position(features: Features, question: int) -> int:
+    """After `<s>`, and after the question and its separators if that comes first."""
+    if features.meta.windows.order == "passage_first":
+        return 1
+    separators = features.meta.tokenizer.special_tokens.pair_separators
+    return 1 + len(features.question_tokens[question]) + separators
+
+
+@pytest.mark.parametrize("order", ["passage_first", "question_first"])
+def test_candidates_equal_a_direct_computation(
+    build: Build,
+    tiny_reader: ReaderModel,
+    tiny_squad: SquadDataset,
+    encoder_folder: Path,
+    window_config: WindowConfig,
+    order: Order,
+) -> None:
+    """The long passage has several windows."""
+    windows = window_config.model_copy(update={"order": order})
+    tiny_features = build(tiny_squad, encoder_folder, windows)
+    assert np.bincount(tiny_features.windows.question).max() > 2
+    starts, ends = tiny_features.passages.char_start, tiny_features.passages.char_end
+    for row, prediction in enumerate(answered(tiny_reader, tiny_features)):
+        spans, _ = slow_candidates(tiny_reader, tiny_features, row, 6)
+        best = sorted(spans, key=lambda span: -spans[span][0])[:5]
+        assert [c.score for c in prediction.candidates] == pytest.approx(
+            [spans[span][0] for span in best], abs=1e-5
+        )
+        passage = tiny_features.question_passage[row]
+        assert [(c.char_start, c.char_end) for c in prediction.candidates] == [
+            (starts[passage][first], ends[passage][last]) for first, last in best
+        ]
+
+
+def test_each_rule_for_the_no_answer_score(
+    tiny_reader: ReaderModel, tiny_features: Features
+) -> None:
+    """The best span's window, or the lowest of all.
+
+    With the sign of the logits turned the lowest window is another one, so that the two rules
+    cannot agree both times.
+    """
+    differ = 0
+    for sign in (1, -1):
+        with torch.no_grad():
+            tiny_reader.answerability_head[3].weight.mul_(sign)
+        by_span = answered(tiny_reader, tiny_features, null_score="best_span")
+        by_window = answered(tiny_reader, tiny_features, null_score="min_window")
+        for row, (one, other) in enumerate(zip(by_span, by_window, strict=True)):
+            spans, no_answer = slow_candidates(tiny_reader, tiny_features, row, 6)
+            _, window = max(spans.values())
+            assert one.no_answer_logit == pytest.approx(no_answer[window], abs=1e-5)
+            assert other.no_answer_logit == pytest.approx(min(no_answer.values()), abs=1e-5)
+            assert one.candidates == other.candidates
+            differ += other.no_answer_logit < one.no_answer_logit - 0.01
+    assert differ
+
+
+def test_the_span_head_s_no_answer_logit(tiny_reader: ReaderModel, tiny_features: Features) -> None:
+    """Logits at `<s>` less those of the best span, in the window that it comes from."""
+    indices = np.arange(len(tiny_features.windows.question))
+    with torch.no_grad():
+        start, end, _ = tiny_reader.eval()(assemble(tiny_features, indices))
+    at_first = (start[:, 0] + end[:, 0]).tolist()
+    for row, one in enumerate(answered(tiny_reader, tiny_features)):
+        spans, _ = slow_candidates(tiny_reader, tiny_features, row, 6)
+        score, window = max(spans.values())
+        assert one.span_no_answer_logit == pytest.approx(at_first[window] - score, abs=1e-5)
+
+
+def test_predictions_come_in_the_order_of_the_questions(
+    tiny_reader: ReaderModel, tiny_features: Features
+) -> None:
+    ids = [prediction.question_id for prediction in answered(tiny_reader, tiny_features)]
+    assert ids == tiny_features.question_ids.to_pylist()
+
+
+@pytest.mark.parametrize("batch_windows", [1, 3, 1000])
+def test_batch_size_changes_nothing(
+    tiny_reader: ReaderModel, tiny_features: Features, batch_windows: int
+) -> None:
+    """Scores to 1e-5, the noise of float32 sums in another order; texts exactly."""
+    usual = answered(tiny_reader, tiny_features)
+    other = answered(tiny_reader, tiny_features, batch_windows=batch_windows)
+    for one, two in zip(usual, other, strict=True):
+        assert [c.text for c in one.candidates] == [c.text for c in two.candidates]
+        scores = [[c.score for c in each.candidates] for each in (one, two)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+        assert one.no_answer_logit == pytest.approx(two.no_answer_logit, abs=1e-5)
+
+
+def test_candidates_are_parts_of_the_passage(
+    tiny_reader: ReaderModel, tiny_features: Features
+) -> None:
+    texts = tiny_features.passage_texts.to_pylist()
+    predictions = answered(tiny_reader, tiny_features, n_best=20)
+    for passage, prediction in zip(tiny_features.question_passage, predictions, strict=True):
+        assert prediction.candidates
+        for candidate in prediction.candidates:
+            assert candidate.text == texts[passage][candidate.char_start : candidate.char_end]
+        scores = [candidate.score for candidate in prediction.candidates]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_overlapping_windows_never_offer_a_span_twice(
+    tiny_reader: ReaderModel, build: Build, encoder_folder: Path
+) -> None:
+    """Twelve tokens of one character in windows that overlap: 12 + 11 + 10 spans."""
+    squad = SquadDataset((Passage(";," * 6, "", (Question("q", "?", ()),)),), misaligned=0)
+    limits = WindowConfig(order="passage_first", max_tokens=14, max_question_tokens=6, stride=2)
+    features = build(squad, encoder_folder, limits)
+    assert features.passages.tokens.lengths.tolist() == [12]
+    assert len(features.windows.question) > 2
+    (prediction,) = answered(tiny_reader, features, max_answer_tokens=3, n_best=100)
+    found = [(c.char_start, c.char_end) for c in prediction.candidates]
+    assert sorted(found) == [(s, e) for s in range(12) for e in range(s + 1, min(s + 3, 12) + 1)]
+
+
+def test_one_token_has_one_candidate(
+    tiny_reader: ReaderModel, build: Build, encoder_folder: Path
+) -> None:
+    squad = SquadDataset((Passage("a", "", (Question("q", "?", ()),)),), misaligned=0)
+    limits = WindowConfig(order="passage_first", max_tokens=64, max_question_tokens=20, stride=16)
+    (prediction,) = answered(tiny_reader, build(squad, encoder_folder, limits), n_best=7)
+    assert [candidate.text for candidate in prediction.candidates] == ["a"]
+
+
+def test_progress_adds_up_to_all_windows(tiny_reader: ReaderModel, tiny_features: Features) -> None:
+    told: list[int] = []
+    list(predict(tiny_reader, tiny_features, CONFIG, device=CPU, on_windows=told.append))
+    assert sum(told) == len(tiny_features.windows.question)
+    assert max(told) == CONFIG.batch_windows
+
+
+def test_dropout_is_off(tiny_reader: ReaderModel, tiny_features: Features) -> None:
+    tiny_reader.answerability_head[2].p = 0.5
+    tiny_reader.train()
+    assert answered(tiny_reader, tiny_features) == answered(tiny_reader.train(), tiny_features)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_close(
+    tiny_reader: ReaderModel, tiny_features: Features, precision: str
+) -> None:
+    """bf16 keeps 8 bits of a number, so logits near 10 differ by a few tenths at most."""
+    exact = answered(tiny_reader, tiny_features)
+    half = answered(tiny_reader, tiny_features, precision=precision)
+    assert [p.no_answer_logit for p in half] == pytest.approx(
+        [p.no_answer_logit for p in exact], abs=0.3
+    )
+    assert [p.candidates[0].score for p in half] == pytest.approx(
+        [p.candidates[0].score for p in exact], abs=0.5
+    )
+    assert half != exact
+
+
+def test_no_prediction_is_empty(
+    tiny_reader: ReaderModel, build: Build, encoder_folder: Path
+) -> None:
+    """Oracle: byte-level BPE makes a token without characters of a space before another."""
+    passage = "  a     b " + " " * 40 + "c"
+    dataset = SquadDataset((Passage(passage, "", (Question("q", "What?", ()),)),), 0)
+    limits = WindowConfig(order="passage_first", max_tokens=16, max_question_tokens=6, stride=4)
+    features = build(dataset, encoder_folder, limits)
+    [prediction] = answered(tiny_reader, features, n_best=50)
+    assert prediction.candidates
+    assert all(c.text == c.text.strip() != "" for c in prediction.candidates)
+
+
+def test_logits_that_are_no_numbers_are_said(
+    tiny_reader: ReaderModel, tiny_features: Features
+) -> None:
+    """Oracle: the first question's id."""
+    with torch.no_grad():
+        tiny_reader.span_head.bias.fill_(torch.nan)
+    first = tiny_features.question_ids[0].as_py()
+    with pytest.raises(InputError, match=rf"question {first}: got no span with a finite score"):
+        answered(tiny_reader, tiny_features)
