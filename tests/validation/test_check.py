@@ -218,8 +218,8 @@ def test_a_mark_before_the_file_is_told(tmp_path: Path, limits: TokenLimits) -> 
         (b"", "unreadable"),
         (b'{"data": [', "unreadable"),
         (b'{"data": []}', "missing_kind_of_question"),
-        (b'{"data": [{"paragraphs": [5]}]}', "unreadable"),
-        (b'{"data": [{"paragraphs": [{"context": }]}]}', "not_squad_json"),
+        (b'{"data": [{"paragraphs": [5]}]}', "not_squad_json"),
+        (b'{"data": [{"paragraphs": [{"context": }]}]}', "unreadable"),
     ],
 )
 def test_files_that_cannot_be_used_at_all(

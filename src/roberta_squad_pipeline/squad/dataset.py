@@ -6,15 +6,13 @@ by Rajpurkar et al. (2016, 2018). ``answer_start`` counts characters (code point
 has no ``is_impossible``; there as here a question without answers is unanswerable.
 """
 
-from array import array
+import codecs
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import FailFast, TypeAdapter
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
 
@@ -35,8 +33,13 @@ from roberta_squad_pipeline.squad.faults import (
     no_questions,
     repeated_id,
 )
-from roberta_squad_pipeline.squad.json_input import Location, json_path
-from roberta_squad_pipeline.squad.json_pieces import CutJson, Piece, cut_json
+from roberta_squad_pipeline.squad.json_input import (
+    Location,
+    decoded,
+    json_path,
+    read_utf8,
+    validated,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ class SquadDataset:
 
 
 class _GoldArticle(TypedDict):
-    paragraphs: list[Piece]
+    paragraphs: list[object]
 
 
 class _RawArticle(_GoldArticle):
@@ -168,8 +171,6 @@ _SCHEMA: TypeAdapter[_RawFile] = TypeAdapter(_RawFile)
 _GOLD_PASSAGE: TypeAdapter[_GoldPassage] = TypeAdapter(_GoldPassage)
 _GOLD_SCHEMA: TypeAdapter[_GoldFile] = TypeAdapter(_GoldFile)
 _SCHEMA_REMEDY = "Give a file in the JSON format of SQuAD 1.1 or 2.0."
-_PARAGRAPH_DEPTH = 4
-"""Around an entry of ``paragraphs``: the list, its article, the list ``data``, the file."""
 
 T = TypeVar("T")
 
@@ -179,37 +180,34 @@ class Paragraph:
     """An entry of ``paragraphs`` that nobody has looked into yet.
 
     Args:
-        file: Where it is.
+        path: The file.
         article: Index of its article.
         index: In its article.
-        piece: Number among the file's pieces.
-        content: Its JSON.
+        content: As the file has it.
     """
 
-    file: CutJson
+    path: Path
     article: int
     index: int
-    piece: int
-    content: bytes
+    content: object
 
     @property
     def where(self) -> str:
         """File and place in it, such as ``train.json: data[3].paragraphs[7]``."""
-        return f"{self.file.path}: {json_path(self.location)}"
+        return f"{self.path}: {json_path(self._location)}"
 
     @property
-    def location(self) -> Location:
-        """Keys and indices that lead to it."""
+    def _location(self) -> Location:
         return "data", self.article, "paragraphs", self.index
 
     def validated(self, schema: TypeAdapter[T]) -> T:
         """Its content, as `RAW_PASSAGE` or another schema has it.
 
         Raises:
-            InputError: It is not JSON or does not follow the schema.
+            InputError: It does not follow the schema.
         """
-        return self.file.validated_piece(
-            self.piece, self.content, schema, self.location, remedy=_SCHEMA_REMEDY
+        return validated(
+            self.content, schema, path=self.path, location=self._location, remedy=_SCHEMA_REMEDY
         )
 
 
@@ -218,42 +216,29 @@ class SquadFile:
     """A SQuAD file whose paragraphs nobody has looked into yet; made by `open_squad`.
 
     Args:
-        json: The file, without its paragraphs.
+        path: The file.
+        marked: Whether it begins with a byte order mark.
         version: As the file has it.
         titles: Of each article; empty if the file gives none.
-        places: Article, index in it, and number among the file's pieces of each paragraph.
-            Shape: (paragraphs, 3)
+        paragraphs: In file order.
     """
 
-    json: CutJson
+    path: Path
+    marked: bool
     version: object
     titles: tuple[str, ...]
-    places: NDArray[np.int64]
+    paragraphs: tuple[Paragraph, ...]
 
     @property
     def says_version_2(self) -> bool:
         """Whether it claims to have unanswerable questions."""
         return str(self.version) in {"v2.0", "2.0"}
 
-    def paragraphs(self, numbers: NDArray[np.int64] | None = None) -> Iterator[Paragraph]:
-        """Reads paragraphs, each when it is asked for.
-
-        Args:
-            numbers: Which ones; all in file order if None. Shape: (paragraphs to read,)
-
-        Raises:
-            InputError: The file cannot be read, or is no JSON where nobody looks.
-        """
-        places = self.places if numbers is None else self.places[numbers]
-        contents = self.json.pieces(places[:, 2])
-        for (article, index, piece), content in zip(places.tolist(), contents, strict=True):
-            yield Paragraph(self.json, article, index, piece, content)
-
 
 def open_squad(path: Path) -> SquadFile:
-    """Opens a SQuAD file to read it piece by piece, for whoever wants to go on after a fault.
+    """Opens a SQuAD file to check it passage by passage, for whoever wants to go on after a fault.
 
-    Only what lies around the paragraphs is held in memory, and checked.
+    It is held whole, in some five times its size; what lies around the paragraphs is checked.
 
     Args:
         path: A SQuAD 1.1 or 2.0 JSON file.
@@ -272,7 +257,6 @@ def read_passages(
 
     A file in which no question carries ``is_impossible`` and whose version is not 2.0 counts as
     SQuAD 1.1 and may lack unanswerable questions. Keys that the format does not know are ignored.
-    Memory grows by eight bytes a question.
 
     Args:
         path: The file.
@@ -290,19 +274,18 @@ def read_passages(
     Raises:
         InputError: The file cannot be read, is not SQuAD JSON, or has a misaligned, empty or
             repeated part or none of a kind that it should have; the message names the place.
-            Ids that are repeated and kinds that are missing are known at the file's end.
+            That a kind is missing is known at the file's end.
     """
     file = open_squad(path)
     kinds = Kinds(version_2=file.says_version_2)
-    ids = _Ids()
-    for paragraph in file.paragraphs():
+    ids: dict[str, str] = {}
+    for paragraph in file.paragraphs:
         entry = paragraph.validated(RAW_PASSAGE)
         passage = _passage(entry, paragraph.where, file.titles[paragraph.article], on_misaligned)
-        ids.extend(question["id"] for question in entry["qas"])
+        _reject_repeated((question["id"] for question in entry["qas"]), paragraph, ids)
         _count_kinds(kinds, entry, passage)
         if articles is None or paragraph.article in articles:
             yield passage
-    ids.reject_repeated(file)
     _raise_first(missing_kind(path, kinds))
 
 
@@ -337,12 +320,12 @@ def read_gold(path: Path) -> dict[str, tuple[str, ...]]:
     """
     file = _open(path, _GOLD_SCHEMA)
     gold: dict[str, tuple[str, ...]] = {}
-    ids = _Ids()
-    for paragraph in file.paragraphs():
-        for entry in paragraph.validated(_GOLD_PASSAGE)["qas"]:
-            gold[entry["id"]] = tuple(answer["text"] for answer in entry["answers"])
-            ids.extend([entry["id"]])
-    ids.reject_repeated(file)
+    ids: dict[str, str] = {}
+    for paragraph in file.paragraphs:
+        questions = paragraph.validated(_GOLD_PASSAGE)["qas"]
+        _reject_repeated((question["id"] for question in questions), paragraph, ids)
+        for question in questions:
+            gold[question["id"]] = tuple(answer["text"] for answer in question["answers"])
     if not gold:
         raise no_questions(path)
     return gold
@@ -368,20 +351,20 @@ def aligned(raw: RawAnswer, context: str, on_misaligned: OnMisaligned) -> Answer
 
 
 def _open(path: Path, schema: TypeAdapter[Any]) -> SquadFile:
-    json = cut_json(path, _PARAGRAPH_DEPTH)
-    raw = json.validated_skeleton(schema, remedy=_SCHEMA_REMEDY)
-    places = np.array(
-        [
-            (article, index, cut["piece"])
-            for article, content in enumerate(raw["data"])
-            for index, cut in enumerate(content["paragraphs"])
-        ],
-        np.int64,
-    ).reshape(-1, 3)
-    # Such as lie under keys that the format does not know.
-    json.check_syntax(np.setdiff1d(np.arange(len(json.bounds)), places[:, 2]).tolist())
-    titles = tuple(article.get("title", "") for article in raw["data"])
-    return SquadFile(json, raw.get("version"), titles, places)
+    content = read_utf8(path)
+    text = content.removeprefix(codecs.BOM_UTF8)
+    file = validated(decoded(path, text), schema, path=path, remedy=_SCHEMA_REMEDY)
+    return SquadFile(
+        path=path,
+        marked=len(text) < len(content),
+        version=file.get("version"),
+        titles=tuple(article.get("title", "") for article in file["data"]),
+        paragraphs=tuple(
+            Paragraph(path, a, p, paragraph)
+            for a, article in enumerate(file["data"])
+            for p, paragraph in enumerate(article["paragraphs"])
+        ),
+    )
 
 
 def _passage(entry: RawPassage, where: str, title: str, on_misaligned: OnMisaligned) -> Passage:
@@ -429,27 +412,9 @@ def _raise_first(faults: Iterator[InputError]) -> None:
         raise fault
 
 
-class _Ids:
-    """Finds repeated ids by their hashes, which take little memory."""
-
-    def __init__(self) -> None:
-        self._hashes = array("q")
-
-    def extend(self, ids: Iterable[str]) -> None:
-        self._hashes.extend(map(hash, ids))
-
-    def reject_repeated(self, file: SquadFile) -> None:
-        """Reads the file again if two hashes are the same, for the ids and their places."""
-        hashes = np.array(self._hashes, np.int64)
-        hashes.sort()
-        suspects = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
-        if not suspects:
-            return
-        places: dict[str, str] = {}
-        for paragraph in file.paragraphs():
-            for q, entry in enumerate(paragraph.validated(_GOLD_PASSAGE)["qas"]):
-                place = f"{paragraph.where}.qas[{q}]"
-                if hash(entry["id"]) in suspects:
-                    first = places.setdefault(entry["id"], place)
-                    if first != place:
-                        raise repeated_id(entry["id"], place, first)
+def _reject_repeated(ids: Iterable[str], paragraph: Paragraph, seen: dict[str, str]) -> None:
+    """Raises at the first id that was seen before; `seen` takes in the others with their places."""
+    for q, question_id in enumerate(ids):
+        place = f"{paragraph.where}.qas[{q}]"
+        if (first := seen.setdefault(question_id, place)) != place:
+            raise repeated_id(question_id, place, first)

@@ -67,7 +67,7 @@ def hold_out(path: Path, share: float) -> HeldOut:
     """
     file = open_squad(path)
     questions = [0] * len(file.titles)
-    for paragraph in file.paragraphs():
+    for paragraph in file.paragraphs:
         questions[paragraph.article] += len(paragraph.validated(RAW_PASSAGE)["qas"])
     drawn = draw_articles(file.titles, questions, share)
     held = sum(questions[article] for article in drawn)

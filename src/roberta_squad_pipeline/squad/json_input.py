@@ -44,33 +44,60 @@ def read_json(path: Path, schema: TypeAdapter[T], *, remedy: str) -> T:
     Raises:
         InputError: The file cannot be read, is not UTF-8, not JSON or does not follow the schema.
     """
-    with readable(path):
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    value = decoded(path, read_utf8(path).removeprefix(codecs.BOM_UTF8))
+    return validated(value, schema, path=path, remedy=remedy)
+
+
+def read_utf8(path: Path) -> bytes:
+    """Reads a file that must be UTF-8.
+
+    Raises:
+        InputError: It cannot be read, or is not UTF-8.
+    """
+    with _readable(path):
+        content = path.read_bytes()
     try:
         content.decode()
     except UnicodeDecodeError as error:
-        raise not_utf8(path, error.start) from None
-    try:
-        return parsed(content, schema)
-    except ValidationError as error:
-        raise next(schema_faults(error, path, (), remedy)) from None
-    except ValueError as error:
-        raise not_json(path, str(error)) from None
+        raise _not_utf8(path, error.start) from None
+    return content
 
 
-def parsed(content: bytes, schema: TypeAdapter[T]) -> T:
-    """Reads JSON that must follow a schema, strictly.
+def decoded(path: Path, content: bytes) -> Any:
+    """The value that a JSON text stands for.
 
     Args:
-        content: In UTF-8.
-        schema: What it must hold.
+        path: Where it was read from, for messages.
+        content: In UTF-8, without a byte order mark.
 
     Raises:
-        ValidationError: It is JSON and does not follow the schema.
-        ValueError: It is not JSON, or an object has a key twice, of which one would be lost; the
-            message ends with line and column.
+        InputError: It is not JSON, or an object has a key twice, of which one would be lost.
     """
-    return schema.validate_python(from_json(content, catch_duplicate_keys=True), strict=True)
+    try:
+        return from_json(content, catch_duplicate_keys=True)
+    except ValueError as error:
+        raise _not_json(path, str(error)) from None
+
+
+def validated(
+    value: object, schema: TypeAdapter[T], *, path: Path, location: Location = (), remedy: str
+) -> T:
+    """A decoded JSON value as its schema has it, strictly.
+
+    Args:
+        value: Of the file, or a part of it.
+        schema: What it must hold.
+        path: The file.
+        location: Where in the file the value stands.
+        remedy: What to do about a value that does not follow the schema.
+
+    Raises:
+        InputError: It does not follow the schema; the first fault is told.
+    """
+    try:
+        return schema.validate_python(value, strict=True)
+    except ValidationError as error:
+        raise next(schema_faults(error, path, location, remedy)) from None
 
 
 def shown(value: object) -> str:
@@ -92,7 +119,7 @@ def shown(value: object) -> str:
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
+def _readable(path: Path) -> Iterator[None]:
     """Turns what goes wrong with a file while it is read into an `InputError`."""
     try:
         yield
@@ -112,7 +139,7 @@ def readable(path: Path) -> Iterator[None]:
     )
 
 
-def not_utf8(path: Path, byte: int) -> InputError:
+def _not_utf8(path: Path, byte: int) -> InputError:
     """The error for a file whose text breaks off being UTF-8 at a byte, counted from 0."""
     return InputError(
         where=f"{path}: byte {byte}",
@@ -122,7 +149,7 @@ def not_utf8(path: Path, byte: int) -> InputError:
     )
 
 
-def not_json(path: Path, message: str) -> InputError:
+def _not_json(path: Path, message: str) -> InputError:
     """The error for text that is not JSON.
 
     Args:

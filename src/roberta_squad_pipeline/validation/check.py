@@ -1,4 +1,4 @@
-"""Looks through SQuAD files for all that is wrong or odd in them, in little memory.
+"""Looks through SQuAD files for all that is wrong or odd in them.
 
 What the reader of SQuAD files rejects is found with the reader's own rules. The rest is odd, and
 told because it costs scores or misleads.
@@ -117,7 +117,7 @@ def validate_files(
 ) -> ValidationReport:
     """Checks the files of a run, each passage of them, and what they have in common.
 
-    Memory grows with the largest passage, and by some 100 bytes a question.
+    One file is held at a time.
 
     Args:
         paths: By split; a passage that an earlier one has, too, is leaked.
@@ -163,12 +163,12 @@ class _Check:
         except InputError as fault:
             self._stop("unreadable", fault)
             return
-        if self._file.json.mark:
+        if self._file.marked:
             self._odd("byte_order_mark", str(self._path), "one at the beginning of the file")
         self._kinds.version_2 = self._file.says_version_2
         self._counts.articles = len(self._file.titles)
         whole = True
-        for number, paragraph in enumerate(self._file.paragraphs()):
+        for number, paragraph in enumerate(self._file.paragraphs):
             try:
                 entry = paragraph.validated(RAW_PASSAGE)
             except InputError as fault:
@@ -308,7 +308,7 @@ class _Check:
 
     def _passage_at(self, file: SquadFile, passage: int) -> tuple[str, RawPassage]:
         """Place and content of a passage, by its number among those that were read."""
-        (paragraph,) = file.paragraphs(np.array([self._numbers[passage]]))
+        paragraph = file.paragraphs[self._numbers[passage]]
         return paragraph.where, paragraph.validated(RAW_PASSAGE)
 
     def _stop(self, kind: str, fault: InputError, question_id: str | None = None) -> None:
