@@ -27,7 +27,7 @@ TESTED_BY = {
     "datasets/whole_json_dataset": "end_to_end/test_chain.py",
     "demo/names": "demo/test_generator.py",
     "demo/passages": "demo/test_generator.py",
-    "demo/templates": "demo/test_generator.py",
+    "demo/phrases": "demo/test_generator.py",
     "demo/world": "demo/test_generator.py",
     "distributed/processes": "training/test_job.py",
     "distributed/start": "training/test_job.py",

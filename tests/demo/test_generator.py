@@ -15,9 +15,8 @@ import pytest
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.demo.generator import generate
 from roberta_squad_pipeline.demo.names import split_of
-from roberta_squad_pipeline.demo.templates import (
-    CLOSED_VALUES,
-    KINDS,
+from roberta_squad_pipeline.demo.phrases import (
+    PHRASES,
     FactType,
     Kind,
 )
@@ -102,13 +101,13 @@ def test_no_phrase_holds_a_value() -> None:
         of_facts = [(f.predicates, f.sentences, f.asides) for f in kind.facts]
         return [*kind.openings, *kind.remarks, *chain.from_iterable(chain.from_iterable(of_facts))]
 
-    for kind in KINDS:
+    for kind in PHRASES.kinds:
         words = set(re.findall(r"\w+", " ".join(phrases(kind)).lower()))
         for fact_type in kind.facts:
-            assert words.isdisjoint(CLOSED_VALUES.get(fact_type.value, ()))
+            assert words.isdisjoint(PHRASES.closed_values.get(fact_type.value, ()))
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", PHRASES.kinds, ids=lambda kind: kind.name)
 def test_facts_are_said_and_asked_in_several_ways(kind: Kind) -> None:
     def ways(fact_type: FactType) -> tuple[int, int]:
         return len(fact_type.predicates + fact_type.sentences), len(fact_type.questions)
@@ -117,7 +116,7 @@ def test_facts_are_said_and_asked_in_several_ways(kind: Kind) -> None:
     assert min(said) >= 5
     assert min(asked) >= 5
     # As many fact types for every kind, so that none is stated more often than others.
-    assert len(kind.facts) == len(KINDS[0].facts)
+    assert len(kind.facts) == len(PHRASES.kinds[0].facts)
 
 
 def test_questions_alone_do_not_tell_which_are_unanswerable() -> None:

@@ -1,6 +1,6 @@
 """A second reader, of phrases instead of vectors, agrees with every answer and every "no answer".
 
-It knows the phrases of `templates` but not how passages are written: it takes the prose apart and
+It knows the phrases but not how passages are written: it takes the prose apart and
 looks up what each question asks for.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from roberta_squad_pipeline.demo.templates import KINDS, QUESTION_WORDS, Kind
+from roberta_squad_pipeline.demo.phrases import PHRASES, Kind
 
 _CLAUSE_ENDS = re.compile(r"\.(?: |$)|; |, while |, whereas ")
 _VALUE = r"(?:(?! and )[^.;,])+(?:,[0-9]+)?"  # a comma only within a number
@@ -27,7 +27,7 @@ def read_question(kind: Kind, question: str) -> tuple[str, str]:
     for fact_type in kind.facts:
         for form in fact_type.questions:
             pattern = re.escape(form).replace(r"\{x\}", "(.+)")
-            for slot, words in QUESTION_WORDS.items():
+            for slot, words in PHRASES.question_words.items():
                 pattern = pattern.replace(re.escape(slot), f"(?:{'|'.join(words)})")
             if found := re.fullmatch(pattern + r"\?", question, re.IGNORECASE):
                 entity = _middle(found[1])
@@ -91,7 +91,7 @@ def test_passages_answer_exactly_the_answerable_questions(
     squad: dict[str, Any] = request.getfixturevalue(split)
     checked = 0
     for article in squad["data"]:
-        (kind,) = (kind for kind in KINDS if kind.title == article["title"])
+        (kind,) = (kind for kind in PHRASES.kinds if kind.title == article["title"])
         for paragraph in article["paragraphs"]:
             asked = [(read_question(kind, qa["question"]), qa) for qa in paragraph["qas"]]
             entities = {entity for (entity, _), _ in asked}

@@ -4,7 +4,7 @@ import random
 import zlib
 from typing import Literal
 
-from roberta_squad_pipeline.demo.templates import NameKind
+from roberta_squad_pipeline.demo.phrases import NameKind
 
 Split = Literal["train", "dev", "pretraining"]
 

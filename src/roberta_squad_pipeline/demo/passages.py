@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from roberta_squad_pipeline.demo.names import Split
-from roberta_squad_pipeline.demo.templates import QUESTION_WORDS, FactType
+from roberta_squad_pipeline.demo.phrases import PHRASES, FactType
 from roberta_squad_pipeline.demo.world import (
     Entity,
     Fact,
@@ -69,7 +69,7 @@ def write_passage(rng: random.Random, split: Split, size: Size) -> Passage:
 def ask(rng: random.Random, entity: Entity, fact_type: FactType) -> str:
     """A question for the fact; the same forms whether or not the passage states it."""
     question = rng.choice(fact_type.questions)
-    for slot, words in QUESTION_WORDS.items():
+    for slot, words in PHRASES.question_words.items():
         if slot in question:
             word = rng.choice(words)
             question = question.replace(slot, word if question.startswith(slot) else word.lower())

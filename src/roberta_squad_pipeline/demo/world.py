@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from roberta_squad_pipeline.demo.names import Namer, Split
-from roberta_squad_pipeline.demo.templates import (
-    CLOSED_VALUES,
-    KINDS,
+from roberta_squad_pipeline.demo.phrases import (
+    PHRASES,
     FactType,
     Kind,
     ValueKind,
@@ -67,7 +66,7 @@ def draw_scene(
         entity_count: Number of entities.
         facts_per_entity: Least and largest number of facts stated of an entity.
     """
-    kind = rng.choice(KINDS)
+    kind = rng.choice(PHRASES.kinds)
     values = _Values(rng, Namer(rng, split))
     stated: list[Fact] = []
     unstated: list[tuple[Entity, FactType]] = []
@@ -113,6 +112,6 @@ class _Values:
                 return value
 
     def _propose(self, kind: ValueKind) -> str:
-        if kind in CLOSED_VALUES:
-            return self._rng.choice(CLOSED_VALUES[kind])
+        if kind in PHRASES.closed_values:
+            return self._rng.choice(PHRASES.closed_values[kind])
         return self._open_kinds[kind]()

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from transformers import AutoModel, AutoTokenizer
 
-from roberta_squad_pipeline.demo.names import split_of
-from roberta_squad_pipeline.demo.passages import Passage, write_passage
-from roberta_squad_pipeline.demo.pretrain import (
+from pretrain_demo_encoder import (
     Settings,
     draw_examples,
     pretrain,
     train_tokenizer,
 )
+from roberta_squad_pipeline.demo.names import split_of
+from roberta_squad_pipeline.demo.passages import Passage, write_passage
 
 TINY = Settings(seed=3, updates=3, tokenizer_passages=200, vocabulary=400, batch_size=4)
 

@@ -1,6 +1,6 @@
 """Pre-trains the encoder that the embedded experiment starts from.
 
-`python -m roberta_squad_pipeline.demo.pretrain` makes the shipped folder anew. The encoder never
+`python tools/pretrain_demo_encoder.py` makes the shipped folder anew. The encoder never
 sees a question, nor a name of the training or dev split. It reads ``<s> passage </s> statement
 </s>``, where the statement restates a fact in other words and ``<mask>`` stands for the value, and
 learns to select the value in the passage (recurring-span selection, as in Splinter,
@@ -36,7 +36,7 @@ from roberta_squad_pipeline.demo.passages import (
     capitalise,
     write_passage,
 )
-from roberta_squad_pipeline.demo.templates import FactType
+from roberta_squad_pipeline.demo.phrases import FactType
 from roberta_squad_pipeline.demo.world import Entity, Fact
 
 _SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")

@@ -1,0 +1,97 @@
+"""What the invented world is told in: the phrases of phrases.yml, typed."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Literal
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, with_config
+
+ValueKind = Literal[
+    "year",
+    "person",
+    "town",
+    "river",
+    "company",
+    "goods",
+    "wares",
+    "colour",
+    "material",
+    "wood",
+    "ore",
+    "trade",
+    "instrument",
+    "collectable",
+    "people",
+    "metres",
+    "strings",
+]
+
+NameKind = Literal["ship", "town", "person", "company", "bridge", "instrument", "mountain"]
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class FactType:
+    """Something that can be said of every entity of a kind, and the ways to say and ask it.
+
+    Attributes:
+        name: Unique among the fact types of a kind.
+        value: What the answer is.
+        predicates: What follows the entity's name: "was launched in {v}".
+        sentences: Whole clauses that name the entity elsewhere than at their start.
+        asides: What can stand between commas: "launched in {v}".
+        statements: Further clauses, for pre-training only: no passage uses them.
+        questions: Without the question mark, before the question words are put in.
+    """
+
+    name: str
+    value: ValueKind
+    predicates: tuple[str, ...]
+    sentences: tuple[str, ...]
+    asides: tuple[str, ...]
+    statements: tuple[str, ...]
+    questions: tuple[str, ...]
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class Kind:
+    """A kind of entity.
+
+    Attributes:
+        name: How its entities are named; see `names.Namer.entity`.
+        title: Title of the article on such entities.
+        pronouns: One of them stands for the entity in a sentence right behind another on it.
+        openings: First sentences: ``{count}`` is "Two", ``{names}`` the list of the entities.
+        remarks: Sentences that state no fact.
+        facts: As many for every kind, so that no question's form tells whether it has an answer.
+    """
+
+    name: NameKind
+    title: str
+    pronouns: tuple[str, ...]
+    openings: tuple[str, ...]
+    remarks: tuple[str, ...]
+    facts: tuple[FactType, ...]
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class Phrases:
+    """All of them.
+
+    Attributes:
+        question_words: What stands for each of ``{when}``, ``{where}`` and ``{which}``.
+        closed_values: The values of those kinds that have a few.
+        kinds: Of entities.
+    """
+
+    question_words: dict[str, tuple[str, ...]]
+    closed_values: dict[ValueKind, tuple[str, ...]]
+    kinds: tuple[Kind, ...]
+
+
+PHRASES = TypeAdapter(Phrases).validate_python(
+    yaml.safe_load(files(__package__).joinpath("phrases.yml").read_text(encoding="utf-8"))
+)
