@@ -1,17 +1,18 @@
 """Logistic regression with smoothed targets.
 
-Sources: Platt, "Probabilistic Outputs for Support Vector Machines" (1999), for the targets; Lin,
-Lin & Weng, "A Note on Platt's Probabilistic Outputs" (2007), for the Newton steps.
+Source: Platt, "Probabilistic Outputs for Support Vector Machines" (1999), for the targets.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 FloatArray = NDArray[np.float64]
 
-_NEWTON_STEPS = 100
-_FLAT = 1e-9  # of the mean gradient: there the minimum is reached
-_SHORTEST_STEP = 1e-10
+_ROUNDING = 1e-12
+"""Of an input's mean: a smaller spread is none."""
+_FLAT = 1e-9
+"""Of the mean gradient: there the minimum is reached."""
 
 
 def fit_logistic(inputs: FloatArray, positive: NDArray[np.bool_]) -> tuple[list[float], float]:
@@ -33,43 +34,39 @@ def fit_logistic(inputs: FloatArray, positive: NDArray[np.bool_]) -> tuple[list[
     # In units of their spread, inputs of any size are fitted in a few steps.
     mean = inputs.mean(0) if len(inputs) else np.zeros(inputs.shape[1])
     spread = inputs.std(0) if len(inputs) else np.ones(inputs.shape[1])
-    spread[spread == 0] = 1.0
+    # Inputs that are all the same have a spread that rounding left.
+    spread[spread <= _ROUNDING * np.abs(mean)] = 1.0
     scaled = np.column_stack([(inputs - mean) / spread, np.ones(len(inputs))])
     start = np.zeros(scaled.shape[1])
     start[-1] = np.log((positives + 1) / (negatives + 1))
-    fitted = _newton(scaled, target, start)
+    fitted = _minimum(scaled, target, start) if len(inputs) else start
     weights = fitted[:-1] / spread
     return weights.tolist(), float(fitted[-1] - weights @ mean)
 
 
-def _newton(inputs: FloatArray, target: FloatArray, weights: FloatArray) -> FloatArray:
-    """Minimises the cross-entropy, in steps that are halved until they lead downhill."""
-    loss = _cross_entropy(inputs @ weights, target)
-    for _ in range(_NEWTON_STEPS):
+def _minimum(inputs: FloatArray, target: FloatArray, start: FloatArray) -> FloatArray:
+    """The weights with the least cross-entropy, found by Newton steps in a trust region."""
+
+    def loss(weights: FloatArray) -> float:
+        logits = inputs @ weights
+        return float(np.mean(np.logaddexp(0, logits) - target * logits))
+
+    def gradient(weights: FloatArray) -> FloatArray:
+        return inputs.T @ (sigmoid(inputs @ weights) - target) / len(target)
+
+    def curvature(weights: FloatArray) -> FloatArray:
         predicted = sigmoid(inputs @ weights)
-        gradient = inputs.T @ (predicted - target)
-        if np.abs(gradient).max(initial=0.0) <= _FLAT * len(target):
-            break
-        # What is added keeps the curvature invertible where all scores are the same.
-        curvature = (inputs.T * (predicted * (1 - predicted))) @ inputs + 1e-12 * np.eye(
-            len(weights)
-        )
-        direction = -np.linalg.solve(curvature, gradient)
-        step = 1.0
-        while step >= _SHORTEST_STEP:
-            tried = weights + step * direction
-            reached = _cross_entropy(inputs @ tried, target)
-            if reached < loss + 1e-4 * step * (gradient @ direction):
-                weights, loss = tried, reached
-                break
-            step /= 2
-        else:
-            break
-    return weights
+        return (inputs.T * (predicted * (1 - predicted))) @ inputs / len(target)
 
-
-def _cross_entropy(logits: FloatArray, target: FloatArray) -> float:
-    return float(np.sum(np.logaddexp(0, logits) - target * logits))
+    found = minimize(
+        loss,
+        start,
+        method="trust-exact",
+        jac=gradient,
+        hess=curvature,
+        options={"gtol": _FLAT},
+    )
+    return np.asarray(found.x, np.float64)
 
 
 def sigmoid(logits: FloatArray) -> FloatArray:
