@@ -122,23 +122,21 @@ def our_side(squad: Path, folder: Path, *, parsed: bool) -> Callable[[], None]:
     """From parsed JSON, or from the JSON file, to the file on disk."""
     import pyarrow as pa
 
-    from roberta_squad_pipeline.features import tokenization
     from roberta_squad_pipeline.features.build import build_features, build_features_in_pieces
     from roberta_squad_pipeline.features.file import write_features
+    from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
     from roberta_squad_pipeline.features.windows import WindowConfig
     from roberta_squad_pipeline.squad.dataset import Passage, read_passages, read_squad
 
-    tokenizer = tokenization.load_tokenizer(str(TOKENIZER))
+    tokenizer = PassageTokenizer.load(str(TOKENIZER))
     windows = WindowConfig(
         order="passage_first", max_tokens=MAX_TOKENS, max_question_tokens=64, stride=STRIDE
     )
     build_piece = partial(
         build_features,
-        path=squad,
-        encode_passages=partial(tokenization.encode_passages, tokenizer),
-        encode_questions=partial(tokenization.encode_questions, tokenizer, windows=windows),
+        tokenizer=tokenizer,
         windows=windows,
-        tokenizer=tokenization.identity(tokenizer),
+        source=str(squad),
         data_sha256="0" * 64,
     )
     held = read_squad(squad, on_misaligned="error").passages if parsed else ()

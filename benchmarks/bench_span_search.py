@@ -19,12 +19,7 @@ from common import SHARED, header, spread, take_turns, times_faster
 from roberta_squad_pipeline.features.build import build_features
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.features.tokenization import (
-    encode_passages,
-    encode_questions,
-    identity,
-    load_tokenizer,
-)
+from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.inference.prediction import WindowSpans, add_spans, merge_windows
 from roberta_squad_pipeline.reader.batching import length_sorted_batches
 from roberta_squad_pipeline.reader.config import InferenceConfig
@@ -42,14 +37,12 @@ Example = dict[str, Any]
 def sample() -> Features:
     """Windows of the dev sample with RoBERTa's own tokenizer."""
     path = SHARED / "squad/dev-sample.json"
-    tokenizer = load_tokenizer(str(SHARED / "roberta-tokenizer"))
+    tokenizer = PassageTokenizer.load(str(SHARED / "roberta-tokenizer"))
     batch = build_features(
-        read_squad(path, on_misaligned="drop"),
-        path=path,
-        encode_passages=partial(encode_passages, tokenizer),
-        encode_questions=partial(encode_questions, tokenizer, windows=WINDOWS),
+        read_squad(path, on_misaligned="drop").passages,
+        tokenizer=tokenizer,
         windows=WINDOWS,
-        tokenizer=identity(tokenizer),
+        source=str(path),
         data_sha256="0" * 64,
     )
     return Features.from_batch(batch)

@@ -255,28 +255,24 @@ def row(fault: str, tries: list[Try]) -> str:
 
 def make_features(path: Path) -> None:
     """Features of a part of the embedded data."""
-    from functools import partial
-
     import pyarrow as pa
 
     from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
     from roberta_squad_pipeline.demo.generator import generate
-    from roberta_squad_pipeline.features import tokenization
     from roberta_squad_pipeline.features.build import build_features
     from roberta_squad_pipeline.features.config import WindowConfig
+    from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
     from roberta_squad_pipeline.squad.dataset import read_squad
 
     squad = path.with_suffix(".json")
     squad.write_text(json.dumps(generate("train", passages=40, seed=1)))
-    tokenizer = tokenization.load_tokenizer(str(ROOT / "data/01_raw/demo_encoder"))
+    tokenizer = PassageTokenizer.load(str(ROOT / "data/01_raw/demo_encoder"))
     windows = WindowConfig(order="passage_first", max_tokens=160, max_question_tokens=40, stride=64)
     batch = build_features(
-        read_squad(squad, on_misaligned="error"),
-        path=squad,
-        encode_passages=partial(tokenization.encode_passages, tokenizer),
-        encode_questions=partial(tokenization.encode_questions, tokenizer, windows=windows),
+        read_squad(squad, on_misaligned="error").passages,
+        tokenizer=tokenizer,
         windows=windows,
-        tokenizer=tokenization.identity(tokenizer),
+        source=str(squad),
         data_sha256=hashlib.sha256(squad.read_bytes()).hexdigest(),
     )
     batches = pa.RecordBatchReader.from_batches(batch.schema, [batch])

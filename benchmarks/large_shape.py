@@ -71,7 +71,7 @@ def train(folder: Path, micro_batch: int) -> Meter:
 
     from roberta_squad_pipeline.distributed.processes import Processes
     from roberta_squad_pipeline.distributed.stopping import StopRequest
-    from roberta_squad_pipeline.features.tokenization import load_tokenizer
+    from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
     from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
     from roberta_squad_pipeline.reader.device import fast_precision
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
@@ -118,7 +118,9 @@ def train(folder: Path, micro_batch: int) -> Meter:
         dropout=model.dropout,
         recipe={},
     )
-    save_reader(TrainedReader(reader, load_tokenizer(model.source), header), folder / "reader")
+    save_reader(
+        TrainedReader(reader, PassageTokenizer.load(model.source), header), folder / "reader"
+    )
     meter.lap("reader written")
     return meter
 

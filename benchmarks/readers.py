@@ -1,7 +1,6 @@
 """What benchmarks of readers share: the sample's windows, and encoders with random weights."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import torch
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, RobertaConfig
 
 from common import SHARED
-from roberta_squad_pipeline.features import tokenization
 from roberta_squad_pipeline.features.build import build_features
 from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.features.windows import WindowConfig
 from roberta_squad_pipeline.squad.dataset import read_squad
 from roberta_squad_pipeline.training.config import LossScaleConfig, TrainingConfig
@@ -26,18 +25,16 @@ LARGE = {"layers": 24, "hidden": 1024, "heads": 16}
 
 def sample_features(split: str, max_tokens: int) -> Features:
     """Windows of the real sample with RoBERTa's own tokenizer; `split` is train or dev."""
-    tokenizer = tokenization.load_tokenizer(str(TOKENIZER))
+    tokenizer = PassageTokenizer.load(str(TOKENIZER))
     path = SHARED / "squad" / f"{split}-sample.json"
     windows = WindowConfig(
         order="passage_first", max_tokens=max_tokens, max_question_tokens=64, stride=128
     )
     batch = build_features(
-        read_squad(path, on_misaligned="error"),
-        path=path,
-        encode_passages=partial(tokenization.encode_passages, tokenizer),
-        encode_questions=partial(tokenization.encode_questions, tokenizer, windows=windows),
+        read_squad(path, on_misaligned="error").passages,
+        tokenizer=tokenizer,
         windows=windows,
-        tokenizer=tokenization.identity(tokenizer),
+        source=str(path),
         data_sha256="0" * 64,
     )
     return Features.from_batch(batch)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,18 +153,15 @@ def window_config() -> "WindowConfig":
 @pytest.fixture(scope="session")
 def build_batch() -> "BuildBatch":
     """Features of a data set, as they are saved, made with the tokenizer of an encoder folder."""
-    from roberta_squad_pipeline.features import tokenization
     from roberta_squad_pipeline.features.build import build_features
+    from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 
     def build(dataset: "SquadDataset", folder: Path, windows: "WindowConfig") -> "RecordBatch":
-        tokenizer = tokenization.load_tokenizer(str(folder))
         return build_features(
-            dataset,
-            path=Path("train.json"),
-            encode_passages=partial(tokenization.encode_passages, tokenizer),
-            encode_questions=partial(tokenization.encode_questions, tokenizer, windows=windows),
+            dataset.passages,
+            tokenizer=PassageTokenizer.load(str(folder)),
             windows=windows,
-            tokenizer=tokenization.identity(tokenizer),
+            source="train.json",
             data_sha256="0" * 64,
         )
 
@@ -242,7 +239,7 @@ def evaluated(
     """A reader with an evaluation whose threshold lies among its own scores."""
     from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED, PlattScale
     from roberta_squad_pipeline.evaluation.no_answer import HEAD_ALONE
-    from roberta_squad_pipeline.features.tokenization import load_tokenizer
+    from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
     from roberta_squad_pipeline.reader.config import InferenceConfig
     from roberta_squad_pipeline.reader.evaluation import Evaluation
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
@@ -271,5 +268,5 @@ def evaluated(
         no_answer_weights=HEAD_ALONE,
         calibration=calibration,
     )
-    tokenizer = load_tokenizer(str(encoder_folder))
+    tokenizer = PassageTokenizer.load(str(encoder_folder))
     return TrainedReader(tiny_reader, tokenizer, header, evaluation=evaluation)

@@ -4,7 +4,6 @@ Oracle: the files under golden/, which golden/make.py made.
 """
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 from roberta_squad_pipeline.evaluation.scoring import squad_report
 from roberta_squad_pipeline.features.build import build_features
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.features.tokenization import encode_passages, encode_questions, identity
 from roberta_squad_pipeline.inference.prediction import Prediction, predict
 from roberta_squad_pipeline.reader.storage import TrainedReader, load_reader
 from roberta_squad_pipeline.squad.dataset import read_squad
@@ -66,12 +64,10 @@ def test_features_are_built_as_they_were(trained: TrainedReader) -> None:
     windows = saved.meta.windows
     built = Features.from_batch(
         build_features(
-            read_squad(path, on_misaligned="error"),
-            path=path,
-            encode_passages=partial(encode_passages, trained.tokenizer),
-            encode_questions=partial(encode_questions, trained.tokenizer, windows=windows),
+            read_squad(path, on_misaligned="error").passages,
+            tokenizer=trained.tokenizer,
             windows=windows,
-            tokenizer=identity(trained.tokenizer),
+            source=str(path),
             data_sha256=saved.meta.data_sha256,
         )
     )

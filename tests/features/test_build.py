@@ -17,17 +17,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.build import build_features, build_features_in_pieces
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features, write_features
-from roberta_squad_pipeline.features.tokenization import (
-    encode_passages,
-    encode_questions,
-    load_tokenizer,
-)
+from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.features.tokens import (
     EncodedPassages,
     Ragged,
@@ -56,12 +52,14 @@ IDENTITY = TokenizerIdentity(
 class Letters:
     """A tokenizer whose tokens are pieces of up to three characters; remembers what it encoded."""
 
-    def __init__(self) -> None:
-        self.passages: list[str] = []
-        self.questions: list[str] = []
+    identity = IDENTITY
 
-    def encode_passages(self, texts: Sequence[str]) -> EncodedPassages:
-        self.passages += texts
+    def __init__(self) -> None:
+        self.passages_seen: list[str] = []
+        self.questions_seen: list[str] = []
+
+    def passages(self, texts: Sequence[str]) -> EncodedPassages:
+        self.passages_seen += texts
         spans = [
             (start, min(start + 3, len(text))) for text in texts for start in range(0, len(text), 3)
         ]
@@ -73,21 +71,19 @@ class Letters:
             Ragged.of_lengths(end, tokens.lengths),
         )
 
-    def encode_questions(self, texts: Sequence[str]) -> Ragged:
-        self.questions += texts
+    def questions(self, texts: Sequence[str], _: WindowConfig) -> Ragged:
+        self.questions_seen += texts
         return ragged([[ord(character) for character in text[:8]] for text in texts])
 
     def features(self, dataset: SquadDataset, windows: WindowConfig) -> Features:
-        return Features.from_batch(self.batch(dataset, windows))
+        return Features.from_batch(self.batch(dataset.passages, windows))
 
-    def batch(self, dataset: SquadDataset, windows: WindowConfig) -> pa.RecordBatch:
+    def batch(self, passages: Sequence[Passage], windows: WindowConfig) -> pa.RecordBatch:
         return build_features(
-            dataset,
-            path=Path("train.json"),
-            encode_passages=self.encode_passages,
-            encode_questions=self.encode_questions,
+            passages,
+            tokenizer=self,
             windows=windows,
-            tokenizer=IDENTITY,
+            source="train.json",
             data_sha256="2" * 64,
         )
 
@@ -154,7 +150,7 @@ def test_every_gold_answer_of_real_questions_is_labelled(shared: Path, build: Bu
 
     Punctuation that BPE merges, such as `),`, and words such as Australia(ns).
     """
-    tokenizer = load_tokenizer(str(shared / "roberta-tokenizer"))
+    tokenizer = AutoTokenizer.from_pretrained(str(shared / "roberta-tokenizer"))
     answers = inside = 0
     for name in ("train-sample.json", "dev-sample.json"):
         dataset = each_answer_alone(read_squad(shared / "squad" / name, on_misaligned="error"))
@@ -257,12 +253,12 @@ def test_every_text_is_encoded_once() -> None:
         Passage("unasked", "", ()),
     )
     features = letters.features(dataset, SMALL)
-    assert letters.passages == ["again and again", "another", "unasked"]
-    assert sorted(letters.questions) == ["one?", "three?", "two?"]
+    assert letters.passages_seen == ["again and again", "another", "unasked"]
+    assert sorted(letters.questions_seen) == ["one?", "three?", "two?"]
     # A passage's questions stand together, whichever paragraph asks them.
     assert features.question_ids.to_pylist() == ["one", "three", "two"]
     assert features.question_passage.tolist() == [0, 0, 1]
-    assert features.passage_texts.to_pylist() == letters.passages
+    assert features.passage_texts.to_pylist() == letters.passages_seen
 
 
 def rows_of(features: Features) -> dict[str, Any]:
@@ -314,24 +310,21 @@ def test_many_pieces_hold_what_one_holds(shapes: list[tuple[str, int]], characte
         for number, (text, asked) in enumerate(shapes)
     ]
     build = partial(Letters().batch, windows=SMALL)
-    whole = Features.from_batch(build(SquadDataset(tuple(passages), 0)))
+    whole = Features.from_batch(build(passages))
     assert rows_of(in_pieces(iter(passages), build, characters)) == rows_of(whole)
     assert whole.counts.misaligned == sum(range(len(shapes)))
 
 
 def test_real_questions_in_many_pieces(shared: Path) -> None:
     passages = read_squad(shared / "squad/dev-sample.json", on_misaligned="error").passages[:40]
-    tokenizer = load_tokenizer(str(shared / "roberta-tokenizer"))
     build = partial(
         build_features,
-        path=Path("dev.json"),
-        encode_passages=partial(encode_passages, tokenizer),
-        encode_questions=partial(encode_questions, tokenizer, windows=RECIPE),
+        tokenizer=PassageTokenizer.load(str(shared / "roberta-tokenizer")),
         windows=RECIPE,
-        tokenizer=IDENTITY,
+        source="dev.json",
         data_sha256="2" * 64,
     )
-    whole = Features.from_batch(build(SquadDataset(passages, 0)))
+    whole = Features.from_batch(build(passages))
     assert rows_of(in_pieces(passages, build, 5_000)) == rows_of(whole)
 
 
@@ -443,7 +436,7 @@ def test_other_arrow_data_is_refused() -> None:
     ],
 )
 def test_another_format_version_is_refused(change: tuple[str, str], said: str) -> None:
-    batch = Letters().batch(squad(Passage("a", "", (Question("q", "?", ()),))), SMALL)
+    batch = Letters().batch([Passage("a", "", (Question("q", "?", ()),))], SMALL)
     metadata = {
         key: value.decode().replace(*change) for key, value in batch.schema.metadata.items()
     }

@@ -11,6 +11,7 @@ import torch
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.evaluation.scoring import squad_report
+from roberta_squad_pipeline.features.build import build_features
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.prediction import predict
@@ -60,11 +61,17 @@ def score(path: Path, chain: Chain) -> bool:
     found = list(stopping(validated(path, chain)))
     assert {finding.kind for finding in found} <= {"no_token"}
     try:
-        features = Features.from_batch(chain.limits.build_features(dataset, WINDOWS))
+        batch = build_features(
+            dataset.passages,
+            tokenizer=chain.limits.tokenizer(),
+            windows=WINDOWS,
+            source=str(path),
+        )
     except InputError:
         if not found:
             raise
         return False
+    features = Features.from_batch(batch)
     assert not found, found
     texts, odds = _predictions(dataset, features, chain.reader)
     report = squad_report(dataset.gold, texts, no_answer_scores=odds, threshold=0.0)

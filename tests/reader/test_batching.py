@@ -14,11 +14,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import Order, WindowConfig
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.features.tokenization import load_tokenizer
 from roberta_squad_pipeline.reader.batching import (
     assemble,
     length_sorted_batches,
@@ -208,7 +208,7 @@ def test_input_is_exactly_the_recipe_s(
     )
     folder = shared / "roberta-tokenizer"
     batch = assemble(build(squad, folder, limits), np.array([0]))
-    tokenizer = load_tokenizer(str(folder))
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
     ids = batch.input_ids[0]
     assert tokenizer.decode(ids) == f"<s>{PASSAGE}</s>{asked}</s>"
     assert tokenizer.decode(ids[batch.start.item() : batch.end.item() + 1]) == " Belém"
@@ -218,7 +218,7 @@ def test_question_first_is_the_tokenizer_s_own_pair(
     build: Build, family_folder: Path, window_config: WindowConfig
 ) -> None:
     """Oracle: transformers' encoding of question and passage, ids and token types."""
-    tokenizer = load_tokenizer(str(family_folder))
+    tokenizer = AutoTokenizer.from_pretrained(str(family_folder))
     question, passage = "Where does it end?", "It ends in the Atlantic Ocean."
     squad = SquadDataset((Passage(passage, "", (Question("q", question, ()),)),), 0)
     config = window_config.model_copy(update={"order": "question_first"})
@@ -241,7 +241,7 @@ def test_labels_hit_the_answer_in_every_window_that_holds_it(
     """Decoding the ids from start to end gives the gold answer; else both point at `<s>`."""
     config = window_config.model_copy(update={"order": order})
     tiny_features = build(tiny_squad, encoder_folder, config)
-    tokenizer = load_tokenizer(str(encoder_folder))
+    tokenizer = AutoTokenizer.from_pretrained(str(encoder_folder))
     questions = tiny_features.windows.question
     batch = assemble(tiny_features, np.arange(len(questions)))
     gold = [question.answers for question in tiny_squad.questions]

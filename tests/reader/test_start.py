@@ -13,13 +13,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoConfig, AutoModelForQuestionAnswering, GPT2Config, GPT2Model
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2Model,
+)
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.features.tokenization import identity, load_tokenizer
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.exchange.export import save_pretrained
@@ -64,7 +69,7 @@ def question_answering(encoder: Path, folder: Path, **changes: object) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(4)
         AutoModelForQuestionAnswering.from_config(config).save_pretrained(folder)
-    load_tokenizer(str(encoder)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(str(encoder)).save_pretrained(folder)
     return folder
 
 
@@ -130,7 +135,7 @@ def test_question_answering_model_gives_its_span_logits(
     squad = SquadDataset((Passage(passage, "", (Question("q", question, ()),)),), 0)
     windows = window_config.model_copy(update={"order": "question_first"})
     batch = assemble(build(squad, folder, windows), np.array([0]))
-    pair = load_tokenizer(str(folder))(question, passage, return_tensors="pt")
+    pair = AutoTokenizer.from_pretrained(str(folder))(question, passage, return_tensors="pt")
     with torch.no_grad():
         ours = started(folder).reader.eval()(batch)
         theirs = AutoModelForQuestionAnswering.from_pretrained(folder).eval()(**pair)
@@ -260,10 +265,10 @@ def test_tokenizer_is_that_of_the_start_under_its_name(
 ) -> None:
     """A temporary folder's name would make features differ from one run to the next."""
     windows = window_config.model_copy(update={"order": "question_first"})
-    found = identity(source_tokenizer(start_from("models:/mine/1"), checkpoint, windows))
+    found = source_tokenizer(start_from("models:/mine/1"), checkpoint, windows).identity
     assert found.encoder == "models:/mine/1"
     expected = source_tokenizer(on_encoder(roberta_folder), None, windows)
-    assert found.sha256 == identity(expected).sha256
+    assert found.sha256 == expected.identity.sha256
 
 
 def test_order_of_the_windows_has_to_be_the_start_s(

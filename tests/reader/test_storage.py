@@ -14,7 +14,7 @@ import torch
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.features.tokenization import identity, load_tokenizer
+from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
@@ -48,7 +48,7 @@ def trained(
         dropout=0.125,
         recipe={"encoder": "tiny"},
     )
-    return TrainedReader(tiny_reader, load_tokenizer(str(encoder_folder)), header)
+    return TrainedReader(tiny_reader, PassageTokenizer.load(str(encoder_folder)), header)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_round_trip_changes_no_logit(
 def test_round_trip_keeps_settings_and_tokenizer(trained: TrainedReader, folder: Path) -> None:
     """Texts become the same ids, so that features can be built with the saved tokenizer."""
     loaded = load_reader(folder)
-    assert identity(loaded.tokenizer).sha256 == trained.header.tokenizer.sha256
+    assert loaded.tokenizer.identity.sha256 == trained.header.tokenizer.sha256
     assert loaded.reader.answerability_head[2].p == 0.125
     before, after = (
         reader.encoder.config.to_diff_dict() for reader in (trained.reader, loaded.reader)

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.features.tokenization import load_tokenizer
+from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.start import started_reader
@@ -47,7 +47,7 @@ def test_reader_in_mlflow_is_there_for_as_long_as_it_is_needed(
         dropout=0.0,
         recipe={},
     )
-    tokenizer = load_tokenizer(str(encoder_folder))
+    tokenizer = PassageTokenizer.load(str(encoder_folder))
     save_reader(TrainedReader(tiny_reader, tokenizer, header), tmp_path / "mine")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     client = MlflowClient(uri)

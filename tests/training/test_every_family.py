@@ -19,7 +19,7 @@ from roberta_squad_pipeline.distributed.stopping import StopRequest
 from roberta_squad_pipeline.evaluation.scoring import squad_report
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.features.tokenization import load_tokenizer
+from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.inference.prediction import predict
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
@@ -106,7 +106,7 @@ def chain(
         dropout=0.1,
         recipe={},
     )
-    trained = TrainedReader(reader, load_tokenizer(str(family_folder)), header)
+    trained = TrainedReader(reader, PassageTokenizer.load(str(family_folder)), header)
     folder = tmp_path_factory.mktemp("chain") / "reader"
     save_reader(trained, folder)
     return Chain(tiny_squad, features, before, losses, trained, load_reader(folder))

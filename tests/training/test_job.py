@@ -23,7 +23,7 @@ from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.features.tokenization import load_tokenizer
+from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
@@ -195,7 +195,7 @@ def test_processes_start_from_another_reader(
         dropout=0.0,
         recipe={},
     )
-    tokenizer = load_tokenizer(str(roberta_folder))
+    tokenizer = PassageTokenizer.load(str(roberta_folder))
     save_reader(TrainedReader(trained, tokenizer, header), tmp_path / "mine")
     kept = changed(recipe, lr=1e-300)
     expected = run(kept, distributed(1), folder="one", start=tmp_path / "mine")[1]

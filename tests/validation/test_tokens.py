@@ -37,7 +37,7 @@ def limits(family_folder: Path) -> TokenLimits:
 @example(["ﷺ", "\u200b", "각각각", "a"], 1)
 @example(["\uff21", "\U0001d400", "½", "가"], 3)
 def test_short_answers_have_few_tokens(limits: TokenLimits, answers: list[str], most: int) -> None:
-    lengths = limits.encode_passages(answers).tokens.lengths.tolist()
+    lengths = limits.tokenizer().passages(answers).tokens.lengths.tolist()
     for answer, tokens in zip(answers, lengths, strict=True):
         if is_short(answer, most):
             assert 1 <= tokens <= most, answer
@@ -63,7 +63,7 @@ def test_some_window_holds_every_harmless_answer(
         max_question_tokens=question,
         stride=stride,
     )
-    limits = TokenLimits(None, None, windows, max_answer_tokens=1000)  # type: ignore[arg-type]
+    limits = TokenLimits(None, windows, max_answer_tokens=1000)  # type: ignore[arg-type]
     length = min(limits.harmless_tokens, passage)
     first = np.arange(passage - length + 1, dtype=np.int32)
     tokens = np.full(len(first), passage, np.int32)

@@ -4,8 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,6 @@ from roberta_squad_pipeline.features.file import META_KEY, WINDOW_FIELDS, Featur
 from roberta_squad_pipeline.features.tokens import (
     EncodedPassages,
     Ragged,
-    TokenizerIdentity,
     row_of,
 )
 from roberta_squad_pipeline.features.windows import (
@@ -30,9 +28,11 @@ from roberta_squad_pipeline.squad.dataset import (
     Answer,
     Passage,
     Question,
-    SquadDataset,
 )
 from roberta_squad_pipeline.squad.held_out import FilePart
+
+if TYPE_CHECKING:
+    from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 
 _PIECE_CHARACTERS = 500_000
 """Of passages and questions, in one record batch: some 4,000 questions."""
@@ -41,7 +41,7 @@ _PIECES_AT_ONCE = 2
 
 
 def build_features_in_pieces(
-    passages: Iterable[Passage], build: Callable[[SquadDataset], pa.RecordBatch]
+    passages: Iterable[Passage], build: Callable[[Sequence[Passage]], pa.RecordBatch]
 ) -> pa.RecordBatchReader:
     """Builds features of any number of questions, of which a few thousand are held at once.
 
@@ -60,28 +60,21 @@ def build_features_in_pieces(
     return pa.RecordBatchReader.from_batches(first.schema, chain([first], batches))
 
 
-def _pieces(passages: Iterable[Passage]) -> Iterator[SquadDataset]:
-    """Cuts a data set into some of about the same size; at least one."""
+def _pieces(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    """Cuts passages into lists of about the same size; at least one."""
     piece: list[Passage] = []
     characters = 0
     for passage in passages:
         if characters >= _PIECE_CHARACTERS:
-            yield _dataset(piece)
+            yield piece
             piece, characters = [], 0
         piece.append(passage)
         characters += len(passage.text) + sum(len(asked.text) for asked in passage.questions)
-    yield _dataset(piece)
-
-
-def _dataset(passages: Sequence[Passage]) -> SquadDataset:
-    misaligned, repaired = (
-        sum(getattr(passage, name) for passage in passages) for name in ("misaligned", "repaired")
-    )
-    return SquadDataset(tuple(passages), misaligned, repaired)
+    yield piece
 
 
 def _in_order(
-    build: Callable[[SquadDataset], pa.RecordBatch], pieces: Iterable[SquadDataset]
+    build: Callable[[Sequence[Passage]], pa.RecordBatch], pieces: Iterable[Sequence[Passage]]
 ) -> Iterator[pa.RecordBatch]:
     """Builds pieces in threads while the next ones are read, never more than a few ahead."""
     building: deque[Future[pa.RecordBatch]] = deque()
@@ -96,14 +89,12 @@ def _in_order(
 
 
 def build_features(
-    dataset: SquadDataset,
+    passages: Sequence[Passage],
     *,
-    path: Path,
-    encode_passages: Callable[[Sequence[str]], EncodedPassages],
-    encode_questions: Callable[[Sequence[str]], Ragged],
+    tokenizer: "PassageTokenizer",
     windows: WindowConfig,
-    tokenizer: TokenizerIdentity,
-    data_sha256: str,
+    source: str,
+    data_sha256: str = "",
     part: FilePart | None = None,
 ) -> pa.RecordBatch:
     """Tokenises each distinct passage once and each question once, and plans all windows.
@@ -111,13 +102,11 @@ def build_features(
     A question's label is its first answer.
 
     Args:
-        dataset: The questions.
-        path: Where they were read from, for messages.
-        encode_passages: Texts to tokens with their characters.
-        encode_questions: Texts to tokens, at most `windows.max_question_tokens` each.
+        passages: With their questions.
+        tokenizer: What encodes; its identity is recorded in the features.
         windows: How passages are cut.
-        tokenizer: What encodes, recorded in the features.
-        data_sha256: Of the file, recorded in the features.
+        source: Where the questions were read from, for messages.
+        data_sha256: Of the file, recorded in the features; empty where there is none.
         part: Which articles of the file the questions are of, recorded in the features.
 
     Returns:
@@ -127,7 +116,7 @@ def build_features(
         InputError: A passage has no token at all.
     """
     asked_of: dict[str, list[Passage]] = {}
-    for passage in dataset.passages:
+    for passage in passages:
         asked_of.setdefault(passage.text, []).append(passage)
     texts = list(asked_of)
     questions = [
@@ -139,21 +128,23 @@ def build_features(
     misaligned = [sum(passage.misaligned for passage in same) for same in asked_of.values()]
     repaired = [sum(passage.repaired for passage in same) for same in asked_of.values()]
 
-    passages = encode_passages(texts)
-    _check_every_passage_has_tokens(passages, texts, path)
-    question_tokens = encode_questions([question.text for question in questions])
+    encoded = tokenizer.passages(texts)
+    _check_every_passage_has_tokens(encoded, texts, source)
+    question_tokens = tokenizer.questions([question.text for question in questions], windows)
     passage_of = row_of(questions_per_passage)
-    answer_chars = _chars([asked.answers[0] if asked.answers else None for asked in questions])
-    answers, exact = _locate_answers(passages, texts, passage_of, answer_chars)
-    plausible_chars = _chars([asked.plausible for asked in questions])
-    plausible, _ = _locate_answers(passages, texts, passage_of, plausible_chars)
+    answer_chars = answer_characters(
+        [asked.answers[0] if asked.answers else None for asked in questions]
+    )
+    answers, exact = locate_answers(encoded, texts, passage_of, answer_chars)
+    plausible_chars = answer_characters([asked.plausible for asked in questions])
+    plausible, _ = locate_answers(encoded, texts, passage_of, plausible_chars)
     planned = plan_windows(
-        passages.tokens.lengths[passage_of],
+        encoded.tokens.lengths[passage_of],
         question_tokens.lengths,
         answers,
         plausible,
         config=windows,
-        layout=layout_of(windows, tokenizer),
+        layout=layout_of(windows, tokenizer.identity),
     )
     answered = np.bincount(planned.question[planned.start > 0], minlength=len(questions)) > 0
     has_answer = answer_chars[0] >= 0
@@ -165,14 +156,16 @@ def build_features(
         inside_token=has_answer & ~exact,
         beyond_windows=has_answer & ~answered,
     )
-    meta = FeaturesMeta(data_sha256=data_sha256, windows=windows, tokenizer=tokenizer, part=part)
-    lengths = passages.tokens.lengths
+    meta = FeaturesMeta(
+        data_sha256=data_sha256, windows=windows, tokenizer=tokenizer.identity, part=part
+    )
+    lengths = encoded.tokens.lengths
     return pa.record_batch(
         {
             "text": pa.array(texts, pa.string()),
-            "tokens": _list(lengths, passages.tokens.values),
-            "char_start": _list(lengths, passages.char_start.values),
-            "char_end": _list(lengths, passages.char_end.values),
+            "tokens": _list(lengths, encoded.tokens.values),
+            "char_start": _list(lengths, encoded.char_start.values),
+            "char_end": _list(lengths, encoded.char_end.values),
             "questions": _list(questions_per_passage, question_column),
             "misaligned": pa.array(misaligned, pa.int32()),
             "repaired": pa.array(repaired, pa.int32()),
@@ -180,13 +173,21 @@ def build_features(
     ).replace_schema_metadata({META_KEY: meta.model_dump_json(exclude_none=True).encode()})
 
 
-def _chars(answers: Sequence[Answer | None]) -> tuple[IntArray, IntArray]:
+def answer_characters(answers: Sequence[Answer | None]) -> tuple[IntArray, IntArray]:
+    """Where answers stand in their passages.
+
+    Args:
+        answers: None where a question has none.
+
+    Returns:
+        First character of each and one past its last, or -1 and -1. Shapes: (questions,)
+    """
     start = [answer.start if answer else -1 for answer in answers]
     end = [answer.start + len(answer.text) if answer else -1 for answer in answers]
     return np.array(start, np.int32), np.array(end, np.int32)
 
 
-def _locate_answers(
+def locate_answers(
     passages: EncodedPassages,
     texts: Sequence[str],
     passage_of: IntArray,
@@ -194,8 +195,14 @@ def _locate_answers(
 ) -> tuple[AnswerTokens, NDArray[np.bool_]]:
     """The shortest run of tokens that covers each answer, for all questions in two searches.
 
-    Characters of all passages are put on one line, one passage behind the other, on which token
+    Characters of all passages are put on one line, one passage after the other, on which token
     starts and token ends are sorted.
+
+    Args:
+        passages: The tokens of `texts`.
+        texts: The passages.
+        passage_of: Index of each question's passage. Shape: (questions,)
+        answer_chars: See `answer_characters`.
 
     Returns:
         The runs, and whether each spells its answer exactly, white space aside.
@@ -258,12 +265,12 @@ def _question_column(
 
 
 def _check_every_passage_has_tokens(
-    passages: EncodedPassages, texts: Sequence[str], path: Path
+    passages: EncodedPassages, texts: Sequence[str], source: str
 ) -> None:
     empty = np.flatnonzero(passages.tokens.lengths == 0)
     if len(empty):
         raise InputError(
-            where=str(path),
+            where=source,
             got=f"the passage {texts[empty[0]][:60]!r}, of which the tokenizer leaves nothing",
             expected="passages of at least one token",
             remedy="Take this passage out, or use an encoder whose tokenizer knows its characters.",

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -12,10 +10,9 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.evaluation.calibration import span_margin
 from roberta_squad_pipeline.features.build import build_features
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.features.tokenization import encode_passages, encode_questions
 from roberta_squad_pipeline.inference.prediction import Candidate, Prediction, predict
 from roberta_squad_pipeline.reader.storage import TrainedReader
-from roberta_squad_pipeline.squad.dataset import Passage, Question, SquadDataset
+from roberta_squad_pipeline.squad.dataset import Passage, Question
 
 
 class Asked(NamedTuple):
@@ -78,22 +75,15 @@ def answer_questions(
 
 
 def _features(trained: TrainedReader, asked: Sequence[Asked]) -> Features:
-    windows = trained.header.windows
-    dataset = SquadDataset(
-        tuple(
-            Passage(one.passage, "", (Question(str(number), one.question, ()),))
-            for number, one in enumerate(asked)
-        ),
-        misaligned=0,
-    )
+    passages = [
+        Passage(one.passage, "", (Question(str(number), one.question, ()),))
+        for number, one in enumerate(asked)
+    ]
     batch = build_features(
-        dataset,
-        path=Path("passage"),
-        encode_passages=partial(encode_passages, trained.tokenizer),
-        encode_questions=partial(encode_questions, trained.tokenizer, windows=windows),
-        windows=windows,
-        tokenizer=trained.header.tokenizer,
-        data_sha256="",
+        passages,
+        tokenizer=trained.tokenizer,
+        windows=trained.header.windows,
+        source="passage",
     )
     return Features.from_batch(batch)
 

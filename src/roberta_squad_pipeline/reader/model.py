@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.features.tokenization import encoder_error
+from roberta_squad_pipeline.features.tokenizer import encoder_error
 from roberta_squad_pipeline.reader.attention import ATTENTION
 from roberta_squad_pipeline.reader.batching import Batch, Packing
 from roberta_squad_pipeline.reader.config import ModelConfig

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from huggingface_hub import snapshot_download
 from torch import nn
-from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.features.config import Order, WindowConfig
-from roberta_squad_pipeline.features.tokenization import load_tokenizer
+from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.model import (
     ReaderModel,
@@ -90,7 +90,7 @@ def started_reader(
 
 def source_tokenizer(
     config: ModelConfig, start: Path | None, windows: WindowConfig
-) -> PreTrainedTokenizerFast:
+) -> PassageTokenizer:
     """The tokenizer of what a reader is to be made of, which is checked first.
 
     Args:
@@ -111,13 +111,11 @@ def source_tokenizer(
                 remedy="To go on from the reader: "
                 f"--params model.start={config.source}, without model.encoder.",
             )
-        return load_tokenizer(config.source)
+        return PassageTokenizer.load(config.source)
     with _told_of_start(config):
         _check_order(config, start, windows)
-        tokenizer = load_tokenizer(str(start))
-    # The folder may be a temporary one.
-    tokenizer.name_or_path = config.source
-    return tokenizer
+        # The folder may be a temporary one.
+        return PassageTokenizer.load(str(start), called=config.source)
 
 
 def tell_of_unused_head(encoder: str) -> None:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedTokenizerFast
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.format_version import check_format_version
@@ -25,7 +24,7 @@ from roberta_squad_pipeline.evaluation.no_answer import (
 )
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features, check_tokenizer
-from roberta_squad_pipeline.features.tokenization import load_tokenizer
+from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.features.tokens import TokenizerIdentity
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.evaluation import Evaluation
@@ -63,7 +62,7 @@ class TrainedReader:
     """A reader with all that is needed to use it."""
 
     reader: ReaderModel
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: PassageTokenizer
     header: ReaderHeader
     path: Path | None = None
     """The folder it was loaded from, for other processes to load it, too."""
@@ -117,7 +116,7 @@ def save_reader(trained: TrainedReader, folder: Path) -> None:
 
 def save_beside_weights(trained: TrainedReader, folder: Path) -> None:
     """Writes tokenizer, header and, if there is one, the evaluation into a folder."""
-    trained.tokenizer.save_pretrained(folder)
+    trained.tokenizer.pretrained.save_pretrained(folder)
     (folder / _HEADER).write_text(trained.header.model_dump_json(indent=2) + "\n")
     if trained.evaluation is not None:
         (folder / _EVALUATION).write_text(trained.evaluation.model_dump_json(indent=2) + "\n")
@@ -136,7 +135,7 @@ def load_reader(folder: Path) -> TrainedReader:
         if (folder / ANSWERABILITY_HEAD).is_file():
             weights = from_question_answering(weights, load_file(folder / ANSWERABILITY_HEAD))
         reader.load_state_dict(weights)
-        tokenizer = load_tokenizer(str(folder))
+        tokenizer = PassageTokenizer.load(str(folder))
         evaluation = _load_evaluation(folder / _EVALUATION)
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError, InputError) as error:
         raise _no_reader(folder, error) from error

@@ -3,38 +3,30 @@
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pyarrow as pa
 
+from roberta_squad_pipeline.features.build import answer_characters, locate_answers
 from roberta_squad_pipeline.features.config import WindowConfig
-from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.features.tokens import EncodedPassages
-from roberta_squad_pipeline.features.windows import AnswerTokens, plan_windows
-from roberta_squad_pipeline.squad.dataset import (
-    Answer,
-    Passage,
-    Question,
-    SquadDataset,
-)
+from roberta_squad_pipeline.features.file import layout_of
+from roberta_squad_pipeline.features.tokens import row_of
+from roberta_squad_pipeline.features.windows import AnswerTokens, IntArray, plan_windows
+from roberta_squad_pipeline.squad.dataset import Answer
 from roberta_squad_pipeline.squad.json_input import shown
 
-TokenKind = Literal["no_token", "answer_without_token", "answer_too_long", "answer_beyond_windows"]
+if TYPE_CHECKING:
+    from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 
-_ENDLESS = 10**9
-"""More tokens than a passage has."""
+TokenKind = Literal["no_token", "answer_without_token", "answer_too_long", "answer_beyond_windows"]
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLimits:
     """What passages and answers are measured with."""
 
-    encode_passages: Callable[[Sequence[str]], EncodedPassages]
-    """Texts to tokens."""
-    build_features: Callable[[SquadDataset, WindowConfig], pa.RecordBatch]
-    """Features of some questions with these windows."""
+    tokenizer: "Callable[[], PassageTokenizer]"
+    """Loads it when a text has to be tokenised, if that ever happens."""
     windows: WindowConfig
     max_answer_tokens: int
     """Tokens of a predicted answer at most."""
@@ -127,7 +119,7 @@ class InTokens:
     def _without_token(self, texts: Sequence[str]) -> set[str]:
         if not texts:
             return set()
-        lengths = self._limits.encode_passages(texts).tokens.lengths
+        lengths = self._limits.tokenizer().passages(texts).tokens.lengths
         return {text for text, tokens in zip(texts, lengths.tolist(), strict=True) if not tokens}
 
     def _unreachable(
@@ -136,55 +128,44 @@ class InTokens:
         if not passages:
             return
         placed = [one for _, answers in passages for one in answers]
-        number = count()
-        dataset = SquadDataset(
-            tuple(
-                Passage(
-                    text,
-                    "",
-                    tuple(Question(str(next(number)), a.question, (a.answer,)) for a in answers),
-                )
-                for text, answers in passages
-            ),
-            misaligned=0,
-        )
-        for n, kind, tokens in unreachable_answers(dataset, self._limits):
+        passage_of = row_of(np.array([len(answers) for _, answers in passages]))
+        texts = [text for text, _ in passages]
+        for n, kind, tokens in unreachable_answers(texts, passage_of, placed, self._limits):
             got = f"{shown(placed[n].answer.text)}, of {tokens} tokens"
             yield TokenFault(kind, placed[n].where, placed[n].question_id, got)
 
 
 def unreachable_answers(
-    dataset: SquadDataset, limits: TokenLimits
+    texts: Sequence[str], passage_of: IntArray, placed: Sequence[PlacedAnswer], limits: TokenLimits
 ) -> Iterator[tuple[int, TokenKind, int]]:
     """Finds answers that a reader of tokens cannot learn or give.
 
     Args:
-        dataset: Passages of at least one token each; the questions' ids are their numbers, and
-            each has one answer.
+        texts: Passages of at least one token each.
+        passage_of: Index of each answer's passage. Shape: (answers,)
+        placed: The answers.
         limits: What they are measured with.
 
     Yields:
-        The question's number, what is wrong with its answer, and the answer's length in tokens.
+        The answer's index, what is wrong with it, and its length in tokens.
     """
-    # Each passage is one window, which tells where in it the answer is.
-    endless = limits.windows.model_copy(update={"max_tokens": _ENDLESS})
-    whole = Features.from_batch(limits.build_features(dataset, endless))
-    found = whole.windows.start > 0
-    first = np.where(found, whole.windows.start - whole.passage_position, -1)
-    last = np.where(found, whole.windows.end - whole.passage_position, -1)
-    none = np.full_like(first, -1)
+    tokenizer = limits.tokenizer()
+    passages = tokenizer.passages(texts)
+    questions = tokenizer.questions([one.question for one in placed], limits.windows)
+    characters = answer_characters([one.answer for one in placed])
+    runs, _ = locate_answers(passages, texts, passage_of, characters)
+    none = np.full_like(runs.first, -1)
     planned = plan_windows(
-        whole.passages.tokens.lengths[whole.question_passage],
-        whole.question_tokens.lengths,
-        AnswerTokens(first, last),
+        passages.tokens.lengths[passage_of],
+        questions.lengths,
+        runs,
         AnswerTokens(none, none),
         config=limits.windows,
-        layout=whole.meta.layout,
+        layout=layout_of(limits.windows, tokenizer.identity),
     )
-    held = np.bincount(planned.question[planned.start > 0], minlength=len(first)) > 0
-    tokens = np.where(found, last - first + 1, 0)
-    numbers = map(int, whole.question_ids.to_pylist())
-    for number, length, is_held in zip(numbers, tokens.tolist(), held.tolist(), strict=True):
+    held = np.bincount(planned.question[planned.start > 0], minlength=len(placed)) > 0
+    tokens = np.where(runs.first >= 0, runs.last - runs.first + 1, 0)
+    for number, (length, is_held) in enumerate(zip(tokens.tolist(), held.tolist(), strict=True)):
         if not length:
             yield number, "answer_without_token", length
         elif not is_held:

@@ -50,7 +50,7 @@ def test_folder_for_transformers(
         assert torch.equal(before, after)
     assert (again.header, again.evaluation) == (evaluated.header, evaluated.evaluation)
     assert model.config.architectures == [type(model).__name__]
-    assert len(AutoTokenizer.from_pretrained(folder)) == len(evaluated.tokenizer)
+    assert len(AutoTokenizer.from_pretrained(folder)) == evaluated.tokenizer.identity.entries
 
     card = ModelCard.load(folder / "README.md")
     assert (card.data.library_name, card.data.pipeline_tag) == (

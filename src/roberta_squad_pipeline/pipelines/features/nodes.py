@@ -88,11 +88,6 @@ def _build(
     from pyarrow import RecordBatchReader
 
     from roberta_squad_pipeline.features.build import build_features, build_features_in_pieces
-    from roberta_squad_pipeline.features.tokenization import (
-        encode_passages,
-        encode_questions,
-        identity,
-    )
     from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.squad.dataset import read_passages
 
@@ -101,11 +96,9 @@ def _build(
         tokenizer = source_tokenizer(model, start, windows)
     build = partial(
         build_features,
-        path=path,
-        encode_passages=partial(encode_passages, tokenizer),
-        encode_questions=partial(encode_questions, tokenizer, windows=windows),
+        tokenizer=tokenizer,
         windows=windows,
-        tokenizer=identity(tokenizer),
+        source=str(path),
         data_sha256=file["sha256"],
         part=part,
     )

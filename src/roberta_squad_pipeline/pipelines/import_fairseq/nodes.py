@@ -27,7 +27,6 @@ def import_checkpoint(
         InputError: The checkpoint is missing, malicious or of another model, its vocabulary is not
             the tokenizer's, or the folder is there already.
     """
-    from roberta_squad_pipeline.features.tokenization import identity
     from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.exchange.fairseq import read_fairseq
     from roberta_squad_pipeline.reader.model import ReaderModel, check_reach
@@ -53,23 +52,24 @@ def import_checkpoint(
         tokenizer = source_tokenizer(model, start, windows)
     read = read_fairseq(path)
     config = read.encoder.config
-    if len(tokenizer) != config.vocab_size:
+    entries = tokenizer.identity.entries
+    if entries != config.vocab_size:
         raise InputError(
             where=checkpoint,
             got=f"a vocabulary of {config.vocab_size} entries",
-            expected=f"{len(tokenizer)}, as the tokenizer of {model.source_parameter} has",
+            expected=f"{entries}, as the tokenizer of {model.source_parameter} has",
             remedy="Name an encoder with the checkpoint's tokenizer: "
             "--params model.encoder=FacebookAI/roberta-large",
         )
     if not read.heads:
         with written_atomically(folder) as temp:
             read.encoder.save_pretrained(temp)
-            tokenizer.save_pretrained(temp)
+            tokenizer.pretrained.save_pretrained(temp)
         _logger.info("an encoder without heads: train it with --params model.encoder=%s", folder)
         return
     check_reach(config, checkpoint, windows.max_tokens)
     header = ReaderHeader(
-        tokenizer=identity(tokenizer),
+        tokenizer=tokenizer.identity,
         windows=windows,
         inference=inference.resolved(fast_precision(available_device())),
         dropout=model.dropout,

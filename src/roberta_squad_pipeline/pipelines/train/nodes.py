@@ -55,7 +55,6 @@ def train_reader(
         TrainingError: See `run_training`.
     """
     from roberta_squad_pipeline.features.file import check_tokenizer
-    from roberta_squad_pipeline.features.tokenization import identity
     from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
@@ -73,7 +72,7 @@ def train_reader(
     # Workers that have to be started again read it again.
     with start_folder(model.start) as start:
         tokenizer = source_tokenizer(model, start, features.meta.windows)
-        check_tokenizer(features, identity(tokenizer).sha256, where=model.source_parameter)
+        check_tokenizer(features, tokenizer.identity.sha256, where=model.source_parameter)
         reader, origin = first_reader(features, model, training, start)
         _tell_of_source(model, origin, tracker)
         config = resolve(training, features, reader, device)

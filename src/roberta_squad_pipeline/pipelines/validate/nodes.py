@@ -1,8 +1,7 @@
 """Validates the run's SQuAD files."""
 
 import logging
-from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +20,7 @@ from roberta_squad_pipeline.validation.report import (
 )
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from roberta_squad_pipeline.features.tokens import EncodedPassages
-    from roberta_squad_pipeline.squad.dataset import SquadDataset
+    from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
     from roberta_squad_pipeline.validation.tokens import TokenLimits
 
 MARKDOWN_FILE = "validation.md"
@@ -103,32 +99,13 @@ def token_limits(
         windows: How passages are cut.
         max_answer_tokens: Tokens of a predicted answer at most.
     """
-    from roberta_squad_pipeline.features.build import build_features
     from roberta_squad_pipeline.validation.tokens import TokenLimits
 
     @cache
-    def tokenizer() -> Any:
+    def tokenizer() -> "PassageTokenizer":
         from roberta_squad_pipeline.reader.start import source_tokenizer
 
         with start_folder(model.start) as start:
             return source_tokenizer(model, start, windows)
 
-    def encode_passages(texts: Sequence[str]) -> "EncodedPassages":
-        from roberta_squad_pipeline.features import tokenization
-
-        return tokenization.encode_passages(tokenizer(), texts)
-
-    def build(dataset: "SquadDataset", windows: WindowConfig) -> "pa.RecordBatch":
-        from roberta_squad_pipeline.features import tokenization
-
-        return build_features(
-            dataset,
-            path=Path(),
-            encode_passages=encode_passages,
-            encode_questions=partial(tokenization.encode_questions, tokenizer(), windows=windows),
-            windows=windows,
-            tokenizer=tokenization.identity(tokenizer()),
-            data_sha256="",
-        )
-
-    return TokenLimits(encode_passages, build, windows, max_answer_tokens)
+    return TokenLimits(tokenizer, windows, max_answer_tokens)

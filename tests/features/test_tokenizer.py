@@ -19,12 +19,7 @@ from transformers import PreTrainedTokenizerFast
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import Order, WindowConfig
-from roberta_squad_pipeline.features.tokenization import (
-    encode_passages,
-    encode_questions,
-    identity,
-    load_tokenizer,
-)
+from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 
 Spans = list[tuple[int, int]]
 
@@ -65,18 +60,18 @@ texts = st.lists(
 
 
 @pytest.fixture(scope="module")
-def roberta(roberta_folder: Path) -> PreTrainedTokenizerFast:
-    return load_tokenizer(str(roberta_folder))
+def roberta(roberta_folder: Path) -> PassageTokenizer:
+    return PassageTokenizer.load(str(roberta_folder))
 
 
 @pytest.fixture(scope="module")
-def bert(bert_folder: Path) -> PreTrainedTokenizerFast:
-    return load_tokenizer(str(bert_folder))
+def bert(bert_folder: Path) -> PassageTokenizer:
+    return PassageTokenizer.load(str(bert_folder))
 
 
 @pytest.fixture(scope="module")
-def real_roberta(shared: Path) -> PreTrainedTokenizerFast:
-    return load_tokenizer(str(shared / "roberta-tokenizer"))
+def real_roberta(shared: Path) -> PassageTokenizer:
+    return PassageTokenizer.load(str(shared / "roberta-tokenizer"))
 
 
 def bytes_of_characters() -> dict[str, int]:
@@ -93,7 +88,9 @@ BYTES = bytes_of_characters()
 def slow_spans(tokenizer: PreTrainedTokenizerFast, ids: list[int], text: str) -> Spans:
     """Characters of each token, white space around it aside, from the bytes it stands for."""
     character_of = [n for n, character in enumerate(text) for _ in character.encode()]
-    pieces = [bytes(map(BYTES.__getitem__, t)) for t in tokenizer.convert_ids_to_tokens(ids)]
+    pieces = [
+        bytes(map(BYTES.__getitem__, t)) for t in tokenizer.pretrained.convert_ids_to_tokens(ids)
+    ]
     assert b"".join(pieces) == text.encode()
     spans = []
     for end, piece in zip(accumulate(map(len, pieces)), pieces, strict=True):
@@ -106,7 +103,7 @@ def slow_spans(tokenizer: PreTrainedTokenizerFast, ids: list[int], text: str) ->
 def rows_of(
     tokenizer: PreTrainedTokenizerFast, passages: list[str]
 ) -> list[tuple[Spans, list[int]]]:
-    encoded = encode_passages(tokenizer, passages)
+    encoded = tokenizer.passages(passages)
     return [
         (
             list(
@@ -133,7 +130,7 @@ def test_offsets_of_the_real_tokenizer_are_exact(
 ) -> None:
     for text, (spans, ids) in zip(passages, rows_of(real_roberta, passages), strict=True):
         assert spans == slow_spans(real_roberta, ids, text)
-        assert real_roberta.decode(ids) == text
+        assert real_roberta.pretrained.decode(ids) == text
 
 
 @given(st.lists(texts, min_size=1, max_size=3))
@@ -146,7 +143,7 @@ def test_word_piece_offsets_go_forward_through_the_text(
     for text, (spans, ids) in zip(passages, rows_of(bert, passages), strict=True):
         assert all(0 <= start < end <= len(text) for start, end in spans)
         assert spans == sorted(spans)
-        assert not set(ids) & set(bert.all_special_ids) - {bert.unk_token_id}
+        assert not set(ids) & set(bert.pretrained.all_special_ids) - {bert.pretrained.unk_token_id}
         covered = {character for start, end in spans for character in range(start, end)}
         assert covered >= {n for n, character in enumerate(text) if "a" <= character <= "z"}
 
@@ -163,7 +160,7 @@ printable = texts.map(
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_white_space_belongs_to_no_token(family_folder: Path, passages: list[str]) -> None:
     """SentencePiece and ModernBERT count the space before a word to it."""
-    tokenizer = load_tokenizer(str(family_folder))
+    tokenizer = PassageTokenizer.load(str(family_folder))
     for text, (spans, ids) in zip(passages, rows_of(tokenizer, passages), strict=True):
         assert all(0 <= start <= end <= len(text) for start, end in spans)
         assert [start for start, _ in spans] == sorted(start for start, _ in spans)
@@ -172,7 +169,9 @@ def test_white_space_belongs_to_no_token(family_folder: Path, passages: list[str
         assert pieces == [piece.strip() for piece in pieces]
         covered = {character for start, end in spans for character in range(start, end)}
         assert covered >= {n for n, character in enumerate(text) if "a" <= character <= "z"}
-        assert not set(ids) & set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+        assert not set(ids) & set(tokenizer.pretrained.all_special_ids) - {
+            tokenizer.pretrained.unk_token_id
+        }
 
 
 @pytest.mark.parametrize("family", ["deberta-v2", "xlm-roberta"])
@@ -180,10 +179,10 @@ def test_spaces_that_sentence_piece_puts_there(
     family: str, encoder_of: Callable[[str], Path]
 ) -> None:
     """By hand: before `T` it puts a piece of its own, which is no character of the text."""
-    tokenizer = load_tokenizer(str(encoder_of(family)))
+    tokenizer = PassageTokenizer.load(str(encoder_of(family)))
     text = "The bridge"
     [(spans, ids)] = rows_of(tokenizer, [text])
-    pieces = tokenizer.convert_ids_to_tokens(ids)
+    pieces = tokenizer.pretrained.convert_ids_to_tokens(ids)
     assert pieces[:4] == ["\u2581", "T", "he", "\u2581br"]
     assert spans[:4] == [(0, 0), (0, 1), (1, 3), (4, 6)]
 
@@ -199,31 +198,32 @@ def test_rows_are_those_of_each_text_alone(
 def test_more_texts_than_are_encoded_at_once(roberta: PreTrainedTokenizerFast) -> None:
     """Lengths by hand: one byte, one token."""
     lengths = [1 + n % 3 for n in range(5000)]
-    encoded = encode_passages(roberta, ["\x7f" * length for length in lengths])
+    encoded = roberta.passages(["\x7f" * length for length in lengths])
     assert encoded.tokens.lengths.tolist() == lengths
 
 
 def test_texts_in_a_row_may_be_without_tokens(bert: PreTrainedTokenizerFast) -> None:
     """BERT's normaliser drops control characters."""
-    lengths = encode_passages(bert, ["\x00", "a a", "\x00", "a", "\x00"]).tokens.lengths
+    lengths = bert.passages(["\x00", "a a", "\x00", "a", "\x00"]).tokens.lengths
     assert lengths.tolist() == [0, 2, 0, 1, 0]
 
 
 def test_marks_in_a_text_are_text(family_folder: Path) -> None:
     """A passage that speaks of `</s>` must not end the window's passage there."""
-    tokenizer = load_tokenizer(str(family_folder))
-    text = f"a {tokenizer.sep_token} b {tokenizer.pad_token}{tokenizer.mask_token}"
-    encoded = encode_passages(tokenizer, [text]).tokens.values
-    asked = encode_questions(tokenizer, [text], windows("question_first", 100)).values
-    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    tokenizer = PassageTokenizer.load(str(family_folder))
+    theirs = tokenizer.pretrained
+    text = f"a {theirs.sep_token} b {theirs.pad_token}{theirs.mask_token}"
+    encoded = tokenizer.passages([text]).tokens.values
+    asked = tokenizer.questions([text], windows("question_first", 100)).values
+    special = set(theirs.all_special_ids) - {theirs.unk_token_id}
     assert not special & {*encoded.tolist(), *asked.tolist()}
 
 
 def test_question_stands_after_its_prefix(real_roberta: PreTrainedTokenizerFast) -> None:
     """The recipe's literal ` Q: `; ids of RoBERTa's vocabulary looked up in it."""
-    vocabulary = real_roberta.get_vocab()
-    questions = encode_questions(
-        real_roberta, ["When was it?", " \tWho? \n"], windows("passage_first", 128)
+    vocabulary = real_roberta.pretrained.get_vocab()
+    questions = real_roberta.questions(
+        ["When was it?", " \tWho? \n"], windows("passage_first", 128)
     )
     assert questions[0].tolist() == [
         vocabulary[t] for t in ["ĠQ", ":", "ĠWhen", "Ġwas", "Ġit", "?"]
@@ -233,8 +233,8 @@ def test_question_stands_after_its_prefix(real_roberta: PreTrainedTokenizerFast)
 
 def test_a_question_that_comes_first_has_no_prefix(real_roberta: PreTrainedTokenizerFast) -> None:
     """Its ids are those of transformers' own pair, in which it comes first."""
-    asked = encode_questions(real_roberta, [" When was it?"], windows("question_first", 128))
-    pair = real_roberta("When was it?", "In 1889.")["input_ids"]
+    asked = real_roberta.questions([" When was it?"], windows("question_first", 128))
+    pair = real_roberta.pretrained("When was it?", "In 1889.")["input_ids"]
     assert asked[0].tolist() == pair[1 : 1 + len(asked[0])]
 
 
@@ -248,30 +248,31 @@ def test_questions_are_cut_to_their_first_tokens(
 ) -> None:
     """Law: a cut question is the beginning of the whole one."""
     order, prefix = form
-    whole = encode_questions(roberta, questions, windows(order, 10**6))
-    cut = encode_questions(roberta, questions, windows(order, limit))
+    whole = roberta.questions(questions, windows(order, 10**6))
+    cut = roberta.questions(questions, windows(order, limit))
     for row, question in enumerate(questions):
-        assert roberta.decode(whole[row]) == prefix + question.strip()
+        assert roberta.pretrained.decode(whole[row]) == prefix + question.strip()
         assert cut[row].tolist() == whole[row][:limit].tolist()
 
 
 def test_truncation_and_padding_of_the_tokenizer_are_left_alone(
     roberta_folder: Path,
 ) -> None:
-    tokenizer = load_tokenizer(str(roberta_folder))
-    tokenizer.backend_tokenizer.enable_truncation(3)
-    tokenizer.backend_tokenizer.enable_padding(length=3)
-    assert encode_passages(tokenizer, ["abcdefgh", "a"]).tokens.lengths.tolist() == [8, 1]
-    assert tokenizer.backend_tokenizer.truncation["max_length"] == 3
+    tokenizer = PassageTokenizer.load(str(roberta_folder))
+    tokenizer.pretrained.backend_tokenizer.enable_truncation(3)
+    tokenizer.pretrained.backend_tokenizer.enable_padding(length=3)
+    assert tokenizer.passages(["abcdefgh", "a"]).tokens.lengths.tolist() == [8, 1]
+    assert tokenizer.pretrained.backend_tokenizer.truncation["max_length"] == 3
 
 
 def test_identity_tells_tokenizers_apart(
     roberta: PreTrainedTokenizerFast, bert: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     """The same tokenizer saved and loaded is the same, another is another."""
-    roberta.save_pretrained(tmp_path)
+    roberta.pretrained.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
-    mine, again, other = map(identity, [roberta, load_tokenizer(str(tmp_path)), bert])
+    again = PassageTokenizer.load(str(tmp_path)).identity
+    mine, other = roberta.identity, bert.identity
     assert mine.sha256 == again.sha256 != other.sha256
     assert mine.special_tokens.model_dump() == {
         "cls": 0,
@@ -281,15 +282,19 @@ def test_identity_tells_tokenizers_apart(
     }
     assert other.special_tokens.pair_separators == 1
     assert other.special_tokens.model_dump(exclude={"pair_separators"}) == {
-        name: bert.get_vocab()[f"[{name.upper()}]"] for name in ("cls", "sep", "pad")
+        name: bert.pretrained.get_vocab()[f"[{name.upper()}]"] for name in ("cls", "sep", "pad")
     }
-    assert (mine.entries, other.entries) == (len(roberta.get_vocab()), len(bert.get_vocab()))
+    assert (mine.entries, other.entries) == (
+        len(roberta.pretrained.get_vocab()),
+        len(bert.pretrained.get_vocab()),
+    )
 
 
 def test_decoder_lacks_the_tokens_of_a_window() -> None:
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(Unigram([("a", 0.0)])))
-    with pytest.raises(InputError, match="without a cls and sep and pad token"):
-        identity(tokenizer)
+    unigram = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(Unigram([("a", 0.0)])))
+    tokenizer = PassageTokenizer(unigram, "mine")
+    with pytest.raises(InputError, match="mine: got a tokenizer without a cls and sep and pad"):
+        _ = tokenizer.identity
 
 
 def test_offsets_that_jump_backwards_are_refused(
@@ -302,13 +307,11 @@ def test_offsets_that_jump_backwards_are_refused(
             self.ids, self.offsets = [5] * len(offsets), offsets
 
     rows = [Encoding([(0, 1), (4, 5)]), Encoding([(2, 3), (1, 4)])]
-    monkeypatch.setattr(
-        "roberta_squad_pipeline.features.tokenization._encode", lambda *_, **__: rows
-    )
+    monkeypatch.setattr(PassageTokenizer, "_encode", lambda *_, **__: rows)
     with pytest.raises(InputError, match="jump backwards"):
-        encode_passages(roberta, ["one", "two"])
+        roberta.passages(["one", "two"])
     rows[1] = Encoding([(0, 3), (0, 3), (3, 4)])
-    start = encode_passages(roberta, ["one", "two"]).char_start
+    start = roberta.passages(["one", "two"]).char_start
     assert [start[0].tolist(), start[1].tolist()] == [[0, 4], [0, 0, 3]]
 
 
@@ -335,7 +338,7 @@ def test_folder_without_a_tokenizer_is_named(
 ) -> None:
     folder = faulty_folder(tmp_path, files)
     with pytest.raises(InputError) as caught:
-        load_tokenizer(str(folder))
+        PassageTokenizer.load(str(folder))
     assert caught.value.where == f"model.encoder={folder}"
     assert got in caught.value.got
     assert "save_pretrained" in caught.value.expected
@@ -344,4 +347,4 @@ def test_folder_without_a_tokenizer_is_named(
 @pytest.mark.parametrize("encoder", ["/no/such/folder", "nobody/no-such-model"])
 def test_encoder_that_is_nowhere_is_named(encoder: str) -> None:
     with pytest.raises(InputError, match=f"model.encoder={encoder}: got no such folder"):
-        load_tokenizer(encoder)
+        PassageTokenizer.load(encoder)

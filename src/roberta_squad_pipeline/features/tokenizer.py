@@ -1,0 +1,239 @@
+"""An encoder's own tokenizer, at work on whole lists of texts."""
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from hashlib import sha256
+from itertools import chain
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.config import Order, WindowConfig
+from roberta_squad_pipeline.features.tokens import (
+    EncodedPassages,
+    Ragged,
+    SpecialTokens,
+    TokenizerIdentity,
+)
+from roberta_squad_pipeline.features.windows import IntArray
+
+_QUESTION_PREFIX: dict[Order, str] = {"passage_first": " Q: ", "question_first": ""}
+"""What stands before the question; of the published series' form it is a literal part."""
+
+_TEXTS_AT_ONCE = 2048
+_SPACE_PIECE = "\u2581"
+
+_LAST_WHITE_SPACE = 0x3000
+_WHITE_SPACE = np.array([chr(point).isspace() for point in range(_LAST_WHITE_SPACE + 2)])
+"""Of every code point up to the last that is white space, and one more for all behind it."""
+
+
+class PassageTokenizer:
+    """An encoder's own tokenizer, for passages with their characters and for questions.
+
+    Args:
+        pretrained: The tokenizer as transformers has it.
+        encoder: Folder or hub id that it came from.
+    """
+
+    def __init__(self, pretrained: PreTrainedTokenizerFast, encoder: str) -> None:
+        self.pretrained = pretrained
+        self._encoder = encoder
+
+    @classmethod
+    def load(cls, encoder: str, *, called: str | None = None) -> Self:
+        """Loads the tokenizer that belongs to an encoder.
+
+        Args:
+            encoder: A local folder or a hub id.
+            called: What the encoder is called in features and messages; None for `encoder`.
+
+        Raises:
+            InputError: There is none, or none that keeps track of characters.
+        """
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise encoder_error(encoder, "a tokenizer", error) from error
+        if not isinstance(tokenizer, PreTrainedTokenizerFast):
+            raise InputError(
+                where=f"model.encoder={encoder}",
+                got=f"the tokenizer {type(tokenizer).__name__}, which keeps no character offsets",
+                expected="a fast tokenizer (tokenizer.json)",
+                remedy="Use an encoder that has one, or convert its tokenizer with transformers.",
+            )
+        if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+            # transformers makes up such a tokenizer where config.json is all that it finds.
+            nothing = ValueError("it knows nothing but special tokens")
+            raise encoder_error(encoder, "a tokenizer", nothing)
+        return cls(tokenizer, called or encoder)
+
+    @cached_property
+    def identity(self) -> TokenizerIdentity:
+        """What tells this tokenizer from others, and the ids that frame a window.
+
+        RoBERTa frames with ``<s>`` and ``</s>``, BERT with [CLS] and [SEP].
+
+        Raises:
+            InputError: The tokenizer lacks one of them.
+        """
+        ids: dict[str, Any] = {
+            name: getattr(self.pretrained, f"{name}_token_id") for name in ("cls", "sep", "pad")
+        }
+        missing = [name for name, token_id in ids.items() if token_id is None]
+        if missing:
+            raise InputError(
+                where=f"model.encoder={self._encoder}",
+                got=f"a tokenizer without a {' and '.join(missing)} token",
+                expected="an encoder's tokenizer, with cls, sep and pad tokens",
+                remedy="Use an encoder such as RoBERTa or BERT rather than a decoder.",
+            )
+        # One token at either end; a tokenizer without a form of its own for pairs adds none at all.
+        between: int = self.pretrained.num_special_tokens_to_add(pair=True) - 2
+        return TokenizerIdentity(
+            encoder=self._encoder,
+            sha256=sha256(self._backend.to_str().encode()).hexdigest(),
+            entries=len(self.pretrained),
+            special_tokens=SpecialTokens(**ids, pair_separators=max(between, 1)),
+        )
+
+    def passages(self, texts: Sequence[str]) -> EncodedPassages:
+        """Tokenises passages and keeps which characters each token came from.
+
+        A character that byte-level BPE splits belongs whole to each of its tokens. White space
+        around a word belongs to none, whatever the tokenizer says; a token of nothing else has no
+        character.
+
+        Raises:
+            InputError: The tokenizer's characters do not go forward through the text.
+        """
+        ids, spans, lengths = [], [], []
+        for encoding in self._encode(texts):
+            ids.append(np.array(encoding.ids, np.int32))
+            spans.append(np.array(encoding.offsets, np.int32).reshape(-1, 2))
+            lengths.append(len(ids[-1]))
+        span = np.concatenate(spans) if spans else np.empty((0, 2), np.int32)
+        tokens = _ragged(ids, lengths)
+        self._check_order(span, tokens)
+        # SentencePiece puts a space before a text's first word: no character of it.
+        piece = self._backend.token_to_id(_SPACE_PIECE)
+        put_there = tokens.values == (-1 if piece is None else piece)
+        char_end = np.where(put_there, span[:, 0], span[:, 1])
+        char_start, char_end = _without_white_space(texts, tokens.lengths, span[:, 0], char_end)
+        return EncodedPassages(
+            self._as_text(tokens),
+            Ragged.of_lengths(char_start, lengths),
+            Ragged.of_lengths(char_end, lengths),
+        )
+
+    def questions(self, texts: Sequence[str], windows: WindowConfig) -> Ragged:
+        """Tokenises questions, each cut to its first `windows.max_question_tokens` tokens.
+
+        Where the passage comes first, the literal ``Q:`` of the published series goes before each.
+        """
+        prefixed = [_QUESTION_PREFIX[windows.order] + text.strip() for text in texts]
+        ids = [
+            np.array(encoding.ids[: windows.max_question_tokens], np.int32)
+            for encoding in self._encode(prefixed, characters=False)
+        ]
+        return self._as_text(_ragged(ids, [len(row) for row in ids]))
+
+    @cached_property
+    def _backend(self) -> Tokenizer:
+        # A copy, since truncation and padding are a state of the tokenizer that others may rely on.
+        backend = Tokenizer.from_str(self.pretrained.backend_tokenizer.to_str())
+        backend.no_truncation()
+        backend.no_padding()
+        # A passage that speaks of "</s>" must not end there.
+        backend.encode_special_tokens = True
+        return backend
+
+    def _encode(self, texts: Sequence[str], *, characters: bool = True) -> Iterable[Encoding]:
+        encode = self._backend.encode_batch if characters else self._backend.encode_batch_fast
+        return chain.from_iterable(
+            encode(list(texts[first : first + _TEXTS_AT_ONCE]), add_special_tokens=False)
+            for first in range(0, len(texts), _TEXTS_AT_ONCE)
+        )
+
+    def _as_text(self, tokens: Ragged) -> Ragged:
+        """Special tokens that a text spells are unknown words of it.
+
+        A Unigram model finds them among its pieces even where it is told to take them as text.
+        """
+        if self.pretrained.unk_token_id is None:
+            return tokens
+        special = np.isin(tokens.values, self.pretrained.all_special_ids)
+        values = np.where(special, np.int32(self.pretrained.unk_token_id), tokens.values)
+        return Ragged.of_lengths(values, tokens.lengths)
+
+    def _check_order(self, span: np.ndarray[Any, Any], tokens: Ragged) -> None:
+        backward = np.diff(span, axis=0).min(axis=1) < 0
+        # From one passage to the next they go back to 0.
+        passage = np.repeat(np.arange(len(tokens.lengths)), tokens.lengths)
+        if (backward & (passage[1:] == passage[:-1])).any():
+            raise InputError(
+                where=f"model.encoder={self._encoder}",
+                got="a tokenizer whose character offsets jump backwards",
+                expected="tokens in the order of the text",
+                remedy="Use another encoder.",
+            )
+
+
+def encoder_error(encoder: str, missing: str, error: Exception) -> InputError:
+    """Says what kind of encoder was asked for and what of it could not be loaded."""
+    folder = Path(encoder)
+    if folder.is_dir():
+        files = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+        got = f"a folder that holds {files}"
+    elif folder.exists():
+        got = "a file"
+    else:
+        got = "no such folder, and nothing of that name could be loaded from the hub"
+    reason = str(error).strip().splitlines()[0]
+    return InputError(
+        where=f"model.encoder={encoder}",
+        got=f"{got}, without {missing} that loads ({reason})",
+        expected="a folder written by save_pretrained (config.json, model.safetensors, "
+        "tokenizer.json), or the id of a model on the Hugging Face hub",
+        remedy="Check the path; for a hub id check the spelling and the network.",
+    )
+
+
+def _ragged(rows: Sequence[np.ndarray[Any, Any]], lengths: Sequence[int]) -> Ragged:
+    values = np.concatenate(rows) if rows else np.empty(0, np.int32)
+    return Ragged.of_lengths(values, lengths)
+
+
+def _without_white_space(
+    texts: Sequence[str], tokens: IntArray, char_start: IntArray, char_end: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Takes white space off both ends of every token's characters.
+
+    Args:
+        texts: The passages.
+        tokens: How many each has. Shape: (passages,)
+        char_start: Shape: (tokens of all passages,)
+        char_end: Shape: (tokens of all passages,)
+
+    Returns:
+        New starts and ends; a token of white space alone starts at its end.
+    """
+    code_points = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
+    # One more, for starts at the very end and for ends at the very beginning.
+    space = np.append(_WHITE_SPACE[np.minimum(code_points, len(_WHITE_SPACE) - 1)], False)
+    lengths = [len(text) for text in texts]
+    base = np.repeat(np.cumsum([0, *lengths[:-1]]), tokens) if texts else 0
+    start, end = base + char_start, base + char_end
+    at = np.flatnonzero(space[start] & (start < end))
+    while len(at):
+        start[at] += 1
+        at = at[space[start[at]] & (start[at] < end[at])]
+    at = np.flatnonzero(space[end - 1] & (start < end))
+    while len(at):
+        end[at] -= 1
+        at = at[space[end[at] - 1] & (start[at] < end[at])]
+    return (start - base).astype(np.int32), (end - base).astype(np.int32)
