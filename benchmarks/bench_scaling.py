@@ -130,7 +130,7 @@ def training(folder: Path) -> Measured:
     from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.training.config import LossScaleConfig, TrainingConfig
     from roberta_squad_pipeline.training.job import first_reader
-    from roberta_squad_pipeline.training.loop import train_reader
+    from roberta_squad_pipeline.training.loop import fit_reader
 
     config = TrainingConfig(
         updates=UPDATES,
@@ -159,7 +159,7 @@ def training(folder: Path) -> Measured:
     ends = []
     began = time.process_time()
     opened = Features.open(folder / "train.arrow")
-    train_reader(
+    fit_reader(
         first_reader(opened, model_config(folder), config, None).reader,
         opened,
         config,

@@ -77,7 +77,7 @@ def train(folder: Path, micro_batch: int) -> Meter:
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
     from roberta_squad_pipeline.training.checkpoint import Checkpoints
     from roberta_squad_pipeline.training.job import first_reader
-    from roberta_squad_pipeline.training.loop import train_reader
+    from roberta_squad_pipeline.training.loop import fit_reader
 
     cpu = torch.device("cpu")
     precision = fast_precision(cpu)
@@ -92,7 +92,7 @@ def train(folder: Path, micro_batch: int) -> Meter:
     meter.lap("features of 3,250 training questions")
     reader = first_reader(features, model, config, None).reader
     meter.lap("encoder read, heads drawn")
-    train_reader(
+    fit_reader(
         reader,
         features,
         config,

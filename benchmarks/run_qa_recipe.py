@@ -36,7 +36,7 @@ from transformers import (
     set_seed,
 )
 
-from roberta_squad_pipeline.squad.dataset import Answer, SquadDataset
+from roberta_squad_pipeline.squad.dataset import GoldAnswer, SquadDataset
 
 MAX_TOKENS = 384
 OVERLAP_TOKENS = 128
@@ -269,7 +269,7 @@ def _input_names(encoded: Mapping[str, Any]) -> list[str]:
     return [name for name in encoded if name in {"input_ids", "attention_mask", "token_type_ids"}]
 
 
-def _labels(encoded: BatchEncoding, window: int, answer: Answer | None) -> tuple[int, int]:
+def _labels(encoded: BatchEncoding, window: int, answer: GoldAnswer | None) -> tuple[int, int]:
     """First and last token of an answer; those of the window's first token if it lacks it."""
     if answer is None:
         return 0, 0

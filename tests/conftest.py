@@ -92,7 +92,7 @@ def tiny_squad() -> "SquadDataset":
     Two of the unanswerable ones have plausible answers.
     """
     from roberta_squad_pipeline.squad.dataset import (
-        Answer,
+        GoldAnswer,
         Passage,
         Question,
         SquadDataset,
@@ -117,9 +117,9 @@ def tiny_squad() -> "SquadDataset":
     plausible = {"Who was first to see it?": "Peru", "Who painted it?": "two brothers"}
     passages = []
 
-    def seeming(question: str, text: str) -> Answer | None:
+    def seeming(question: str, text: str) -> GoldAnswer | None:
         found = plausible.get(question)
-        return Answer(found, text.index(found)) if found else None
+        return GoldAnswer(found, text.index(found)) if found else None
 
     for text, questions in asked.items():
         passages.append(
@@ -130,7 +130,7 @@ def tiny_squad() -> "SquadDataset":
                     Question(
                         f"{len(passages)}.{n}",
                         question,
-                        (Answer(answer, text.index(answer)),) if answer else (),
+                        (GoldAnswer(answer, text.index(answer)),) if answer else (),
                         seeming(question, text),
                     )
                     for n, (question, answer) in enumerate(questions)

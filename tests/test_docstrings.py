@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-ARRAYS = {"Tensor", "NDArray", "IntArray", "FloatArray"}
+ARRAYS = {"Tensor", "NDArray", "IntArray", "Float32Array", "Float64Array"}
 
 
 def public_functions(path: Path) -> Iterator[ast.FunctionDef]:

@@ -18,6 +18,7 @@ TESTED_BY = {
     "api": "end_to_end/test_reader.py",
     "cli": "end_to_end/test_bad_input.py",
     "settings": "test_trust.py",
+    "common/arrays": "evaluation/test_scoring.py",
     "common/errors": "end_to_end/test_bad_input.py",
     "common/format_version": "reader/test_storage.py",
     "common/strict": "runs/test_parameters.py",

@@ -31,8 +31,8 @@ from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
 from roberta_squad_pipeline.demo import ENCODER
 from roberta_squad_pipeline.demo.passages import (
-    Passage,
     Size,
+    Story,
     capitalise,
     write_passage,
 )
@@ -254,7 +254,7 @@ def _batches(tokenizer: Tokenizer, settings: Settings) -> Iterator[list[Example]
 
 
 def draw_examples(
-    rng: random.Random, passage: Passage, tokenizer: Tokenizer, settings: Settings
+    rng: random.Random, passage: Story, tokenizer: Tokenizer, settings: Settings
 ) -> Iterator[Example]:
     """Statements on one passage, some of which it does not support."""
     encoded = tokenizer.encode(passage.text, add_special_tokens=False)
@@ -283,7 +283,7 @@ def draw_examples(
 
 
 def _tags(
-    passage: Passage,
+    passage: Story,
     offsets: list[tuple[int, int]],
     entity: Entity,
     fact_type: FactType,
@@ -302,7 +302,7 @@ def _tags(
     return tags
 
 
-def _place(passage: Passage, fact: Fact) -> tuple[int, int]:
+def _place(passage: Story, fact: Fact) -> tuple[int, int]:
     first = passage.answer_start(fact)
     return first, first + len(fact.value)
 

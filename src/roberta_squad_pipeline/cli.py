@@ -118,16 +118,16 @@ def ask(
 @cli.command("send-tracking", params=[_option("env")])
 def send_tracking(env: str | None) -> None:
     """Tell MLflow what it could not be told while runs were going on."""
-    from roberta_squad_pipeline.runs.sweep import load_parameters
-    from roberta_squad_pipeline.tracking.spool import send_left
+    from roberta_squad_pipeline.runs.sweep import project_parameters
+    from roberta_squad_pipeline.tracking.spool import send_unsent
     from roberta_squad_pipeline.tracking.store import fail_fast, tracking_uri
 
     project = Path.cwd()
     fail_fast()
     with _messages_for_errors():
-        unsent = project / load_parameters(project, env, {}).tracking.unsent
+        unsent = project / project_parameters(project, env, {}).tracking.unsent
         runs = 0
-        for run_id, operations in send_left(unsent, tracking_uri(project)):
+        for run_id, operations in send_unsent(unsent, tracking_uri(project)):
             click.echo(f"run {run_id}: {operations} operations sent")
             runs += 1
     if not runs:

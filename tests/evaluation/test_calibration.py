@@ -20,7 +20,7 @@ from roberta_squad_pipeline.evaluation.calibration import (
 )
 from roberta_squad_pipeline.evaluation.scoring import squad_report
 from roberta_squad_pipeline.squad.dataset import (
-    Answer,
+    GoldAnswer,
     Passage,
     Question,
     SquadDataset,
@@ -116,7 +116,7 @@ def drawn(passages: int) -> tuple[SquadDataset, dict, dict, dict]:
             right = rng.random() < 1 / (1 + np.exp(-(margin + 1)))
             predictions[name] = "right" if right else "wrong"
             spans[name] = [margin, 0.0]
-            answers = (Answer("right", 0),) if answerable else ()
+            answers = (GoldAnswer("right", 0),) if answerable else ()
             questions.append(Question(name, "?", answers))
         made.append(Passage("right or wrong", "", tuple(questions)))
     return SquadDataset(tuple(made), 0), predictions, odds, spans
@@ -187,7 +187,7 @@ def test_reliability_at_the_ends() -> None:
 def test_each_half_is_judged_by_what_was_fitted_on_the_other() -> None:
     """Oracle: both fits made here, on two halves in which the same scores mean the opposite."""
     kinds = [Question(f"0.{n}", "?", ()) for n in range(8)]
-    kinds += [Question(f"1.{n}", "?", (Answer("a", 0),)) for n in range(8)]
+    kinds += [Question(f"1.{n}", "?", (GoldAnswer("a", 0),)) for n in range(8)]
     dataset = SquadDataset(
         (Passage("a b", "", tuple(kinds[:8])), Passage("a c", "", tuple(kinds[8:]))), 0
     )

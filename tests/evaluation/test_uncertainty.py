@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from roberta_squad_pipeline.evaluation.scoring import squad_report
 from roberta_squad_pipeline.evaluation.uncertainty import bootstrap_interval, cross_fitted_report
 from roberta_squad_pipeline.squad.dataset import (
-    Answer,
+    GoldAnswer,
     Passage,
     Question,
     SquadDataset,
@@ -20,7 +20,7 @@ def _dataset(answerable: list[list[bool]]) -> SquadDataset:
     passages = []
     for p, kinds in enumerate(answerable):
         questions = [
-            Question(f"{p}.{q}", "?", (Answer("yes", 0),) if kind else ())
+            Question(f"{p}.{q}", "?", (GoldAnswer("yes", 0),) if kind else ())
             for q, kind in enumerate(kinds)
         ]
         passages.append(Passage("yes", "", tuple(questions)))

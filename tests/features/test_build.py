@@ -31,7 +31,7 @@ from roberta_squad_pipeline.features.tokens import (
     TokenizerIdentity,
 )
 from roberta_squad_pipeline.squad.dataset import (
-    Answer,
+    GoldAnswer,
     Passage,
     Question,
     SquadDataset,
@@ -220,7 +220,7 @@ def test_answers_in_any_text_are_labelled(
     name: str, build: Build, request: pytest.FixtureRequest, before: str, answer: str, after: str
 ) -> None:
     passage = f"{before}{answer}{after} a"
-    question = Question("q", "?", (Answer(answer, len(before)),))
+    question = Question("q", "?", (GoldAnswer(answer, len(before)),))
     folder: Path = request.getfixturevalue(f"{name}_folder")
     features = build(squad(Passage(passage, "", (question,))), folder, RECIPE)
     start, end = len(before), len(before) + len(answer)
@@ -301,7 +301,7 @@ def test_many_pieces_hold_what_one_holds(shapes: list[tuple[str, int]], characte
             "",
             tuple(
                 Question(
-                    f"{number}.{n}", "?" * (n + 1), (Answer(text[n:], 1 + n),)[: len(text) - n]
+                    f"{number}.{n}", "?" * (n + 1), (GoldAnswer(text[n:], 1 + n),)[: len(text) - n]
                 )
                 for n in range(asked)
             ),
@@ -330,7 +330,7 @@ def test_real_questions_in_many_pieces(shared: Path) -> None:
 
 def test_a_passage_that_comes_again_in_another_piece() -> None:
     """It has two rows then, and every question its own labels all the same."""
-    one, two = (Question(name, "?", (Answer("abc", 0),)) for name in ("one", "two"))
+    one, two = (Question(name, "?", (GoldAnswer("abc", 0),)) for name in ("one", "two"))
     passages = [Passage("abcdefgh", "", (one,)), Passage("abcdefgh", "", (two,))]
     features = in_pieces(passages, partial(Letters().batch, windows=SMALL), 1)
     assert features.passage_texts.to_pylist() == ["abcdefgh", "abcdefgh"]
@@ -356,9 +356,9 @@ def test_few_pieces_are_held_at_once() -> None:
 
 def test_columns_by_hand() -> None:
     """`abcdefgh` is abc·def·gh; room for 15 - 3 - 8 = 4 tokens beside a question of 8."""
-    yes = Question("yes", "12345678", (Answer("de", 3), Answer("gh", 6)))
+    yes = Question("yes", "12345678", (GoldAnswer("de", 3), GoldAnswer("gh", 6)))
     no = Question("no", "12", ())
-    far = Question("far", "12345678", (Answer("ABCDEFGHIJKLMNO", 0),))
+    far = Question("far", "12345678", (GoldAnswer("ABCDEFGHIJKLMNO", 0),))
     features = Letters().features(
         squad(Passage("abcdefgh", "", (yes, no)), Passage("ABCDEFGHIJKLMNO", "", (far,))), SMALL
     )
@@ -381,8 +381,11 @@ def test_columns_by_hand() -> None:
 
 def test_answers_that_no_window_holds_are_counted_apart() -> None:
     """Two that a window holds, one of them from its first token on, and one that none does."""
-    asked = (Question("1", "?", (Answer("abc", 0),)), Question("2", "?", (Answer("def", 3),)))
-    far = Question("far", "12345678", (Answer("ABCDEFGHIJKLMNO", 0),))
+    asked = (
+        Question("1", "?", (GoldAnswer("abc", 0),)),
+        Question("2", "?", (GoldAnswer("def", 3),)),
+    )
+    far = Question("far", "12345678", (GoldAnswer("ABCDEFGHIJKLMNO", 0),))
     passages = (Passage("abcdefgh", "", asked), Passage("ABCDEFGHIJKLMNO", "", (far,)))
     counts = Letters().features(squad(*passages), SMALL).counts
     assert (counts.beyond_windows, counts.inside_tokens) == (1, 0)
@@ -402,7 +405,9 @@ def test_passages_do_not_get_in_each_other_s_way(
         asked = []
         for n in range(questions):
             start, last = data.draw(bounds)
-            asked.append(Question(f"{number}.{n}", "?", (Answer(text[start : last + 1], start),)))
+            asked.append(
+                Question(f"{number}.{n}", "?", (GoldAnswer(text[start : last + 1], start),))
+            )
         passages.append(Passage(text, "", tuple(asked)))
     together = Letters().features(squad(*passages), SMALL)
     alone = [Letters().features(squad(passage), SMALL) for passage in passages]

@@ -27,7 +27,7 @@ from roberta_squad_pipeline.reader.batching import (
     update_windows,
 )
 from roberta_squad_pipeline.squad.dataset import (
-    Answer,
+    GoldAnswer,
     Passage,
     Question,
     SquadDataset,
@@ -201,7 +201,7 @@ def test_input_is_exactly_the_recipe_s(
     shared: Path, build: Build, question: str, max_question_tokens: int, asked: str
 ) -> None:
     """`<s> passage </s> Q: question </s>`, and labels at the answer, by decoding the ids."""
-    answer = Answer("Belém", PASSAGE.index("Belém"))
+    answer = GoldAnswer("Belém", PASSAGE.index("Belém"))
     squad = SquadDataset((Passage(PASSAGE, "", (Question("q", question, (answer,)),)),), 0)
     limits = WindowConfig(
         order="passage_first", max_tokens=512, max_question_tokens=max_question_tokens, stride=128

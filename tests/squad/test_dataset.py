@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.squad.dataset import (
-    Answer,
+    GoldAnswer,
     Passage,
     Question,
     SquadDataset,
@@ -85,9 +85,12 @@ def test_every_part_is_read(tmp_path: Path) -> None:
     when = Question(
         "q1",
         "When did it sink?",
-        (Answer("1978", PASSAGE.index("1978")), Answer("in 1978", PASSAGE.index("in 1978"))),
+        (
+            GoldAnswer("1978", PASSAGE.index("1978")),
+            GoldAnswer("in 1978", PASSAGE.index("in 1978")),
+        ),
     )
-    plausible = Answer("Brest", PASSAGE.index("Brest"))
+    plausible = GoldAnswer("Brest", PASSAGE.index("Brest"))
     who = Question("q2", "Who built it?", (), plausible)
     assert dataset == SquadDataset(
         (
@@ -195,7 +198,7 @@ def test_repair_moves_an_answer_to_its_nearest_place(
     assert dataset.repaired == (bool(places) and start not in places)
     assert len(kept) == bool(places)
     if places:
-        assert kept[0] == Answer(text, min(places, key=lambda n: (abs(n - start), n)))
+        assert kept[0] == GoldAnswer(text, min(places, key=lambda n: (abs(n - start), n)))
 
 
 def test_negative_start_does_not_count_from_the_end(tmp_path: Path) -> None:

@@ -15,16 +15,16 @@ from pretrain_demo_encoder import (
     train_tokenizer,
 )
 from roberta_squad_pipeline.demo.names import split_of
-from roberta_squad_pipeline.demo.passages import Passage, write_passage
+from roberta_squad_pipeline.demo.passages import Story, write_passage
 
 TINY = Settings(seed=3, updates=3, tokenizer_passages=200, vocabulary=400, batch_size=4)
 
 
 @pytest.fixture(scope="module")
-def drawn() -> list[tuple[Passage, str, str | None]]:
+def drawn() -> list[tuple[Story, str, str | None]]:
     """Passages with a statement each, and what the statement's target says."""
     rng, tokenizer = random.Random(5), train_tokenizer(TINY)  # noqa: S311
-    rows: list[tuple[Passage, str, str | None]] = []
+    rows: list[tuple[Story, str, str | None]] = []
     while len(rows) < 300:
         passage = write_passage(rng, "pretraining", "usual")
         for example in draw_examples(rng, passage, tokenizer, TINY):
@@ -40,7 +40,7 @@ def drawn() -> list[tuple[Passage, str, str | None]]:
 
 
 def test_statements_ask_nothing_and_their_value_is_masked(
-    drawn: list[tuple[Passage, str, str | None]],
+    drawn: list[tuple[Story, str, str | None]],
 ) -> None:
     for _, statement, target in drawn:
         assert statement.count("<mask>") == 1
@@ -49,7 +49,7 @@ def test_statements_ask_nothing_and_their_value_is_masked(
 
 
 def test_targets_are_what_the_passage_states_of_the_entity(
-    drawn: list[tuple[Passage, str, str | None]],
+    drawn: list[tuple[Story, str, str | None]],
 ) -> None:
     # Oracle: the facts that the passage was written from.
     for passage, statement, target in drawn:
@@ -61,7 +61,7 @@ def test_targets_are_what_the_passage_states_of_the_entity(
 
 
 def test_statements_use_other_words_than_the_passage(
-    drawn: list[tuple[Passage, str, str | None]],
+    drawn: list[tuple[Story, str, str | None]],
 ) -> None:
     for passage, statement, target in drawn:
         if target:
@@ -69,7 +69,7 @@ def test_statements_use_other_words_than_the_passage(
 
 
 def test_no_name_of_the_training_or_dev_split_occurs(
-    drawn: list[tuple[Passage, str, str | None]],
+    drawn: list[tuple[Story, str, str | None]],
 ) -> None:
     for passage, _, _ in drawn:
         invented = [*passage.scene.entities[0].name.split(), *passage.scene.stated[0].value.split()]

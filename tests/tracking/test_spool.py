@@ -15,7 +15,7 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_DOES_NOT_EXIST
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.tracking import spool as module
-from roberta_squad_pipeline.tracking.spool import Spool, send_left
+from roberta_squad_pipeline.tracking.spool import Spool, send_unsent
 
 
 class Client:
@@ -127,7 +127,7 @@ def test_server_that_never_comes_back_costs_nothing_and_is_told_later(
     with (tmp_path / "run/operations.jsonl").open("a") as stream:
         stream.write('{"kind": "met')
     client.answers = lambda _: None
-    assert list(send_left(tmp_path, "http://me:secret@host:5000")) == [("run", 6)]
+    assert list(send_unsent(tmp_path, "http://me:secret@host:5000")) == [("run", 6)]
     assert [step for _, _, step in client.metrics] == list(range(5))
     assert client.calls[-1] == "end FINISHED"
     assert list(tmp_path.iterdir()) == []
@@ -163,7 +163,7 @@ def test_bug_in_the_thread_is_told_and_loses_nothing(
     spool.close()
     assert "sending to MLflow ended" in caplog.text
     client.answers = lambda _: None
-    assert list(send_left(tmp_path, "sqlite://")) == [("run", 1)]
+    assert list(send_unsent(tmp_path, "sqlite://")) == [("run", 1)]
 
 
 def test_spools_that_cannot_be_sent(client: Client, tmp_path: Path) -> None:
@@ -171,10 +171,10 @@ def test_spools_that_cannot_be_sent(client: Client, tmp_path: Path) -> None:
     spool = Spool(tmp_path / "run", "sqlite://", "run")
     spool.add(metric(1))
     with pytest.raises(InputError, match="a run that is still going on"):
-        list(send_left(tmp_path, "sqlite://"))
+        list(send_unsent(tmp_path, "sqlite://"))
     spool.close()
     with pytest.raises(InputError, match="no answer"):
-        list(send_left(tmp_path, "sqlite://"))
+        list(send_unsent(tmp_path, "sqlite://"))
     (tmp_path / "run/operations.jsonl").write_text("{\n" + json.dumps(metric(1)) + "\n")
     with pytest.raises(InputError, match="no JSON"):
-        list(send_left(tmp_path, "sqlite://"))
+        list(send_unsent(tmp_path, "sqlite://"))

@@ -32,7 +32,7 @@ from roberta_squad_pipeline.reader.storage import (
 )
 from roberta_squad_pipeline.squad.dataset import SquadDataset
 from roberta_squad_pipeline.training.config import TrainingConfig
-from roberta_squad_pipeline.training.loop import train_reader
+from roberta_squad_pipeline.training.loop import fit_reader
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -87,7 +87,7 @@ def chain(
     )
     before = {name: weight.detach().clone() for name, weight in reader.named_parameters()}
     losses: list[float] = []
-    train_reader(
+    fit_reader(
         reader,
         features,
         recipe.model_copy(update={"updates": 3}),

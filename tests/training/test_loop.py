@@ -37,7 +37,7 @@ from roberta_squad_pipeline.squad.dataset import SquadDataset
 from roberta_squad_pipeline.training import loop
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
-from roberta_squad_pipeline.training.loop import train_reader
+from roberta_squad_pipeline.training.loop import fit_reader
 from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates, train_step
@@ -71,7 +71,7 @@ def train_with(
     on_evaluation: Callable[[EvaluationRecord], None] = lambda _: None,
 ) -> bool:
     with tempfile.TemporaryDirectory() as temporary:
-        return train_reader(
+        return fit_reader(
             reader,
             features,
             config,

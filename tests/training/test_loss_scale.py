@@ -77,9 +77,9 @@ def test_run_stops_after_skips_in_a_row_at_the_minimum() -> None:
     run = Run(RECIPE)
     for overflow in (True, True, True, True, False, True, True):
         run.update(overflow=overflow)
-        assert not run.scaler.hopeless
+        assert not run.scaler.diverged
     run.update(overflow=True)
-    assert run.scaler.hopeless
+    assert run.scaler.diverged
 
 
 @given(st.lists(st.booleans(), max_size=12), st.lists(st.booleans(), max_size=12))
@@ -95,7 +95,7 @@ def test_restored_scale_goes_on_alike(before: list[bool], after: list[bool]) -> 
         for one in (run, again):
             one.update(overflow=overflow)
         assert again.scaler.state == run.scaler.state
-        assert again.scaler.hopeless == run.scaler.hopeless
+        assert again.scaler.diverged == run.scaler.diverged
 
 
 def test_other_precisions_have_no_scale() -> None:
@@ -107,7 +107,7 @@ def test_other_precisions_have_no_scale() -> None:
     assert run.weight.isinf()
     for _ in range(5):
         run.update(overflow=True)
-        assert not run.scaler.hopeless
+        assert not run.scaler.diverged
 
 
 def test_gradients_are_unscaled_before_they_are_clipped() -> None:

@@ -4,7 +4,7 @@ import random
 from typing import Any, Literal
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.demo.passages import Passage, ask, write_passage
+from roberta_squad_pipeline.demo.passages import Story, ask, write_passage
 
 _QUESTIONS_PER_PASSAGE = (5, 8)
 _UNANSWERABLE = 0.42
@@ -51,7 +51,7 @@ def generate(split: Literal["train", "dev"], *, passages: int, seed: int) -> dic
     return {"version": "v2.0", "data": data}
 
 
-def _paragraph(rng: random.Random, passage: Passage, stem: str) -> dict[str, Any]:
+def _paragraph(rng: random.Random, passage: Story, stem: str) -> dict[str, Any]:
     count = rng.randint(*_QUESTIONS_PER_PASSAGE)
     # Each question is a draw of its own, so that its number in the passage tells nothing.
     unanswerable = sum(rng.random() < _UNANSWERABLE for _ in range(count))

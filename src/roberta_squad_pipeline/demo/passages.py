@@ -34,7 +34,7 @@ _JOINED = 0.3
 
 
 @dataclass(frozen=True)
-class Passage:
+class Story:
     """A passage and what is known of it.
 
     Attributes:
@@ -52,7 +52,7 @@ class Passage:
         return next(re.finditer(rf"\b{re.escape(fact.value)}\b", self.text)).start()
 
 
-def write_passage(rng: random.Random, split: Split, size: Size) -> Passage:
+def write_passage(rng: random.Random, split: Split, size: Size) -> Story:
     """Draw a scene and tell it.
 
     Args:
@@ -94,7 +94,7 @@ class _Writer:
         self._framed = framed
         self._phrases: dict[Fact, str] = {}
 
-    def write(self) -> Passage:
+    def write(self) -> Story:
         rng, scene = self._rng, self._scene
         sentences: list[str] = []
         if self._framed and rng.random() < _OPENING:
@@ -109,7 +109,7 @@ class _Writer:
             remark = rng.choice(scene.kind.remarks).replace("{x}", rng.choice(entities).name)
             sentences.append(remark)
         text = " ".join(capitalise(sentence) for sentence in sentences)
-        return Passage(text, scene, tuple(self._phrases[fact] for fact in scene.stated))
+        return Story(text, scene, tuple(self._phrases[fact] for fact in scene.stated))
 
     def _opening(self) -> str:
         names = [entity.name for entity in self._scene.entities]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from roberta_squad_pipeline.common.arrays import Float64Array
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.evaluation.logistic import fit_logistic, sigmoid
 from roberta_squad_pipeline.evaluation.no_answer import ScoresFittedOn
@@ -23,8 +24,6 @@ from roberta_squad_pipeline.evaluation.thresholds import best_threshold
 from roberta_squad_pipeline.evaluation.uncertainty import in_first_half
 from roberta_squad_pipeline.squad.dataset import SquadDataset
 
-FloatArray = NDArray[np.float64]
-
 _BINS = 10
 
 
@@ -34,7 +33,7 @@ class PlattScale(StrictModel):
     slope: float
     intercept: float
 
-    def probability(self, scores: ArrayLike) -> FloatArray:
+    def probability(self, scores: ArrayLike) -> Float64Array:
         """The probability that belongs to each score, 0 to 1. Shape: that of `scores`."""
         return sigmoid(self.slope * np.asarray(scores, np.float64) + self.intercept)
 
@@ -75,7 +74,7 @@ class Calibration(StrictModel):
 
     def probabilities(
         self, no_answer_scores: ArrayLike, margins: ArrayLike
-    ) -> tuple[FloatArray, FloatArray]:
+    ) -> tuple[Float64Array, Float64Array]:
         """Probabilities of some questions.
 
         Args:
@@ -129,7 +128,7 @@ def fit_platt(scores: ArrayLike, positive: NDArray[np.bool_]) -> PlattScale:
     return PlattScale(slope=slope, intercept=intercept)
 
 
-def reliability(probabilities: FloatArray, happened: NDArray[np.bool_]) -> Reliability:
+def reliability(probabilities: Float64Array, happened: NDArray[np.bool_]) -> Reliability:
     """Holds probabilities against what happened.
 
     Args:
@@ -195,7 +194,7 @@ def calibrate(
 
 
 def _threshold(
-    scores: QuestionScores, odds: FloatArray, no_answer_scores: Mapping[str, float]
+    scores: QuestionScores, odds: Float64Array, no_answer_scores: Mapping[str, float]
 ) -> float | None:
     """The official `best_f1_thresh`, which goes by the order of the scores where they are equal."""
     place = {question: number for number, question in enumerate(no_answer_scores)}
@@ -214,7 +213,7 @@ def _right(scores: QuestionScores) -> NDArray[np.bool_]:
 
 
 def _fit(
-    half: NDArray[np.bool_], scores: QuestionScores, odds: FloatArray, margins: FloatArray
+    half: NDArray[np.bool_], scores: QuestionScores, odds: Float64Array, margins: Float64Array
 ) -> Calibration:
     asked = half & scores.answerable
     return UNCALIBRATED.model_copy(

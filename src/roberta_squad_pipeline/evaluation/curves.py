@@ -5,22 +5,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from roberta_squad_pipeline.common.arrays import Float64Array
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdCurve:
     """Mean scores over the threshold, from abstaining everywhere to answering everything."""
 
-    thresholds: FloatArray
+    thresholds: Float64Array
     """Rising; from one to the next nothing changes. The first lies below all no-answer scores.
     Shape: (thresholds,)"""
-    scores: FloatArray
+    scores: Float64Array
     """In per cent. Shape: (thresholds,)"""
 
 
 def threshold_curve(
-    values: FloatArray, no_answer_scores: FloatArray, answerable: NDArray[np.bool_]
+    values: Float64Array, no_answer_scores: Float64Array, answerable: NDArray[np.bool_]
 ) -> ThresholdCurve:
     """Applies every threshold that makes a difference.
 
@@ -47,16 +47,16 @@ def threshold_curve(
 class PrecisionRecall:
     """Precision over recall as the threshold rises."""
 
-    recall: FloatArray
+    recall: Float64Array
     """From 0 upwards, at most 1. Shape: (thresholds + 1,)"""
-    precision: FloatArray
+    precision: Float64Array
     """0 to 1. Shape: (thresholds + 1,)"""
     average_precision: float
     """Area under the steps, 0 to 1."""
 
 
 def precision_recall(
-    values: FloatArray, no_answer_scores: FloatArray, answerable: NDArray[np.bool_]
+    values: Float64Array, no_answer_scores: Float64Array, answerable: NDArray[np.bool_]
 ) -> PrecisionRecall:
     """Makes the precision-recall curve of the official SQuAD 2.0 scorer.
 
@@ -81,7 +81,7 @@ def precision_recall(
     return PrecisionRecall(recall, precision, average)
 
 
-def no_answer_auc(no_answer_scores: FloatArray, answerable: NDArray[np.bool_]) -> float | None:
+def no_answer_auc(no_answer_scores: Float64Array, answerable: NDArray[np.bool_]) -> float | None:
     """Area under the ROC curve of the no-answer score.
 
     It is the share of pairs of an unanswerable and an answerable question in which the former has
@@ -105,7 +105,7 @@ def no_answer_auc(no_answer_scores: FloatArray, answerable: NDArray[np.bool_]) -
     return float(pairs_won / (positives * negatives))
 
 
-def _by_threshold(no_answer_scores: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _by_threshold(no_answer_scores: Float64Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Questions by rising score, and places after which a threshold can part them."""
     if not len(no_answer_scores):
         raise ValueError("got no questions; expected at least one to draw a curve of")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-FloatArray = NDArray[np.float64]
+from roberta_squad_pipeline.common.arrays import Float64Array
 
 _ROUNDING = 1e-12
 """Of an input's mean: a smaller spread is none."""
@@ -15,7 +15,7 @@ _FLAT = 1e-9
 """Of the mean gradient: there the minimum is reached."""
 
 
-def fit_logistic(inputs: FloatArray, positive: NDArray[np.bool_]) -> tuple[list[float], float]:
+def fit_logistic(inputs: Float64Array, positive: NDArray[np.bool_]) -> tuple[list[float], float]:
     """Fits log-odds that are linear in the inputs, with the greatest likelihood.
 
     Platt's targets, (n₊ + 1) / (n₊ + 2) and 1 / (n₋ + 2) for 1 and 0, keep it finite where an input
@@ -44,17 +44,17 @@ def fit_logistic(inputs: FloatArray, positive: NDArray[np.bool_]) -> tuple[list[
     return weights.tolist(), float(fitted[-1] - weights @ mean)
 
 
-def _minimum(inputs: FloatArray, target: FloatArray, start: FloatArray) -> FloatArray:
+def _minimum(inputs: Float64Array, target: Float64Array, start: Float64Array) -> Float64Array:
     """The weights with the least cross-entropy, found by Newton steps in a trust region."""
 
-    def loss(weights: FloatArray) -> float:
+    def loss(weights: Float64Array) -> float:
         logits = inputs @ weights
         return float(np.mean(np.logaddexp(0, logits) - target * logits))
 
-    def gradient(weights: FloatArray) -> FloatArray:
+    def gradient(weights: Float64Array) -> Float64Array:
         return inputs.T @ (sigmoid(inputs @ weights) - target) / len(target)
 
-    def curvature(weights: FloatArray) -> FloatArray:
+    def curvature(weights: Float64Array) -> Float64Array:
         predicted = sigmoid(inputs @ weights)
         return (inputs.T * (predicted * (1 - predicted))) @ inputs / len(target)
 
@@ -69,7 +69,7 @@ def _minimum(inputs: FloatArray, target: FloatArray, start: FloatArray) -> Float
     return np.asarray(found.x, np.float64)
 
 
-def sigmoid(logits: FloatArray) -> FloatArray:
+def sigmoid(logits: Float64Array) -> Float64Array:
     """1 / (1 + exp(-logits)), of any size. Shape: that of `logits`."""
     # Through the hyperbolic tangent nothing overflows.
     return 0.5 * (1 + np.tanh(logits / 2))

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from roberta_squad_pipeline.common.arrays import Float64Array
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.evaluation.config import NullScore
 from roberta_squad_pipeline.evaluation.logistic import fit_logistic
 
-FloatArray = NDArray[np.float64]
-ScoresFittedOn = Callable[[NDArray[np.bool_]], FloatArray]
+ScoresFittedOn = Callable[[NDArray[np.bool_]], Float64Array]
 """No-answer scores of all questions, with weights that were fitted on those of a mask. Shapes:
 (questions,)"""
 
@@ -28,7 +28,7 @@ class NoAnswerWeights(StrictModel):
     span: float
     intercept: float
 
-    def scores(self, head: ArrayLike, span: ArrayLike) -> FloatArray:
+    def scores(self, head: ArrayLike, span: ArrayLike) -> Float64Array:
         """The scores of some questions.
 
         Args:
@@ -57,9 +57,9 @@ def unfitted_weights(rule: NullScore) -> NoAnswerWeights:
 class NoAnswerLogits:
     """The two logits of every question of a data set, in its order."""
 
-    head: FloatArray
+    head: Float64Array
     """Shape: (questions,)"""
-    span: FloatArray
+    span: Float64Array
     """Shape: (questions,)"""
     unanswerable: NDArray[np.bool_]
     """What is true. Shape: (questions,)"""
@@ -113,6 +113,6 @@ class NoAnswerLogits:
         (head, span), intercept = fit_logistic(inputs, unanswerable)
         return NoAnswerWeights(head=head, span=span, intercept=intercept)
 
-    def scores_fitted_on(self, questions: NDArray[np.bool_]) -> FloatArray:
+    def scores_fitted_on(self, questions: NDArray[np.bool_]) -> Float64Array:
         """No-answer scores of all questions: see `ScoresFittedOn`. Shape: (questions,)."""
         return self.weights_fitted_on(questions).scores(self.head, self.span)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roberta_squad_pipeline.common.arrays import Float64Array
 from roberta_squad_pipeline.evaluation.no_answer import ScoresFittedOn
 from roberta_squad_pipeline.evaluation.scoring import (
     QuestionScores,
@@ -14,8 +15,6 @@ from roberta_squad_pipeline.evaluation.scoring import (
 )
 from roberta_squad_pipeline.evaluation.thresholds import best_threshold
 from roberta_squad_pipeline.squad.dataset import SquadDataset
-
-FloatArray = NDArray[np.float64]
 
 _CONFIDENCE = 0.95
 _RESAMPLES = 2000
@@ -68,7 +67,9 @@ def cross_fitted_report(
     return report
 
 
-def scores_at_best(scores: QuestionScores, values: FloatArray, odds: FloatArray) -> FloatArray:
+def scores_at_best(
+    scores: QuestionScores, values: Float64Array, odds: Float64Array
+) -> Float64Array:
     """What each question scores at the threshold that is best for all of them.
 
     Args:
@@ -83,7 +84,7 @@ def scores_at_best(scores: QuestionScores, values: FloatArray, odds: FloatArray)
     return _at(_chosen_on(everything, scores, values, odds), scores, values, odds)
 
 
-def bootstrap_interval(values: FloatArray) -> list[float]:
+def bootstrap_interval(values: Float64Array) -> list[float]:
     """The percentile bootstrap's 95 % interval of a mean over questions.
 
     Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
@@ -115,10 +116,10 @@ def in_first_half(dataset: SquadDataset) -> NDArray[np.bool_]:
 
 def _cross_fit(
     scores: QuestionScores,
-    values: FloatArray,
+    values: Float64Array,
     scores_fitted_on: ScoresFittedOn,
     first_half: NDArray[np.bool_],
-) -> tuple[FloatArray, list[float]]:
+) -> tuple[Float64Array, list[float]]:
     applied, thresholds = [], []
     for half in (~first_half, first_half):
         odds = scores_fitted_on(half)
@@ -128,7 +129,7 @@ def _cross_fit(
 
 
 def _chosen_on(
-    half: NDArray[np.bool_], scores: QuestionScores, values: FloatArray, odds: FloatArray
+    half: NDArray[np.bool_], scores: QuestionScores, values: Float64Array, odds: Float64Array
 ) -> float:
     chosen = best_threshold(
         values[half],
@@ -140,7 +141,7 @@ def _chosen_on(
 
 
 def _at(
-    threshold: float, scores: QuestionScores, values: FloatArray, odds: FloatArray
-) -> FloatArray:
+    threshold: float, scores: QuestionScores, values: Float64Array, odds: Float64Array
+) -> Float64Array:
     # Abstaining is right exactly where there is no answer.
     return np.where(odds > threshold, ~scores.answerable, values).astype(np.float64)

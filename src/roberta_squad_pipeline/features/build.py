@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from roberta_squad_pipeline.common.arrays import IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import META_KEY, WINDOW_FIELDS, FeaturesMeta, layout_of
@@ -20,12 +21,11 @@ from roberta_squad_pipeline.features.tokens import (
 )
 from roberta_squad_pipeline.features.windows import (
     AnswerTokens,
-    IntArray,
     Windows,
     plan_windows,
 )
 from roberta_squad_pipeline.squad.dataset import (
-    Answer,
+    GoldAnswer,
     Passage,
     Question,
 )
@@ -173,7 +173,7 @@ def build_features(
     ).replace_schema_metadata({META_KEY: meta.model_dump_json(exclude_none=True).encode()})
 
 
-def answer_characters(answers: Sequence[Answer | None]) -> tuple[IntArray, IntArray]:
+def answer_characters(answers: Sequence[GoldAnswer | None]) -> tuple[IntArray, IntArray]:
     """Where answers stand in their passages.
 
     Args:

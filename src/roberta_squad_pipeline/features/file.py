@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from roberta_squad_pipeline.common.arrays import IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.format_version import check_format_version
 from roberta_squad_pipeline.common.strict import StrictModel
@@ -29,11 +30,7 @@ from roberta_squad_pipeline.features.tokens import (
     TokenizerIdentity,
     row_of,
 )
-from roberta_squad_pipeline.features.windows import (
-    IntArray,
-    WindowLayout,
-    Windows,
-)
+from roberta_squad_pipeline.features.windows import WindowLayout, Windows
 from roberta_squad_pipeline.squad.held_out import FilePart
 
 FORMAT_VERSION: Literal[3] = 3

@@ -11,6 +11,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from roberta_squad_pipeline.common.arrays import IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import Order, WindowConfig
 from roberta_squad_pipeline.features.tokens import (
@@ -19,7 +20,6 @@ from roberta_squad_pipeline.features.tokens import (
     SpecialTokens,
     TokenizerIdentity,
 )
-from roberta_squad_pipeline.features.windows import IntArray
 
 _QUESTION_PREFIX: dict[Order, str] = {"passage_first": " Q: ", "question_first": ""}
 """What stands before the question; of the published series' form it is a literal part."""

@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from roberta_squad_pipeline.common.arrays import IntArray
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.features.windows import (
-    IntArray,
-)
 
 
 @dataclass(frozen=True, slots=True)

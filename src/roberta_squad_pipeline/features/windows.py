@@ -13,11 +13,9 @@ first token.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from roberta_squad_pipeline.common.arrays import IntArray
 from roberta_squad_pipeline.features.config import Order, WindowConfig
-
-IntArray = NDArray[np.int32]
 
 NO_ANSWER_POSITION = 0
 """Where start and end point in a window that does not hold the answer: at ``<s>``."""

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from roberta_squad_pipeline.common.arrays import Float32Array
+
 IndexArray = NDArray[np.int64]
 MaskArray = NDArray[np.bool_]
 
@@ -17,7 +18,7 @@ class Spans(NamedTuple):
     minus infinity.
     """
 
-    score: FloatArray
+    score: Float32Array
     """Start logit plus end logit."""
     start: IndexArray
     """Window position of the first token."""
@@ -26,8 +27,8 @@ class Spans(NamedTuple):
 
 
 def best_spans(
-    start_logits: FloatArray,
-    end_logits: FloatArray,
+    start_logits: Float32Array,
+    end_logits: Float32Array,
     *,
     may_start: MaskArray,
     may_end: MaskArray,
@@ -63,7 +64,7 @@ def best_spans(
     return Spans(scores[row, span], first, first + span % max_answer_tokens)
 
 
-def _largest(values: FloatArray, count: int) -> IndexArray:
+def _largest(values: Float32Array, count: int) -> IndexArray:
     """Columns of the largest values of each row, largest first; of equal values the leftmost.
 
     Args:
@@ -86,7 +87,7 @@ def _largest(values: FloatArray, count: int) -> IndexArray:
     return found
 
 
-def _largest_ahead(values: FloatArray, count: int) -> FloatArray:
+def _largest_ahead(values: Float32Array, count: int) -> Float32Array:
     """The largest of `count` values from each column on, where there are as many.
 
     Args:

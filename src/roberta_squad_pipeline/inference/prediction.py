@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from roberta_squad_pipeline.common.arrays import Float32Array, IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.features.tokens import Ragged
-from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION, IntArray
+from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION
 from roberta_squad_pipeline.inference.decoding import best_spans
 from roberta_squad_pipeline.reader.batching import (
     Batch,
@@ -24,8 +25,6 @@ from roberta_squad_pipeline.reader.batching import (
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.device import reading_in
 from roberta_squad_pipeline.reader.model import ReaderOutput
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +71,15 @@ class Prediction:
 class WindowSpans:
     """Best spans of every window of a file, in passage tokens."""
 
-    score: FloatArray
+    score: Float32Array
     """Shape: (windows, spans)"""
     first: IndexArray
     """Shape: (windows, spans)"""
     last: IndexArray
     """Shape: (windows, spans)"""
-    no_answer: FloatArray
+    no_answer: Float32Array
     """Answerability logits. Shape: (windows,)"""
-    null_span: FloatArray
+    null_span: Float32Array
     """Start plus end logit of ``<s>``. Shape: (windows,)"""
 
     @classmethod
@@ -262,7 +261,7 @@ def merge_windows(
         )
 
 
-def _best_of_questions(scores: FloatArray, begins: IndexArray, windows: int) -> IndexArray:
+def _best_of_questions(scores: Float32Array, begins: IndexArray, windows: int) -> IndexArray:
     """The best spans of each question over all its windows, best first.
 
     Args:

@@ -128,10 +128,12 @@ class _OneByOne(torch.autograd.Function):
                 scores = torch.bmm(wide_query[:, window], wide_key[:, window].transpose(1, 2))
                 weights = scores.softmax(-1)
                 saved.append(weights.to(value.dtype))
-                left, chance = _left(weights, noise, square, dropout)
-                attended[window] = torch.bmm(left.to(value.dtype), value[:, window]).transpose(0, 1)
+                dropped, keep_probability = _apply_dropout(weights, noise, square, dropout)
+                attended[window] = torch.bmm(dropped.to(value.dtype), value[:, window]).transpose(
+                    0, 1
+                )
             if dropout:
-                attended /= chance
+                attended /= keep_probability
         ctx.lengths, ctx.scaling, ctx.dropout = lengths, scaling, dropout
         ctx.save_for_backward(query, key, value, attended, noise, *saved)
         return attended
@@ -140,28 +142,36 @@ class _OneByOne(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, attended, noise, *saved = ctx.saved_tensors
         heads = len(query)
-        of_attended = gradients[0].transpose(0, 1).contiguous()
+        attended_gradient = gradients[0].transpose(0, 1).contiguous()
         row_sums = (gradients[0].float() * attended).sum(-1).t()[..., None]
-        of_query, of_key, of_value = (torch.empty_like(part) for part in (query, key, value))
+        query_gradient, key_gradient, value_gradient = (
+            torch.empty_like(part) for part in (query, key, value)
+        )
         with torch.autocast("cpu", enabled=False):
-            wide_value, wide_gradient = value.float(), of_attended.float()
+            wide_value, wide_gradient = value.float(), attended_gradient.float()
             for (window, square), weights in zip(_squares(heads, ctx.lengths), saved, strict=True):
-                left, chance = _left(weights, noise, square, ctx.dropout)
-                of_value[:, window] = torch.bmm(
-                    left.to(value.dtype).transpose(1, 2), of_attended[:, window]
+                dropped, keep_probability = _apply_dropout(weights, noise, square, ctx.dropout)
+                value_gradient[:, window] = torch.bmm(
+                    dropped.to(value.dtype).transpose(1, 2), attended_gradient[:, window]
                 )
-                of_left = torch.bmm(wide_gradient[:, window], wide_value[:, window].transpose(1, 2))
-                of_weights, _ = _left(of_left, noise, square, ctx.dropout)
+                dropped_gradient = torch.bmm(
+                    wide_gradient[:, window], wide_value[:, window].transpose(1, 2)
+                )
+                weights_gradient, _ = _apply_dropout(dropped_gradient, noise, square, ctx.dropout)
                 if ctx.dropout:
-                    of_weights /= chance
-                of_scores = of_weights.sub_(row_sums[:, window]).mul_(weights).to(query.dtype)
-                of_query[:, window] = torch.bmm(of_scores, key[:, window])
-                of_key[:, window] = torch.bmm(of_scores.transpose(1, 2), query[:, window])
-        of_query *= ctx.scaling
-        of_key *= ctx.scaling
+                    weights_gradient /= keep_probability
+                scores_gradient = (
+                    weights_gradient.sub_(row_sums[:, window]).mul_(weights).to(query.dtype)
+                )
+                query_gradient[:, window] = torch.bmm(scores_gradient, key[:, window])
+                key_gradient[:, window] = torch.bmm(
+                    scores_gradient.transpose(1, 2), query[:, window]
+                )
+        query_gradient *= ctx.scaling
+        key_gradient *= ctx.scaling
         if ctx.dropout:
-            of_value /= chance
-        return of_query, of_key, of_value, None, None, None
+            value_gradient /= keep_probability
+        return query_gradient, key_gradient, value_gradient, None, None, None
 
 
 def _squares(heads: int, lengths: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
@@ -173,14 +183,16 @@ def _squares(heads: int, lengths: tuple[int, ...]) -> Iterator[tuple[slice, slic
         token, score = token + length, score + scores
 
 
-def _left(
+def _apply_dropout(
     weights: Tensor, noise: Tensor | None, square: slice, dropout: float
 ) -> tuple[Tensor, float]:
-    """What dropout leaves of a window's weights, and the chance to be left."""
+    """A window's weights, some of them 0, and the chance of each to be kept, for the caller to
+    divide by.
+    """
     if noise is None:
         return weights, 1.0
-    ones, chance = kept(noise[square].view(weights.shape), dropout)
-    return weights * ones, chance
+    ones, keep_probability = kept(noise[square].view(weights.shape), dropout)
+    return weights * ones, keep_probability
 
 
 AttentionInterface.register(ATTENTION, attend)

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from roberta_squad_pipeline.common.arrays import IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.features.windows import IntArray
 
 IndexArray = NDArray[np.int64]
 

@@ -50,8 +50,8 @@ class Family:
         """Tokens of the longest window that an encoder was built for."""
         return int(config.max_position_embeddings) - self.first_position(config)
 
-    def heights(self, parameters: Iterable[str]) -> dict[str, int]:
-        """At which height each parameter of an encoder acts.
+    def layer_depths(self, parameters: Iterable[str]) -> dict[str, int]:
+        """At which depth each parameter of an encoder acts.
 
         What changes a block's output counts as part of that block.
 
@@ -66,24 +66,24 @@ class Family:
         """
         names = list(parameters)
         block = re.compile(rf"{re.escape(self.blocks)}(\d+)\.")
-        heights = {name: int(found[1]) + 1 for name in names if (found := block.match(name))}
+        layer_depths = {name: int(found[1]) + 1 for name in names if (found := block.match(name))}
         others = {
             **dict.fromkeys(self.below_blocks, 0),
             **dict.fromkeys(self.behind_first_block, 1),
-            **dict.fromkeys(self.behind_last_block, max(heights.values(), default=0)),
+            **dict.fromkeys(self.behind_last_block, max(layer_depths.values(), default=0)),
         }
         for name in names:
-            for beginning, height in others.items():
+            for beginning, depth in others.items():
                 if name.startswith(beginning):
-                    heights[name] = height
-            if name not in heights:
+                    layer_depths[name] = depth
+            if name not in layer_depths:
                 raise InputError(
                     where="model.encoder",
                     got=f"a parameter {name}, of which it is not known at which rate it learns",
                     expected=f"{self.blocks}0 and so on, {', '.join(others)}",
                     remedy="Use another encoder, or one as its authors published it.",
                 )
-        return heights
+        return layer_depths
 
 
 _BERT = Family()

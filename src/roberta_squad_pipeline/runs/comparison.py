@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from roberta_squad_pipeline.evaluation.uncertainty import FloatArray, bootstrap_interval
+from roberta_squad_pipeline.common.arrays import Float64Array
+from roberta_squad_pipeline.evaluation.uncertainty import bootstrap_interval
 from roberta_squad_pipeline.runs.experiments import Experiment, Reference
 
 SQUAD2_TRAINING_QUESTIONS = 130_319
@@ -18,7 +19,7 @@ class Measured:
 
     best_f1: tuple[float, ...]
     """In per cent, one a seed."""
-    question_f1: FloatArray
+    question_f1: Float64Array
     """Mean over seeds of what each question scores at its run's best threshold, 0 to 1.
     Shape: (questions,)"""
 

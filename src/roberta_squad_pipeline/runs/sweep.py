@@ -16,8 +16,7 @@ from kedro.framework.project import settings
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.runs.fingerprint import fingerprint
-from roberta_squad_pipeline.runs.parameters import Parameters
-from roberta_squad_pipeline.runs.parameters import load_parameters as parameters_of
+from roberta_squad_pipeline.runs.parameters import Parameters, load_parameters
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 
 if TYPE_CHECKING:
@@ -60,9 +59,9 @@ class Sweep:
         return self.planned[0].parameters.tracking.experiment
 
 
-def load_parameters(project: Path, env: str | None, params: dict[str, Any]) -> Parameters:
+def project_parameters(project: Path, env: str | None, params: dict[str, Any]) -> Parameters:
     """Composes conf/ for one run, as Kedro does when it runs."""
-    return parameters_of(config_loader(project, env, params))
+    return load_parameters(config_loader(project, env, params))
 
 
 def config_loader(project: Path, env: str | None, params: dict[str, Any]) -> OmegaConfigLoader:
@@ -91,18 +90,18 @@ def plan(
         seeds: Seeds of each: training.seed and the numbers that follow it.
         shard: Which share, from 1, of how many.
     """
-    every = load_parameters(project, env, params)
+    every = project_parameters(project, env, params)
     names = experiments or [name for name, one in every.experiments.rows.items() if one.reported]
     planned = []
     for name in names:
         for seed in range(every.training.seed, every.training.seed + seeds):
             own = _merged(params, {"experiment": name, "prepared": PREPARED})
             own = _merged(own, {"run": f"{name}_seed{seed}", "training": {"seed": seed}})
-            parameters = load_parameters(project, env, own)
+            parameters = project_parameters(project, env, own)
             order = parameters.features.order
             if order != every.features.order:
                 own = _merged(own, {"prepared": f"{PREPARED}_{order}"})
-                parameters = load_parameters(project, env, own)
+                parameters = project_parameters(project, env, own)
             planned.append(PlannedRun(name, seed, own, parameters))
     index, count = shard
     return Sweep(project, env, params, tuple(planned[index - 1 :: count]))

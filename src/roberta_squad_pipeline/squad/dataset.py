@@ -43,7 +43,7 @@ from roberta_squad_pipeline.squad.json_input import (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GoldAnswer:
     """One gold answer.
 
     Args:
@@ -68,8 +68,8 @@ class Question:
 
     id: str
     text: str
-    answers: tuple[Answer, ...]
-    plausible: Answer | None = None
+    answers: tuple[GoldAnswer, ...]
+    plausible: GoldAnswer | None = None
 
     @property
     def unanswerable(self) -> bool:
@@ -331,7 +331,7 @@ def read_gold(path: Path) -> dict[str, tuple[str, ...]]:
     return gold
 
 
-def aligned(raw: RawAnswer, context: str, on_misaligned: OnMisaligned) -> Answer | None:
+def aligned(raw: RawAnswer, context: str, on_misaligned: OnMisaligned) -> GoldAnswer | None:
     """An answer at the place where its passage has it.
 
     Args:
@@ -343,11 +343,11 @@ def aligned(raw: RawAnswer, context: str, on_misaligned: OnMisaligned) -> Answer
         None if it is misaligned and must not be moved, or cannot be.
     """
     if is_aligned(raw, context):
-        return Answer(raw["text"], raw["answer_start"])
+        return GoldAnswer(raw["text"], raw["answer_start"])
     if on_misaligned != "repair":
         return None
     start = nearest_occurrence(raw["text"], context, raw["answer_start"])
-    return None if start is None else Answer(raw["text"], start)
+    return None if start is None else GoldAnswer(raw["text"], start)
 
 
 def _open(path: Path, schema: TypeAdapter[Any]) -> SquadFile:
@@ -391,11 +391,11 @@ def _passage(entry: RawPassage, where: str, title: str, on_misaligned: OnMisalig
     return Passage(context, title, tuple(questions), misaligned, repaired)
 
 
-def _plausible(asked: RawQuestion, context: str) -> Answer | None:
+def _plausible(asked: RawQuestion, context: str) -> GoldAnswer | None:
     """The first plausible answer that stands where it says; the others are of no use."""
     for raw in asked.get("plausible_answers") or ():
         if raw["text"].strip() and is_aligned(raw, context):
-            return Answer(raw["text"], raw["answer_start"])
+            return GoldAnswer(raw["text"], raw["answer_start"])
     return None
 
 

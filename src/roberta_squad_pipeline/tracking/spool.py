@@ -253,7 +253,7 @@ def _grouped(operations: list[Operation]) -> Iterator[list[Operation]]:
         yield group
 
 
-def send_left(unsent: Path, tracking_uri: str) -> Iterator[tuple[str, int]]:
+def send_unsent(unsent: Path, tracking_uri: str) -> Iterator[tuple[str, int]]:
     """Sends what earlier runs could not.
 
     Args:

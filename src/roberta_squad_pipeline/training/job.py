@@ -21,7 +21,7 @@ from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
 from roberta_squad_pipeline.reader.start import FirstReader, started_reader
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig, TrainingSettings
-from roberta_squad_pipeline.training.loop import train_reader
+from roberta_squad_pipeline.training.loop import fit_reader
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 from roberta_squad_pipeline.training.state import WEIGHTS
 from roberta_squad_pipeline.training.strategy import Strategy
@@ -106,7 +106,7 @@ def run_training(
 
     Raises:
         InputError: The update cannot be shared out evenly, or machines do not meet.
-        TrainingError: See `train_reader`; or processes died too often.
+        TrainingError: See `fit_reader`; or processes died too often.
         KeyboardInterrupt: It was stopped by Ctrl-C.
         SystemExit: It was stopped by SIGTERM.
     """
@@ -115,7 +115,7 @@ def run_training(
     checkpoints = Checkpoints(job.checkpoints)
     with stop_requests(say=_STOPPING) as stop:
         if count == 1:
-            finished = train_reader(
+            finished = fit_reader(
                 reader,
                 features,
                 job.training,
@@ -152,7 +152,7 @@ def help_training(distributed: DistributedConfig, *, name: str) -> None:
 
     Raises:
         InputError: Machine 0 never came.
-        TrainingError: See `train_reader`.
+        TrainingError: See `fit_reader`.
     """
     with stop_requests(say=_STOPPING) as stop, tempfile.TemporaryDirectory() as folder:
         launch(

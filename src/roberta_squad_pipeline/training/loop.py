@@ -69,7 +69,7 @@ class _Run:
     """Of the best evaluation so far, if they are kept; on rank 0 alone."""
 
 
-def train_reader(
+def fit_reader(
     reader: ReaderModel,
     features: Features,
     config: TrainingConfig,
@@ -327,7 +327,7 @@ def _save(run: _Run, update: int) -> None:
 
 def _check(run: _Run, record: UpdateRecord) -> None:
     fp16 = run.config.precision == "fp16"
-    if run.scaler.hopeless:
+    if run.scaler.diverged:
         floor = run.config.loss_scale
         got = (
             f"the last {floor.skips_at_minimum} updates overflowed fp16 at the smallest loss scale "

@@ -93,6 +93,6 @@ class LossScaler:
             self._scale = self._config.minimum
 
     @property
-    def hopeless(self) -> bool:
+    def diverged(self) -> bool:
         """Whether too many updates in a row overflowed at the smallest scale."""
         return self._skips_at_minimum >= self._config.skips_at_minimum

@@ -20,8 +20,8 @@ def layer_parameters(reader: ReaderModel) -> int:
         InputError: See `build_param_groups`.
     """
     parameters = dict(reader.encoder.named_parameters())
-    heights = family_of(reader.encoder.config).heights(parameters)
-    return sum(parameters[name].numel() for name, height in heights.items() if height > 0)
+    layer_depths = family_of(reader.encoder.config).layer_depths(parameters)
+    return sum(parameters[name].numel() for name, depth in layer_depths.items() if depth > 0)
 
 
 def build_param_groups(reader: ReaderModel, config: TrainingConfig) -> list[dict[str, Any]]:
@@ -39,23 +39,23 @@ def build_param_groups(reader: ReaderModel, config: TrainingConfig) -> list[dict
         InputError: The encoder has a parameter that its family does not know.
     """
     family = family_of(reader.encoder.config)
-    of_encoder = family.heights(name for name, _ in reader.encoder.named_parameters())
-    heights = {f"encoder.{name}": height for name, height in of_encoder.items()}
-    blocks = max(heights.values())
+    of_encoder = family.layer_depths(name for name, _ in reader.encoder.named_parameters())
+    layer_depths = {f"encoder.{name}": depth for name, depth in of_encoder.items()}
+    blocks = max(layer_depths.values())
     groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in reader.named_parameters():
         if parameter.requires_grad:
-            height = blocks + 1 if name.startswith(_HEADS) else heights[name]
-            groups[height, parameter.ndim > 1].append(parameter)
+            depth = blocks + 1 if name.startswith(_HEADS) else layer_depths[name]
+            groups[depth, parameter.ndim > 1].append(parameter)
     return [
         {
-            "name": f"{_label(height, blocks)}{'' if decays else _NO_WEIGHT_DECAY}",
+            "name": f"{_label(depth, blocks)}{'' if decays else _NO_WEIGHT_DECAY}",
             "params": parameters,
-            "lr": _peak(height, blocks, config),
-            "initial_lr": _peak(height, blocks, config),
+            "lr": _peak(depth, blocks, config),
+            "initial_lr": _peak(depth, blocks, config),
             "weight_decay": config.weight_decay if decays else 0.0,
         }
-        for (height, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+        for (depth, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
 
 
@@ -71,12 +71,12 @@ def peak_learning_rates(reader: ReaderModel, config: TrainingConfig) -> dict[str
     }
 
 
-def _peak(height: int, blocks: int, config: TrainingConfig) -> float:
-    below_heads = blocks + 1 - max(height, 1)
+def _peak(depth: int, blocks: int, config: TrainingConfig) -> float:
+    below_heads = blocks + 1 - max(depth, 1)
     return config.lr * config.layer_decay**below_heads
 
 
-def _label(height: int, blocks: int) -> str:
-    if height == 0:
+def _label(depth: int, blocks: int) -> str:
+    if depth == 0:
         return "embeddings"
-    return "heads" if height > blocks else f"block {height - 1}"
+    return "heads" if depth > blocks else f"block {depth - 1}"

@@ -14,7 +14,7 @@ from roberta_squad_pipeline.reader.sharing import share_reader
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.job import TrainingJob, first_reader
-from roberta_squad_pipeline.training.loop import train_reader
+from roberta_squad_pipeline.training.loop import fit_reader
 
 _HALVED = "micro_batch"
 """File with the micro-batch to take after this machine's memory ran out."""
@@ -34,7 +34,7 @@ def train(worker: Worker) -> None:
         reader = first_reader(features, job.model, job.training, job.start).reader
     training = _within_memory(job.training, worker.folder / _HALVED, processes)
     try:
-        finished = train_reader(
+        finished = fit_reader(
             share_reader(reader, processes),
             features,
             training,

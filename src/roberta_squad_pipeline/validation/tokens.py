@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from roberta_squad_pipeline.common.arrays import IntArray
 from roberta_squad_pipeline.features.build import answer_characters, locate_answers
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import layout_of
 from roberta_squad_pipeline.features.tokens import row_of
-from roberta_squad_pipeline.features.windows import AnswerTokens, IntArray, plan_windows
-from roberta_squad_pipeline.squad.dataset import Answer
+from roberta_squad_pipeline.features.windows import AnswerTokens, plan_windows
+from roberta_squad_pipeline.squad.dataset import GoldAnswer
 from roberta_squad_pipeline.squad.json_input import shown
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class PlacedAnswer:
     """File and place in it."""
     question_id: str
     question: str
-    answer: Answer
+    answer: GoldAnswer
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from roberta_squad_pipeline.evaluation.report.slices import slices_of
 from roberta_squad_pipeline.evaluation.scoring import squad_report
 from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report
 from roberta_squad_pipeline.squad.dataset import (
-    Answer,
+    GoldAnswer,
     Passage,
     Question,
     SquadDataset,
@@ -71,7 +71,7 @@ def mills() -> SquadDataset:
             Question(
                 f"{n}.{kind}",
                 asked.format(n=n),
-                tuple(Answer(answer, text.index(answer)) for answer in answers),
+                tuple(GoldAnswer(answer, text.index(answer)) for answer in answers),
             )
             for kind, (asked, answers, *_) in enumerate(ASKED)
         ]

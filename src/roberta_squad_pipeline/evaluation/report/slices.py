@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roberta_squad_pipeline.evaluation.uncertainty import FloatArray, bootstrap_interval
+from roberta_squad_pipeline.common.arrays import Float64Array
+from roberta_squad_pipeline.evaluation.uncertainty import bootstrap_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,7 @@ def slices_of(questions: "pd.DataFrame") -> dict[str, list[Slice]]:
 def _slices(
     names: Sequence[str],
     order: Sequence[str] | None,
-    f1: FloatArray,
+    f1: Float64Array,
 ) -> list[Slice]:
     of_question = np.array(names)
     present, counts = np.unique(of_question, return_counts=True)
