@@ -162,7 +162,7 @@ def counting(side: Callable[[], object], used: list[float]) -> Callable[[], None
 
 
 def rates(repeats: int, times: int) -> None:
-    """Prints examples a second of all sides and the ratios of their medians."""
+    """Prints examples per second of all sides and the ratios of their medians."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         squad = folder / "train.json"

@@ -2,7 +2,7 @@
 
 Random weights, real lengths of up to 512 tokens (the sample of SQuAD 2.0), updates of 48 windows,
 bf16 autocast, dropout 0.1, AdamW; with and without torch.compile of the layers. Prints the share of
-the GPU's own rate, tokens a second, and the time for the recipe's 5,430 updates of 48.
+the GPU's own rate, tokens per second, and the time for the recipe's 5,430 updates of 48.
 
     python benchmarks/bench_gpu.py
 

@@ -258,7 +258,7 @@ def measure(times: int) -> dict[str, tuple[float, float]]:
 
 
 def table(sizes: list[int], found: list[dict[str, tuple[float, float]]]) -> str:
-    """A row a stage, and how it grows: time as the size to which power, memory by which factor."""
+    """A row per stage, and how it grows: time as a power of the size, memory by which factor."""
     heads = [f"{size} times: s, MB" for size in sizes]
     lines = [
         f"| stage | {' | '.join(heads)} | time grows as size to the | memory, last to first |",

@@ -1,8 +1,8 @@
 """Examples a second in training: this project, and the usual question-answering recipe.
 
 The recipe is Hugging Face's example as publicly described: `AutoModelForQuestionAnswering`,
-`DataCollatorWithPadding`, AdamW (the same fused one), a pass of 48 windows an update. By default it
-pads every window to 384 tokens and computes in fp32; its best flags group windows by length over
+`DataCollatorWithPadding`, AdamW (the same fused one), a pass of 48 windows per update. By default
+it pads every window to 384 tokens and computes in fp32; its best flags group windows by length over
 many updates (`LengthGroupedSampler`'s mega-batches) and compute in bf16 autocast. Here an update is
 a uniform random draw, and windows lie end to end without padding.
 

@@ -94,7 +94,7 @@ def ask(
 ) -> None:
     """Ask a trained reader.
 
-    Questions are typed or piped in, one a line; before them the passage and an empty line, unless
+    Questions are typed or piped in, one per line; before them the passage and an empty line, unless
     it is given.
     """
     from rich.console import Console
@@ -107,7 +107,7 @@ def ask(
         try:
             passage = passage_file.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise click.BadParameter(f"{passage_file} is no text in UTF-8") from error
+            raise click.BadParameter(f"{passage_file} is not text in UTF-8") from error
     with _messages_for_errors():
         from roberta_squad_pipeline.api import Reader
 

@@ -41,7 +41,9 @@ def test_two_processes_train_and_answer(
     """One process alone gives the same answers from the same reader, byte for byte."""
     shutil.copytree(finished_by_two, tmp_path, symlinks=True, dirs_exist_ok=True)
     said = " ".join((tmp_path / "said.txt").read_text(encoding="utf-8").split())
-    assert "8 windows an update = 2 (processes) \u00d7 4 (windows) \u00d7 1 (micro-batches)" in said
+    assert (
+        "8 windows per update = 2 (processes) \u00d7 4 (windows) \u00d7 1 (micro-batches)" in said
+    )
     assert "Traceback" not in said
     (run,) = runs()
     assert (run.info.status, run.data.params["distributed.processes"]) == ("FINISHED", "2")

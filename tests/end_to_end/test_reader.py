@@ -145,7 +145,7 @@ def test_kedro_ask(
     (finished.parent / "latin1.txt").write_bytes("Zoë".encode("latin-1"))
     refused = {
         "Train one: kedro run": ["--experiment", "nobody"],
-        "is no text in UTF-8": ["--passage-file", str(finished.parent / "latin1.txt")],
+        "is not text in UTF-8": ["--passage-file", str(finished.parent / "latin1.txt")],
         "Give either": ["--passage", "a", "--passage-file", str(finished / "conf/logging.yml")],
     }
     for said, options in refused.items():

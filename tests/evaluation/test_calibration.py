@@ -104,7 +104,7 @@ def test_reliability_by_hand() -> None:
 
 
 def drawn(passages: int) -> tuple[SquadDataset, dict, dict, dict]:
-    """Ten questions a passage; scores and margins say truly how likely what they stand for is."""
+    """Ten questions per passage; scores and margins say truly how likely what they stand for is."""
     rng = np.random.default_rng(1)
     made, predictions, odds, spans = [], {}, {}, {}
     for number in range(passages):

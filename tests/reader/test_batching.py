@@ -120,7 +120,7 @@ def test_processes_get_like_amounts_of_tokens() -> None:
 
 def test_split_is_told_and_an_impossible_one_is_an_error() -> None:
     assert [int(n) for n in re.findall(r"\d+", str(split_update(48, 8, 3)))] == [48, 8, 3, 2]
-    with pytest.raises(InputError, match=r"48 windows an update for 5 processes.*Run 4 processes"):
+    with pytest.raises(InputError, match=r"48 windows per update for 5 processes.*Run 4 processes"):
         split_update(48, 5, 3)
 
 

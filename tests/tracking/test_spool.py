@@ -176,5 +176,5 @@ def test_spools_that_cannot_be_sent(client: Client, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no answer"):
         list(send_unsent(tmp_path, "sqlite://"))
     (tmp_path / "run/operations.jsonl").write_text("{\n" + json.dumps(metric(1)) + "\n")
-    with pytest.raises(InputError, match="no JSON"):
+    with pytest.raises(InputError, match="not JSON"):
         list(send_unsent(tmp_path, "sqlite://"))

@@ -380,7 +380,7 @@ def test_signal_ends_training_with_a_checkpoint_and_handlers_are_restored(
 
 
 def test_impossible_split_is_said_before_anything_starts(run: Run, recipe: TrainingConfig) -> None:
-    with pytest.raises(InputError, match=r"8 windows an update for 3 processes"):
+    with pytest.raises(InputError, match=r"8 windows per update for 3 processes"):
         run(recipe, distributed(3))
 
 

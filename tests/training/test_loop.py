@@ -518,7 +518,7 @@ def test_two_epochs_see_every_window_twice(
     recipe: TrainingConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two windows an update, as many updates as there are windows."""
+    """Two windows per update, as many updates as there are windows."""
     windows = len(tiny_features.window_tokens)
     seen: list[int] = []
     original: Callable = loop.assemble

@@ -77,7 +77,7 @@ def ask(rng: random.Random, entity: Entity, fact_type: FactType) -> str:
 
 
 def capitalise(sentence: str) -> str:
-    """The sentence with a capital letter in front."""
+    """The sentence with a capital first letter."""
     return sentence[0].upper() + sentence[1:]
 
 

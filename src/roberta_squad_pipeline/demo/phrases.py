@@ -62,7 +62,7 @@ class Kind:
     Attributes:
         name: How its entities are named; see `names.Namer.entity`.
         title: Title of the article on such entities.
-        pronouns: One of them stands for the entity in a sentence right behind another on it.
+        pronouns: One of them stands for the entity in a sentence right after another on it.
         openings: First sentences: ``{count}`` is "Two", ``{names}`` the list of the entities.
         remarks: Sentences that state no fact.
         facts: As many for every kind, so that no question's form tells whether it has an answer.

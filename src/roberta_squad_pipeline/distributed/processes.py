@@ -63,6 +63,7 @@ class Processes:
         """What rank 0 has to say; the others give None."""
         if self.count == 1:
             return data or b""
+        # The others do not know how much to make room for.
         size = torch.tensor(len(data or b""))
         dist.broadcast(size, src=0, group=self.control)
         content = torch.empty(int(size), dtype=torch.uint8)

@@ -122,6 +122,7 @@ def _take_part(
         format="%(levelname)s %(message)s",
     )
     given = (folder / JOB_FILE).read_bytes() if processes.first else None
+    # Machines were started by commands of their own; what counts is what machine 0's says.
     job = processes.broadcast_bytes(given).decode()
     nodes = processes.count // _number("LOCAL_WORLD_SIZE")
     restarts = _number("TORCHELASTIC_RESTART_COUNT")
@@ -171,6 +172,7 @@ def _joined(launch: Launch, folder: Path) -> Iterator[Processes]:
         timeout=_PEERS_MAY_BE_BUSY_FOR,
         device_id=device if gpu else None,
     )
+    # Beside NCCL's group, so that what the CPUs have to say does not queue up on the GPU's stream.
     control = dist.new_group(backend="gloo", timeout=_PEERS_MAY_BE_BUSY_FOR)
     yield Processes(dist.get_rank(), count, device, control)
     # After an error this could wait for peers that wait for this process.

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command.
 
     Args:
-        arguments: The command line behind the command's name; None takes the process's own.
+        arguments: The command line after the command's name; None takes the process's own.
 
     Returns:
         The exit code: 0, or 1 after an error, which is printed to stderr as one message.

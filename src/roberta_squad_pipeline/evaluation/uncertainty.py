@@ -90,7 +90,7 @@ def bootstrap_interval(values: Float64Array) -> list[float]:
     Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
 
     Args:
-        values: One a question, 0 to 1. Shape: (questions,)
+        values: One per question, 0 to 1. Shape: (questions,)
 
     Returns:
         Lower and upper end, in per cent.

@@ -29,7 +29,7 @@ _SPACE_PIECE = "\u2581"
 
 _LAST_WHITE_SPACE = 0x3000
 _WHITE_SPACE = np.array([chr(point).isspace() for point in range(_LAST_WHITE_SPACE + 2)])
-"""Of every code point up to the last that is white space, and one more for all behind it."""
+"""Of every code point up to the last that is white space, and one more for all after it."""
 
 
 class PassageTokenizer:

@@ -25,7 +25,7 @@ class Ragged:
 
     @classmethod
     def of_lengths(cls, values: NDArray[Any], lengths: NDArray[Any] | Sequence[int]) -> Self:
-        """Rows that lie one behind the other and fill `values`.
+        """Rows that lie one after the other and fill `values`.
 
         Args:
             values: Shape: (values of all rows,)

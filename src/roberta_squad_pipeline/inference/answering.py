@@ -54,7 +54,7 @@ def answer_questions(
         device: Where to compute.
 
     Returns:
-        One answer a question, in the order of `asked`.
+        One answer per question, in the order of `asked`.
 
     Raises:
         InputError: A passage or a question is blank.

@@ -46,16 +46,16 @@ def best_spans(
         n_best: Spans wanted of each window.
 
     Returns:
-        `n_best` spans a window, fewer where all windows together have no place for as many.
+        `n_best` spans per window, fewer where all windows together have no place for as many.
     """
     windows, tokens = start_logits.shape
     start = np.where(may_start, start_logits, np.float32(-np.inf))
     ends = np.full((windows, tokens + max_answer_tokens - 1), -np.inf, np.float32)
     np.copyto(ends[:, :tokens], end_logits, where=may_end)
     # One of the best `n_best` spans starts at one of as many starts with the best first choices:
-    # behind any other start, so many spans are better.
+    # after any other start, so many spans are better.
     starts = _largest(start + _largest_ahead(ends, max_answer_tokens), n_best)
-    # Column d of a row of `reached` is the end logit d tokens behind that row's start.
+    # Column d of a row of `reached` is the end logit d tokens after that row's start.
     reached = np.lib.stride_tricks.sliding_window_view(ends, max_answer_tokens, axis=1)
     row = np.arange(windows)[:, None]
     scores = (start[row, starts][..., None] + reached[row, starts]).reshape(windows, -1)

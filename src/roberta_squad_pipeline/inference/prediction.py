@@ -1,4 +1,4 @@
-"""A reader over all windows of a file: one prediction a question."""
+"""A reader over all windows of a file: one prediction per question."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -164,7 +164,8 @@ def search_windows(
         if number < len(batches):
             add_spans(found, output, features, indices, config)
             on_batch(batch, output)
-    # What a process did not find itself is the smallest value there.
+    # What a process did not find itself is the smallest value there, so that the maximum is what
+    # the process that did find it has.
     for array in (found.score, found.first, found.last, found.no_answer, found.null_span):
         processes.maximum(torch.from_numpy(array))
     return found
@@ -214,7 +215,7 @@ def add_spans(
 def merge_windows(
     spans: WindowSpans, features: Features, config: InferenceConfig
 ) -> Iterator[Prediction]:
-    """Turns spans of windows into one prediction a question, in the features' order.
+    """Turns spans of windows into one prediction per question, in the features' order.
 
     Raises:
         InputError: A question has no span with a finite score.
@@ -230,7 +231,7 @@ def merge_windows(
             where=f"question {features.question_ids[counts.index(0)].as_py()}",
             got="no span with a finite score",
             expected="a passage with at least one word, and logits that are numbers",
-            remedy="Look at its passage, and at the reader's weights if the loss was no number.",
+            remedy="Look at its passage, and at the reader's weights if the loss was not a number.",
         )
     best_window = best[:, 0] // spans.score.shape[1]
     if config.null_score == "min_window":

@@ -186,9 +186,7 @@ def _squares(heads: int, lengths: tuple[int, ...]) -> Iterator[tuple[slice, slic
 def _apply_dropout(
     weights: Tensor, noise: Tensor | None, square: slice, dropout: float
 ) -> tuple[Tensor, float]:
-    """A window's weights, some of them 0, and the chance of each to be kept, for the caller to
-    divide by.
-    """
+    """A window's weights, some of them 0, and the chance of each to be kept, to divide by."""
     if noise is None:
         return weights, 1.0
     ones, keep_probability = kept(noise[square].view(weights.shape), dropout)

@@ -123,7 +123,7 @@ class UpdateSplit:
         whole, rest = divmod(self.share, self.accumulation)
         pieces = f"{whole} or {whole + 1}" if rest else str(whole)
         return (
-            f"{self.processes * self.share} windows an update = {self.processes} (processes) "
+            f"{self.processes * self.share} windows per update = {self.processes} (processes) "
             f"\u00d7 {pieces} (windows) \u00d7 {self.accumulation} (micro-batches)"
         )
 
@@ -145,7 +145,7 @@ def split_update(batch_size: int, processes: int, micro_batch: int) -> UpdateSpl
         below = max(n for n in possible if n < processes)
         raise InputError(
             where="training.batch_size",
-            got=f"{batch_size} windows an update for {processes} processes",
+            got=f"{batch_size} windows per update for {processes} processes",
             expected=f"a batch size that {processes} divides",
             remedy=f"Run {below} processes, or choose an experiment of another batch size.",
         )

@@ -21,11 +21,11 @@ class Family:
 
     blocks: str = "encoder.layer."
     """Of the stacked blocks; their number, from 0 on, comes next."""
-    below_blocks: tuple[str, ...] = ("embeddings.",)
+    before_blocks: tuple[str, ...] = ("embeddings.",)
     """Of all that comes before the first block, or is given to every block."""
-    behind_first_block: tuple[str, ...] = ()
+    after_first_block: tuple[str, ...] = ()
     """Of what changes the first block's output."""
-    behind_last_block: tuple[str, ...] = ()
+    after_last_block: tuple[str, ...] = ()
     """Of what changes the last block's output."""
     hidden_dropout: tuple[str, ...] = ("hidden_dropout_prob",)
     """Settings with the share of hidden values that is dropped."""
@@ -36,15 +36,15 @@ class Family:
     many types."""
     has_pooling_layer: bool = True
     """Whether it comes with one unless told otherwise."""
-    counts_behind_padding: bool = False
-    """Whether the first token's position is the one behind the padding id."""
+    counts_after_padding: bool = False
+    """Whether the first token's position is the one after the padding id."""
     packable: bool = True
     """Whether windows can lie end to end in one row: nothing but attention, which goes through
     transformers' interface, looks beyond a token."""
 
     def first_position(self, config: PretrainedConfig) -> int:
         """Position of a window's first token."""
-        return int(config.pad_token_id) + 1 if self.counts_behind_padding else 0
+        return int(config.pad_token_id) + 1 if self.counts_after_padding else 0
 
     def positions(self, config: PretrainedConfig) -> int:
         """Tokens of the longest window that an encoder was built for."""
@@ -68,9 +68,9 @@ class Family:
         block = re.compile(rf"{re.escape(self.blocks)}(\d+)\.")
         layer_depths = {name: int(found[1]) + 1 for name in names if (found := block.match(name))}
         others = {
-            **dict.fromkeys(self.below_blocks, 0),
-            **dict.fromkeys(self.behind_first_block, 1),
-            **dict.fromkeys(self.behind_last_block, max(layer_depths.values(), default=0)),
+            **dict.fromkeys(self.before_blocks, 0),
+            **dict.fromkeys(self.after_first_block, 1),
+            **dict.fromkeys(self.after_last_block, max(layer_depths.values(), default=0)),
         }
         for name in names:
             for beginning, depth in others.items():
@@ -87,15 +87,15 @@ class Family:
 
 
 _BERT = Family()
-_ROBERTA = Family(counts_behind_padding=True)
+_ROBERTA = Family(counts_after_padding=True)
 _ELECTRA = Family(
-    below_blocks=("embeddings.", "embeddings_project."),
+    before_blocks=("embeddings.", "embeddings_project."),
     has_pooling_layer=False,
 )
 _DEBERTA = Family(
     # One table of relative positions, and its LayerNorm, are given to every block.
-    below_blocks=("embeddings.", "encoder.rel_embeddings.", "encoder.LayerNorm."),
-    behind_first_block=("encoder.conv.",),
+    before_blocks=("embeddings.", "encoder.rel_embeddings.", "encoder.LayerNorm."),
+    after_first_block=("encoder.conv.",),
     has_pooling_layer=False,
     packable=False,
 )
@@ -104,7 +104,7 @@ FAMILIES = {
     "albert": Family(
         # Its blocks share their weights: each group of them counts as one.
         blocks="encoder.albert_layer_groups.",
-        below_blocks=("embeddings.", "encoder.embedding_hidden_mapping_in."),
+        before_blocks=("embeddings.", "encoder.embedding_hidden_mapping_in."),
     ),
     "bert": _BERT,
     "camembert": _ROBERTA,
@@ -121,7 +121,7 @@ FAMILIES = {
     "ernie": _BERT,
     "modernbert": Family(
         blocks="layers.",
-        behind_last_block=("final_norm.",),
+        after_last_block=("final_norm.",),
         hidden_dropout=("embedding_dropout", "mlp_dropout"),
         attention_dropout=("attention_dropout",),
         has_token_types=False,
@@ -131,13 +131,13 @@ FAMILIES = {
     ),
     "mpnet": replace(
         _ROBERTA,
-        below_blocks=("embeddings.", "encoder.relative_attention_bias."),
+        before_blocks=("embeddings.", "encoder.relative_attention_bias."),
         has_token_types=False,
         packable=False,
     ),
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
-    "xlm-roberta-xl": replace(_ROBERTA, behind_last_block=("encoder.LayerNorm.",)),
+    "xlm-roberta-xl": replace(_ROBERTA, after_last_block=("encoder.LayerNorm.",)),
 }
 """By the `model_type` of their config.json. DeBERTa-v3 is of type deberta-v2."""
 

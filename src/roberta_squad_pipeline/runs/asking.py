@@ -34,7 +34,7 @@ def reader_folder(project: Path, env: str | None, run: str | None) -> Path:
 
 
 def converse(reader: "Reader", passage: str | None, console: Console) -> None:
-    """Answers every question that is typed or piped in, one a line.
+    """Answers every question that is typed or piped in, one per line.
 
     Args:
         reader: Who answers.
@@ -46,7 +46,7 @@ def converse(reader: "Reader", passage: str | None, console: Console) -> None:
     """
     if passage is None:
         if console.is_terminal:
-            console.print("The passage, and an empty line behind it:")
+            console.print("The passage, and an empty line after it:")
         passage = "\n".join(takewhile(str.strip, _typed("")))
     if not passage.strip():
         raise InputError(

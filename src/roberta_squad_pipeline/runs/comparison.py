@@ -18,7 +18,7 @@ class Measured:
     """All finished runs of one experiment."""
 
     best_f1: tuple[float, ...]
-    """In per cent, one a seed."""
+    """In per cent, one per seed."""
     question_f1: Float64Array
     """Mean over seeds of what each question scores at its run's best threshold, 0 to 1.
     Shape: (questions,)"""

@@ -162,7 +162,7 @@ class TrackingHooks:
     def after_pipeline_run(self) -> None:
         """Closes the run, and says what its results depend on if they are all its own.
 
-        Its checkpoints are kept until now, for the case that a node behind the training fails.
+        Its checkpoints are kept until now, for the case that a node after the training fails.
         """
         if self._run is not None and self._files is not None and self._trains_and_scores:
             from roberta_squad_pipeline.runs.fingerprint import fingerprint

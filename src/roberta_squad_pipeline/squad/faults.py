@@ -110,10 +110,10 @@ def nearest_occurrence(text: str, context: str, start: int) -> int | None:
     """
     start = min(max(start, 0), len(context))
     before = context.rfind(text, 0, start + len(text))
-    behind = context.find(text, start)
-    if before < 0 or behind < 0:
-        return max(before, behind) if before >= 0 or behind >= 0 else None
-    return before if start - before <= behind - start else behind
+    after = context.find(text, start)
+    if before < 0 or after < 0:
+        return max(before, after) if before >= 0 or after >= 0 else None
+    return before if start - before <= after - start else after
 
 
 def misaligned_answer(answer: RawAnswer, context: str, where: str) -> InputError:

@@ -31,7 +31,7 @@ _EXPECTED = {
 def read_json(path: Path, schema: TypeAdapter[T], *, remedy: str) -> T:
     """Reads a UTF-8 JSON file (a byte order mark is allowed) that must follow a schema.
 
-    Types are checked strictly: ``"5"``, ``5.0`` and ``true`` are no integers.
+    Types are checked strictly: ``"5"``, ``5.0`` and ``true`` are not integers.
 
     Args:
         path: The file.
@@ -107,7 +107,7 @@ def shown(value: object) -> str:
         value: A decoded JSON value.
 
     Returns:
-        A text to put behind "got"; what a terminal would not print, or obey, is escaped.
+        A text to put after "got"; what a terminal would not print, or obey, is escaped.
     """
     if isinstance(value, dict):
         return "an object"

@@ -78,7 +78,7 @@ class MlflowRun:
         try:
             pack_model(reader, folder)
         except (MlflowException, OSError) as error:
-            _logger.warning("the reader in %s is no model in MLflow: %s", reader, error)
+            _logger.warning("the reader in %s is not a model in MLflow: %s", reader, error)
             return
         path = folder.relative_to(self._spool.folder)
         self._spool.add({"kind": "model", "path": str(path), "registered_as": registered_as})

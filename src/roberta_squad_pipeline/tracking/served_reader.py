@@ -36,7 +36,7 @@ class ServedReader(PythonModel):
             params: None are known.
 
         Returns:
-            A row a question: answer (missing where the reader abstains), the best span and its
+            A row per question: answer (missing where the reader abstains), the best span and its
             characters in the passage, and both probabilities.
         """
         asked = [

@@ -1,7 +1,7 @@
 """What a run has to say, kept on disk until the tracking server has heard it.
 
-A run's spool is a folder: operations.jsonl with one operation a line, files/ with what is still to
-be uploaded, sent with the number of operations that arrived, and spool.json which says where to.
+A run's spool is a folder: operations.jsonl with one operation per line, files/ with what is still
+to be uploaded, sent with the number of operations that arrived, and spool.json which says where to.
 Operations are sent in order, each at least once: MLflow ignores metrics that it has already, and
 takes the same params, tags and files twice.
 """
@@ -312,7 +312,7 @@ def _read(folder: Path) -> list[Operation]:
     except json.JSONDecodeError as error:
         raise InputError(
             where=str(folder / _OPERATIONS),
-            got=f"a line that is no JSON ({error})",
-            expected="one operation a line",
+            got=f"a line that is not JSON ({error})",
+            expected="one operation per line",
             remedy="Remove the folder to do without what is in it.",
         ) from error

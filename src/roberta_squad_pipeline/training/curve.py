@@ -36,7 +36,7 @@ def training_curve(
 
     Returns:
         `update` (from 1), `loss` (None where fp16 overflowed) and `lr_multiplier`, each with one
-        entry an update, and `peak_rates`; `validation` with the fields of `EvaluationRecord` but
+        entry per update, and `peak_rates`; `validation` with the fields of `EvaluationRecord` but
         for its time, each with one entry an evaluation; and `kept_update`, after which the reader's
         weights were taken; `selected_on`.
     """

@@ -145,6 +145,8 @@ def fit_reader(
         if validation and every and (update % every == 0 or ended):
             _evaluate(run, validation, record, on_evaluation)
             ended = ended or _out_of_patience(run)
+        # A signal may reach one rank before this update and another after it; one that left alone
+        # would make the others wait in their next collective for ever.
         (stopped,) = processes.any(stop.made)
         if stopped or update % config.checkpoint_every == 0 or ended:
             _save(run, update)
@@ -159,6 +161,7 @@ def _resume(run: _Run) -> int:
     told = b""
     if found:
         told = _Start(update=found.update, loss_scale=found.loss_scale).model_dump_json().encode()
+    # Only rank 0 sees the checkpoints, but all have to begin with the same update.
     told = run.processes.broadcast_bytes(told)
     if not told:
         return 0
@@ -197,6 +200,7 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
     if update < config.updates:
         # A GPU is at work until its loss is asked for.
         run.next_batches = _assemble(run, update + 1)
+    # The update's one wait for the device; the next batches are assembled by now.
     run.scaler.settle()
     rates = [group["lr"] for group in run.optimizer.param_groups]
     record = UpdateRecord(
@@ -250,11 +254,13 @@ def _evaluate(
         run.evaluations.append(evaluation)
         best = best_evaluation(run.evaluations) is evaluation
         on_evaluation(evaluation)
+    # Only rank 0 has scored, but all take part in gathering the weights.
     if run.config.keep == "best" and run.processes.any(best)[0]:
         run.best_weights = gather_weights(run.reader, run.processes)
 
 
 def _out_of_patience(run: _Run) -> bool:
+    # Only rank 0 keeps the evaluations, but all have to end after the same update.
     return run.processes.any(out_of_patience(run.evaluations, run.config.patience))[0]
 
 
@@ -321,6 +327,7 @@ def _save(run: _Run, update: int) -> None:
                 )
             except InputError as error:
                 problem = str(error)
+    # Only rank 0 writes; the others must not go on, and wait for it, when it could not.
     if run.processes.any(problem is not None)[0]:
         raise TrainingError(problem or "see what the first process says")
 

@@ -66,7 +66,7 @@ Record = TypeVar("Record", UpdateRecord, EvaluationRecord)
 
 
 def write_records(records: Iterable[UpdateRecord | EvaluationRecord], path: Path) -> None:
-    """Writes one JSON object a line; numbers are read back as they were, bit by bit."""
+    """Writes one JSON object per line; numbers are read back as they were, bit by bit."""
     path.write_text("".join(json.dumps(asdict(record)) + "\n" for record in records))
 
 

@@ -42,6 +42,7 @@ def gather_weights(reader: nn.Module, processes: Processes) -> dict[str, Tensor]
 def _gather(held: Mapping[str, Tensor], processes: Processes) -> dict[str, Tensor]:
     state = {}
     for name, value in held.items():
+        # A collective: every rank walks the same names in the same order.
         whole = value.full_tensor() if isinstance(value, DTensor) else value
         if processes.first:
             state[name] = whole.detach().to("cpu", copy=True).contiguous()
@@ -63,6 +64,7 @@ def spread_state(
         processes: Among which the state is spread.
     """
     listed = "\n".join(state).encode() if state is not None else None
+    # Only rank 0 has the checkpoint, and all have to fill the same tensors in the same order.
     names = set(processes.broadcast_bytes(listed).decode().split("\n"))
     for name, target in reader.state_dict().items():
         _fill(target, state[WEIGHTS + name] if state else None, processes)
@@ -82,6 +84,7 @@ def _fill(target: Tensor, value: Tensor | None, processes: Processes) -> None:
     whole = torch.empty(target.shape, dtype=target.dtype, device=processes.device)
     if value is not None:
         whole.copy_(value)
+    # Whole to every rank, one tensor at a time, so that no rank holds the state twice.
     processes.broadcast(whole)
     if isinstance(target, DTensor):
         whole = distribute_tensor(whole, target.device_mesh, target.placements, src_data_rank=None)

@@ -51,6 +51,7 @@ def train_step(
         scaler.unscale(optimizer)
         nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm)
     scaler.step(optimizer)
+    # Every rank reports, and checks, the loss of the whole update, not of its own share.
     processes.sum(total)
     return total
 
@@ -63,12 +64,14 @@ def _accumulate(
     processes: Processes,
 ) -> Tensor:
     """Gradients of all micro-batches, reduced with the last; gives this process's loss."""
+    # It stays on the device: to ask for each micro-batch's loss would be to wait each time.
     total = torch.zeros((), device=processes.device)
     for number, batch in enumerate(batches, start=1):
         with reducing(module, now=number == len(batches)):
             loss = _loss(module, batch, config, processes)
             scaler.backward(loss)
         total += loss.detach()
+    # Takes out the factor of `_loss`, so that the sum over ranks is the update's mean.
     return total / processes.count
 
 
@@ -77,8 +80,9 @@ def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, processes: Pr
     batch = batch.to(device)
     with computing_in(config.precision, device):
         output = module(batch)
-    # What adds gradients up over processes divides them by their number, too.
     loss = summed_loss(output, batch, config.plausible_weight)
+    # The one place of this factor: DDP and FSDP average gradients over ranks, while an update's
+    # gradient is the sum over ranks of losses that are divided by all of its windows already.
     return loss / config.batch_size * processes.count
 
 

@@ -27,6 +27,8 @@ def distribute(reader: ReaderModel, processes: Processes, strategy: Strategy) ->
     if processes.count == 1:
         return reader
     if strategy == "ddp":
+        # Every rank has rank 0's weights from `share_reader`, and an encoder's buffers never
+        # change: neither needs another broadcast.
         return DistributedDataParallel(
             reader, forward_sync_buffers=False, init_sync=False, gradient_as_bucket_view=True
         )

@@ -61,6 +61,7 @@ def _within_memory(training: TrainingConfig, halved: Path, processes: Processes)
     share = training.batch_size // processes.count
     mine = int(halved.read_text()) if halved.exists() else min(training.micro_batch, share)
     smallest = torch.tensor(-mine)
+    # Ranks must cut an update alike. A maximum of negatives is the smallest.
     processes.maximum(smallest)
     if smallest == 0:
         raise TrainingError(str(_no_room()))

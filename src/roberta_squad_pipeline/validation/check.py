@@ -59,7 +59,7 @@ _BATCH_CHARACTERS = 1_000_000
 _EXPECTED = {
     "control_character": (
         "no control characters but tabs and line ends",
-        "Remove them, and move the answer_start of the answers behind them.",
+        "Remove them, and move the answer_start of the answers after them.",
     ),
     "byte_order_mark": (
         "no byte-order mark",
@@ -72,7 +72,7 @@ _EXPECTED = {
     ),
     "mixed_line_ends": (
         "one kind of line end in all texts of the file",
-        "Write all of them as \\n, and move the answer_start of the answers behind them.",
+        "Write all of them as \\n, and move the answer_start of the answers after them.",
     ),
     "enormous_passage": (
         f"at most {ENORMOUS_CHARACTERS:,} characters",

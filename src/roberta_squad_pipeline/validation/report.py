@@ -44,7 +44,7 @@ class Finding(BaseModel):
 
 @dataclass(slots=True)
 class Counts:
-    """How much a file holds; articles that are no SQuAD JSON do not count."""
+    """How much a file holds; articles that are not SQuAD JSON do not count."""
 
     articles: int = 0
     passages: int = 0

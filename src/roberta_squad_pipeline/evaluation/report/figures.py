@@ -297,7 +297,7 @@ def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> "Figure":
     height = _PIXELS_PER_SLICE * sum(sizes) + _PIXELS_BESIDE_SLICES
     figure = _figure(
         "F1 by kind of question",
-        "At the chosen threshold, with 95 % intervals over questions. The number behind a name is "
+        "At the chosen threshold, with 95 % intervals over questions. The number after a name is "
         "how many questions there are of it; lengths are in words.",
         x="",
         y="",

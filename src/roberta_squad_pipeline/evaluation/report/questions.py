@@ -52,8 +52,8 @@ def question_table(
         threshold: Questions with a no-answer score above it are abstained from.
 
     Returns:
-        One row a question in file order. `exact` and `f1` (0 to 1) are what the best span scores if
-        it stands, `scored_exact` and `scored_f1` what the question scores at the threshold; gold
+        One row per question in file order. `exact` and `f1` (0 to 1) are what the best span scores
+        if it stands, `scored_exact` and `scored_f1` what the question scores at the threshold; gold
         spans are lists in characters.
 
     Raises:
