@@ -29,7 +29,8 @@ _NEEDS = (
 _MODEL_ID = "model_id"
 _EXAMPLE = {
     "question": "Which river flows beneath the Krearkock Bridge?",
-    "passage": "The Krearkock Bridge crosses the Shilgel.",
+    "passage": "The Girber Bridge, built by Lirban Limited, was drawn by Slivus Dathow. The arches "
+    "of the Krearkock Bridge are of cedar. The Krearkock Bridge crosses the Shilgel.",
 }
 _OUTPUTS = {
     "answer": "string",
