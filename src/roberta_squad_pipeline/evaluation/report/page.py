@@ -6,13 +6,13 @@ What comes from a data set reaches the page as JSON in which no `<` is left, and
 
 import base64
 import json
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
 
 from roberta_squad_pipeline.evaluation.report.questions import OUTCOMES
 from roberta_squad_pipeline.evaluation.report.scores import Score
@@ -51,20 +51,18 @@ def report_page(
             those without any data are left out.
         questions: See `question_table`; they can be searched.
     """
-    drawn = {name: figure for name, figure in figures.items() if figure.data}
-    body = [
-        f"<h1>{escape(run)}</h1>",
-        f'<p class="soft">{escape(signature)}</p>',
-        '<nav><a href="#scores">Scores</a><a href="#figures">Figures</a>'
-        '<a href="#asked">Questions</a></nav>',
-        _tiles([*scores, *fitted]),
-        _table(scores, fitted),
-        '<h2 id="figures">Figures</h2>',
-        "<noscript><p>The figures and the questions need JavaScript.</p></noscript>",
-        f'<div class="figures">{"".join(map(_place, drawn, drawn.values()))}</div>',
-        _resource("questions.html"),
-    ]
-    return _page(f"{run}: evaluation", "\n".join(body), drawn, _browser_data(questions))
+    by_name = {score.name: score for score in [*scores, *fitted]}
+    return _page(
+        "report.html",
+        f"{run}: evaluation",
+        figures={name: figure for name, figure in figures.items() if figure.data},
+        browser=_browser_data(questions),
+        run=run,
+        signature=signature,
+        tiles=[(label, by_name[name]) for name, label in _TILES.items() if name in by_name],
+        scores=scores,
+        fitted=fitted,
+    )
 
 
 def figure_page(name: str, figure: "Figure") -> str:
@@ -74,72 +72,28 @@ def figure_page(name: str, figure: "Figure") -> str:
         name: Of letters and underscores.
         figure: The figure.
     """
-    return _page(name, _place(name, figure), {name: figure}, {})
+    return _page("figure.html", name, figures={name: figure}, browser={})
 
 
 def _page(
-    title: str, body: str, figures: Mapping[str, "Figure"], browser: Mapping[str, Any]
+    template: str,
+    title: str,
+    *,
+    figures: Mapping[str, "Figure"],
+    browser: Mapping[str, Any],
+    **shown: Any,
 ) -> str:
-    parts = {
-        "title": escape(title),
-        "css": _resource("page.css"),
-        "body": body,
-        "figures": _json({name: json.loads(f.to_json()) for name, f in figures.items()}),
-        "browser": _json(browser),
-        "plotly": _packed_plotly(),
-        "js": _resource("page.js"),
-    }
-    # In one pass, so that nothing that is filled in is looked at again.
-    return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], _resource("page.html"))
-
-
-def _tiles(scores: Sequence[Score]) -> str:
-    by_name = {score.name: score for score in scores}
-    tiles = [
-        f'<div class="card tile"><span class="soft">{escape(label)}</span>'
-        f"<b>{score.value:.1f}</b>{_interval_line(score)}</div>"
-        for name, label in _TILES.items()
-        if (score := by_name.get(name)) is not None
-    ]
-    return f'<div class="tiles">{"".join(tiles)}</div>'
-
-
-def _interval_line(score: Score) -> str:
-    return f'<span class="soft">{_interval(score)}</span>' if score.interval else ""
-
-
-def _table(scores: Sequence[Score], fitted: Sequence[Score]) -> str:
-    rows = [_row(score, "") for score in scores] + [_row(score, "fitted") for score in fitted]
     return (
-        '<h2 id="scores">Scores</h2>'
-        '<p class="soft">What the official scorer prints, in per cent, with 95 % intervals over '
-        "questions; the coloured rows are those that one may report.</p>"
-        '<div class="card scores"><table><tr><th>figure</th><th class="number">value</th>'
-        f'<th class="number">95 % interval</th><th>what it is</th></tr>{"".join(rows)}'
-        "</table></div>"
-    )
-
-
-def _row(score: Score, kind: str) -> str:
-    value = str(score.value) if isinstance(score.value, int) else f"{score.value:.2f}"
-    return (
-        f'<tr class="{kind}"><td>{escape(score.name)}</td><td class="number">{value}</td>'
-        f'<td class="number">{_interval(score) if score.interval else ""}</td>'
-        f"<td>{escape(score.meaning)}</td></tr>"
-    )
-
-
-def _interval(score: Score) -> str:
-    low, high = score.interval or (score.value, score.value)
-    return f"{low:.1f} to {high:.1f}"
-
-
-def _place(name: str, figure: "Figure") -> str:
-    return (
-        f'<section class="card figure"><h3>{escape(figure.layout.title.text)}</h3>'
-        f'<p class="soft">{escape(figure.layout.meta["caption"])}</p>'
-        f'<div class="plot" id="figure-{name}" style="min-height:{figure.layout.height}px"></div>'
-        "</section>"
+        _templates()
+        .get_template(template)
+        .render(
+            title=title,
+            figures=figures,
+            figures_json=_json({name: json.loads(f.to_json()) for name, f in figures.items()}),
+            questions_json=_json(browser),
+            packed_plotly=_packed_plotly(),
+            **shown,
+        )
     )
 
 
@@ -181,10 +135,15 @@ def _spans(answers: Sequence[str], starts: Sequence[int]) -> list[list[int]]:
     return [list(span) for span in sorted(spans)]
 
 
-def _json(value: Any) -> str:
+def _json(value: Any) -> Markup:
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     # Within <script> only `<` could end the block; in JSON it stands in strings alone.
-    return text.replace("<", "\\u003c")
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 (escaped for where it stands)
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(loader=PackageLoader(__package__, "."), autoescape=True)
 
 
 @cache
@@ -192,7 +151,3 @@ def _packed_plotly() -> str:
     from plotly.offline import get_plotlyjs
 
     return base64.b64encode(zlib.compress(get_plotlyjs().encode(), 9)).decode()
-
-
-def _resource(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
