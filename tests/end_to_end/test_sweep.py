@@ -43,7 +43,7 @@ def test_what_is_finished_is_skipped_and_what_fails_is_named(
     Another reads its windows in another order, for which features of its own are built.
     """
     row = "experiments.rows.broken."
-    broken = {"updates": 5430, "warmup_updates": 326, "batch_size": 48, "accumulation": 2}
+    broken = {"updates": 5430, "warmup_updates": 326, "batch_size": 48}
     params = {row + key: value for key, value in broken.items()}
     params |= {f"{row}lr": 1e30, f"{row}layer_decay": 1.0, f"{row}reported.best_f1": 0}
     params[f"{row}order"] = "passage_first"

@@ -12,7 +12,6 @@ def _experiment(best_f1: float | None) -> Experiment:
         updates=5430,
         warmup_updates=326,
         batch_size=48,
-        accumulation=2,
         lr=3e-5,
         layer_decay=0.75,
         order="passage_first",

@@ -50,7 +50,7 @@ def test_published_settings_run_as_published(name: str) -> None:
     assert training.lr == pytest.approx(lr, rel=1e-12)
     row = parameters.experiments.rows[name]
     assert row.reported["best_f1"] == pytest.approx(best_f1, abs=1e-5)
-    assert batch_size % (8 * row.accumulation) == 0
+    assert batch_size % 8 == 0
     assert parameters.run == name
 
 
@@ -79,7 +79,7 @@ def test_any_setting_can_still_be_overridden() -> None:
 
 
 def test_own_experiment_from_the_command_line() -> None:
-    row = {"updates": 100, "warmup_updates": 6, "batch_size": 16, "accumulation": 1}
+    row = {"updates": 100, "warmup_updates": 6, "batch_size": 16}
     row |= {"lr": 1e-5, "layer_decay": 0.9, "order": "question_first", "reported": {}}
     given = {"experiment": "mine", "experiments": {"rows": {"mine": row}}}
     training = _parameters("squad2", given).training

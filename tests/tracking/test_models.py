@@ -89,6 +89,6 @@ def test_folder_that_is_not_there_costs_the_model_alone(
     run = MlflowRun(uri, client.create_run(experiment).info.run_id, tmp_path / "unsent")
     run.log_model(tmp_path / "nothing", "none")
     run.end("FINISHED")
-    assert "is no model in MLflow" in caplog.text
+    assert "is not a model in MLflow" in caplog.text
     assert client.get_run(run.run_id).info.status == "FINISHED"
     assert client.search_model_versions("name = 'none'") == []

@@ -1,7 +1,7 @@
 """The experiment table: reported beside measured, with how far the measured can be trusted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,27 +24,27 @@ class Measured:
     Shape: (questions,)"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One row of the table; what is not known is None."""
 
     name: str
-    updates: int | None
-    epochs: float | None
-    batch_size: int | None
-    lr: float | None
-    layer_decay: float | None
-    reported_best_f1: float | None
-    seeds: int
-    mean: float | None
+    updates: int | None = None
+    epochs: float | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    layer_decay: float | None = None
+    reported_best_f1: float | None = None
+    seeds: int = 0
+    mean: float | None = None
     """Measured best F1 in per cent, mean over seeds."""
-    standard_deviation: float | None
+    standard_deviation: float | None = None
     """Over seeds; None with fewer than two."""
-    interval: tuple[float, float] | None
+    interval: tuple[float, float] | None = None
     """95 % over questions."""
-    behind_best: float | None
+    behind_best: float | None = None
     """Measured best F1 of the best row less this one's."""
-    within_noise: bool | None
+    within_noise: bool | None = None
     """Whether that difference's 95 % interval over questions holds zero."""
 
 
@@ -61,43 +61,43 @@ def build_rows(
         measured: By experiment.
     """
     best = max(measured, key=lambda name: float(measured[name].question_f1.mean()), default=None)
-    rows = [
-        _row(name, experiment, measured.get(name), measured[best] if best else None)
-        for name, experiment in experiments.items()
-        if experiment.reported or name in measured
-    ]
-    nothing = (None,) * 5
+    rows = []
+    for name, experiment in experiments.items():
+        if experiment.reported or name in measured:
+            row = _reported(name, experiment)
+            if best is not None and name in measured:
+                row = _with_measured(row, measured[name], measured[best])
+            rows.append(row)
     return rows + [
-        Row(reference.name, *nothing, reference.best_f1, 0, *nothing) for reference in references
+        Row(name=reference.name, reported_best_f1=reference.best_f1) for reference in references
     ]
 
 
-def _row(
-    name: str, experiment: Experiment, measured: Measured | None, best: Measured | None
-) -> Row:
-    settings = (
-        name,
-        experiment.updates,
-        round(experiment.updates * experiment.batch_size / SQUAD2_TRAINING_QUESTIONS, 2),
-        experiment.batch_size,
-        experiment.lr,
-        experiment.layer_decay,
-        experiment.reported.get("best_f1"),
+def _reported(name: str, experiment: Experiment) -> Row:
+    return Row(
+        name=name,
+        updates=experiment.updates,
+        epochs=round(experiment.updates * experiment.batch_size / SQUAD2_TRAINING_QUESTIONS, 2),
+        batch_size=experiment.batch_size,
+        lr=experiment.lr,
+        layer_decay=experiment.layer_decay,
+        reported_best_f1=experiment.reported.get("best_f1"),
     )
-    if measured is None or best is None:
-        return Row(*settings, 0, None, None, None, None, None)
+
+
+def _with_measured(row: Row, measured: Measured, best: Measured) -> Row:
     low, high = bootstrap_interval(measured.question_f1)
     lead = best.question_f1 - measured.question_f1
     lead_low, lead_high = bootstrap_interval(lead)
     count = len(measured.best_f1)
-    return Row(
-        *settings,
-        count,
-        float(np.mean(measured.best_f1)),
-        float(np.std(measured.best_f1, ddof=1)) if count > 1 else None,
-        (low, high),
-        float(100 * lead.mean()),
-        bool(lead_low <= 0 <= lead_high),
+    return replace(
+        row,
+        seeds=count,
+        mean=float(np.mean(measured.best_f1)),
+        standard_deviation=float(np.std(measured.best_f1, ddof=1)) if count > 1 else None,
+        interval=(low, high),
+        behind_best=float(100 * lead.mean()),
+        within_noise=bool(lead_low <= 0 <= lead_high),
     )
 
 

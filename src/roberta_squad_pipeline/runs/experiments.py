@@ -22,8 +22,6 @@ class Experiment(StrictModel):
     """Of these, with a rising learning rate."""
     batch_size: int = Field(gt=0)
     """Windows per update."""
-    accumulation: int = Field(gt=0)
-    """Micro-batches per update on each of the 8 GPUs of the published runs."""
     lr: float = Field(gt=0)
     """Peak learning rate of the heads, for RoBERTa large."""
     layer_decay: float = Field(gt=0, le=1)

@@ -177,6 +177,15 @@ class _Sender:
         self._folder = folder
         record = folder / _SENT
         self.sent = int(record.read_text()) if record.exists() else 0
+        self._send_kind = {
+            "metrics": self._send_metrics,
+            "params": self._send_params,
+            "tags": self._send_tags,
+            "file": self._send_file,
+            "model": self._send_model,
+            "supersede": self._send_supersede,
+            "end": self._send_end,
+        }
 
     def send(self, operations: list[Operation]) -> None:
         """Sends operations of one kind; those that MLflow will never take are left out.
@@ -185,7 +194,7 @@ class _Sender:
             ServerLostError: None of them may count as sent.
         """
         try:
-            getattr(self, f"_send_{operations[0]['kind']}")(operations)
+            self._send_kind[operations[0]["kind"]](operations)
         except MlflowException as error:
             if error.error_code not in _HOPELESS:
                 raise ServerLostError(str(error).splitlines()[0][:80]) from error
@@ -216,7 +225,7 @@ class _Sender:
         for operation in operations:
             path = self._folder / operation["path"]
             if path.exists():
-                # Behind files/ and the operation's number, folders are those of the run.
+                # After files/ and the operation's number, folders are those of the run.
                 folder = "/".join(path.relative_to(self._folder).parts[2:-1])
                 self._client.log_artifact(self._run_id, str(path), folder or None)
 
