@@ -1,10 +1,9 @@
 """What a run depends on, as one short name: equal names, equal results."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
+from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
 from roberta_squad_pipeline.runs.parameters import Parameters
 
 _NOT_SETTINGS: Any = {
@@ -16,30 +15,22 @@ _NOT_SETTINGS: Any = {
 }
 
 
-def code_sha256() -> str:
-    """Of all Python files of this package."""
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def fingerprint(parameters: Parameters, files: dict[str, dict[str, Any]]) -> str:
-    """Of settings, code and data.
+    """Of settings, code, libraries, data and the encoder's weights.
 
     Args:
         parameters: Of the run; names of folders, where it is tracked and how many
             processes and checkpoints it has do not count.
         files: The record of the run's SQuAD files.
     """
-    described = {
-        "settings": parameters.model_dump(mode="json", exclude=_NOT_SETTINGS),
-        "data": {split: file["sha256"] for split, file in files.items()},
-        "code": code_sha256(),
-    }
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+    return digest(
+        surroundings()
+        | {
+            "settings": parameters.model_dump(mode="json", exclude=_NOT_SETTINGS),
+            "data": {split: file["sha256"] for split, file in files.items()},
+            "weights": weights_of(parameters.model.source),
+        }
+    )
 
 
 def preparation(parameters: Parameters) -> str:
@@ -50,17 +41,18 @@ def preparation(parameters: Parameters) -> str:
             what is in it.
     """
     data, source = parameters.data, parameters.model.source
-    described = {
-        "data": data.model_dump(mode="json"),
-        "windows": parameters.features.model_dump(mode="json"),
-        "encoder": source,
-        "evaluates": parameters.training.evaluate_every is not None,
-        "files": [
-            _stamps(Path(path)) for path in (data.train, data.dev, str(data.validation), source)
-        ],
-        "code": code_sha256(),
-    }
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+    return digest(
+        surroundings()
+        | {
+            "data": data.model_dump(mode="json"),
+            "windows": parameters.features.model_dump(mode="json"),
+            "encoder": source,
+            "evaluates": parameters.training.evaluate_every is not None,
+            "files": [
+                _stamps(Path(path)) for path in (data.train, data.dev, str(data.validation), source)
+            ],
+        }
+    )
 
 
 def _stamps(path: Path) -> list[tuple[str, int, int]]:

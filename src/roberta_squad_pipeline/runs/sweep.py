@@ -1,6 +1,5 @@
 """Many experiments from one command: what is to run, what is finished, and the loop over them."""
 
-import hashlib
 import json
 import logging
 import time
@@ -15,6 +14,7 @@ from kedro.framework.project import settings
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import Redaction
+from roberta_squad_pipeline.common.same_run import digest
 from roberta_squad_pipeline.runs.fingerprint import fingerprint
 from roberta_squad_pipeline.runs.parameters import Parameters, load_parameters
 from roberta_squad_pipeline.runs.run_lock import Claim, held
@@ -135,7 +135,7 @@ def claimed(sweep: Sweep) -> AbstractContextManager[None]:
         InputError: One is at it.
     """
     planned = {run.name: fingerprint(run.parameters, {}) for run in sweep.planned}
-    name = f"sweep {_digest(planned)}"
+    name = f"sweep {digest(planned)}"
     claim = Claim(run=name, prepared=None, prepares=False, preparation="")
     return held(claim, sweep.project / sweep.planned[0].parameters.locks)
 
@@ -189,7 +189,7 @@ def _parent_run(sweep: Sweep) -> "MlflowRun":
     from roberta_squad_pipeline.tracking.mlflow_run import open_run, reopen_run
     from roberta_squad_pipeline.tracking.provenance import provenance
 
-    tags = {"sweep": _digest(fingerprints(sweep))}
+    tags = {"sweep": digest(fingerprints(sweep))}
     unsent = sweep.project / sweep.planned[0].parameters.tracking.unsent
     return reopen_run(
         project=sweep.project, experiment=sweep.tracked_in, tags=tags, unsent=unsent
@@ -225,11 +225,6 @@ def _run_one(sweep: Sweep, run: PlannedRun, parent_run: str) -> bool:
         _logger.exception("%s failed", run.name)
         return False
     return True
-
-
-def _digest(planned: dict[str, str]) -> str:
-    text = json.dumps(planned, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

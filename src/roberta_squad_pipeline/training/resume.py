@@ -1,7 +1,6 @@
-"""Which checkpoints belong to a run: those of the same settings and data, and no others."""
+"""Which checkpoints belong to a run: those of the same settings, data, code and libraries."""
 
 import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.common.same_run import digest, surroundings
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.config import ModelConfig
@@ -54,7 +54,7 @@ def settings_of(
     for name, tensor in sorted(reader.state_dict().items()):
         weights.update(name.encode())
         weights.update(tensor.cpu().contiguous().numpy())
-    return {
+    return surroundings() | {
         "model": model.model_dump(mode="json") | {"first_weights": weights.hexdigest()},
         "training": training.recipe,
         "features": features.meta.model_dump(mode="json"),
@@ -83,8 +83,7 @@ def attempt_folder(
     Raises:
         InputError: The folder cannot be written to.
     """
-    text = json.dumps(settings, sort_keys=True)
-    folder = checkpoints / hashlib.sha256(text.encode()).hexdigest()[:16]
+    folder = checkpoints / digest(settings)
     if training.resume == "never":
         shutil.rmtree(folder, ignore_errors=True)
     previous = _read(folder)
@@ -127,8 +126,8 @@ def _tell_of_others(checkpoints: Path, settings: dict[str, Any]) -> None:
         if other is not None:
             changes = "; ".join(_differences("", other.settings, settings))
             _logger.warning(
-                "%s holds checkpoints of other settings or data (%s). They are left alone, and "
-                "this run starts anew.",
+                "%s holds checkpoints of other settings, data or code (%s). They are left alone, "
+                "and this run starts anew.",
                 folder,
                 changes,
             )

@@ -1,0 +1,75 @@
+"""The one notion of "the same run": same code, libraries, settings, data and weights.
+
+A sweep skips what was finished by the same run, training goes on from checkpoints of the same run,
+and two runs that prepare the same data may do so side by side. All of them compare descriptions
+that begin with `surroundings`.
+"""
+
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from roberta_squad_pipeline.common.files import sha256_of
+
+PACKAGE = Path(__file__).parents[1]
+
+_ROOMS = (
+    *("squad", "demo", "features", "reader", "training", "inference", "evaluation"),
+    *("distributed", "pipelines"),
+)
+"""What results depend on. The others show, record and check."""
+_SHOWING = ("evaluation/report", "pipelines/compare", "pipelines/validate")
+
+_LIBRARIES = ("numpy", "scipy", "tokenizers", "torch", "transformers")
+"""Whose releases may change numbers."""
+
+_WEIGHTS = "*.safetensors"
+
+
+def surroundings() -> dict[str, Any]:
+    """What results depend on beside what a user gives: this project's code, and libraries."""
+    return {
+        "code": code_sha256(PACKAGE),
+        "libraries": {name: version(name) for name in _LIBRARIES},
+    }
+
+
+def digest(described: dict[str, Any]) -> str:
+    """A short name of a description: equal names, equal descriptions."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def code_sha256(package: Path) -> str:
+    """Of the Python and data files that results depend on.
+
+    Args:
+        package: The package's folder.
+    """
+    found = hashlib.sha256()
+    for path in sorted(path for room in _ROOMS for path in (package / room).rglob("*.*")):
+        name = path.relative_to(package).as_posix()
+        if path.suffix in {".py", ".yml"} and not name.startswith(_SHOWING):
+            found.update(name.encode())
+            found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def weights_of(source: str) -> dict[str, str]:
+    """The sha256 of each file of weights in a folder; nothing where `source` is not a folder.
+
+    A name on the hub or in MLflow stands for its weights.
+    """
+    return {
+        path.name: _sha256(path, path.stat().st_mtime_ns)
+        for path in sorted(Path(source).glob(_WEIGHTS))
+    }
+
+
+@cache
+def _sha256(path: Path, _modified_ns: int) -> str:
+    # The runs of a sweep share an encoder, and a large one takes seconds.
+    return sha256_of(path)
