@@ -4,18 +4,13 @@ What the reader of SQuAD files rejects is found with the reader's own rules. The
 told because it costs scores or misleads.
 """
 
-from array import array
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-
-import numpy as np
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.evaluation.scoring import normalise
 from roberta_squad_pipeline.squad.dataset import (
     RAW_PASSAGE,
-    Paragraph,
-    SquadFile,
     aligned,
     open_squad,
 )
@@ -34,14 +29,7 @@ from roberta_squad_pipeline.squad.faults import (
     repeated_id,
 )
 from roberta_squad_pipeline.squad.json_input import shown
-from roberta_squad_pipeline.validation.repeats import (
-    HASH_CODE,
-    Hashes,
-    also_in,
-    repeats,
-)
 from roberta_squad_pipeline.validation.report import (
-    PLACES_SHOWN,
     Counts,
     FileReport,
     Findings,
@@ -125,14 +113,14 @@ def validate_files(
         limits: What answers are measured with.
     """
     reports: dict[str, FileReport] = {}
-    earlier: dict[str, Hashes] = {}
+    earlier: dict[str, frozenset[int]] = {}
     for split, path in paths.items():
         check = _Check(path, on_misaligned, limits)
         check.look_through()
         for other, passages in earlier.items():
             check.find_leaks(other, passages)
         reports[split] = check.report()
-        earlier[split] = check.passages
+        earlier[split] = check.passages()
     return ValidationReport(files=reports)
 
 
@@ -147,53 +135,47 @@ class _Check:
         self._counts = Counts()
         self._kinds = Kinds(version_2=False)
         self._line_end: set[str] = set()
-        self._file: SquadFile | None = None
-        # Hashes of passages, ids, and questions with their passages.
-        self.passages: Hashes = array(HASH_CODE)
-        self._ids: Hashes = array(HASH_CODE)
-        self._asked: Hashes = array(HASH_CODE)
-        # Of each passage that could be read: its number in the file, and its first question's.
-        self._numbers = array("q")
-        self._first_question = array("q")
+        # The place where each was met first; texts by their hashes, which take less memory.
+        self._ids: dict[str, str] = {}
+        self._asked: dict[int, str] = {}
+        self._passages: list[tuple[int, str, str]] = []
 
     def look_through(self) -> None:
-        """Reads the file once, and again what little is needed to name repeated things."""
+        """Reads the file and checks each passage of it."""
         try:
-            self._file = open_squad(self._path)
+            file = open_squad(self._path)
         except InputError as fault:
             self._stop("unreadable", fault)
             return
-        if self._file.marked:
+        if file.marked:
             self._odd("byte_order_mark", str(self._path), "one at the beginning of the file")
-        self._kinds.version_2 = self._file.says_version_2
-        self._counts.articles = len(self._file.titles)
+        self._kinds.version_2 = file.says_version_2
+        self._counts.articles = len(file.titles)
         whole = True
-        for number, paragraph in enumerate(self._file.paragraphs):
+        for paragraph in file.paragraphs:
             try:
                 entry = paragraph.validated(RAW_PASSAGE)
             except InputError as fault:
                 self._stop("not_squad_json", fault)
                 whole = False
             else:
-                self._check_passage(number, paragraph, entry)
+                self._check_passage(paragraph.where, entry)
                 if self._tokens.characters > _BATCH_CHARACTERS:
                     self._measure()
         self._measure()
-        self._find_repeats(self._file)
         # A file that was read in part may hold the missing kind where it could not be read.
         for missing in missing_kind(self._path, self._kinds) if whole else ():
             self._stop("missing_kind_of_question", missing)
 
-    def find_leaks(self, other: str, passages: Hashes) -> None:
+    def find_leaks(self, other: str, passages: frozenset[int]) -> None:
         """Finds the passages that another split has, too."""
-        if (file := self._file) is None:
-            return
-        leaked = also_in(self.passages, passages)
-        for passage in leaked[:PLACES_SHOWN].tolist():
-            where, entry = self._passage_at(file, passage)
-            got = f"{shown(entry['context'])}, which {other} has, too"
-            self._odd("leaked_passage", f"{where}.context", got)
-        self._findings.count_more("leaked_passage", len(leaked) - PLACES_SHOWN)
+        for passage, where, quote in self._passages:
+            if passage in passages:
+                self._odd("leaked_passage", where, f"{quote}, which {other} has, too")
+
+    def passages(self) -> frozenset[int]:
+        """Hashes of all passages."""
+        return frozenset(passage for passage, _, _ in self._passages)
 
     def report(self) -> FileReport:
         """What was found."""
@@ -204,18 +186,15 @@ class _Check:
             findings=self._findings.listed(),
         )
 
-    def _check_passage(self, number: int, paragraph: Paragraph, entry: RawPassage) -> None:
+    def _check_passage(self, where: str, entry: RawPassage) -> None:
         context, questions = entry["context"], entry["qas"]
         counts = self._counts
         counts.passages += 1
         counts.passages_without_questions += not questions
         counts.longest_passage = max(counts.longest_passage, len(context))
-        self._numbers.append(number)
-        self._first_question.append(counts.questions)
         # White space often differs between copies of a passage.
         passage = hash(" ".join(context.split()))
-        self.passages.append(passage)
-        where = paragraph.where
+        self._passages.append((passage, f"{where}.context", shown(context)))
         for fault in blank(context, what="passage", where=f"{where}.context"):
             self._stop("blank_text", fault)
         if len(context) > ENORMOUS_CHARACTERS:
@@ -223,9 +202,9 @@ class _Check:
         self._check_text(context, lambda: f"{where}.context", None)
         placed: list[PlacedAnswer] = []
         for q, question in enumerate(questions):
-            self._ids.append(hash(question["id"]))
-            self._asked.append(hash((passage, question["question"])))
-            placed += self._check_question(question, context, f"{where}.qas[{q}]")
+            place = f"{where}.qas[{q}]"
+            self._find_repeats(question, passage, place)
+            placed += self._check_question(question, context, place)
         counts.questions += len(questions)
         if context.strip():
             self._tokens.add(f"{where}.context", context, placed)
@@ -285,31 +264,13 @@ class _Check:
         for fault in self._tokens.measured():
             self._odd(fault.kind, fault.where, fault.got, fault.question_id)
 
-    def _find_repeats(self, file: SquadFile) -> None:
-        for kind, hashes in (("repeated_id", self._ids), ("repeated_question", self._asked)):
-            found = repeats(hashes)
-            for item, first in found[:PLACES_SHOWN].tolist():
-                where, question = self._question_at(file, item)
-                first_where, _ = self._question_at(file, first)
-                if kind == "repeated_id":
-                    self._stop(kind, repeated_id(question["id"], where, first_where))
-                else:
-                    before = first_where.rpartition(": ")[2]
-                    got = f"{shown(question['question'])}, which is also asked at {before}"
-                    self._odd(kind, where, got, question["id"])
-            self._findings.count_more(kind, len(found) - PLACES_SHOWN)
-
-    def _question_at(self, file: SquadFile, question: int) -> tuple[str, RawQuestion]:
-        """Place and content of a question, by its number among those that were read."""
-        passage = int(np.searchsorted(self._first_question, question, side="right")) - 1
-        where, entry = self._passage_at(file, passage)
-        q = question - self._first_question[passage]
-        return f"{where}.qas[{q}]", entry["qas"][q]
-
-    def _passage_at(self, file: SquadFile, passage: int) -> tuple[str, RawPassage]:
-        """Place and content of a passage, by its number among those that were read."""
-        paragraph = file.paragraphs[self._numbers[passage]]
-        return paragraph.where, paragraph.validated(RAW_PASSAGE)
+    def _find_repeats(self, question: RawQuestion, passage: int, place: str) -> None:
+        question_id, text = question["id"], question["question"]
+        if (first := self._ids.setdefault(question_id, place)) != place:
+            self._stop("repeated_id", repeated_id(question_id, place, first))
+        if (first := self._asked.setdefault(hash((passage, text)), place)) != place:
+            got = f"{shown(text)}, which is also asked at {first.rpartition(': ')[2]}"
+            self._odd("repeated_question", place, got, question_id)
 
     def _stop(self, kind: str, fault: InputError, question_id: str | None = None) -> None:
         self._findings.add(kind, lambda: fault, stops_features=True, question_id=question_id)

@@ -115,11 +115,6 @@ class Findings:
                 remedy=fault.remedy,
             )
 
-    def count_more(self, kind: str, more: int) -> None:
-        """Counts others of a kind whose first places were added."""
-        if more > 0:
-            self._found[kind].count += more
-
     def listed(self) -> tuple[Finding, ...]:
         """One finding a kind, those that stop the features first."""
         return tuple(sorted(self._found.values(), key=lambda finding: not finding.stops_features))
