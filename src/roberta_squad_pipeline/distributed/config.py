@@ -7,12 +7,14 @@ from pydantic import Field, model_validator
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.strict import StrictModel
 
+Strategy = Literal["ddp", "fsdp"]
+
 
 class DistributedConfig(StrictModel):
     """How the processes of a run are started and share the work."""
 
     processes: int | None = Field(gt=0)
-    """Processes on each machine; null stands for one a visible GPU, or one on the CPU."""
+    """Processes on each machine; null stands for one per visible GPU, or one on the CPU."""
     nodes: int = Field(gt=0)
     """Machines, each with a `kedro run` of its own."""
     node_rank: int = Field(ge=0)
@@ -21,7 +23,7 @@ class DistributedConfig(StrictModel):
     """``host:port`` of machine 0, where machines meet; null on a single machine."""
     join_timeout_s: int = Field(gt=0)
     """Seconds that a machine waits for the others."""
-    strategy: Literal["ddp", "fsdp"]
+    strategy: Strategy
     """Whether each process holds the whole model, or a share of it."""
     max_restarts: int = Field(ge=0)
     """How often all processes are started again after one has died."""

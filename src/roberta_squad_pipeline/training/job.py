@@ -9,7 +9,7 @@ import torch
 
 from roberta_squad_pipeline.common.errors import TrainingError
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.distributed.config import DistributedConfig
+from roberta_squad_pipeline.distributed.config import DistributedConfig, Strategy
 from roberta_squad_pipeline.distributed.launch import JOB_FILE, launch, local_processes
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest, stop_requests
@@ -24,7 +24,6 @@ from roberta_squad_pipeline.training.config import TrainingConfig, TrainingSetti
 from roberta_squad_pipeline.training.loop import fit_reader
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 from roberta_squad_pipeline.training.state import WEIGHTS
-from roberta_squad_pipeline.training.strategy import Strategy
 from roberta_squad_pipeline.training.validation import Validation
 
 _WORKER = "roberta_squad_pipeline.training.worker"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.distributed.config import Strategy
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest
 from roberta_squad_pipeline.features.file import Features
@@ -32,7 +33,7 @@ from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateReco
 from roberta_squad_pipeline.training.selection import best_evaluation, out_of_patience
 from roberta_squad_pipeline.training.state import gather_state, gather_weights, spread_state
 from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates, train_step
-from roberta_squad_pipeline.training.strategy import Strategy, distribute
+from roberta_squad_pipeline.training.strategy import distribute
 from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
 
 _logger = logging.getLogger(__name__)

@@ -2,17 +2,15 @@
 
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
 
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from roberta_squad_pipeline.distributed.config import Strategy
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.reader.model import ReaderModel
-
-Strategy = Literal["ddp", "fsdp"]
 
 
 def distribute(reader: ReaderModel, processes: Processes, strategy: Strategy) -> nn.Module:
