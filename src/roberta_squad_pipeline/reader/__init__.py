@@ -1,1 +1,1 @@
-"""What is trained: encoder, heads, loss, batches, decoding."""
+"""What is trained and loaded: encoder and heads, their batches, and their folder."""

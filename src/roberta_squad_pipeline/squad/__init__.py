@@ -1,1 +1,1 @@
-"""The task: data, windows, scores, thresholds; no torch, no Kedro."""
+"""The questions: files of them, what makes one unfit, and where they come from."""
