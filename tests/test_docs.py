@@ -4,6 +4,7 @@ Oracle: the files and parameters of the project; `tests/end_to_end/test_docs.py`
 """
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,11 @@ def test_every_code_block_is_run_or_says_what_it_needs() -> None:
             if not marker or (tested and not (ROOT / tested).exists()):
                 silent.append(f"{page}: {before}")
     assert silent == []
+
+
+def test_the_walks_pass_what_exists() -> None:
+    walks = PAGES["docs/code.md"].split("## Three walks")[1].split("## Files")[0]
+    named = re.findall(r"`([a-z_.]+)\.(\w+)`", walks)
+    assert len(named) > 15
+    for module, name in named:
+        assert hasattr(import_module(f"roberta_squad_pipeline.{module}"), name), f"{module}.{name}"
