@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from roberta_squad_pipeline.common.arrays import Float64Array
+from roberta_squad_pipeline.common.markdown import table
 from roberta_squad_pipeline.evaluation.uncertainty import bootstrap_interval
 from roberta_squad_pipeline.runs.experiments import Experiment, Reference
 
@@ -102,8 +103,8 @@ def _with_measured(row: Row, measured: Measured, best: Measured) -> Row:
 
 
 _COLUMNS = (
-    "experiment | steps | epochs | batch | lr | decay | reported best F1 | measured best F1 "
-    "| seeds | 95 % interval | behind the best"
+    *("experiment", "steps", "epochs", "batch", "lr", "decay", "reported best F1"),
+    *("measured best F1", "seeds", "95 % interval", "behind the best"),
 )
 
 
@@ -114,9 +115,7 @@ def to_markdown(rows: Sequence[Row], signature: str) -> str:
         rows: Of the table.
         signature: What the measured numbers were measured on.
     """
-    head = [f"| {_COLUMNS} |", "|" + " --- |" * (_COLUMNS.count("|") + 1)]
-    body = [f"| {' | '.join(_cells(row))} |" for row in rows]
-    return "\n".join([*head, *body, "", f"Measured on {signature}.", ""])
+    return f"{table(_COLUMNS, map(_cells, rows))}\n\nMeasured on {signature}.\n"
 
 
 def _cells(row: Row) -> list[str]:

@@ -1,12 +1,13 @@
 """What a validation says: counts and findings of each file, as JSON and as Markdown."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from typing import Literal
 
 from pydantic import BaseModel
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.markdown import table
 from roberta_squad_pipeline.common.strict import StrictModel
 
 FORMAT_VERSION: Literal[1] = 1
@@ -133,10 +134,10 @@ def summary(findings: Iterable[Finding]) -> str:
 
 def to_markdown(report: ValidationReport) -> str:
     """The report as two tables and a list of places."""
-    lines = ["# Validation", "", *_counts_table(report), ""]
+    lines = ["# Validation", "", _counts_table(report), ""]
     if not any(file.findings for file in report.files.values()):
         return "\n".join([*lines, "Nothing was found.", ""])
-    lines += _findings_table(report)
+    lines.append(_findings_table(report))
     for split, file in report.files.items():
         for finding in file.findings:
             lines += ["", f"## {split}: {_title(finding.kind)} ({finding.count})", ""]
@@ -147,41 +148,29 @@ def to_markdown(report: ValidationReport) -> str:
     return "\n".join([*lines, ""])
 
 
-def _counts_table(report: ValidationReport) -> list[str]:
+def _counts_table(report: ValidationReport) -> str:
     rows = [
-        (split, _code(file.path), str(file.size_bytes), *_figures(file.counts))
+        (split, _code(file.path), file.size_bytes, *astuple(file.counts))
         for split, file in report.files.items()
     ]
-    return _table(
+    return table(
         ("split", "file", "bytes", *(_title(field.name) for field in fields(Counts))), rows
     )
 
 
-def _figures(counts: Counts) -> list[str]:
-    return [str(count) for count in astuple(counts)]
-
-
-def _findings_table(report: ValidationReport) -> list[str]:
+def _findings_table(report: ValidationReport) -> str:
     rows = [
         (
             split,
             _title(finding.kind),
-            str(finding.count),
+            finding.count,
             "yes" if finding.stops_features else "no",
             _code(finding.places[0].where),
         )
         for split, file in report.files.items()
         for finding in file.findings
     ]
-    return _table(("split", "finding", "count", "stops features", "first place"), rows)
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    return [
-        f"| {' | '.join(head)} |",
-        "|" + " --- |" * len(head),
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
+    return table(("split", "finding", "count", "stops features", "first place"), rows)
 
 
 def _place_line(place: Place) -> str:

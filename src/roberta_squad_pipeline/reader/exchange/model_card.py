@@ -2,11 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from roberta_squad_pipeline.common.markdown import table
 from roberta_squad_pipeline.features.config import Order
 from roberta_squad_pipeline.reader.evaluation import Evaluation
 from roberta_squad_pipeline.reader.storage import TrainedReader
@@ -113,13 +113,9 @@ def _scores(evaluation: Evaluation | None) -> str:
         "weights chosen on this data": "yes" if evaluation.selected_on_data else "no",
         "F1, cross-fitted threshold": "too few passages" if crossfit is None else crossfit,
     }
+    rows = (signature | evaluation.scores).items()
     return (
         "The official SQuAD 2.0 scorer's figures, in per cent. `exact` and `f1` abstain where the\n"
         "no-answer score is above 0; `best_…` at the threshold that is best for this very data,\n"
-        f"which makes them optimistic.\n\n{_table(signature | evaluation.scores)}"
+        f"which makes them optimistic.\n\n{table(('', ''), rows)}"
     )
-
-
-def _table(rows: dict[str, Any]) -> str:
-    lines = [f"| {key} | {value} |" for key, value in rows.items()]
-    return "\n".join(["| | |", "| --- | --- |", *lines])

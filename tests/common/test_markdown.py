@@ -1,0 +1,9 @@
+"""Tables in Markdown. Oracle: written by hand, as GitHub reads them."""
+
+from roberta_squad_pipeline.common.markdown import table
+
+
+def test_table() -> None:
+    assert table(("split", "bytes"), [("train", 5), ("dev", 3)]) == (
+        "| split | bytes |\n| --- | --- |\n| train | 5 |\n| dev | 3 |"
+    )
