@@ -125,7 +125,7 @@ def our_side(squad: Path, folder: Path, *, parsed: bool) -> Callable[[], None]:
     from roberta_squad_pipeline.features.build import build_features, build_features_in_pieces
     from roberta_squad_pipeline.features.file import write_features
     from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
-    from roberta_squad_pipeline.features.windows import WindowConfig
+    from roberta_squad_pipeline.features.config import WindowConfig
     from roberta_squad_pipeline.squad.dataset import Passage, read_passages, read_squad
 
     tokenizer = PassageTokenizer.load(str(TOKENIZER))
@@ -208,7 +208,7 @@ def grown(squad: Path, what: str) -> None:
         import torch  # noqa: F401 - a run of the pipeline has it in memory
 
         from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
-        from roberta_squad_pipeline.features.windows import WindowConfig
+        from roberta_squad_pipeline.features.config import WindowConfig
         from roberta_squad_pipeline.pipelines.features.nodes import build_train_features
         from roberta_squad_pipeline.reader.config import ModelConfig
         from roberta_squad_pipeline.runs.parameters import DataConfig
