@@ -123,9 +123,9 @@ def our_side(squad: Path, folder: Path, *, parsed: bool) -> Callable[[], None]:
     import pyarrow as pa
 
     from roberta_squad_pipeline.features.build import build_features, build_features_in_pieces
+    from roberta_squad_pipeline.features.config import WindowConfig
     from roberta_squad_pipeline.features.file import write_features
     from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
-    from roberta_squad_pipeline.features.config import WindowConfig
     from roberta_squad_pipeline.squad.dataset import Passage, read_passages, read_squad
 
     tokenizer = PassageTokenizer.load(str(TOKENIZER))

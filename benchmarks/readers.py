@@ -10,9 +10,9 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel, RobertaConfi
 
 from common import SHARED
 from roberta_squad_pipeline.features.build import build_features
+from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
-from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.squad.dataset import read_squad
 from roberta_squad_pipeline.training.config import LossScaleConfig, TrainingConfig
 
