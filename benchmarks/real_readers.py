@@ -22,8 +22,10 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from real_runs import (
@@ -101,6 +103,7 @@ def run_recipe(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads)
     result, split = _begun(options)
+    gpu_memory = GpuMemory()
     dev = read_sample(split.dev)
     settings = RecipeSettings(
         updates=options.updates,
@@ -128,6 +131,7 @@ def run_recipe(options: argparse.Namespace) -> None:
         "windows": run.windows,
         "training_seconds": run.training_seconds,
         "peak_memory_mb": _peak_memory_mb(resource.RUSAGE_SELF),
+        "peak_gpu_mb": gpu_memory.peak_mb(),
         "curve": run.curve,
         "scores": scores(dev, run.answered),
     }
@@ -138,6 +142,7 @@ def run_recipe(options: argparse.Namespace) -> None:
 def run_here(options: argparse.Namespace) -> None:
     """One run of this project through its command line, kept."""
     result, split = _begun(options)
+    gpu_memory = GpuMemory()
     changed: dict[str, Any] = dict(HERE) if options.env is None else {}
     given = {
         "training.warmup_updates": options.warmup_updates,
@@ -172,9 +177,11 @@ def run_here(options: argparse.Namespace) -> None:
     result |= {
         "env": options.env,
         "changes": options.set,
+        "patch": options.patch and options.patch.read_text(),
         "settings": settings,
         "training_seconds": training_seconds,
         "peak_memory_mb": _peak_memory_mb(resource.RUSAGE_CHILDREN),
+        "peak_gpu_mb": gpu_memory.peak_mb(),
         "curve": _validation_curve(run),
         "scores": scores(dev, answered),
     }
@@ -256,6 +263,7 @@ def _begun(options: argparse.Namespace) -> tuple[dict[str, Any], Split]:
         "seed": options.seed,
         "fold": options.fold,
         "threads": options.threads,
+        "alone": options.alone,
         "data": data_record(split),
         **surroundings(),
     }
@@ -280,6 +288,34 @@ def _peak_memory_mb(who: int) -> float:
     return resource.getrusage(who).ru_maxrss * 1024 / 1e6  # Linux counts in KiB
 
 
+class GpuMemory:
+    """The most memory in use on the GPU, looked at every half second; None without a GPU."""
+
+    def __init__(self) -> None:
+        self._least = self._most = _gpu_memory_mb()
+        if self._most is not None:
+            threading.Thread(target=self._look, daemon=True).start()
+
+    def peak_mb(self) -> float | None:
+        """Since this was made, beyond what was in use then."""
+        if self._most is None or self._least is None:
+            return None
+        return self._most - self._least
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(0.5)
+            self._most = max(self._most or 0.0, _gpu_memory_mb() or 0.0)
+
+
+def _gpu_memory_mb() -> float | None:
+    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    if shutil.which(command[0]) is None:
+        return None
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return float(done.stdout) * 2**20 / 1e6 if done.returncode == 0 else None
+
+
 def _limit_threads(environment: Any, threads: int) -> None:
     """Before torch is imported; its threads would wait for each other in a busy loop."""
     environment["OMP_NUM_THREADS"] = str(threads)
@@ -302,7 +338,15 @@ def _parser() -> argparse.ArgumentParser:
     here.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one more parameter"
     )
+    here.add_argument(
+        "--patch", type=Path, help="of the code, already applied, to be kept with the result"
+    )
     for side in (recipe, here):
+        side.add_argument(
+            "--alone",
+            action="store_true",
+            help="nothing else runs meanwhile, so that time and memory say something",
+        )
         side.add_argument("--name", help="of the result; the side's unless given")
         side.add_argument("--encoder", choices=UPDATES, default="minilm")
         side.add_argument("--seed", type=int, default=1)

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import shlex
 import statistics
 import subprocess
@@ -29,6 +30,7 @@ from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).resolve().parent / "results" / "real_readers"
+"""A folder for each device that runs were made on."""
 ENCODERS = ROOT / "data" / "01_raw" / "encoders"
 """Where `real_readers.py encoders` puts them; git ignores it."""
 FOLDS = ROOT / "data" / "01_raw" / "real_readers"
@@ -165,6 +167,13 @@ def scores(dataset: SquadDataset, answered: Answered) -> dict[str, Any]:
     return result
 
 
+def device_name() -> str:
+    """What trains: a GPU's name, or cpu."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
 def data_record(split: Split) -> dict[str, dict[str, Any]]:
     """Names, checksums and sizes of a run's files."""
     return {
@@ -183,6 +192,7 @@ def surroundings() -> dict[str, str]:
         "command": shlex.join(["python", "benchmarks/real_readers.py", *sys.argv[1:]]),
         "commit": _git("rev-parse", "--short=12", "HEAD")
         + " and changes" * bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "device": device_name(),
         "machine": header("torch", "transformers", "accelerate", "roberta_squad_pipeline"),
     }
 
@@ -199,7 +209,8 @@ def keep(name: str, result: Mapping[str, Any], dataset: SquadDataset, answered: 
         dataset: The questions, in whose order scores are kept.
         answered: To its questions.
     """
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    folder = RESULTS / re.sub(r"\W+", "-", result["device"].lower())
+    folder.mkdir(parents=True, exist_ok=True)
     questions = score_questions(dataset.gold, answered.texts)
     content = {
         "null_score": answered.null_score,
@@ -211,15 +222,20 @@ def keep(name: str, result: Mapping[str, Any], dataset: SquadDataset, answered: 
         for part in ("head", "span"):
             content[part] = [_short(answered.logits[question][part]) for question in questions.ids]
     written = json.dumps(content).encode()
-    (RESULTS / f"{name}.questions.json.gz").write_bytes(gzip.compress(written, mtime=0))
-    path = RESULTS / f"{name}.json"
+    (folder / f"{name}.questions.json.gz").write_bytes(gzip.compress(written, mtime=0))
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return path
 
 
-def kept_scores(name: str, dataset: SquadDataset) -> tuple[QuestionScores, NDArray[np.float64]]:
-    """Reads what `keep` wrote of every question: its scores and its no-answer score."""
-    content = json.loads(gzip.decompress((RESULTS / f"{name}.questions.json.gz").read_bytes()))
+def kept_scores(path: Path, dataset: SquadDataset) -> tuple[QuestionScores, NDArray[np.float64]]:
+    """Reads what `keep` wrote of every question: its scores and its no-answer score.
+
+    Args:
+        path: Of the run's result.
+        dataset: Its questions.
+    """
+    content = json.loads(gzip.decompress(path.with_suffix(".questions.json.gz").read_bytes()))
     gold = dataset.gold
     scores = QuestionScores(
         ids=tuple(gold),

@@ -36,7 +36,7 @@ def write_table() -> None:
     Raises:
         SystemExit: There are no runs, or one is of other data.
     """
-    runs = [json.loads(path.read_bytes()) | {"file": path.stem} for path in RESULTS.glob("*.json")]
+    runs = [json.loads(path.read_bytes()) | {"file": path} for path in RESULTS.glob("*/*.json")]
     if not runs:
         raise SystemExit(f"there are no runs in {RESULTS}")
     runs.sort(key=lambda run: (run["encoder"], -run["updates"], run["name"], run["seed"]))

@@ -182,13 +182,15 @@ class AskedWindows:
         logits: dict[int, tuple[Any, Any]] = {}
         was_training = model.training
         model.eval()
-        with torch.inference_mode(), _autocast(precision):
+        with torch.inference_mode(), _autocast(model.device.type, precision):
             for first in range(0, len(order), PREDICTION_BATCH_WINDOWS):
                 batch = order[first : first + PREDICTION_BATCH_WINDOWS].tolist()
                 names = _input_names(self._encoded)
                 rows = [{name: self._encoded[name][row] for name in names} for row in batch]
-                output = model(**self._collate(rows))
-                pairs = zip(output.start_logits.float(), output.end_logits.float(), strict=True)
+                output = model(**self._collate(rows).to(model.device))
+                pairs = zip(
+                    output.start_logits.float().cpu(), output.end_logits.float().cpu(), strict=True
+                )
                 for row, (start, end) in zip(batch, pairs, strict=True):
                     logits[row] = start[: lengths[row]].numpy(), end[: lengths[row]].numpy()
         model.train(was_training)
@@ -290,6 +292,7 @@ def _newest(checkpoints: Path) -> Path | None:
 
 
 def _training_arguments(settings: RecipeSettings, checkpoints: Path) -> TrainingArguments:
+    gpu = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(checkpoints),
         max_steps=settings.updates,
@@ -304,8 +307,8 @@ def _training_arguments(settings: RecipeSettings, checkpoints: Path) -> Training
         max_grad_norm=1.0,
         seed=settings.seed,
         bf16=settings.precision == "bf16",
-        use_cpu=True,
-        save_strategy="steps",
+        use_cpu=not gpu,
+        save_strategy="no" if gpu else "steps",  # a run is too short there to be worth it
         save_steps=SAVE_EVERY,
         save_total_limit=2,  # a kill may have left half of the last
         report_to="none",
@@ -313,8 +316,8 @@ def _training_arguments(settings: RecipeSettings, checkpoints: Path) -> Training
     )
 
 
-def _autocast(precision: str) -> AbstractContextManager[object]:
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+def _autocast(device: str, precision: str) -> AbstractContextManager[object]:
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
 
 
 class _Looks(TrainerCallback):
@@ -342,13 +345,17 @@ class _Looks(TrainerCallback):
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Called by the trainer before the first update."""
+        _wait()
         self._since = time.perf_counter()
 
     def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
         """Called by the trainer after an update."""
-        self.seconds += time.perf_counter() - self._since
         update = state.global_step
-        if update % self._settings.score_every == 0 or update == self._settings.updates:
+        look = update % self._settings.score_every == 0 or update == self._settings.updates
+        if look:
+            _wait()
+        self.seconds += time.perf_counter() - self._since
+        if look:
             self.answered = self._answer()
             self.curve.append({"update": update} | self._score(self.answered))
             print(json.dumps(self.curve[-1]), flush=True)
@@ -360,3 +367,9 @@ class _Looks(TrainerCallback):
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         (checkpoint / PROGRESS).write_text(json.dumps(progress))
         self._since = time.perf_counter()
+
+
+def _wait() -> None:
+    """Until the GPU, if there is one, has done what it was given: else its time is not counted."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
