@@ -10,7 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from roberta_squad_pipeline.reader.attention import attend_jagged, attend_one_by_one
+from roberta_squad_pipeline.reader.attention import (
+    attend_jagged,
+    attend_one_by_one,
+    attend_padded,
+)
 from roberta_squad_pipeline.reader.batching import Packing
 from roberta_squad_pipeline.reader.dropout import draw_noise
 
@@ -22,7 +26,9 @@ HEADS, SIZE, SCALING = 3, 8, 0.35
 
 def packing() -> Packing:
     offsets = torch.tensor([0, *LENGTHS]).cumsum(0)
-    return Packing(LENGTHS, offsets, torch.arange(sum(LENGTHS)))
+    longest = max(LENGTHS)
+    tokens = [torch.arange(length) + row * longest for row, length in enumerate(LENGTHS)]
+    return Packing(LENGTHS, offsets, torch.cat(tokens))
 
 
 def rows(dtype: torch.dtype) -> list[Tensor]:
@@ -50,7 +56,7 @@ def results(attended: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
-@pytest.mark.parametrize("attention", [attend_one_by_one, attend_jagged])
+@pytest.mark.parametrize("attention", [attend_one_by_one, attend_jagged, attend_padded])
 def test_every_token_attends_to_its_own_window(
     attention: Attention, dtype: torch.dtype, tolerance: float
 ) -> None:
