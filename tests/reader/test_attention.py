@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from roberta_squad_pipeline.reader.attention import (
+    attend,
     attend_jagged,
     attend_one_by_one,
     attend_padded,
@@ -24,11 +25,11 @@ LENGTHS = (5, 33, 1, 12, 33)
 HEADS, SIZE, SCALING = 3, 8, 0.35
 
 
-def packing() -> Packing:
-    offsets = torch.tensor([0, *LENGTHS]).cumsum(0)
-    longest = max(LENGTHS)
-    tokens = [torch.arange(length) + row * longest for row, length in enumerate(LENGTHS)]
-    return Packing(LENGTHS, offsets, torch.cat(tokens))
+def packing(lengths: tuple[int, ...] = LENGTHS) -> Packing:
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    longest = max(lengths)
+    tokens = [torch.arange(length) + row * longest for row, length in enumerate(lengths)]
+    return Packing(lengths, offsets, torch.cat(tokens))
 
 
 def rows(dtype: torch.dtype) -> list[Tensor]:
@@ -37,11 +38,17 @@ def rows(dtype: torch.dtype) -> list[Tensor]:
     return [part.to(dtype).transpose(0, 1).requires_grad_() for part in drawn]
 
 
-def expected(query: Tensor, key: Tensor, value: Tensor, kept: list[Tensor]) -> Tensor:
+def expected(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    kept: list[Tensor],
+    lengths: tuple[int, ...] = LENGTHS,
+) -> Tensor:
     """The formula; `kept` holds what each weight is multiplied with."""
     attended = []
     for number, (q, k, v) in enumerate(
-        zip(*(part.double().split(LENGTHS, dim=1) for part in (query, key, value)), strict=True)
+        zip(*(part.double().split(lengths, dim=1) for part in (query, key, value)), strict=True)
     ):
         weights = (q @ k.transpose(1, 2) * SCALING).softmax(-1)
         attended.append((weights * kept[number] @ v).transpose(0, 1))
@@ -85,3 +92,55 @@ def test_dropout_leaves_out_the_same_weights_in_both_directions(
     mine = results(attend_one_by_one(*inputs, packing(), scaling=SCALING, dropout=0.25), inputs)
     for found, oracle in zip(mine, results(expected(*inputs, kept), inputs), strict=True):
         torch.testing.assert_close(found, oracle, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 4e-3)],
+)
+def test_a_gpu_drops_the_same_weights_in_both_directions(
+    dtype: torch.dtype, tolerance: float
+) -> None:
+    """Values that are the identity show which weights the forward pass has kept."""
+    lengths, heads, size, dropout = (128, 100, 64, 37, 5), 4, 128, 0.25
+    generator = torch.Generator().manual_seed(1)
+
+    def on_gpu(row: Tensor) -> Tensor:
+        """Heads before tokens, as an encoder hands them on: (1, heads, tokens, size)."""
+        return row.to("cuda", dtype)[None].transpose(1, 2).requires_grad_()
+
+    def drawn() -> Tensor:
+        return torch.randn(sum(lengths), heads, size, generator=generator)
+
+    query, key, value = (on_gpu(drawn()) for _ in range(3))
+    identity = on_gpu(
+        torch.cat([torch.eye(length, size) for length in lengths])[:, None].repeat(1, heads, 1)
+    )
+    laid_out = packing(lengths)
+    laid_out = Packing(lengths, laid_out.offsets.cuda(), laid_out.tokens.cuda())
+
+    def attended(values: Tensor) -> Tensor:
+        torch.manual_seed(3)
+        found, _ = attend(
+            torch.nn.Module(),
+            query,
+            key,
+            values,
+            None,
+            scaling=SCALING,
+            dropout=dropout,
+            packing=laid_out,
+        )
+        return found[0]
+
+    kept = [
+        (weights.transpose(0, 1)[..., :length] != 0).double() / (1 - dropout)
+        for weights, length in zip(attended(identity).split(lengths), lengths, strict=True)
+    ]
+    inputs = [query, key, value]
+    rows_of_inputs = [part[0] for part in inputs]
+    right = results(expected(*rows_of_inputs, kept, lengths), inputs)
+    for found, oracle in zip(results(attended(value), inputs), right, strict=True):
+        assert (found - oracle).norm() < tolerance * oracle.norm()
