@@ -36,28 +36,35 @@ def write_table() -> None:
     Raises:
         SystemExit: There are no runs, or one is of other data.
     """
-    runs = [json.loads(path.read_bytes()) | {"file": path} for path in RESULTS.glob("*/*.json")]
+    paths = sorted(RESULTS.glob("*/*.json"))
+    runs = [json.loads(path.read_bytes()) | {"file": path} for path in paths]
     if not runs:
         raise SystemExit(f"there are no runs in {RESULTS}")
-    runs.sort(key=lambda run: (run["encoder"], -run["updates"], run["name"], run["seed"]))
+    runs.sort(key=lambda run: (*_budget(run), run["name"], run["seed"]))
     reported = [run for run in runs if run["fold"] is None]
     folds = [run for run in runs if run["fold"] is not None]
-    path = RESULTS.with_name(f"real_readers_cpu_{time.strftime('%Y-%m-%d')}.md")
+    path = RESULTS.with_name(f"real_readers_{time.strftime('%Y-%m-%d')}.md")
     parts = ["# Readers of real passages, beside Hugging Face's recipe", _surroundings(runs)]
-    for (encoder, updates), group in groupby(reported, _budget):
-        parts += [f"## {encoder}, {updates} updates of 16 windows", *_comparison(list(group))]
-    if any(run["curve"] for run in reported):
+    for budget, group in groupby(reported, _budget):
+        parts += [f"## {_title(budget)}", *_comparison(list(group))]
+    if reported:
         _draw(reported, path.with_suffix(".png"))
         parts += ["## Curves", f"![Scores while training]({path.with_suffix('.png').name})"]
     if folds:
-        parts += ["## Ablations", *_ablations(folds)]
+        parts += ["## Settings, chosen on folds", *_folds(folds)]
     parts += ["## Commands", _commands(runs)]
     path.write_text("\n\n".join(parts) + "\n")
     print(path)
 
 
-def _budget(run: Run) -> tuple[str, int]:
-    return run["encoder"], run["updates"]
+def _budget(run: Run) -> tuple[str, str, int]:
+    """Runs that can be compared: on a device, of an encoder, with as many updates."""
+    return run["device"], run["encoder"], run["updates"]
+
+
+def _title(budget: tuple[str, str, int]) -> str:
+    device, encoder, updates = budget
+    return f"{encoder}, {updates} updates of 16 windows, on {device}"
 
 
 def _surroundings(runs: Sequence[Run]) -> str:
@@ -90,7 +97,8 @@ def _comparison(runs: list[Run]) -> list[str]:
     parts = [
         "Mean, and least to greatest over seeds. Best F1 and AUC are of the questions that the "
         "threshold and the weights of a combined no-answer score were fitted on; for the "
-        "cross-fitted figures they were fitted on other passages.",
+        "cross-fitted figures they were fitted on other passages. Time and memory are those of "
+        "runs beside which nothing else ran.",
         _markdown(titles, rows),
         _markdown(
             ("run", *(titles[2:7]), "its 95 % interval", *titles[7:]),
@@ -131,7 +139,10 @@ def _row(name: str, runs: Sequence[Run]) -> list[str]:
         scores("crossfit_f1"),
         scores("auc", 3),
         scores("crossfit_auc", 3),
-        *(shown((run[key] for run in runs), 0) for key in ("training_seconds", "peak_memory_mb")),
+        *(
+            shown((run[key] for run in runs), 0) if all(run["alone"] for run in runs) else ""
+            for key in ("training_seconds", "peak_memory_mb")
+        ),
     ]
 
 
@@ -213,52 +224,55 @@ def _auc(scores: QuestionScores, odds: np.ndarray, questions: np.ndarray) -> flo
 _MEASURED: dict[str, Measure] = dict(zip(MEASURES, (_answerable_f1, _best_f1, _auc), strict=True))
 
 
-def _ablations(runs: list[Run]) -> list[str]:
-    """Every run on a fold beside the baseline of the same encoder, updates, fold and seed."""
-    baselines = {_place(run): run for run in runs if run["name"] == BASELINE}
-    rows = []
-    for run in sorted(runs, key=lambda run: (*_place(run), run["name"] != BASELINE, run["name"])):
-        baseline = baselines.get(_place(run))
-        rows.append(
-            [
-                run["name"],
-                _change(run, baseline),
-                run["encoder"],
-                *(str(run[key]) for key in ("updates", "fold", "seed")),
-                *(
-                    _score(run, measure) + _against(baseline, run, measure) * (run is not baseline)
-                    for measure in MEASURES
-                ),
-            ]
-        )
-    titles = ("name", "change", "encoder", "updates", "fold", "seed", *MEASURES.values())
+def _folds(runs: list[Run]) -> list[str]:
+    """Runs of a name together, beside the baseline on the same folds with the same seeds."""
+    parts = [
+        "Trained on two thirds of the training articles and scored on the others: means over the "
+        f"folds, and in brackets the mean difference to `{BASELINE}` on the same ones. No article "
+        "of the dev file is in a choice.",
+    ]
+    for budget, group in groupby(runs, _budget):
+        named = {name: list(same) for name, same in groupby(group, lambda run: run["name"])}
+        baseline = {_place(run): run for run in named.get(BASELINE, [])}
+        rows = [_fold_row(name, same, baseline) for name, same in named.items()]
+        titles = ("run", "change", "folds (seeds)", *MEASURES.values())
+        parts += [f"### {_title(budget)}", _markdown(titles, rows)]
+    return parts
+
+
+def _fold_row(name: str, runs: list[Run], baseline: dict[tuple[int, int], Run]) -> list[str]:
+    others = [baseline.get(_place(run)) for run in runs]
+    places = ", ".join(f"{run['fold']} ({run['seed']})" for run in runs)
     return [
-        "Trained on two thirds of the training articles and scored on the others; in brackets the "
-        f"difference to `{BASELINE}` of the same encoder, updates, fold and seed.",
-        _markdown(titles, rows),
+        name,
+        _change(runs[0], others[0]),
+        places,
+        *(_fold_score(runs, others, measure) for measure in MEASURES),
     ]
 
 
-def _place(run: Run) -> tuple[str, int, int, int]:
-    return run["encoder"], run["updates"], run["fold"], run["seed"]
+def _place(run: Run) -> tuple[int, int]:
+    return run["fold"], run["seed"]
 
 
 def _change(run: Run, baseline: Run | None) -> str:
     """What it was given that the baseline was not."""
     shared = baseline["changes"] if baseline and run is not baseline else []
     given = [change for change in run.get("changes", []) if change not in shared]
+    if run.get("patch"):
+        given.append("a patch of the code, kept with the result")
     return ", ".join(f"`{change}`" for change in given)
 
 
-def _score(run: Run, measure: str) -> str:
-    return f"{run['scores'][measure]:.{3 if measure == 'auc' else 1}f}"
-
-
-def _against(baseline: Run | None, run: Run, measure: str) -> str:
-    if baseline is None:
-        return ""
-    difference = run["scores"][measure] - baseline["scores"][measure]
-    return f" ({difference:+.{3 if measure == 'auc' else 1}f})"
+def _fold_score(runs: list[Run], others: list[Run | None], measure: str) -> str:
+    digits = 3 if measure == "auc" else 1
+    mean = f"{statistics.mean(run['scores'][measure] for run in runs):.{digits}f}"
+    differences = [
+        run["scores"][measure] - other["scores"][measure]
+        for run, other in zip(runs, others, strict=True)
+        if other is not None and run is not other
+    ]
+    return f"{mean} ({statistics.mean(differences):+.{digits}f})" if differences else mean
 
 
 def _commands(runs: Sequence[Run]) -> str:
@@ -280,7 +294,7 @@ def _draw(runs: Sequence[Run], path: Path) -> None:
         len(budgets), len(MEASURES), squeeze=False, figsize=(12, 3.2 * len(budgets))
     )
     names = sorted({run["name"] for run in runs})
-    for row, ((encoder, updates), group) in zip(panels, budgets.items(), strict=True):
+    for row, ((device, encoder, _), group) in zip(panels, budgets.items(), strict=True):
         for panel, (measure, title) in zip(row, MEASURES.items(), strict=True):
             firsts = {run["name"]: run["file"] for run in reversed(group)}
             for run in group:
@@ -290,7 +304,7 @@ def _draw(runs: Sequence[Run], path: Path) -> None:
                     color=f"C{names.index(run['name'])}",
                     label=run["name"] if run["file"] in firsts.values() else None,
                 )
-            panel.set(title=f"{encoder}, {updates} updates: {title}", xlabel="update")
+            panel.set(title=f"{encoder}, {device}: {title}", xlabel="update")
             panel.title.set_fontsize(8)
             panel.legend(fontsize=8)
     figure.tight_layout()
