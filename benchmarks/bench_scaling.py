@@ -9,6 +9,7 @@ draws a figure.
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import os
@@ -208,31 +209,37 @@ def inference(folder: Path) -> Measured:
             )
         )
     seconds = time.process_time() - began
-    texts = {one.question_id: one.candidates[0].text for one in predictions}
-    logits = {
-        one.question_id: {"head": one.no_answer_logit, "span": one.span_no_answer_logit}
+    texts = {one.question_id: one.texts[0] for one in predictions}
+    spans = {
+        one.question_id: [dataclasses.asdict(span) for span in one.candidates]
         for one in predictions
     }
-    spans = {
-        one.question_id: [{"score": span.score} for span in one.candidates] for one in predictions
-    }
-    (folder / "predicted.json").write_text(json.dumps([texts, logits, spans]))
+    logits = {one.question_id: one.no_answer_logits for one in predictions}
+    (folder / "predicted.json").write_text(json.dumps([texts, spans, logits]))
     return {"inference": seconds, "search": sum(searching)}
 
 
 def evaluate(folder: Path) -> Measured:
     """Scores the predictions as the evaluate pipeline's nodes do."""
+    from unittest.mock import Mock
+
+    from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.pipelines.evaluate import nodes
 
-    texts, logits, spans = json.loads((folder / "predicted.json").read_text())
+    predicted = json.loads((folder / "predicted.json").read_text())
     files, data = files_and_data(folder)
+    features = Features.open(folder / "dev.arrow")
     began = time.process_time()
     config = inference_config()
-    odds, weights = nodes.score_no_answer(files, data, config, logits).values()
-    metrics = nodes.score_predictions(files, data, texts, odds)
-    crossfit = nodes.cross_fit_threshold(files, data, texts, odds, config, logits)
-    of_reader = (texts, odds, logits, weights, spans, metrics, crossfit)
-    nodes.evaluate_reader(files, data, config, {"precision": config.precision}, *of_reader)
+    table = nodes.build_question_table(files, data, *predicted, features)
+    odds, weights = nodes.score_no_answer(table, config).values()
+    metrics = nodes.score_predictions(table, odds)
+    crossfit = nodes.cross_fit_threshold(table, odds, config)
+    answered_with = {"precision": config.precision}
+    evaluation = nodes.evaluate_reader(
+        files, config, answered_with, table, odds, weights, metrics, crossfit, None, Mock()
+    )
+    nodes.judge_questions(table, odds, evaluation)
     return {"evaluate": time.process_time() - began}
 
 

@@ -24,7 +24,6 @@ from roberta_squad_pipeline.evaluation.scoring import (
     scores_in_order,
     squad_report,
 )
-from roberta_squad_pipeline.evaluation.thresholds import best_threshold
 from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report, in_first_half
 from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
 
@@ -135,16 +134,20 @@ def scores(dataset: SquadDataset, answered: Answered) -> dict[str, Any]:
 
     questions = score_questions(dataset.gold, answered.texts)
     odds = scores_in_order(questions.ids, answered.no_answer_scores)
-    fitted_on = None
+    unanswerable = ~questions.answerable
+    numbers = [n for n, passage in enumerate(dataset.passages) for _ in passage.questions]
+    first = in_first_half(np.array(numbers))
+    fitted_on, logits = None, None
     if answered.logits:
-        logits = NoAnswerLogits.of(dataset.gold, answered.logits, answered.null_score)
+        head, span = (
+            np.array([answered.logits[name][part] for name in questions.ids])
+            for part in ("head", "span")
+        )
+        logits = NoAnswerLogits(head, span, unanswerable, answered.null_score)
         fitted_on = logits.scores_fitted_on
-    crossfit = cross_fitted_report(dataset, answered.texts, answered.no_answer_scores, fitted_on)
+    crossfit = cross_fitted_report(questions, odds, first, fitted_on)
     always = squad_report(dataset.gold, answered.texts, no_answer_scores=None, threshold=0.0)
-    best = best_threshold(
-        questions.f1, odds, answerable=questions.answerable, answered=questions.answered
-    )
-    unanswerable, first = ~questions.answerable, in_first_half(dataset)
+    best = questions.best_threshold(questions.f1, odds)
     halves = [
         roc_auc_score(unanswerable[half], (fitted_on(~half) if fitted_on else odds)[half])
         for half in (first, ~first)
@@ -159,7 +162,7 @@ def scores(dataset: SquadDataset, answered: Answered) -> dict[str, Any]:
         "auc": float(roc_auc_score(unanswerable, odds)),
         "crossfit_auc": float(statistics.mean(halves)),
     }
-    if answered.logits:
+    if logits:
         result |= {
             f"{name}_auc": float(roc_auc_score(unanswerable, values))
             for name, values in (("head", logits.head), ("span", logits.span))

@@ -39,7 +39,7 @@ IMPORTED = [
     "roberta_squad_pipeline.reader.evaluation",
     "roberta_squad_pipeline.evaluation.report.figures",
     "roberta_squad_pipeline.evaluation.report.page",
-    "roberta_squad_pipeline.evaluation.report.questions",
+    "roberta_squad_pipeline.evaluation.questions",
     "roberta_squad_pipeline.evaluation.uncertainty",
     "pandas",
     "plotly.express",

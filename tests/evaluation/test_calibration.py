@@ -18,13 +18,7 @@ from roberta_squad_pipeline.evaluation.calibration import (
     reliability,
     span_margin,
 )
-from roberta_squad_pipeline.evaluation.scoring import squad_report
-from roberta_squad_pipeline.squad.dataset import (
-    GoldAnswer,
-    Passage,
-    Question,
-    SquadDataset,
-)
+from roberta_squad_pipeline.evaluation.scoring import QuestionScores, report_of
 
 examples = st.lists(st.tuples(st.integers(-60, 60), st.booleans()), max_size=30)
 
@@ -103,35 +97,41 @@ def test_reliability_by_hand() -> None:
     assert found.expected_calibration_error == pytest.approx((2 * 0.48 + 0.26 + 2 * 0.025) / 5)
 
 
-def drawn(passages: int) -> tuple[SquadDataset, dict, dict, dict]:
-    """Ten questions per passage; scores and margins say truly how likely what they stand for is."""
+def asked(answerable: np.ndarray, right: np.ndarray) -> QuestionScores:
+    """Questions whose predicted span is a gold answer or shares no word with one."""
+    scored = (answerable & right).astype(np.float64)
+    return QuestionScores(
+        tuple(map(str, range(len(right)))),
+        exact=scored,
+        f1=scored,
+        answerable=answerable,
+        answered=np.ones(len(right), np.bool_),
+    )
+
+
+def drawn(passages: int) -> tuple[QuestionScores, np.ndarray, np.ndarray, np.ndarray]:
+    """Ten questions per passage; scores and margins say truly how likely what they stand for is.
+
+    Returns:
+        The questions, their no-answer scores, their margins, and who is in the first half.
+    """
     rng = np.random.default_rng(1)
-    made, predictions, odds, spans = [], {}, {}, {}
-    for number in range(passages):
-        questions = []
-        for asked in range(10):
-            name = f"{number}.{asked}"
-            odds[name], margin = rng.normal(0, 2, 2)
-            answerable = rng.random() > 1 / (1 + np.exp(-2 * odds[name]))
-            right = rng.random() < 1 / (1 + np.exp(-(margin + 1)))
-            predictions[name] = "right" if right else "wrong"
-            spans[name] = [margin, 0.0]
-            answers = (GoldAnswer("right", 0),) if answerable else ()
-            questions.append(Question(name, "?", answers))
-        made.append(Passage("right or wrong", "", tuple(questions)))
-    return SquadDataset(tuple(made), 0), predictions, odds, spans
+    count = 10 * passages
+    odds, margins = rng.normal(0, 2, (2, count))
+    answerable = rng.random(count) > 1 / (1 + np.exp(-2 * odds))
+    right = rng.random(count) < 1 / (1 + np.exp(-(margins + 1)))
+    return asked(answerable, right), odds, margins, np.arange(count) < count // 2
 
 
 def test_both_probabilities_hold_on_other_passages() -> None:
     """Oracle: the sigmoids that the data was drawn with, and the official report's threshold."""
-    dataset, predictions, odds, spans = drawn(1000)
-    found = calibrate(dataset, predictions, odds, spans)
+    scores, odds, margins, first = drawn(1000)
+    found = calibrate(scores, odds, margins, first)
     assert found.no_answer.slope == pytest.approx(2, abs=0.15)
     assert found.no_answer.intercept == pytest.approx(0, abs=0.1)
     assert found.answer.slope == pytest.approx(1, abs=0.1)
     assert found.answer.intercept == pytest.approx(1, abs=0.1)
-    report = squad_report(dataset.gold, predictions, no_answer_scores=odds, threshold=0)
-    assert found.threshold == report["best_f1_thresh"]
+    assert found.threshold == report_of(scores, odds, 0.0)["best_f1_thresh"]
     for held in (found.no_answer_reliability, found.answer_reliability):
         assert held is not None
         assert sum(one.count for one in held.bins) == 10_000
@@ -142,25 +142,17 @@ def test_both_probabilities_hold_on_other_passages() -> None:
 
 def test_equal_scores_go_by_the_order_of_the_official_threshold() -> None:
     """Oracle: the official report, for scores that are rounded as 16-bit ones are."""
-    dataset, predictions, odds, spans = drawn(20)
-    for order in (sorted(odds), sorted(odds, reverse=True)):
-        rounded = {name: round(odds[name]) / 2 for name in order}
-        report = squad_report(dataset.gold, predictions, no_answer_scores=rounded, threshold=0)
-        found = calibrate(dataset, predictions, rounded, spans)
-        assert found.threshold == report["best_f1_thresh"]
+    scores, odds, margins, first = drawn(20)
+    for order in (np.argsort(odds), np.argsort(-odds)):
+        rounded = np.round(odds[order]) / 2
+        found = calibrate(scores.of(order), rounded, margins[order], first)
+        assert found.threshold == report_of(scores.of(order), rounded, 0.0)["best_f1_thresh"]
 
 
 def test_data_of_one_passage_without_answers() -> None:
     """Abstaining everywhere is best, and there is nothing to hold probabilities against."""
-    questions = tuple(Question(str(n), "?", ()) for n in range(3))
-    dataset = SquadDataset((Passage("a b", "", questions),), 0)
-    names = [question.id for question in questions]
-    found = calibrate(
-        dataset,
-        dict.fromkeys(names, "a"),
-        dict.fromkeys(names, 1.5),
-        {name: [2.0] for name in names},
-    )
+    none = np.zeros(3, np.bool_)
+    found = calibrate(asked(none, none), np.full(3, 1.5), np.full(3, 2.0), none)
     assert found.threshold is None
     assert found.no_answer_reliability is found.answer_reliability is None
     no_answer, answer = found.probabilities([9.0], [0.0])
@@ -186,19 +178,12 @@ def test_reliability_at_the_ends() -> None:
 
 def test_each_half_is_judged_by_what_was_fitted_on_the_other() -> None:
     """Oracle: both fits made here, on two halves in which the same scores mean the opposite."""
-    kinds = [Question(f"0.{n}", "?", ()) for n in range(8)]
-    kinds += [Question(f"1.{n}", "?", (GoldAnswer("a", 0),)) for n in range(8)]
-    dataset = SquadDataset(
-        (Passage("a b", "", tuple(kinds[:8])), Passage("a c", "", tuple(kinds[8:]))), 0
-    )
-    names = [question.id for question in kinds]
-    odds = {name: float(n % 8) for n, name in enumerate(names)}
-    found = calibrate(
-        dataset, dict.fromkeys(names, "a"), odds, {name: [1.0, 0.0] for name in names}
-    )
+    first = np.repeat([True, False], 8)
+    odds = np.arange(16.0) % 8
+    found = calibrate(asked(~first, ~first), odds, np.ones(16), first)
     scores = np.arange(8.0)
     never, always = (fit_platt(scores, np.full(8, kind)) for kind in (False, True))
-    # Passage 0 has no answers and is judged by the fit on passage 1, which always has one.
+    # The first half has no answers and is judged by the fit on the other, which always has one.
     expected = reliability(
         np.concatenate([never.probability(scores), always.probability(scores)]),
         np.repeat([True, False], 8),

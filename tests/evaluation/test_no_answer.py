@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.evaluation.no_answer import (
     HEAD_ALONE,
     NoAnswerLogits,
@@ -70,14 +69,3 @@ def test_one_kind_of_question_fits_nothing() -> None:
     logits = drawn("combined")
     only = logits.unanswerable
     assert logits.weights_fitted_on(only) == unfitted_weights("combined")
-
-
-def test_logits_are_put_into_the_order_of_the_questions() -> None:
-    gold = {"a": ("x",), "b": ()}
-    given = {"b": {"head": 1.0, "span": 2.0}, "a": {"head": 3.0, "span": 4.0}}
-    logits = NoAnswerLogits.of(gold, given, "combined")
-    assert logits.head.tolist() == [3.0, 1.0]
-    assert logits.span.tolist() == [4.0, 2.0]
-    assert logits.unanswerable.tolist() == [False, True]
-    with pytest.raises(InputError, match="question b"):
-        NoAnswerLogits.of(gold, {"a": given["a"]}, "combined")

@@ -5,72 +5,75 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roberta_squad_pipeline.evaluation.scoring import squad_report
-from roberta_squad_pipeline.evaluation.uncertainty import bootstrap_interval, cross_fitted_report
-from roberta_squad_pipeline.squad.dataset import (
-    GoldAnswer,
-    Passage,
-    Question,
-    SquadDataset,
+from roberta_squad_pipeline.evaluation.scoring import QuestionScores, report_of
+from roberta_squad_pipeline.evaluation.uncertainty import (
+    bootstrap_interval,
+    cross_fitted_report,
+    in_first_half,
 )
 
 
-def _dataset(answerable: list[list[bool]]) -> SquadDataset:
-    """Passages of questions named passage.question; the answer to each answerable one is yes."""
-    passages = []
-    for p, kinds in enumerate(answerable):
-        questions = [
-            Question(f"{p}.{q}", "?", (GoldAnswer("yes", 0),) if kind else ())
-            for q, kind in enumerate(kinds)
-        ]
-        passages.append(Passage("yes", "", tuple(questions)))
-    return SquadDataset(tuple(passages), 0)
+def asked(answerable: list[list[bool]]) -> tuple[QuestionScores, np.ndarray]:
+    """Questions of passages, all answered, rightly where there is an answer; and their halves."""
+    kinds = np.concatenate([np.array(kinds, np.bool_) for kinds in answerable])
+    right = kinds.astype(np.float64)
+    scores = QuestionScores(
+        tuple(map(str, range(len(kinds)))),
+        exact=right,
+        f1=right,
+        answerable=kinds,
+        answered=np.ones(len(kinds), np.bool_),
+    )
+    numbers = np.repeat(np.arange(len(answerable)), [len(kinds) for kinds in answerable])
+    return scores, in_first_half(numbers)
 
 
 @given(
     st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=2, max_size=8),
     st.randoms(use_true_random=False),
 )
-def test_scores_against_thresholds_applied_by_the_scorer(
+def test_each_half_scores_at_the_other_half_s_threshold(
     answerable: list[list[bool]], random: np.random.RandomState
 ) -> None:
-    """Oracle: the report at each half's threshold, put together question by question."""
-    dataset = _dataset(answerable)
-    predictions = {q.id: "yes" for q in dataset.questions}
-    odds = {q.id: float(random.random()) for q in dataset.questions}
-    report = cross_fitted_report(dataset, predictions, odds)
-    ids = list(dataset.gold)
-    applied = [-np.inf if t is None else t for t in report["exact_thresholds"]]
-    possible = set()
-    for threshold in applied:
-        # Which half a question is in is the report's own business; its counts must fit one way.
-        possible.add(tuple((odds[i] <= threshold) == bool(dataset.gold[i]) for i in ids))
-    lowest = sum(all(row[n] for row in possible) for n in range(len(ids)))
-    highest = sum(any(row[n] for row in possible) for n in range(len(ids)))
-    assert 100 * lowest / len(ids) - 1e-9 <= report["exact"] <= 100 * highest / len(ids) + 1e-9
-    assert report["total"] == len(ids)
+    """Oracle: the official threshold of each half, applied to the other by hand."""
+    scores, first = asked(answerable)
+    odds = np.array([float(random.random()) for _ in scores.ids])
+    report = cross_fitted_report(scores, odds, first)
+    right = 0
+    for half, threshold in zip((first, ~first), report["exact_thresholds"], strict=True):
+        official = report_of(scores.of(~half), odds[~half], 0.0)
+        abstain = 100 * np.mean(~scores.answerable[~half]) == pytest.approx(official["best_exact"])
+        assert threshold == (None if abstain else official["best_exact_thresh"])
+        answers = odds[half] <= (-np.inf if threshold is None else threshold)
+        right += np.count_nonzero(answers == scores.answerable[half])
+    assert report["exact"] == pytest.approx(100 * right / len(odds))
+    assert report["total"] == len(odds)
+    assert report["first_half"] == np.count_nonzero(first)
 
 
 def test_thresholds_come_from_the_other_half() -> None:
     """Oracle: by hand. Passage A wants a threshold of 1, passage B one of 5."""
-    dataset = _dataset([[True, False], [True, False]])
-    predictions = {q.id: "yes" for q in dataset.questions}
-    odds = {"0.0": 1.0, "0.1": 3.0, "1.0": 5.0, "1.1": 7.0}
-    report = cross_fitted_report(dataset, predictions, odds)
+    scores, first = asked([[True, False], [True, False]])
+    odds = np.array([1.0, 3.0, 5.0, 7.0])
+    report = cross_fitted_report(scores, odds, first)
     assert sorted(report["exact_thresholds"]) == [1.0, 5.0]
     # At 5, both of A are answered: one right. At 1, both of B are abstained from: one right.
     assert report["exact"] == 50.0
-    best = squad_report(dataset.gold, predictions, no_answer_scores=odds, threshold=0)
-    assert report["best_exact"] == best["best_exact"] == 75.0
+    assert report["best_exact"] == report_of(scores, odds, 0.0)["best_exact"] == 75.0
+
+
+def test_a_half_has_whole_passages_and_half_of_them() -> None:
+    numbers = np.repeat(np.arange(7), [3, 1, 4, 1, 5, 9, 2])
+    first = in_first_half(numbers)
+    assert all(len(set(first[numbers == number])) == 1 for number in range(7))
+    assert len(set(numbers[first])) == 3
+    # Only who is together matters, not how passages are numbered.
+    assert in_first_half(2 * numbers + 5).tolist() == first.tolist()
 
 
 def test_one_passage_has_no_halves() -> None:
-    dataset = _dataset([[True, False]])
-    odds = {"0.0": 0.0, "0.1": 0.0}
-    assert cross_fitted_report(dataset, {"0.0": "", "0.1": ""}, odds) == {
-        "total": 2,
-        "first_half": 0,
-    }
+    scores, first = asked([[True, False]])
+    assert cross_fitted_report(scores, np.zeros(2), first) == {"total": 2, "first_half": 0}
 
 
 def test_interval_of_a_proportion() -> None:
@@ -88,23 +91,20 @@ def test_interval_without_spread() -> None:
 
 def test_all_that_is_reported_is_the_same_again() -> None:
     """Resamples and halves are drawn from a seed of their own."""
-    dataset = _dataset([[True, False]] * 6)
-    predictions = {q.id: "yes" for q in dataset.questions}
-    odds = {q.id: float(n % 5) for n, q in enumerate(dataset.questions)}
-    report = cross_fitted_report(dataset, predictions, odds)
+    scores, first = asked([[True, False]] * 6)
+    odds = np.arange(12.0) % 5
+    report = cross_fitted_report(scores, odds, first)
     assert set(report) == {
         *("total", "first_half", "exact", "exact_interval", "exact_thresholds", "best_exact"),
         *("best_exact_interval", "f1", "f1_interval", "f1_thresholds", "best_f1"),
         "best_f1_interval",
     }
-    assert cross_fitted_report(dataset, predictions, odds) == report
+    assert cross_fitted_report(scores, odds, first) == report
 
 
 def test_where_abstaining_is_best_there_is_no_threshold() -> None:
     """All answers are wrong, so on either half it is best to give none, whatever the score."""
-    dataset = _dataset([[False, False], [False, False]])
-    predictions = {q.id: "yes" for q in dataset.questions}
-    odds = dict.fromkeys(predictions, -3.0)
-    report = cross_fitted_report(dataset, predictions, odds)
+    scores, first = asked([[False, False], [False, False]])
+    report = cross_fitted_report(scores, np.full(4, -3.0), first)
     assert report["exact_thresholds"] == report["f1_thresholds"] == [None, None]
     assert report["exact"] == report["best_exact"] == 100.0

@@ -51,7 +51,10 @@ def test_scores_are_those_of_inference(
     gold = tiny_squad.gold
     texts = {p.question_id: p.texts[0] for p in predictions}
     logits = {p.question_id: p.no_answer_logits for p in predictions}
-    odds = NoAnswerLogits.of(gold, logits, rule).scores_fitted_on(np.ones(len(gold), np.bool_))
+    head, span = (np.array([logits[name][part] for name in gold]) for part in ("head", "span"))
+    unanswerable = np.array([not answers for answers in gold.values()])
+    found_logits = NoAnswerLogits(head, span, unanswerable, rule)
+    odds = found_logits.scores_fitted_on(np.ones(len(gold), np.bool_))
     by_id = dict(zip(gold, odds.tolist(), strict=True))
     report = squad_report(gold, texts, no_answer_scores=by_id, threshold=0.0)
     always = squad_report(gold, texts, no_answer_scores=None, threshold=0.0)

@@ -6,7 +6,7 @@ for reliability bins; Guo et al., "On Calibration of Modern Neural Networks" (20
 expected calibration error.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,14 +15,7 @@ from roberta_squad_pipeline.common.arrays import Float64Array
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.evaluation.logistic import fit_logistic, sigmoid
 from roberta_squad_pipeline.evaluation.no_answer import ScoresFittedOn
-from roberta_squad_pipeline.evaluation.scoring import (
-    QuestionScores,
-    score_questions,
-    scores_in_order,
-)
-from roberta_squad_pipeline.evaluation.thresholds import best_threshold
-from roberta_squad_pipeline.evaluation.uncertainty import in_first_half
-from roberta_squad_pipeline.squad.dataset import SquadDataset
+from roberta_squad_pipeline.evaluation.scoring import QuestionScores
 
 _BINS = 10
 
@@ -151,10 +144,10 @@ def reliability(probabilities: Float64Array, happened: NDArray[np.bool_]) -> Rel
 
 
 def calibrate(
-    dataset: SquadDataset,
-    predictions: Mapping[str, str],
-    no_answer_scores: Mapping[str, float],
-    span_scores: Mapping[str, Sequence[float]],
+    scores: QuestionScores,
+    odds: Float64Array,
+    margins: Float64Array,
+    first_half: NDArray[np.bool_],
     scores_fitted_on: ScoresFittedOn | None = None,
 ) -> Calibration:
     """Fits both probabilities and the threshold on a data set's predictions.
@@ -163,49 +156,31 @@ def calibrate(
     applied to the other, both ways.
 
     Args:
-        dataset: The gold answers.
-        predictions: The predicted text by question id, for every question.
-        no_answer_scores: High = unanswerable, by question id, for every question.
-        span_scores: Of each question's best spans, best first, for every question.
+        scores: Of every question.
+        odds: No-answer scores, high = unanswerable. Shape: (questions,)
+        margins: See `span_margin`. Shape: (questions,)
+        first_half: See `in_first_half`. Shape: (questions,)
         scores_fitted_on: Where the no-answer scores were fitted themselves.
     """
-    scores = score_questions(dataset.gold, predictions)
-    odds = scores_in_order(scores.ids, no_answer_scores)
-    margins = np.array([span_margin(span_scores[question]) for question in scores.ids])
     everything = np.ones(len(odds), np.bool_)
+    best = scores.best_threshold(scores.f1, odds)
     fitted = _fit(everything, scores, odds, margins).model_copy(
-        update={"threshold": _threshold(scores, odds, no_answer_scores)}
+        update={"threshold": best.threshold if best.answers else None}
     )
-    first = in_first_half(dataset)
-    if first.all() or not first.any():
+    if first_half.all() or not first_half.any():
         return fitted
     odds_of = scores_fitted_on or (lambda _: odds)
     halves = [
         _fit(half, scores, odds_of(half), margins).probabilities(odds_of(half), margins)
-        for half in (~first, first)
+        for half in (~first_half, first_half)
     ]
-    no_answer, answer = (np.where(first, *both) for both in zip(*halves, strict=True))
+    no_answer, answer = (np.where(first_half, *both) for both in zip(*halves, strict=True))
     return fitted.model_copy(
         update={
             "no_answer_reliability": reliability(no_answer, ~scores.answerable),
             "answer_reliability": reliability(answer, _right(scores)),
         }
     )
-
-
-def _threshold(
-    scores: QuestionScores, odds: Float64Array, no_answer_scores: Mapping[str, float]
-) -> float | None:
-    """The official `best_f1_thresh`, which goes by the order of the scores where they are equal."""
-    place = {question: number for number, question in enumerate(no_answer_scores)}
-    order = np.argsort([place[question] for question in scores.ids])
-    best = best_threshold(
-        scores.f1[order],
-        odds[order],
-        answerable=scores.answerable[order],
-        answered=scores.answered[order],
-    )
-    return best.threshold if best.answers else None
 
 
 def _right(scores: QuestionScores) -> NDArray[np.bool_]:

@@ -4,14 +4,13 @@ The answerability head has a logit of its own. The span head has one, too: how m
 at ``<s>``, start and end, than at the best span. Both are high where there seems to be no answer.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from roberta_squad_pipeline.common.arrays import Float64Array
-from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.evaluation.config import NullScore
 from roberta_squad_pipeline.evaluation.logistic import fit_logistic
@@ -64,38 +63,6 @@ class NoAnswerLogits:
     unanswerable: NDArray[np.bool_]
     """What is true. Shape: (questions,)"""
     rule: NullScore
-
-    @classmethod
-    def of(
-        cls,
-        gold: Mapping[str, Sequence[str]],
-        logits: Mapping[str, Mapping[str, float]],
-        rule: NullScore,
-    ) -> "NoAnswerLogits":
-        """Puts the logits into the order of the questions.
-
-        Args:
-            gold: The texts of the gold answers by question id; none if unanswerable.
-            logits: `head` and `span` by question id.
-            rule: What is made of them.
-
-        Raises:
-            InputError: A question has none.
-        """
-        missing = next((question for question in gold if question not in logits), None)
-        if missing is not None:
-            raise InputError(
-                where="no_answer_logits.json",
-                got=f"none for question {missing}",
-                expected="logits of every question",
-                remedy="They are of another file: kedro run --pipelines "
-                "features,inference,evaluate, with the same --params.",
-            )
-        head, span = (
-            np.array([logits[question][name] for question in gold], np.float64)
-            for name in ("head", "span")
-        )
-        return cls(head, span, np.array([not texts for texts in gold.values()], np.bool_), rule)
 
     def weights_fitted_on(self, questions: NDArray[np.bool_]) -> NoAnswerWeights:
         """Weights with which the score is the log-odds that there is no answer.

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from roberta_squad_pipeline.common.arrays import Float64Array
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.evaluation.thresholds import best_threshold
+from roberta_squad_pipeline.evaluation.thresholds import BestThreshold, best_threshold
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
@@ -38,6 +39,36 @@ class QuestionScores:
     f1: NDArray[np.float64]
     answerable: NDArray[np.bool_]
     answered: NDArray[np.bool_]
+
+    def of(self, rows: ArrayLike) -> "QuestionScores":
+        """Those of some questions.
+
+        Args:
+            rows: A mask, or numbers in a new order.
+        """
+        chosen = np.arange(len(self.ids))[np.asarray(rows)]
+        return QuestionScores(
+            tuple(self.ids[row] for row in chosen),
+            *(part[chosen] for part in (self.exact, self.f1, self.answerable, self.answered)),
+        )
+
+    def at(self, threshold: float, values: Float64Array, odds: Float64Array) -> Float64Array:
+        """What each question scores if questions above a threshold are abstained from.
+
+        Args:
+            threshold: On the no-answer score.
+            values: `exact` or `f1`. Shape: (questions,)
+            odds: No-answer scores, high = unanswerable. Shape: (questions,)
+
+        Returns:
+            0 to 1. Shape: (questions,)
+        """
+        # Abstaining is right exactly where there is no answer.
+        return np.where(odds > threshold, ~self.answerable, values).astype(np.float64)
+
+    def best_threshold(self, values: Float64Array, odds: Float64Array) -> BestThreshold:
+        """The official search for the best threshold; arguments as in `at`."""
+        return best_threshold(values, odds, answerable=self.answerable, answered=self.answered)
 
 
 def normalise(text: str) -> str:
@@ -147,19 +178,37 @@ def squad_report(
             expected="texts by question id, with ids of the data set",
             remedy="Check that predictions and data set belong together.",
         )
-    odds = np.zeros(len(scores.ids))
-    if no_answer_scores is not None:
-        odds = scores_in_order(scores.ids, no_answer_scores)
-    # Abstaining is right exactly where there is no answer.
-    abstained = odds > threshold
-    exact = np.where(abstained, ~scores.answerable, scores.exact)
-    f1 = np.where(abstained, ~scores.answerable, scores.f1)
+    if no_answer_scores is None:
+        return _at_threshold(scores, np.zeros(len(scores.ids)), threshold)
+    odds = scores_in_order(scores.ids, no_answer_scores)
+    row_of = {question_id: row for row, question_id in enumerate(scores.ids)}
+    # Ties go by the order in which the no-answer scores were given, as in the official scorer.
+    rows = [row_of[question_id] for question_id in no_answer_scores if question_id in row_of]
+    return _at_threshold(scores, odds, threshold) | _at_best(scores.of(rows), odds[rows])
+
+
+def report_of(
+    scores: QuestionScores, no_answer_scores: Float64Array, threshold: float
+) -> dict[str, float | int]:
+    """The same report of questions that are scored already.
+
+    Args:
+        scores: At least one question; their order decides ties.
+        no_answer_scores: High = unanswerable; finite. Shape: (questions,)
+        threshold: See `squad_report`.
+    """
+    at_threshold = _at_threshold(scores, no_answer_scores, threshold)
+    return at_threshold | _at_best(scores, no_answer_scores)
+
+
+def _at_threshold(
+    scores: QuestionScores, odds: Float64Array, threshold: float
+) -> dict[str, float | int]:
+    exact, f1 = (scores.at(threshold, values, odds) for values in (scores.exact, scores.f1))
     report = _means(exact, f1, prefix="")
     for prefix, kind in (("HasAns_", scores.answerable), ("NoAns_", ~scores.answerable)):
         if kind.any():
             report |= _means(exact[kind], f1[kind], prefix=prefix)
-    if no_answer_scores is not None:
-        report |= _best(scores, odds, no_answer_scores)
     return report
 
 
@@ -208,19 +257,9 @@ def scores_in_order(
     return values
 
 
-def _best(
-    scores: QuestionScores, odds: NDArray[np.float64], no_answer_scores: Mapping[str, float]
-) -> dict[str, float | int]:
-    row_of = {question_id: row for row, question_id in enumerate(scores.ids)}
-    # Ties go by the order in which the no-answer scores were given, as in the official scorer.
-    rows = [row_of[question_id] for question_id in no_answer_scores if question_id in row_of]
+def _at_best(scores: QuestionScores, odds: Float64Array) -> dict[str, float | int]:
     report: dict[str, float | int] = {}
     for name, values in (("exact", scores.exact), ("f1", scores.f1)):
-        best = best_threshold(
-            values[rows],
-            odds[rows],
-            answerable=scores.answerable[rows],
-            answered=scores.answered[rows],
-        )
+        best = scores.best_threshold(values, odds)
         report |= {f"best_{name}": best.score, f"best_{name}_thresh": best.threshold}
     return report

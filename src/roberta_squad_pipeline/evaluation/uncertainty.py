@@ -1,20 +1,13 @@
 """How far a score can be trusted: cross-fitted thresholds and bootstrap intervals."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roberta_squad_pipeline.common.arrays import Float64Array
+from roberta_squad_pipeline.common.arrays import Float64Array, IntArray
 from roberta_squad_pipeline.evaluation.no_answer import ScoresFittedOn
-from roberta_squad_pipeline.evaluation.scoring import (
-    QuestionScores,
-    score_questions,
-    scores_in_order,
-)
-from roberta_squad_pipeline.evaluation.thresholds import best_threshold
-from roberta_squad_pipeline.squad.dataset import SquadDataset
+from roberta_squad_pipeline.evaluation.scoring import QuestionScores
 
 _CONFIDENCE = 0.95
 _RESAMPLES = 2000
@@ -22,9 +15,9 @@ _SEED = 0
 
 
 def cross_fitted_report(
-    dataset: SquadDataset,
-    predictions: Mapping[str, str],
-    no_answer_scores: Mapping[str, float],
+    scores: QuestionScores,
+    odds: Float64Array,
+    first_half: NDArray[np.bool_],
     scores_fitted_on: ScoresFittedOn | None = None,
 ) -> dict[str, Any]:
     """Scores at thresholds that were chosen on other passages than they are applied to.
@@ -34,9 +27,9 @@ def cross_fitted_report(
     optimistic; these are not.
 
     Args:
-        dataset: The gold answers.
-        predictions: The predicted text by question id, for every question.
-        no_answer_scores: High = unanswerable, by question id, for every question.
+        scores: Of every question.
+        odds: No-answer scores, high = unanswerable. Shape: (questions,)
+        first_half: See `in_first_half`. Shape: (questions,)
         scores_fitted_on: Where the no-answer scores were fitted themselves: they are fitted on the
             same half as the threshold.
 
@@ -46,9 +39,6 @@ def cross_fitted_report(
         thresholds applied to both halves (None abstains everywhere); and `best`, the optimistic
         score, with its interval. All scores are in per cent.
     """
-    scores = score_questions(dataset.gold, predictions)
-    odds = scores_in_order(scores.ids, no_answer_scores)
-    first_half = in_first_half(dataset)
     report: dict[str, Any] = {"total": len(odds), "first_half": int(first_half.sum())}
     if first_half.all() or not first_half.any():
         return report
@@ -80,8 +70,7 @@ def scores_at_best(
     Returns:
         0 to 1. Shape: (questions,)
     """
-    everything = np.ones(len(values), np.bool_)
-    return _at(_chosen_on(everything, scores, values, odds), scores, values, odds)
+    return scores.at(_best_of(scores, values, odds), values, odds)
 
 
 def bootstrap_interval(values: Float64Array) -> list[float]:
@@ -101,17 +90,20 @@ def bootstrap_interval(values: Float64Array) -> list[float]:
     return [float(end) for end in np.percentile(100 * np.array(means), [tail, 100 - tail])]
 
 
-def in_first_half(dataset: SquadDataset) -> NDArray[np.bool_]:
+def in_first_half(passages: IntArray) -> NDArray[np.bool_]:
     """Whether each question's passage is in the first half of a random split of the passages.
 
     Whole passages go to a half, since questions to one passage resemble each other.
 
+    Args:
+        passages: Number of each question's passage. Shape: (questions,)
+
     Returns:
-        In the order of the data set. Shape: (questions,)
+        Shape: (questions,)
     """
-    drawn = np.random.default_rng(_SEED).permutation(len(dataset.passages))
-    is_first = drawn < len(dataset.passages) // 2
-    return np.repeat(is_first, [len(passage.questions) for passage in dataset.passages])
+    numbers, place = np.unique(passages, return_inverse=True)
+    drawn = np.random.default_rng(_SEED).permutation(len(numbers))
+    return np.asarray(drawn[place] < len(numbers) // 2)
 
 
 def _cross_fit(
@@ -123,25 +115,12 @@ def _cross_fit(
     applied, thresholds = [], []
     for half in (~first_half, first_half):
         odds = scores_fitted_on(half)
-        thresholds.append(_chosen_on(half, scores, values, odds))
-        applied.append(_at(thresholds[-1], scores, values, odds))
+        thresholds.append(_best_of(scores.of(half), values[half], odds[half]))
+        applied.append(scores.at(thresholds[-1], values, odds))
     return np.where(first_half, *applied), thresholds
 
 
-def _chosen_on(
-    half: NDArray[np.bool_], scores: QuestionScores, values: Float64Array, odds: Float64Array
-) -> float:
-    chosen = best_threshold(
-        values[half],
-        odds[half],
-        answerable=scores.answerable[half],
-        answered=scores.answered[half],
-    )
-    return chosen.threshold if chosen.answers else -np.inf
-
-
-def _at(
-    threshold: float, scores: QuestionScores, values: Float64Array, odds: Float64Array
-) -> Float64Array:
-    # Abstaining is right exactly where there is no answer.
-    return np.where(odds > threshold, ~scores.answerable, values).astype(np.float64)
+def _best_of(scores: QuestionScores, values: Float64Array, odds: Float64Array) -> float:
+    """The best threshold; below all scores where it is best to abstain everywhere."""
+    best = scores.best_threshold(values, odds)
+    return best.threshold if best.answers else -np.inf

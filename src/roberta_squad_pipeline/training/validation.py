@@ -10,7 +10,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.evaluation.curves import no_answer_auc
 from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits
-from roberta_squad_pipeline.evaluation.scoring import score_questions, squad_report
+from roberta_squad_pipeline.evaluation.scoring import report_of, score_questions
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.prediction import WindowSpans, merge_windows, search_windows
 from roberta_squad_pipeline.reader.batching import Batch
@@ -87,16 +87,15 @@ def score_validation(
         InputError: See `merge_windows`.
     """
     features, inference = validation.features, validation.inference
-    gold = features.gold
-    texts, logits = {}, {}
+    texts, logits = {}, []
     for prediction in merge_windows(spans, features, inference):
         texts[prediction.question_id] = prediction.texts[0]
-        logits[prediction.question_id] = prediction.no_answer_logits
-    found = NoAnswerLogits.of(gold, logits, inference.null_score)
-    odds = found.scores_fitted_on(np.ones(len(gold), np.bool_))
-    by_question = dict(zip(gold, odds.tolist(), strict=True))
-    report = squad_report(gold, texts, no_answer_scores=by_question, threshold=NO_ANSWER_THRESHOLD)
-    scores = score_questions(gold, texts)
+        logits.append(prediction.no_answer_logits)
+    scores = score_questions(features.gold, texts)
+    head, span = (np.array([of[name] for of in logits]) for name in ("head", "span"))
+    found = NoAnswerLogits(head, span, ~scores.answerable, inference.null_score)
+    odds = found.scores_fitted_on(np.ones(len(scores.ids), np.bool_))
+    report = report_of(scores, odds, NO_ANSWER_THRESHOLD)
     answerable = scores.answerable
     return EvaluationRecord(
         update=update,

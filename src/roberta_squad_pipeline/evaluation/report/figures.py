@@ -63,7 +63,7 @@ def threshold_figure(
     """Exact and F1 over the threshold, with the chosen, best and cross-fitted ones marked.
 
     Args:
-        questions: See `question_table`.
+        questions: See `judged`.
         metrics: See `squad_report`.
         crossfit: See `cross_fitted_report`.
         threshold: The chosen one.
@@ -110,7 +110,7 @@ def precision_recall_figure(questions: "pd.DataFrame") -> "Figure":
     """Precision over recall of answers, as the threshold rises.
 
     Args:
-        questions: See `question_table`.
+        questions: See `judged`.
     """
     figure = _figure(
         "Precision and recall",
@@ -145,7 +145,7 @@ def no_answer_figure(questions: "pd.DataFrame", *, threshold: float) -> "Figure"
     """How the no-answer scores of answerable and unanswerable questions are distributed.
 
     Args:
-        questions: See `question_table`.
+        questions: See `judged`.
         threshold: The chosen one, marked.
     """
     figure = _figure(

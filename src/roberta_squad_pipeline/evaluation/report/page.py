@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from roberta_squad_pipeline.evaluation.report.questions import OUTCOMES
+from roberta_squad_pipeline.evaluation.questions import OUTCOMES
 from roberta_squad_pipeline.evaluation.report.scores import Score
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def report_page(
         fitted: The cross-fitted ones.
         figures: In the order in which they are shown, by a name of letters and underscores;
             those without any data are left out.
-        questions: See `question_table`; they can be searched.
+        questions: See `judged`; they can be searched.
     """
     by_name = {score.name: score for score in [*scores, *fitted]}
     return _page(

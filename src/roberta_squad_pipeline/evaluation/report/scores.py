@@ -50,7 +50,7 @@ def official_scores(
     """The figures of `squad_report` in their order.
 
     Args:
-        questions: See `question_table`.
+        questions: See `judged`.
         metrics: See `squad_report`.
         crossfit: See `cross_fitted_report`, which has the intervals of the best ones.
         threshold: At which `metrics` and `questions` abstain.

@@ -33,7 +33,7 @@ def slices_of(questions: "pd.DataFrame") -> dict[str, list[Slice]]:
     """F1 by what may make a question hard.
 
     Args:
-        questions: See `question_table`.
+        questions: See `judged`.
 
     Returns:
         By what the questions are sorted by; groups without questions are left out.

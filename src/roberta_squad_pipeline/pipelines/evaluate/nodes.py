@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline import __version__
-from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.reader.config import (
     NO_ANSWER_THRESHOLD,
     InferenceConfig,
@@ -15,14 +14,14 @@ from roberta_squad_pipeline.runs.parameters import DataConfig
 from roberta_squad_pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from pandas import DataFrame
 
+    from roberta_squad_pipeline.common.arrays import Float64Array
     from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits
     from roberta_squad_pipeline.features.file import Features
-    from roberta_squad_pipeline.squad.dataset import SquadDataset
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
-    Features = Any
+    DataFrame = Features = Any
 
 _logger = logging.getLogger(__name__)
 
@@ -33,83 +32,85 @@ _NULL_SCORES = {
 }
 
 
-def score_no_answer(
+def build_question_table(
     files: dict[str, dict[str, Any]],
     data: DataConfig,
-    inference: InferenceParameters,
+    predictions: dict[str, str],
+    nbest: dict[str, list[dict[str, Any]]],
     no_answer_logits: dict[str, dict[str, float]],
-) -> dict[str, Any]:
+    features: Features,
+) -> DataFrame:
+    """Every dev question with what was predicted for it, scored: see `question_table`.
+
+    Raises:
+        InputError: A question has no prediction or no features.
+    """
+    import numpy as np
+
+    from roberta_squad_pipeline.evaluation.questions import question_table
+    from roberta_squad_pipeline.squad.dataset import read_squad
+
+    windows = np.bincount(features.windows.question, minlength=len(features.question_ids))
+    return question_table(
+        read_squad(Path(files["dev"]["path"]), on_misaligned=data.on_misaligned),
+        predictions,
+        nbest,
+        no_answer_logits,
+        dict(zip(features.question_ids.to_pylist(), windows.tolist(), strict=True)),
+    )
+
+
+def score_no_answer(questions: DataFrame, inference: InferenceParameters) -> dict[str, Any]:
     """One no-answer score per question.
 
     Returns:
         `scores` (id → score, high = no answer) and `weights`, with which they were made.
-
-    Raises:
-        InputError: A question has no logits.
     """
     import numpy as np
 
-    gold = _predicted_dataset(files, data, no_answer_logits).gold
-    logits = _logits(gold, no_answer_logits, inference)
-    weights = logits.weights_fitted_on(np.ones(len(gold), np.bool_))
+    logits = _logits(questions, inference)
+    weights = logits.weights_fitted_on(np.ones(len(questions), np.bool_))
     scores = weights.scores(logits.head, logits.span)
-    by_question = dict(zip(gold, scores.tolist(), strict=True))
     return {
-        # In the order of the predictions, by which the scorer decides between equal ones.
-        "scores": {question: by_question[question] for question in no_answer_logits},
+        "scores": dict(zip(questions["id"], scores.tolist(), strict=True)),
         "weights": weights.model_dump(),
     }
 
 
-def score_predictions(
-    files: dict[str, dict[str, Any]],
-    data: DataConfig,
-    predictions: dict[str, str],
-    null_odds: dict[str, float],
-) -> dict[str, float | int]:
+def score_predictions(questions: DataFrame, null_odds: dict[str, float]) -> dict[str, float | int]:
     """The official scorer's report on the dev file.
 
     Raises:
-        InputError: A question has no prediction.
+        InputError: A question has no finite no-answer score.
     """
-    from roberta_squad_pipeline.evaluation.scoring import squad_report
+    from roberta_squad_pipeline.evaluation.questions import scores_of
+    from roberta_squad_pipeline.evaluation.scoring import report_of
 
-    gold = _predicted_dataset(files, data, predictions).gold
-    return squad_report(
-        gold, predictions, no_answer_scores=null_odds, threshold=NO_ANSWER_THRESHOLD
-    )
+    return report_of(scores_of(questions), _odds(questions, null_odds), NO_ANSWER_THRESHOLD)
 
 
 def cross_fit_threshold(
-    files: dict[str, dict[str, Any]],
-    data: DataConfig,
-    predictions: dict[str, str],
-    null_odds: dict[str, float],
-    inference: InferenceParameters,
-    no_answer_logits: dict[str, dict[str, float]],
+    questions: DataFrame, null_odds: dict[str, float], inference: InferenceParameters
 ) -> dict[str, Any]:
-    """Scores at a threshold that one may report, with the intervals of these and the best ones.
+    """Scores at a threshold that one may report, with the intervals of these and the best ones."""
+    from roberta_squad_pipeline.evaluation.questions import scores_of
+    from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report, in_first_half
 
-    Raises:
-        InputError: A question has no prediction.
-    """
-    from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report
-
-    dataset = _predicted_dataset(files, data, predictions)
-    logits = _logits(dataset.gold, no_answer_logits, inference)
-    return cross_fitted_report(dataset, predictions, null_odds, logits.scores_fitted_on)
+    return cross_fitted_report(
+        scores_of(questions),
+        _odds(questions, null_odds),
+        in_first_half(questions["passage_number"].to_numpy()),
+        _logits(questions, inference).scores_fitted_on,
+    )
 
 
 def evaluate_reader(
     files: dict[str, dict[str, Any]],
-    data: DataConfig,
     inference: InferenceParameters,
     answered_with: dict[str, str],
-    predictions: dict[str, str],
+    questions: DataFrame,
     null_odds: dict[str, float],
-    no_answer_logits: dict[str, dict[str, float]],
     no_answer_weights: dict[str, float],
-    nbest: dict[str, list[dict[str, Any]]],
     metrics: dict[str, float | int],
     metrics_crossfit: dict[str, Any],
     curve: dict[str, Any] | None,
@@ -118,39 +119,38 @@ def evaluate_reader(
     """What the reader's folder keeps: scores, the tuned threshold, calibrated probabilities.
 
     A reader that abstains on nearly all questions is warned of.
-
-    Raises:
-        InputError: A question has no prediction.
     """
     from roberta_squad_pipeline.evaluation.calibration import calibrate
     from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights
+    from roberta_squad_pipeline.evaluation.questions import scores_of
     from roberta_squad_pipeline.evaluation.thresholds import abstained_share, abstains_too_much
+    from roberta_squad_pipeline.evaluation.uncertainty import in_first_half
     from roberta_squad_pipeline.reader.evaluation import Evaluation
 
-    dataset = _predicted_dataset(files, data, predictions)
-    span_scores = {question: [span["score"] for span in spans] for question, spans in nbest.items()}
+    odds = _odds(questions, null_odds)
     calibration = calibrate(
-        dataset,
-        predictions,
-        null_odds,
-        span_scores,
-        _logits(dataset.gold, no_answer_logits, inference).scores_fitted_on,
+        scores_of(questions),
+        odds,
+        questions["span_margin"].to_numpy(),
+        in_first_half(questions["passage_number"].to_numpy()),
+        _logits(questions, inference).scores_fitted_on,
     )
-    abstained = abstained_share(null_odds.values(), calibration.threshold)
-    if abstains_too_much(abstained, dataset.answerable_count / len(dataset.questions)):
+    abstained = abstained_share(odds, calibration.threshold)
+    answerable = float(questions["answerable"].mean())
+    if abstains_too_much(abstained, answerable):
         _logger.warning(
             "at its best threshold the reader abstains on %.1f %% of the dev questions, of which "
             "%.1f %% have an answer: its F1 is little more than what abstaining scores. Train it "
             "longer, at another learning rate, or from another encoder.",
             100 * abstained,
-            100 * dataset.answerable_count / len(dataset.questions),
+            100 * answerable,
         )
         tracker.set_tag("warning.abstains", f"{abstained:.1%} of the dev questions")
     evaluation = Evaluation(
         version=__version__,
         data=files["dev"]["path"],
         data_sha256=files["dev"]["sha256"],
-        questions=len(dataset.gold),
+        questions=len(questions),
         # Predictions may have been made elsewhere, where `auto` came to something else than here.
         inference=InferenceConfig(**inference.model_dump() | answered_with),
         scores=metrics,
@@ -162,38 +162,20 @@ def evaluate_reader(
     return evaluation.model_dump(mode="json")
 
 
-def build_question_table(
-    files: dict[str, dict[str, Any]],
-    data: DataConfig,
-    predictions: dict[str, str],
-    null_odds: dict[str, float],
-    nbest: dict[str, list[dict[str, Any]]],
-    features: Features,
-    evaluation: dict[str, Any],
-) -> Any:
-    """Every dev question with what was predicted for it: see `question_table`.
-
-    Raises:
-        InputError: A question has no prediction or no features.
-    """
-    import numpy as np
-
-    from roberta_squad_pipeline.evaluation.report.questions import question_table
+def judge_questions(
+    questions: DataFrame, null_odds: dict[str, float], evaluation: dict[str, Any]
+) -> DataFrame:
+    """The table with what comes of every question: see `judged`."""
+    from roberta_squad_pipeline.evaluation.questions import judged
     from roberta_squad_pipeline.reader.evaluation import Evaluation
 
-    windows = np.bincount(features.windows.question, minlength=len(features.question_ids))
-    return question_table(
-        _predicted_dataset(files, data, predictions),
-        nbest,
-        null_odds,
-        dict(zip(features.question_ids.to_pylist(), windows.tolist(), strict=True)),
-        Evaluation.model_validate(evaluation).calibration,
-        threshold=NO_ANSWER_THRESHOLD,
-    )
+    calibration = Evaluation.model_validate(evaluation).calibration
+    odds = _odds(questions, null_odds)
+    return judged(questions, odds, calibration, threshold=NO_ANSWER_THRESHOLD)
 
 
 def draw_figures(
-    questions: Any,
+    questions: DataFrame,
     metrics: dict[str, float | int],
     crossfit: dict[str, Any],
     evaluation: dict[str, Any],
@@ -219,7 +201,7 @@ def draw_figures(
 
 def write_report(
     run: str,
-    questions: Any,
+    questions: DataFrame,
     metrics: dict[str, float | int],
     crossfit: dict[str, Any],
     evaluation: dict[str, Any],
@@ -252,30 +234,16 @@ def write_report(
     )
 
 
-def _logits(
-    gold: "Mapping[str, Sequence[str]]",
-    no_answer_logits: dict[str, dict[str, float]],
-    inference: InferenceParameters,
-) -> "NoAnswerLogits":
+def _logits(questions: DataFrame, inference: InferenceParameters) -> "NoAnswerLogits":
     from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits
 
-    return NoAnswerLogits.of(gold, no_answer_logits, inference.null_score)
+    head, span, answerable = (
+        questions[name].to_numpy() for name in ("head_logit", "span_logit", "answerable")
+    )
+    return NoAnswerLogits(head, span, ~answerable, inference.null_score)
 
 
-def _predicted_dataset(
-    files: dict[str, dict[str, Any]], data: DataConfig, predictions: "Mapping[str, object]"
-) -> "SquadDataset":
-    from roberta_squad_pipeline.squad.dataset import read_squad
+def _odds(questions: DataFrame, null_odds: dict[str, float]) -> "Float64Array":
+    from roberta_squad_pipeline.evaluation.scoring import scores_in_order
 
-    path = Path(files["dev"]["path"])
-    dataset = read_squad(path, on_misaligned=data.on_misaligned)
-    missing = next((question for question in dataset.gold if question not in predictions), None)
-    if missing is not None:
-        raise InputError(
-            where="predictions.json",
-            got=f"no prediction for question {missing} of {path}",
-            expected="one for each question",
-            remedy="These predictions are of another file: kedro run --pipelines "
-            "features,inference,evaluate, with the same --params.",
-        )
-    return dataset
+    return scores_in_order(questions["id"], null_odds)

@@ -7,13 +7,13 @@ from roberta_squad_pipeline.pipelines.evaluate.nodes import (
     cross_fit_threshold,
     draw_figures,
     evaluate_reader,
+    judge_questions,
     score_no_answer,
     score_predictions,
     write_report,
 )
 
 _FIGURES = ("threshold", "no_answer", "precision_recall", "calibration", "training", "slices")
-_INPUTS = ["squad_files", "params:data", "predictions", "null_odds"]
 
 
 def create_pipeline() -> Pipeline:
@@ -21,16 +21,35 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
+                build_question_table,
+                [
+                    "squad_files",
+                    "params:data",
+                    "predictions",
+                    "nbest",
+                    "no_answer_logits",
+                    "dev_features",
+                ],
+                "question_table",
+                name="build_question_table",
+            ),
+            node(
                 score_no_answer,
-                ["squad_files", "params:data", "params:inference", "no_answer_logits"],
+                ["question_table", "params:inference"],
                 {"scores": "null_odds", "weights": "no_answer_weights"},
                 name="score_no_answer",
                 tags="tracked",
             ),
-            node(score_predictions, _INPUTS, "metrics", name="score_predictions", tags="tracked"),
+            node(
+                score_predictions,
+                ["question_table", "null_odds"],
+                "metrics",
+                name="score_predictions",
+                tags="tracked",
+            ),
             node(
                 cross_fit_threshold,
-                [*_INPUTS, "params:inference", "no_answer_logits"],
+                ["question_table", "null_odds", "params:inference"],
                 "metrics_crossfit",
                 name="cross_fit_threshold",
                 tags="tracked",
@@ -39,14 +58,11 @@ def create_pipeline() -> Pipeline:
                 evaluate_reader,
                 [
                     "squad_files",
-                    "params:data",
                     "params:inference",
                     "answered_with",
-                    "predictions",
+                    "question_table",
                     "null_odds",
-                    "no_answer_logits",
                     "no_answer_weights",
-                    "nbest",
                     "metrics",
                     "metrics_crossfit",
                     "training_curve",
@@ -57,18 +73,10 @@ def create_pipeline() -> Pipeline:
                 tags="tracked",
             ),
             node(
-                build_question_table,
-                [
-                    "squad_files",
-                    "params:data",
-                    "predictions",
-                    "null_odds",
-                    "nbest",
-                    "dev_features",
-                    "evaluation",
-                ],
+                judge_questions,
+                ["question_table", "null_odds", "evaluation"],
                 "questions",
-                name="build_question_table",
+                name="judge_questions",
             ),
             node(
                 draw_figures,

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from roberta_squad_pipeline.evaluation.calibration import calibrate
+from roberta_squad_pipeline.evaluation.questions import judged, question_table, scores_of
 from roberta_squad_pipeline.evaluation.report import figures
 from roberta_squad_pipeline.evaluation.report.page import report_page
-from roberta_squad_pipeline.evaluation.report.questions import question_table
 from roberta_squad_pipeline.evaluation.report.scores import cross_fitted_scores, official_scores
 from roberta_squad_pipeline.evaluation.report.slices import slices_of
-from roberta_squad_pipeline.evaluation.scoring import squad_report
-from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report
+from roberta_squad_pipeline.evaluation.scoring import report_of
+from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report, in_first_half
 from roberta_squad_pipeline.squad.dataset import (
     GoldAnswer,
     Passage,
@@ -81,40 +81,35 @@ def mills() -> SquadDataset:
 
 @pytest.fixture(scope="session")
 def predicted(mills: SquadDataset) -> dict[str, dict[str, Any]]:
-    """By question id: nbest, null_odds and windows."""
-    nbest, null_odds, windows = {}, {}, {}
+    """What `question_table` takes beside the questions, by question id."""
+    nbest, logits, windows = {}, {}, {}
     for n, passage in enumerate(mills.passages):
         for question, (*_, span, odds, _) in zip(passage.questions, ASKED, strict=True):
             start = passage.text.index(span)
             best = {"text": span, "char_start": start, "char_end": start + len(span), "score": 9.0}
             nbest[question.id] = [best, best | {"score": 5.0 - n}]
-            null_odds[question.id] = odds + n / 100
+            logits[question.id] = {"head": odds + n / 100, "span": 0.0}
             windows[question.id] = 1 + n % 5
-    return {"nbest": nbest, "null_odds": null_odds, "windows": windows}
+    return {
+        "predictions": {question: spans[0]["text"] for question, spans in nbest.items()},
+        "nbest": nbest,
+        "no_answer_logits": logits,
+        "windows": windows,
+    }
 
 
 @pytest.fixture(scope="session")
 def scored(mills: SquadDataset, predicted: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Everything that the report is made of."""
-    odds = predicted["null_odds"]
-    texts = {question: spans[0]["text"] for question, spans in predicted["nbest"].items()}
-    span_scores = {
-        question: [span["score"] for span in spans]
-        for question, spans in predicted["nbest"].items()
-    }
-    calibration = calibrate(mills, texts, odds, span_scores)
+    table = question_table(mills, **predicted)
+    scores, odds = scores_of(table), table["head_logit"].to_numpy()
+    first = in_first_half(table["passage_number"].to_numpy())
+    calibration = calibrate(scores, odds, table["span_margin"].to_numpy(), first)
     return {
-        "metrics": squad_report(mills.gold, texts, no_answer_scores=odds, threshold=THRESHOLD),
-        "crossfit": cross_fitted_report(mills, texts, odds),
+        "metrics": report_of(scores, odds, THRESHOLD),
+        "crossfit": cross_fitted_report(scores, odds, first),
         "calibration": calibration,
-        "questions": question_table(
-            mills,
-            predicted["nbest"],
-            odds,
-            predicted["windows"],
-            calibration,
-            threshold=THRESHOLD,
-        ),
+        "questions": judged(table, odds, calibration, threshold=THRESHOLD),
     }
 
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.evaluation.report.questions import question_table, question_word
+from roberta_squad_pipeline.evaluation.questions import question_table, question_word, scores_of
+from roberta_squad_pipeline.evaluation.scoring import score_questions
 from roberta_squad_pipeline.squad.dataset import SquadDataset
 
 if TYPE_CHECKING:
@@ -49,16 +50,28 @@ def test_question_words(question: str, word: str) -> None:
     assert question_word(question) == word
 
 
-def test_what_belongs_to_other_questions_is_told(
-    mills: SquadDataset, predicted: dict[str, dict[str, Any]], scored: dict[str, Any]
+def test_every_question_is_scored_as_its_text(
+    mills: SquadDataset, predicted: dict[str, dict[str, Any]], questions: "DataFrame"
 ) -> None:
-    windows = {name: count for name, count in predicted["windows"].items() if name != "3.1"}
-    with pytest.raises(InputError, match=r"dev features: got nothing on question 3\.1"):
-        question_table(
-            mills,
-            predicted["nbest"],
-            predicted["null_odds"],
-            windows,
-            scored["calibration"],
-            threshold=0.0,
-        )
+    """Oracle: the scorer itself."""
+    found, right = scores_of(questions), score_questions(mills.gold, predicted["predictions"])
+    assert found.ids == right.ids
+    for name in ("exact", "f1", "answerable", "answered"):
+        assert getattr(found, name).tolist() == getattr(right, name).tolist()
+
+
+@pytest.mark.parametrize(
+    ("part", "where"),
+    [
+        ("predictions", "predictions.json"),
+        ("nbest", "nbest.json"),
+        ("no_answer_logits", "no_answer_logits.json"),
+        ("windows", "dev features"),
+    ],
+)
+def test_what_belongs_to_other_questions_is_told(
+    mills: SquadDataset, predicted: dict[str, dict[str, Any]], part: str, where: str
+) -> None:
+    lacking = {name: value for name, value in predicted[part].items() if name != "3.1"}
+    with pytest.raises(InputError, match=rf"{where}: got nothing on question 3\.1"):
+        question_table(mills, **predicted | {part: lacking})

@@ -1,0 +1,185 @@
+"""One table of all questions, gold answers and predictions, which every score is a function of."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roberta_squad_pipeline.common.arrays import Float64Array
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.evaluation.calibration import Calibration, span_margin
+from roberta_squad_pipeline.evaluation.scoring import QuestionScores, score_questions
+from roberta_squad_pipeline.squad.dataset import SquadDataset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OUTCOMES = {
+    "right": "right answer",
+    "partly": "partly right",
+    "wrong": "wrong span",
+    "missed": "abstained, but there is an answer",
+    "invented": "answered, but there is no answer",
+    "abstained": "rightly abstained",
+}
+"""What can come of a question, by the name that the table has for it."""
+
+_QUESTION_WORD = re.compile(
+    r"\b(how many|how much|how|what|which|who|whom|whose|when|where|why)\b", re.IGNORECASE
+)
+_SAME_WORD = {"whom": "who"}
+
+
+def question_table(
+    dataset: SquadDataset,
+    predictions: Mapping[str, str],
+    nbest: Mapping[str, Sequence[Mapping[str, Any]]],
+    no_answer_logits: Mapping[str, Mapping[str, float]],
+    windows: Mapping[str, int],
+) -> "pd.DataFrame":
+    """Puts questions, gold answers and predictions together, and scores every question.
+
+    Args:
+        dataset: The questions.
+        predictions: The predicted text by question id.
+        nbest: By question id the best spans, best first, with `char_start`, `char_end` and `score`.
+        no_answer_logits: `head` and `span` by question id.
+        windows: How many windows each question was read in, by question id.
+
+    Returns:
+        One row per question in file order. `exact` and `f1` (0 to 1) are what the predicted text
+        scores if it stands; gold spans are lists in characters; `passage_number` counts from 0.
+
+    Raises:
+        InputError: A question has no prediction, no spans, no logits or no windows.
+    """
+    import pandas as pd
+
+    questions = dataset.questions
+    ids = [question.id for question in questions]
+    for where, known in (
+        ("predictions.json", predictions),
+        ("nbest.json", nbest),
+        ("no_answer_logits.json", no_answer_logits),
+        ("dev features", windows),
+    ):
+        _check_complete(ids, known, where)
+    best = [nbest[question][0] for question in ids]
+    logits = [no_answer_logits[question] for question in ids]
+    scores = score_questions(dataset.gold, predictions)
+    numbered = [
+        (number, passage)
+        for number, passage in enumerate(dataset.passages)
+        for _ in passage.questions
+    ]
+    return pd.DataFrame(
+        {
+            "id": ids,
+            "question": [question.text for question in questions],
+            "predicted": [predictions[question] for question in ids],
+            "predicted_start": [span["char_start"] for span in best],
+            "predicted_end": [span["char_end"] for span in best],
+            "answers": [[answer.text for answer in question.answers] for question in questions],
+            "answer_starts": [[answer.start for answer in q.answers] for q in questions],
+            "answerable": scores.answerable,
+            "exact": scores.exact,
+            "f1": scores.f1,
+            "head_logit": [of_question["head"] for of_question in logits],
+            "span_logit": [of_question["span"] for of_question in logits],
+            "span_margin": [span_margin([s["score"] for s in nbest[name]]) for name in ids],
+            "question_word": [question_word(question.text) for question in questions],
+            "answer_words": [_words_of_first(question.answers) for question in questions],
+            "passage_words": [len(passage.text.split()) for _, passage in numbered],
+            "windows": [windows[question] for question in ids],
+            "title": [passage.title for _, passage in numbered],
+            "passage": [passage.text for _, passage in numbered],
+            "passage_number": [number for number, _ in numbered],
+        }
+    )
+
+
+def scores_of(questions: "pd.DataFrame") -> QuestionScores:
+    """What every question of a table scores if its predicted text stands."""
+    return QuestionScores(
+        tuple(questions["id"]),
+        questions["exact"].to_numpy(),
+        questions["f1"].to_numpy(),
+        answerable=questions["answerable"].to_numpy(),
+        answered=(questions["predicted"] != "").to_numpy(),
+    )
+
+
+def judged(
+    questions: "pd.DataFrame",
+    no_answer_scores: Float64Array,
+    calibration: Calibration,
+    *,
+    threshold: float,
+) -> "pd.DataFrame":
+    """Adds what comes of every question.
+
+    Args:
+        questions: See `question_table`.
+        no_answer_scores: High = unanswerable. Shape: (questions,)
+        calibration: Turns scores into probabilities.
+        threshold: Questions with a no-answer score above it are abstained from.
+
+    Returns:
+        The table with `outcome` (see `OUTCOMES`), `abstains`, `scored_exact` and `scored_f1` (what
+        the question scores at the threshold), `no_answer_score` and both probabilities.
+    """
+    scores, odds = scores_of(questions), no_answer_scores
+    no_answer, answer = calibration.probabilities(odds, questions["span_margin"].to_numpy())
+    abstains = odds > threshold
+    return questions.assign(
+        outcome=_outcomes(scores, abstains),
+        abstains=abstains,
+        scored_exact=scores.at(threshold, scores.exact, odds),
+        scored_f1=scores.at(threshold, scores.f1, odds),
+        no_answer_score=odds,
+        no_answer_probability=no_answer,
+        answer_probability=answer,
+    )
+
+
+def question_word(question: str) -> str:
+    """The first word that asks, in lower case; "other" where there is none."""
+    found = _QUESTION_WORD.search(question)
+    if found is None:
+        return "other"
+    word = found[1].lower()
+    return _SAME_WORD.get(word, word)
+
+
+def _outcomes(scores: QuestionScores, abstains: NDArray[np.bool_]) -> NDArray[np.str_]:
+    return np.select(
+        [
+            abstains & scores.answerable,
+            abstains,
+            ~scores.answerable & (scores.exact == 0),
+            # An empty text on an unanswerable question is an abstention in other words.
+            ~scores.answerable,
+            scores.exact == 1,
+            scores.f1 > 0,
+        ],
+        ["missed", "abstained", "invented", "abstained", "right", "partly"],
+        default="wrong",
+    )
+
+
+def _words_of_first(answers: Sequence[Any]) -> int:
+    return len(answers[0].text.split()) if answers else 0
+
+
+def _check_complete(ids: Sequence[str], known: Mapping[str, Any], where: str) -> None:
+    missing = next((question for question in ids if question not in known), None)
+    if missing is not None:
+        raise InputError(
+            where=where,
+            got=f"nothing on question {missing}",
+            expected="something on each question of the dev file",
+            remedy="It is of another file: kedro run --pipelines features,inference,evaluate, with "
+            "the same --params.",
+        )
