@@ -92,6 +92,7 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
             start=None,
             training=training,
             strategy="ddp",
+            max_restarts=3,
             checkpoints=checkpoints,
         ),
         job.first_reader(opened, model, training, None).reader,

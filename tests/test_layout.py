@@ -62,7 +62,6 @@ TESTED_BY = {
     "tracking/served_reader": "tracking/test_models.py",
     "tracking/tracker": "training/test_job.py",
     "training/records": "training/test_curve.py",
-    "training/state": "training/test_checkpoint.py",
     "training/step": "training/test_loop.py",
     "training/strategy": "training/test_job.py",
     "training/worker": "training/test_job.py",

@@ -241,3 +241,9 @@ def test_read_only_folder_is_told_before_training(small_disk: Path) -> None:
     with pytest.raises(InputError, match="Read-only file system"):
         save(checkpoints, 10)
     assert content(small_disk) == before
+
+
+def test_a_smaller_micro_batch_is_kept_for_whoever_goes_on(tmp_path: Path) -> None:
+    Checkpoints(tmp_path).keep_micro_batch(3)
+    assert [Checkpoints(tmp_path).micro_batch(wanted) for wanted in (2, 3, 12)] == [2, 3, 3]
+    assert Checkpoints(tmp_path / "another").micro_batch(12) == 12

@@ -700,6 +700,35 @@ def test_micro_batch_is_halved_until_memory_is_enough(
     assert "training.micro_batch=2" in said[1]
 
 
+def test_memory_that_runs_out_once_gradients_are_unscaled_costs_nothing(
+    roberta_folder: Path,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """In fp16, where torch's scaler unscales an update's gradients once; and it is kept."""
+    halved = changed(recipe, precision="fp16", max_grad_norm=1.0, micro_batch=4, updates=5)
+    expected = train(with_dropout(roberta_folder), tiny_features, halved)
+    usual, failed = nn.utils.clip_grad_norm_, []
+
+    def scarce(*arguments: Any) -> Tensor:
+        if not failed:
+            failed.append(True)
+            raise torch.OutOfMemoryError
+        return usual(*arguments)
+
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", scarce)
+    records = train(
+        with_dropout(roberta_folder),
+        tiny_features,
+        changed(halved, micro_batch=8),
+        folder=tmp_path,
+    )
+    assert without_time(records) == without_time(expected)
+    assert Checkpoints(tmp_path).micro_batch(8) == 4
+
+
 def test_one_window_that_does_not_fit_is_an_error(
     tiny_reader: ReaderModel,
     tiny_features: Features,

@@ -39,6 +39,7 @@ _BEST = "best.safetensors"
 _RECORDS = "records.jsonl"
 _EVALUATIONS = "evaluations.jsonl"
 _MANIFEST = "manifest.json"
+_MICRO_BATCH = "micro_batch"
 _PREFIX = "update-"
 
 _logger = logging.getLogger(__name__)
@@ -170,6 +171,15 @@ class Checkpoints:
                     str(error).splitlines()[0],
                 )
         return None
+
+    def keep_micro_batch(self, windows: int) -> None:
+        """Keeps a micro-batch for which memory was enough, for whoever goes on from here."""
+        (self.folder / _MICRO_BATCH).write_text(str(windows))
+
+    def micro_batch(self, wanted: int) -> int:
+        """The micro-batch that is wanted, or a smaller one that was kept."""
+        kept = self.folder / _MICRO_BATCH
+        return min(wanted, int(kept.read_text())) if kept.exists() else wanted
 
     def last(self) -> Path | None:
         """Folder of the newest checkpoint, unchecked."""

@@ -27,6 +27,8 @@ from roberta_squad_pipeline.training.state import WEIGHTS
 from roberta_squad_pipeline.training.validation import Validation
 
 _WORKER = "roberta_squad_pipeline.training.worker"
+_MOST_HALVINGS = 6
+"""Of a micro-batch, down to one window from as many as 64."""
 _STOPPING = (
     "stopping after this update, with a checkpoint; the same command goes on from there. "
     "Once more to stop at once."
@@ -47,6 +49,8 @@ class TrainingJob(StrictModel):
     """Where the files of `model.start` lie; rank 0 alone reads them."""
     training: TrainingConfig
     strategy: Strategy
+    max_restarts: int
+    """How often processes may die."""
     checkpoints: Path
     """Folder of this run's settings and data."""
 
@@ -112,6 +116,9 @@ def run_training(
     count = distributed.nodes * local_processes(distributed)
     split_update(job.training.batch_size, count, job.training.micro_batch)
     checkpoints = Checkpoints(job.checkpoints)
+    micro_batch = checkpoints.micro_batch(job.training.micro_batch)
+    training = job.training.model_copy(update={"micro_batch": micro_batch})
+    job = job.model_copy(update={"training": training})
     with stop_requests(say=_STOPPING) as stop:
         if count == 1:
             finished = fit_reader(
@@ -157,7 +164,7 @@ def help_training(distributed: DistributedConfig, *, name: str) -> None:
         launch(
             _WORKER,
             Path(folder),
-            distributed,
+            _with_halvings(distributed),
             name=f"train-{name}",
             on_event=lambda _: None,
             stop=stop,
@@ -194,9 +201,20 @@ def _launch(
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / JOB_FILE).write_text(job.model_dump_json())
         launch(
-            _WORKER, Path(folder), distributed, name=f"train-{name}", on_event=on_event, stop=stop
+            _WORKER,
+            Path(folder),
+            _with_halvings(distributed),
+            name=f"train-{name}",
+            on_event=on_event,
+            stop=stop,
         )
     return finished
+
+
+def _with_halvings(distributed: DistributedConfig) -> DistributedConfig:
+    """The same with restarts for smaller micro-batches; workers count those that died apart."""
+    restarts = distributed.max_restarts + _MOST_HALVINGS
+    return distributed.model_copy(update={"max_restarts": restarts})
 
 
 def _load_result(reader: ReaderModel, checkpoints: Checkpoints) -> None:

@@ -31,7 +31,12 @@ from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.loss_scale import LossScaler, LossScaleState
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 from roberta_squad_pipeline.training.selection import best_evaluation, out_of_patience
-from roberta_squad_pipeline.training.state import gather_state, gather_weights, spread_state
+from roberta_squad_pipeline.training.state import (
+    allocate_state,
+    gather_state,
+    gather_weights,
+    spread_state,
+)
 from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates, train_step
 from roberta_squad_pipeline.training.strategy import distribute
 from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
@@ -115,6 +120,7 @@ def fit_reader(
     reader.to(processes.device).train()
     module = distribute(reader, processes, strategy)
     optimizer = build_optimizer(reader, config)
+    allocate_state(reader, optimizer)
     scaler = LossScaler(
         config.loss_scale, enabled=config.precision == "fp16", device=processes.device
     )
@@ -290,6 +296,10 @@ def _halve_micro_batch(run: _Run, update: int) -> None:
             "encoder, or run with --params distributed.strategy=fsdp on several GPUs."
         )
     run.split = replace(before, accumulation=min(2 * before.accumulation, before.share))
+    micro_batch = -(-run.split.share // run.split.accumulation)
+    run.scaler.begin_again()
+    if run.checkpoints is not None:
+        run.checkpoints.keep_micro_batch(micro_batch)
     if run.processes.device.type == "cuda":
         torch.cuda.empty_cache()
     _logger.warning(
@@ -298,7 +308,7 @@ def _halve_micro_batch(run: _Run, update: int) -> None:
         update,
         run.split,
         before.accumulation,
-        -(-run.split.share // run.split.accumulation),
+        micro_batch,
     )
 
 

@@ -1,5 +1,7 @@
 """The recipe's loss scale for fp16, on torch's own scaler."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -30,7 +32,8 @@ class LossScaler:
 
     def __init__(self, config: LossScaleConfig, *, enabled: bool, device: torch.device) -> None:
         self._config = config
-        self._scaler = torch.amp.GradScaler(
+        self._new_scaler = partial(
+            torch.amp.GradScaler,
             device.type,
             init_scale=config.initial,
             growth_factor=2.0,
@@ -38,6 +41,7 @@ class LossScaler:
             growth_interval=config.growth_updates,
             enabled=enabled,
         )
+        self._scaler = self._new_scaler()
         self._scale = self._scaler.get_scale()
         self._skips_at_minimum = 0
 
@@ -63,6 +67,12 @@ class LossScaler:
     def scale(self) -> float:
         """What the next loss is multiplied with, as of the last `settle`."""
         return self._scale
+
+    def begin_again(self) -> None:
+        """Forgets an update that was not made: torch's scaler unscales gradients once an update."""
+        state = self.state
+        self._scaler = self._new_scaler()
+        self.state = state
 
     def backward(self, loss: Tensor) -> None:
         """Adds the scaled loss's gradients.

@@ -25,7 +25,7 @@ def gather_state(
     """
     held = {WEIGHTS + name: value for name, value in reader.state_dict().items()}
     for name, parameter in reader.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
+        for key, value in optimizer.state[parameter].items():
             held[f"{_OPTIMIZER}{name}.{key}"] = value
     return _gather(held, processes)
 
@@ -49,6 +49,19 @@ def _gather(held: Mapping[str, Tensor], processes: Processes) -> dict[str, Tenso
     return state
 
 
+def allocate_state(reader: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Makes room for what Adam keeps of each weight, which its first step would make otherwise.
+
+    Memory that runs out in the middle of that step would leave some of the weights updated.
+    """
+    for parameter in reader.parameters():
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter, requires_grad=False),
+            "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
+        }
+
+
 def spread_state(
     state: dict[str, Tensor] | None,
     reader: nn.Module,
@@ -60,23 +73,15 @@ def spread_state(
     Args:
         state: Of whole shapes, on rank 0; the others give None.
         reader: Whose weights are overwritten.
-        optimizer: Whose state is overwritten.
+        optimizer: Whose state, which is allocated, is overwritten.
         processes: Among which the state is spread.
     """
-    listed = "\n".join(state).encode() if state is not None else None
-    # Only rank 0 has the checkpoint, and all have to fill the same tensors in the same order.
-    names = set(processes.broadcast_bytes(listed).decode().split("\n"))
+    # Only rank 0 has the checkpoint, and all fill the same tensors in the same order.
     for name, target in reader.state_dict().items():
         _fill(target, state[WEIGHTS + name] if state else None, processes)
     for name, parameter in reader.named_parameters():
-        prefix = f"{_OPTIMIZER}{name}."
-        for full_name in sorted(other for other in names if other.startswith(prefix)):
-            key = full_name.removeprefix(prefix)
-            target = torch.zeros_like(parameter, requires_grad=False)
-            if key == "step":
-                target = torch.zeros((), device=parameter.device)
-            _fill(target, state[full_name] if state else None, processes)
-            optimizer.state[parameter][key] = target
+        for key, target in optimizer.state[parameter].items():
+            _fill(target, state[f"{_OPTIMIZER}{name}.{key}"] if state else None, processes)
 
 
 @torch.no_grad()

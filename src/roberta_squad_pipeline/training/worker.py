@@ -12,7 +12,6 @@ from roberta_squad_pipeline.distributed.worker import Worker, work
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.sharing import share_reader
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
-from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.job import TrainingJob, first_reader
 from roberta_squad_pipeline.training.loop import fit_reader
 
@@ -32,7 +31,14 @@ def train(worker: Worker) -> None:
     reader = None
     if processes.first:
         reader = first_reader(features, job.model, job.training, job.start).reader
-    training = _within_memory(job.training, worker.folder / _HALVED, processes)
+    checkpoints = Checkpoints(job.checkpoints) if processes.first else None
+    # What a process takes at most; an update has no more for it.
+    wanted = min(job.training.micro_batch, job.training.batch_size // processes.count)
+    micro_batch = _within_memory(wanted, worker.folder / _HALVED, processes)
+    _check_deaths(worker.restarts - _halvings(wanted, micro_batch), job.max_restarts)
+    if checkpoints is not None and micro_batch < wanted:
+        checkpoints.keep_micro_batch(micro_batch)
+    training = job.training.model_copy(update={"micro_batch": micro_batch})
     try:
         finished = fit_reader(
             share_reader(reader, processes),
@@ -41,7 +47,7 @@ def train(worker: Worker) -> None:
             validation=validation,
             processes=processes,
             strategy=job.strategy,
-            checkpoints=Checkpoints(job.checkpoints) if processes.first else None,
+            checkpoints=checkpoints,
             stop=worker.stop,
             on_update=lambda record: worker.tell({"record": asdict(record)}),
             on_evaluation=lambda record: worker.tell({"evaluation": asdict(record)}),
@@ -51,21 +57,44 @@ def train(worker: Worker) -> None:
         (worker.folder / _HALVED).write_text(str(smaller))
         if smaller == 0:
             raise _no_room() from error
-        _logger.warning("out of GPU memory; starting again with training.micro_batch=%d", smaller)
+        # As an error, since of one that is not rank 0 nothing less is heard.
+        _logger.error(  # noqa: TRY400 (the message is all)
+            "process %d: out of GPU memory; all start again with training.micro_batch=%d",
+            processes.rank,
+            smaller,
+        )
         raise SystemExit(1) from error
     worker.tell({"finished": finished})
 
 
-def _within_memory(training: TrainingConfig, halved: Path, processes: Processes) -> TrainingConfig:
-    """The recipe with the micro-batch that any process has found small enough so far."""
-    share = training.batch_size // processes.count
-    mine = int(halved.read_text()) if halved.exists() else min(training.micro_batch, share)
+def _within_memory(wanted: int, halved: Path, processes: Processes) -> int:
+    """The micro-batch that every process has found small enough so far."""
+    mine = int(halved.read_text()) if halved.exists() else wanted
     smallest = torch.tensor(-mine)
     # Ranks must cut an update alike. A maximum of negatives is the smallest.
     processes.maximum(smallest)
     if smallest == 0:
         raise TrainingError(str(_no_room()))
-    return training.model_copy(update={"micro_batch": -int(smallest)})
+    return -int(smallest)
+
+
+def _halvings(wanted: int, micro_batch: int) -> int:
+    """How many restarts it took to come down to a micro-batch."""
+    halvings = 0
+    while wanted > micro_batch:
+        wanted //= 2
+        halvings += 1
+    return halvings
+
+
+def _check_deaths(deaths: int, allowed: int) -> None:
+    """Raises if more processes died than may; a restart with a smaller micro-batch is no death."""
+    if deaths > allowed:
+        raise TrainingError(
+            f"got a process that died and deaths in all: {deaths}; expected at most {allowed}, "
+            "which is distributed.max_restarts. What they had to say stands above. The same "
+            "command goes on from the last checkpoint."
+        )
 
 
 def _no_room() -> InputError:

@@ -88,6 +88,7 @@ def train_reader(
             start=start,
             training=config,
             strategy=distributed.strategy,
+            max_restarts=distributed.max_restarts,
             checkpoints=folder,
         )
         with progress("train", config.updates, "updates") as advance:
