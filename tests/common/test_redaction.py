@@ -65,3 +65,12 @@ def test_what_conf_local_sets_and_credentials_hold(tmp_path: Path) -> None:
         "said": "*** and ***, true",
     }
     assert redaction(None, {}).record(record) == record
+
+
+def test_two_files_that_set_things_below_the_same_key(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("store: {pin: 1, deep: {key: one}}\n")
+    (tmp_path / "b.yml").write_text("store: {deep: {other: two}}\n")
+    record = {"store": {"pin": 1, "deep": {"key": "one", "other": "two"}, "free": 3}}
+    assert redaction(tmp_path, {}).record(record) == {
+        "store": {"pin": "***", "deep": {"key": "***", "other": "***"}, "free": 3}
+    }

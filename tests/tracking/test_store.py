@@ -1,8 +1,16 @@
 """Addresses of MLflow's store. Oracle: written by hand."""
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from roberta_squad_pipeline.tracking.store import without_password
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.tracking.mlflow_run import open_run
+from roberta_squad_pipeline.tracking.models import fetched_reader
+from roberta_squad_pipeline.tracking.provenance import Provenance
+from roberta_squad_pipeline.tracking.store import first_line, tracking_uri, without_password
 
 
 @pytest.mark.parametrize(
@@ -15,3 +23,52 @@ from roberta_squad_pipeline.tracking.store import without_password
 )
 def test_password_is_not_kept(uri: str, shown: str) -> None:
     assert without_password(uri) == shown
+
+
+WITH_CREDENTIALS = "https://us%40er:tok%40en@127.0.0.1:9/x"
+
+
+@pytest.fixture
+def credentials_in_uri(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", WITH_CREDENTIALS)
+    # They are set below, and have to go afterwards.
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "before")
+
+
+@pytest.mark.usefixtures("credentials_in_uri")
+def test_credentials_go_where_mlflow_looks_for_them(tmp_path: Path) -> None:
+    assert tracking_uri(tmp_path) == "https://127.0.0.1:9/x"
+    names = ("USERNAME", "PASSWORD", "URI")
+    found = [os.environ[f"MLFLOW_TRACKING_{name}"] for name in names]
+    assert found == ["us@er", "tok@en", "https://127.0.0.1:9/x"]
+
+
+def opened(folder: Path) -> None:
+    nobody = Provenance("me", "command", "none", "none")
+    open_run(project=folder, experiment="e", name="n", provenance=nobody, tags={}, unsent=folder)
+
+
+def fetched(_: Path) -> None:
+    with fetched_reader("models:/x/1"):
+        pass
+
+
+@pytest.mark.usefixtures("credentials_in_uri")
+@pytest.mark.parametrize("ask", [opened, fetched])
+def test_a_server_that_is_away_is_told_of_without_credentials(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    ask: Callable[[Path], None],
+) -> None:
+    with pytest.raises(InputError, match=r"127\.0\.0\.1") as told:
+        ask(tmp_path)
+    said = str(told.value) + "".join(capfd.readouterr()) + caplog.text
+    for hidden in ("tok%40en", "tok@en", "us%40er"):
+        assert hidden not in said
+
+
+def test_a_database_s_password_is_not_told() -> None:
+    error = ValueError("no driver for postgresql://me:secret@host/db\nand more")
+    assert first_line(error) == "no driver for postgresql://***@host/db"

@@ -16,7 +16,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFL
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.spool import Spool, Status
-from roberta_squad_pipeline.tracking.store import connect, fail_fast, tracking_uri, without_password
+from roberta_squad_pipeline.tracking.store import (
+    connect,
+    fail_fast,
+    first_line,
+    tracking_uri,
+    without_password,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -78,7 +84,8 @@ class MlflowRun:
         try:
             pack_model(reader, folder)
         except (MlflowException, OSError) as error:
-            _logger.warning("the reader in %s is not a model in MLflow: %s", reader, error)
+            said = first_line(error)
+            _logger.warning("the reader in %s is not a model in MLflow: %s", reader, said)
             return
         path = folder.relative_to(self._spool.folder)
         self._spool.add({"kind": "model", "path": str(path), "registered_as": registered_as})
@@ -125,7 +132,7 @@ def open_run(
     except MlflowException as error:
         raise InputError(
             where=f"MLflow tracking store {without_password(uri)}",
-            got=f"no answer ({str(error).splitlines()[0]})",
+            got=f"no answer ({first_line(error)})",
             expected="a store that takes runs",
             remedy="Start the server, or correct or unset MLFLOW_TRACKING_URI.",
         ) from error

@@ -15,7 +15,12 @@ from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.exceptions import MlflowException
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.tracking.store import fail_fast, without_password
+from roberta_squad_pipeline.tracking.store import (
+    fail_fast,
+    first_line,
+    hide_credentials,
+    without_password,
+)
 
 MODEL = "reader"
 """Name of a run's model, and of the artifact in it that is the reader's folder."""
@@ -145,6 +150,7 @@ def fetched_reader(uri: str) -> Iterator[Path]:
     from mlflow.artifacts import download_artifacts
 
     _quietly()
+    hide_credentials()
     fail_fast()
     with TemporaryDirectory() as folder:
         try:
@@ -154,8 +160,7 @@ def fetched_reader(uri: str) -> Iterator[Path]:
         except (MlflowException, OSError, KeyError, TypeError) as error:
             raise InputError(
                 where=uri,
-                got=f"no reader in {without_password(get_tracking_uri())} "
-                f"({str(error).splitlines()[0]})",
+                got=f"no reader in {without_password(get_tracking_uri())} ({first_line(error)})",
                 expected=f"models:/NAME/VERSION or runs:/RUN_ID/{MODEL} of a run that trained",
                 remedy="Check the name in mlflow ui, and MLFLOW_TRACKING_URI.",
             ) from error

@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.tracking.models import log_model
-from roberta_squad_pipeline.tracking.store import without_password
+from roberta_squad_pipeline.tracking.store import first_line, without_password
 
 Operation = dict[str, Any]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -197,9 +197,9 @@ class _Sender:
             self._send_kind[operations[0]["kind"]](operations)
         except MlflowException as error:
             if error.error_code not in _HOPELESS:
-                raise ServerLostError(str(error).splitlines()[0][:80]) from error
-            reason = str(error).splitlines()[0]
-            _logger.warning("MLflow does not take %s: %s", operations[0]["kind"], reason)
+                raise ServerLostError(first_line(error)[:80]) from error
+            kind = operations[0]["kind"]
+            _logger.warning("MLflow does not take %s: %s", kind, first_line(error))
         except OSError as error:  # requests' errors among them
             raise ServerLostError(type(error).__name__) from error
         self.sent += len(operations)

@@ -3,16 +3,37 @@
 import fcntl
 import os
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mlflow import MlflowClient
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.redaction import Redaction
+
+_URI = "MLFLOW_TRACKING_URI"
 
 
 def tracking_uri(project: Path) -> str:
     """The store of MLFLOW_TRACKING_URI, or else the project's mlflow.db."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
+    hide_credentials()
+    return os.environ.get(_URI) or f"sqlite:///{project / 'mlflow.db'}"
+
+
+def hide_credentials() -> None:
+    """Takes user and password out of MLFLOW_TRACKING_URI, to where MLflow looks for them, too.
+
+    MLflow and what it is built on write a server's address into messages.
+    """
+    parts = urlsplit(os.environ.get(_URI, ""))
+    if parts.scheme in {"http", "https"} and parts.username and parts.password:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
+        os.environ[_URI] = without_password(os.environ[_URI])
+
+
+def first_line(error: Exception) -> str:
+    """What an error of MLflow's says, without the password of a database."""
+    return Redaction().text((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def connect(project: Path) -> MlflowClient:
@@ -34,7 +55,7 @@ def connect(project: Path) -> MlflowClient:
             return MlflowClient(tracking_uri=uri)
     except OSError as error:
         raise InputError(
-            where=f"MLflow tracking store {uri}",
+            where=f"MLflow tracking store {without_password(uri)}",
             got=error.strerror or str(error),
             expected="a file that can be written and locked",
             remedy="Give the right to write there, or correct or unset MLFLOW_TRACKING_URI.",
