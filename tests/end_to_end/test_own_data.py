@@ -71,7 +71,7 @@ def test_data_and_encoder_are_all_that_has_to_be_given(
     reader = own_files / "data/06_models/own"
     header = json.loads((reader / "reader.json").read_text())
     recipe = header["recipe"]["training"]
-    assert (recipe["updates"], recipe["warmup_updates"], recipe["lr"]) == (UPDATES, 1, 3e-4)
+    assert (recipe["updates"], recipe["warmup_updates"], recipe["lr"]) == (UPDATES, 1, 2e-4)
     assert (recipe["precision"], header["inference"]["precision"]) == (fast, fast)
     evaluation = json.loads((reader / "evaluation.json").read_text())
     assert evaluation["inference"] == header["inference"]
@@ -79,7 +79,7 @@ def test_data_and_encoder_are_all_that_has_to_be_given(
     assert (run.info.run_name, run.data.tags["experiment"]) == ("own", "own")
     params = run.data.params
     assert (params["training.epochs"], params["training.updates"]) == ("3.0", "None")
-    assert (params["trained_with.updates"], params["trained_with.lr"]) == (str(UPDATES), "0.0003")
+    assert (params["trained_with.updates"], params["trained_with.lr"]) == (str(UPDATES), "0.0002")
     assert params["trained_with.precision"] == params["answered_with.precision"] == fast
 
 
