@@ -198,7 +198,7 @@ MARKED = [
 
 def as_bert_uncased() -> tuple[Tokenizer, trainers.Trainer]:
     """Accents and most vowel signs are stripped."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece())
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer, trainers.WordPieceTrainer(special_tokens=["[UNK]"], show_progress=False)

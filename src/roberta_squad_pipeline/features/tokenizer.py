@@ -136,13 +136,17 @@ class PassageTokenizer:
         )
 
     def questions(self, texts: Sequence[str], windows: WindowConfig) -> Ragged:
-        """Tokenises questions, each cut to its first `windows.max_question_tokens` tokens.
+        """Tokenises questions, each cut to its first `windows.max_question_tokens` tokens."""
+        return self.whole_questions(texts, windows.order).cut(windows.max_question_tokens)
+
+    def whole_questions(self, texts: Sequence[str], order: Order) -> Ragged:
+        """Tokenises questions of any length.
 
         Where the passage comes first, the literal ``Q:`` of the published series goes before each.
         """
-        prefixed = [_QUESTION_PREFIX[windows.order] + text.strip() for text in texts]
+        prefixed = [_QUESTION_PREFIX[order] + text.strip() for text in texts]
         ids = [
-            np.array(encoding.ids[: windows.max_question_tokens], np.int32)
+            np.array(encoding.ids, np.int32)
             for encoding in self._encode(prefixed, characters=False)
         ]
         return self._as_text(_ragged(ids, [len(row) for row in ids]))
@@ -258,7 +262,7 @@ def _left_over_marks(
     Shape: (characters,)
     """
     begun = np.bincount(start, minlength=len(line)) - np.bincount(end, minlength=len(line))
-    left_over = (np.cumsum(begun) == 0) & ~space
+    left_over: NDArray[np.bool_] = (np.cumsum(begun) == 0) & ~space
     # Few characters are no token's own; only these have to be looked up.
     at = np.flatnonzero(left_over)
     left_over[at] = [_goes_on(line[character]) for character in at.tolist()]
