@@ -144,6 +144,7 @@ def training(folder: Path) -> Measured:
         betas=(0.9, 0.98),
         eps=1e-6,
         weight_decay=0.01,
+        empty_windows="keep",
         plausible_weight=0.0,
         max_grad_norm=None,
         precision="fp32",

@@ -80,6 +80,7 @@ def training_config(**changes: Any) -> TrainingConfig:
         "betas": (0.9, 0.98),
         "eps": 1e-6,
         "weight_decay": 0.01,
+        "empty_windows": "keep",
         "plausible_weight": 0.0,
         "max_grad_norm": None,
         "precision": "bf16",

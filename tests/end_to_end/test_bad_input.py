@@ -58,7 +58,7 @@ def test_misaligned_answers_can_be_dropped(project: Path, kedro: Kedro) -> None:
     done = kedro("download,features", {"data.train": "own.json", "data.on_misaligned": "drop"})
     assert done.returncode == 0, done.stderr
     assert "2 questions" in done.stdout
-    assert "1 misaligned answers dropped" in done.stdout
+    assert "1 misaligned answers without a place" in done.stdout
     assert "train: misaligned answer (1)" in " ".join(done.stdout.split())
 
 

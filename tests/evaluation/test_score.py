@@ -77,21 +77,28 @@ def test_writes_the_report(
     files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([files["data"], files["predictions"]]) == 0
-    printed = capsys.readouterr().out
+    printed, said = capsys.readouterr()
+    assert said == "3 of 3 scored\n"
     assert main([files["data"], files["predictions"], "-o", str(tmp_path / "metrics.json")]) == 0
     assert capsys.readouterr().out == ""
     assert (tmp_path / "metrics.json").read_text() == printed
 
 
-def test_missing_predictions_are_named_and_left_out(
+def test_missing_predictions_are_named_and_score_nothing(
     files: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path(files["predictions"]).write_text('{"q2": "cat", "other": "x"}')
     assert main([files["data"], files["predictions"]]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["Missing prediction for q1", "Missing prediction for q3"]
-    report = json.loads("\n".join(lines[2:]))
-    assert (report["exact"], report["total"], report["HasAns_total"]) == (100.0, 1, 1)
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "Missing prediction for q1, which scores 0",
+        "Missing prediction for q3, which scores 0",
+        "1 of 3 scored",
+    ]
+    report = json.loads(said.out)
+    assert (report["exact"], report["total"]) == (100 / 3, 3)
+    assert (report["HasAns_exact"], report["HasAns_total"]) == (50.0, 2)
+    assert (report["NoAns_exact"], report["NoAns_total"]) == (0.0, 1)
 
 
 @pytest.mark.parametrize(

@@ -252,13 +252,36 @@ def test_without_no_answer_scores_all_are_zero() -> None:
         assert [report["HasAns_exact"], report["NoAns_exact"]] == exact
 
 
-def test_questions_without_prediction_count_nowhere() -> None:
+def test_questions_without_prediction_score_nothing_and_count() -> None:
+    """By hand; abstaining from "s", above the threshold, would be right."""
     gold: dict[str, list[str]] = {"q": ["cat"], "r": [], "s": [], "t": ["dog"]}
     report = squad_report(
-        gold, {"q": "cat", "r": ""}, no_answer_scores={"q": 0.0, "r": 1.0}, threshold=0.0
+        gold, {"q": "cat", "r": ""}, no_answer_scores={"q": 0.0, "r": 1.0, "s": 1.0}, threshold=0.0
     )
-    assert (report["total"], report["HasAns_total"], report["NoAns_total"]) == (2, 1, 1)
-    assert (report["exact"], report["best_exact"]) == (100.0, 100.0)
+    assert (report["total"], report["HasAns_total"], report["NoAns_total"]) == (4, 2, 2)
+    assert (report["exact"], report["HasAns_exact"], report["NoAns_exact"]) == (50.0,) * 3
+    assert (report["best_exact"], report["best_f1"]) == (50.0, 50.0)
+
+
+def test_a_kind_of_which_nothing_is_predicted_scores_nothing() -> None:
+    gold: dict[str, list[str]] = {"q": ["cat"], "r": []}
+    report = squad_report(gold, {"q": "cat"}, no_answer_scores=None, threshold=1.0)
+    assert (report["HasAns_exact"], report["NoAns_exact"], report["NoAns_total"]) == (100.0, 0.0, 1)
+
+
+@given(questions, st.data())
+def test_missing_predictions_count_as_in_squad_1(
+    drawn: list[tuple[list[str], str, int]], data: st.DataObject
+) -> None:
+    """Oracle: the official scorer of 1.1, which counts every question and adds up what is there."""
+    gold = {str(n): answers for n, (answers, _, _) in enumerate(drawn)}
+    kept = data.draw(st.sets(st.sampled_from(sorted(gold)), min_size=1))
+    predictions = {name: drawn[int(name)][1] for name in gold if name in kept}
+    report = squad_report(gold, predictions, no_answer_scores=None, threshold=1.0)
+    scores = [slow_scores(gold[name], predictions[name]) for name in predictions]
+    assert report["total"] == len(gold)
+    assert report["exact"] == pytest.approx(100 * sum(one[0] for one in scores) / len(gold))
+    assert report["f1"] == pytest.approx(100 * sum(one[1] for one in scores) / len(gold))
 
 
 @pytest.mark.parametrize("odds", [{"r": 1.0}, {"q": np.nan, "r": 1.0}, {"q": -np.inf, "r": 1.0}])

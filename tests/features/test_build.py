@@ -21,7 +21,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.build import build_features, build_features_in_pieces
-from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.config import Order, WindowConfig
 from roberta_squad_pipeline.features.file import Features, write_features
 from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.features.tokens import (
@@ -71,9 +71,9 @@ class Letters:
             Ragged.of_lengths(end, tokens.lengths),
         )
 
-    def questions(self, texts: Sequence[str], _: WindowConfig) -> Ragged:
+    def whole_questions(self, texts: Sequence[str], _: Order) -> Ragged:
         self.questions_seen += texts
-        return ragged([[ord(character) for character in text[:8]] for text in texts])
+        return ragged([[ord(character) for character in text] for text in texts])
 
     def features(self, dataset: SquadDataset, windows: WindowConfig) -> Features:
         return Features.from_batch(self.batch(dataset.passages, windows))
@@ -180,15 +180,16 @@ def each_answer_alone(dataset: SquadDataset) -> SquadDataset:
     )
 
 
-def golds(dataset: SquadDataset) -> list[tuple[int, str]]:
-    return [(row, question.answers[0].text) for row, question in enumerate(dataset.questions)]
+def golds(dataset: SquadDataset) -> list[tuple[int, GoldAnswer]]:
+    return [(row, question.answers[0]) for row, question in enumerate(dataset.questions)]
 
 
 def check_answer(
-    features: Features, row: int, gold: str, tokenizer: PreTrainedTokenizerFast
+    features: Features, row: int, answer: GoldAnswer, tokenizer: PreTrainedTokenizerFast
 ) -> bool:
     """Checks one answer's labels; says whether a boundary of it lies inside a token."""
-    start, end = (int(characters[row]) for characters in features.answer_chars)
+    gold, start = answer.text, answer.start
+    end = start + len(gold)
     passage = features.passage_texts[int(features.question_passage[row])].as_py()
     assert passage[start:end] == gold
     spans = spans_of(features, row)
@@ -224,7 +225,6 @@ def test_answers_in_any_text_are_labelled(
     folder: Path = request.getfixturevalue(f"{name}_folder")
     features = build(squad(Passage(passage, "", (question,))), folder, RECIPE)
     start, end = len(before), len(before) + len(answer)
-    assert [column.tolist() for column in features.answer_chars] == [[start], [end]]
     spans = spans_of(features, 0)
     labels = labels_of(features, 0)
     if not any(max(s, start) < min(e, end) for s, e in spans):
@@ -272,7 +272,6 @@ def rows_of(features: Features) -> dict[str, Any]:
         "ids": features.question_ids.to_pylist(),
         "rows": [[rows[number].tolist() for number in range(len(rows.lengths))] for rows in ragged],
         "question_passage": features.question_passage.tolist(),
-        "answer_chars": [column.tolist() for column in features.answer_chars],
         "windows": [column.tolist() for column in dataclasses.astuple(features.windows)],
         "window_tokens": features.window_tokens.tolist(),
     }
@@ -364,7 +363,6 @@ def test_columns_by_hand() -> None:
     )
     assert features.passages.tokens[0].tolist() == [ord(letter) for letter in "adg"]
     assert features.question_tokens[1].tolist() == [ord(letter) for letter in "12"]
-    assert [column.tolist() for column in features.answer_chars] == [[3, -1, 0], [5, -1, 15]]
     windows = features.windows
     assert windows.question.tolist() == [0, 1, 2, 2]
     assert windows.first.tolist() == [0, 0, 0, 2]
@@ -389,6 +387,41 @@ def test_answers_that_no_window_holds_are_counted_apart() -> None:
     passages = (Passage("abcdefgh", "", asked), Passage("ABCDEFGHIJKLMNO", "", (far,)))
     counts = Letters().features(squad(*passages), SMALL).counts
     assert (counts.beyond_windows, counts.inside_tokens) == (1, 0)
+
+
+def test_every_window_that_holds_a_gold_answer_is_labelled() -> None:
+    """Three windows of [0, 12), [6, 18) and [12, 24) characters, by hand.
+
+    The last one holds the second answer alone; the third answer fits no window, and the place of
+    the fourth is not known.
+    """
+    text = "abcdefghijklmnopqrstuvwx"
+    spans = [(3, 6), (18, 20), (0, 24), (3, 6)]
+    gold = tuple(GoldAnswer(text[start:end], start) for start, end in spans)
+    several = Question("several", "12345678", gold, misplaced=("nowhere",))
+    one = Question("one", "12345678", gold[:1])
+    unplaced = Question("unplaced", "12345678", (), misplaced=("nowhere",))
+    features = Letters().features(squad(Passage(text, "", (several, one, unplaced))), SMALL)
+    assert features.windows.first.tolist() == [0, 2, 4] * 3
+    labels = [[label.text for label in labels_of(features, row)] for row in range(3)]
+    # The tokens of "st" are those of "stu".
+    assert labels == [["def", "stu"], ["def"], []]
+    counts = features.counts
+    assert (counts.windows, counts.labelled, counts.labelled_of_several) == (9, 3, 2)
+    assert (counts.inside_tokens, counts.beyond_windows) == (1, 0)
+    assert features.gold["several"] == ("def", "st", text, "def", "nowhere")
+    assert features.gold["unplaced"] == ("nowhere",)
+
+
+def test_questions_that_are_cut_are_counted() -> None:
+    """SMALL keeps eight tokens; two of the questions have more, in pieces of their own."""
+    passages = [
+        Passage(f"passage {number}", "", (Question(str(number), "?" * length, ()),))
+        for number, length in enumerate((8, 11, 9, 1))
+    ]
+    features = in_pieces(passages, partial(Letters().batch, windows=SMALL), 1)
+    assert features.question_tokens.lengths.tolist() == [8, 8, 8, 1]
+    assert (features.counts.cut_questions, features.counts.longest_question) == (2, 11)
 
 
 @given(
@@ -435,8 +468,8 @@ def test_other_arrow_data_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (('"format_version":3', '"format_version":2'), "of an older release; expected format"),
-        (('"format_version":3', '"format_version":4'), "of a newer release; expected format"),
+        (('"format_version":4', '"format_version":3'), "of an older release; expected format"),
+        (('"format_version":4', '"format_version":5'), "of a newer release; expected format"),
         (("{", "["), "a header that does not fit"),
     ],
 )
@@ -445,5 +478,5 @@ def test_another_format_version_is_refused(change: tuple[str, str], said: str) -
     metadata = {
         key: value.decode().replace(*change) for key, value in batch.schema.metadata.items()
     }
-    with pytest.raises(InputError, match=rf"{said}.* 3.*kedro run --pipeline features"):
+    with pytest.raises(InputError, match=rf"{said}.* 4.*kedro run --pipeline features"):
         Features.from_batch(batch.replace_schema_metadata(metadata))

@@ -36,10 +36,10 @@ class Asked:
 
     passage_tokens: int
     question_tokens: int
-    answer: tuple[int, int] | None
-    """First and last passage token."""
-    plausible: tuple[int, int] | None = None
-    """First and last passage token of what only seems to answer it."""
+    answers: tuple[tuple[int, int], ...] = ()
+    """First and last passage token of each."""
+    plausible: tuple[tuple[int, int], ...] = ()
+    """The same of what only seems to answer it, at most one."""
 
 
 def plan(
@@ -48,16 +48,17 @@ def plan(
     return plan_windows(
         np.array([question.passage_tokens for question in questions], np.int32),
         np.array([question.question_tokens for question in questions], np.int32),
-        runs([question.answer for question in questions]),
+        runs([question.answers for question in questions]),
         runs([question.plausible for question in questions]),
         config=config,
         layout=layout,
     )
 
 
-def runs(spans: list[tuple[int, int] | None]) -> AnswerTokens:
-    ends = np.array([span or (-1, -1) for span in spans], np.int32).reshape(-1, 2)
-    return AnswerTokens(ends[:, 0], ends[:, 1])
+def runs(spans: list[tuple[tuple[int, int], ...]]) -> AnswerTokens:
+    rows = [(number, *span) for number, of_one in enumerate(spans) for span in of_one]
+    question, first, last = np.array(rows, np.int32).reshape(-1, 3).T
+    return AnswerTokens(question, first, last)
 
 
 def slow_sequence(window: list[int], asked: Asked, layout: WindowLayout) -> list[object]:
@@ -79,11 +80,12 @@ def slow_windows(asked: Asked, config: WindowConfig, layout: WindowLayout) -> li
         first += config.stride
 
 
-def slow_label(sequence: list[object], answer: tuple[int, int] | None) -> tuple[int, int]:
-    """Positions of the answer in the window; at `<s>` unless it is there whole."""
-    if answer is None or not set(range(answer[0], answer[1] + 1)) <= set(sequence):
-        return 0, 0
-    return sequence.index(answer[0]), sequence.index(answer[1])
+def slow_label(sequence: list[object], answers: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    """Positions of the first answer that is in the window whole; at `<s>` if none is."""
+    for first, last in answers:
+        if set(range(first, last + 1)) <= set(sequence):
+            return sequence.index(first), sequence.index(last)
+    return 0, 0
 
 
 def slow_owner(token: int, windows: list[list[int]]) -> int:
@@ -114,10 +116,12 @@ def configs(draw: st.DrawFn) -> WindowConfig:
 def asked_under(draw: st.DrawFn, config: WindowConfig) -> Asked:
     passage = draw(st.integers(1, 120))
     ends = st.tuples(st.integers(0, passage - 1), st.integers(0, passage - 1))
+    spans = ends.map(lambda pair: (min(pair), max(pair)))
     return Asked(
         passage,
         draw(st.integers(1, config.max_question_tokens)),
-        *draw(st.tuples(*[st.none() | ends.map(lambda pair: (min(pair), max(pair)))] * 2)),
+        tuple(draw(st.lists(spans, max_size=4))),
+        tuple(draw(st.lists(spans, max_size=1))),
     )
 
 
@@ -128,10 +132,10 @@ cases = configs().flatmap(
 
 @given(cases, st.sampled_from(LAYOUTS))
 @example(
-    (RECIPE, [Asked(381, 128, (380, 380)), Asked(382, 128, None), Asked(900, 9, (127, 131))]),
+    (RECIPE, [Asked(381, 128, ((380, 380),)), Asked(382, 128), Asked(900, 9, ((127, 131),))]),
     PASSAGE_FIRST,
 )
-@example((RECIPE, [Asked(1, 1, (0, 0)), Asked(700, 10, (120, 640))]), PASSAGE_FIRST)
+@example((RECIPE, [Asked(1, 1, ((0, 0),)), Asked(700, 10, ((120, 640), (5, 6)))]), PASSAGE_FIRST)
 def test_windows_labels_and_max_context_equal_the_slow_ones(
     case: tuple[WindowConfig, list[Asked]], layout: WindowLayout
 ) -> None:
@@ -147,7 +151,7 @@ def test_windows_labels_and_max_context_equal_the_slow_ones(
         assert held == expected
         sequences = [slow_sequence(window, asked, layout) for window in expected]
         labels = list(zip(planned.start[mine], planned.end[mine], strict=True))
-        assert labels == [slow_label(sequence, asked.answer) for sequence in sequences]
+        assert labels == [slow_label(sequence, asked.answers) for sequence in sequences]
         plausible = zip(planned.plausible_start[mine], planned.plausible_end[mine], strict=True)
         assert list(plausible) == [slow_label(sequence, asked.plausible) for sequence in sequences]
         owned = zip(planned.context_first[mine], planned.context_last[mine], strict=True)
@@ -215,17 +219,15 @@ def test_an_answer_as_long_as_the_overlap_is_in_a_window_whole(
     config, questions = case
     planned = plan(questions, config)
     for number, asked in enumerate(questions):
-        if asked.answer is None:
-            continue
         room = config.max_tokens - PASSAGE_FIRST.special_tokens - asked.question_tokens
-        if asked.answer[1] - asked.answer[0] + 1 <= room - config.stride + 1:
+        if any(last - first + 1 <= room - config.stride + 1 for first, last in asked.answers):
             assert planned.start[planned.question == number].max() > 0
 
 
 def test_overlapping_windows_by_hand() -> None:
     """Ten tokens in windows of six, three apart; scores worked out on paper."""
     config = WindowConfig(order="passage_first", max_tokens=12, max_question_tokens=3, stride=3)
-    planned = plan([Asked(10, 3, (4, 5))], config)
+    planned = plan([Asked(10, 3, ((4, 5),))], config)
     assert planned.first.tolist() == [0, 3, 6]
     assert planned.count.tolist() == [6, 6, 4]
     # Tokens 3 and 4 have 2.06 and 1.06 in the first window, 0.06 and 1.06 in the second; token 6
@@ -236,10 +238,24 @@ def test_overlapping_windows_by_hand() -> None:
     assert planned.end.tolist() == [6, 3, 0]
 
 
+def test_a_window_that_holds_another_answer_than_the_first_is_labelled_with_it() -> None:
+    """The windows of the test above, [0, 6), [3, 9) and [6, 10), by hand.
+
+    The first question's answers: the second window holds both and takes the one that is given
+    first; the last one holds neither. The second's first answer is cut off by each window.
+    """
+    config = WindowConfig(order="passage_first", max_tokens=12, max_question_tokens=3, stride=3)
+    several = Asked(10, 3, ((3, 5), (0, 1), (8, 8)))
+    cut = Asked(10, 3, ((1, 9), (7, 7), (-1, -1), (2, 2)))
+    planned = plan([several, cut, Asked(10, 3)], config)
+    assert planned.start.tolist() == [4, 1, 3, 3, 5, 2, 0, 0, 0]
+    assert planned.end.tolist() == [6, 3, 3, 3, 5, 2, 0, 0, 0]
+
+
 def test_a_last_window_that_is_ahead_by_a_hundredth() -> None:
     """The least lead there is: at token 119 the first window scores 1.20, the second 1.21."""
     config = WindowConfig(order="passage_first", max_tokens=128, max_question_tokens=5, stride=100)
-    planned = plan([Asked(121, 5, None)], config)
+    planned = plan([Asked(121, 5)], config)
     assert planned.count.tolist() == [120, 21]
     # Token 109 has 11.20 in the first and 9.21 in the second; token 110, 10.20 and 10.21.
     assert planned.context_last.tolist() == [109, 120]
@@ -248,7 +264,7 @@ def test_a_last_window_that_is_ahead_by_a_hundredth() -> None:
 
 def test_numbers_take_four_bytes_each() -> None:
     """There are eight for each window, in memory and on disk."""
-    planned = plan([Asked(10, 3, (4, 5))], RECIPE)
+    planned = plan([Asked(10, 3, ((4, 5),))], RECIPE)
     for field in fields(planned):
         assert getattr(planned, field.name).dtype == np.int32, field.name
 

@@ -20,10 +20,13 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import Order, WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import (
+    Thinning,
     assemble,
+    epoch_windows,
     length_sorted_batches,
     micro_batches,
     split_update,
+    thinning_of,
     update_windows,
 )
 from roberta_squad_pipeline.squad.dataset import (
@@ -51,6 +54,72 @@ def test_updates_are_slices_of_epochs_laid_end_to_end(
     for epoch in range(3):
         whole = drawn[epoch * windows : (epoch + 1) * windows]
         assert sorted(whole.tolist()) == list(range(windows))
+
+
+@given(
+    thinned=st.lists(st.booleans(), min_size=1, max_size=30),
+    batch_size=sizes,
+    seed=st.integers(0, 3),
+    data=st.data(),
+)
+def test_an_epoch_draws_some_of_the_thinned_windows_and_all_others(
+    thinned: list[bool], batch_size: int, seed: int, data: st.DataObject
+) -> None:
+    """Law: each epoch holds every other window once and `kept` different ones of these."""
+    # An epoch has at least one window.
+    kept = data.draw(st.integers(int(all(thinned)), sum(thinned)))
+    thinning = Thinning(np.array(thinned), kept)
+    windows = len(thinned)
+    epoch = epoch_windows(windows, thinning)
+    drawn = np.concatenate(
+        [
+            update_windows(windows, batch_size, seed, update, thinning)
+            for update in range(1, -(-3 * epoch // batch_size) + 1)
+        ]
+    )
+    for number in range(3):
+        whole = drawn[number * epoch : (number + 1) * epoch].tolist()
+        assert len(set(whole)) == len(whole) == epoch
+        assert set(whole) >= {n for n, thin in enumerate(thinned) if not thin}
+        assert sum(thinned[n] for n in whole) == kept
+
+
+def test_thinned_windows_are_drawn_alike_in_the_long_run() -> None:
+    """40 epochs of 10 of 40 windows, each drawn 10 times; five standard deviations are 14."""
+    thinning = Thinning(np.arange(50) < 40, 10)
+    drawn = [update_windows(50, 20, 3, epoch, thinning) for epoch in range(1, 41)]
+    counts = np.bincount(np.concatenate(drawn), minlength=50)
+    assert counts[40:].tolist() == [40] * 10
+    assert counts[:40].sum() == 400
+    assert 0 < counts[:40].min() <= counts[:40].max() < 24
+    # Another object that says the same draws the same.
+    again = Thinning(np.arange(50) < 40, 10)
+    assert update_windows(50, 20, 3, 7, again).tolist() == drawn[6].tolist()
+
+
+def test_which_windows_are_thinned(tiny_features: Features) -> None:
+    """Of the river passage alone, which takes several windows; not those with an answer in them."""
+    windows = tiny_features.windows
+    assert thinning_of(windows, "keep") is None
+    half = thinning_of(windows, 0.5)
+    assert half is not None
+    per_question = Counter(windows.question.tolist())
+    expected = [
+        per_question[question] > 1 and start == plausible == 0
+        for question, start, plausible in zip(
+            windows.question.tolist(), windows.start, windows.plausible_start, strict=True
+        )
+    ]
+    assert half.thinned.tolist() == expected
+    assert 0 < sum(expected) < len(expected)
+    assert half.kept == round(sum(expected) / 2)
+    none, every = (thinning_of(windows, share) for share in (0.0, 1.0))
+    assert epoch_windows(len(expected), none) == len(expected) - sum(expected)
+    assert epoch_windows(len(expected), every) == len(expected)
+    # Drawing all is the same as no thinning.
+    for update in (1, 9):
+        plain = update_windows(len(expected), 4, 1, update)
+        assert update_windows(len(expected), 4, 1, update, every).tolist() == plain.tolist()
 
 
 def test_an_update_may_straddle_epochs() -> None:

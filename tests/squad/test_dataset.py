@@ -26,6 +26,7 @@ from roberta_squad_pipeline.squad.dataset import (
     read_passages,
     read_squad,
 )
+from roberta_squad_pipeline.squad.faults import OnMisaligned
 
 Json = dict[str, Any]
 
@@ -141,7 +142,7 @@ def test_any_text_comes_back_with_exact_offsets(
 
 
 @given(st.lists(st.lists(st.booleans(), max_size=4), max_size=6))
-def test_dropping_never_makes_a_question_unanswerable(
+def test_dropping_an_answer_never_makes_a_question_unanswerable(
     tmp_path_factory: pytest.TempPathFactory, aligned: list[list[bool]]
 ) -> None:
     """Each inner list is a question, each item one of its answers and whether it is aligned."""
@@ -154,8 +155,11 @@ def test_dropping_never_makes_a_question_unanswerable(
     folder = tmp_path_factory.mktemp("drop")
     path = write(folder, {"data": [{"paragraphs": [{"context": "ab", "qas": qas}]}]})
     dataset = read_squad(path, on_misaligned="drop")
-    assert {question.id: len(question.answers) for question in dataset.questions} == {
-        str(n): sum(answers) for n, answers in enumerate(aligned) if any(answers) or not answers
+    assert [len(question.answers) for question in dataset.questions] == list(map(sum, aligned))
+    assert [len(question.gold) for question in dataset.questions] == list(map(len, aligned))
+    assert [question.unanswerable for question in dataset.questions] == [not q for q in aligned]
+    assert {question.id for question in dataset.passages[0].learnable.questions} == {
+        str(n) for n, answers in enumerate(aligned) if any(answers) or not answers
     }
     assert dataset.misaligned == sum(not fine for answers in aligned for fine in answers)
 
@@ -365,18 +369,6 @@ def test_squad_1_may_have_answerable_questions_only(tmp_path: Path) -> None:
     assert read_squad(path, on_misaligned="error").unanswerable_count == 0
 
 
-@pytest.mark.parametrize("kinds", [[0], [0, 1]])
-def test_dropping_every_answer_is_an_error(tmp_path: Path, kinds: list[int]) -> None:
-    content = only(kinds, flags=True, version="v2.0")
-    for answer in content["data"][1]["paragraphs"][1]["qas"][0]["answers"]:
-        answer["answer_start"] += 1
-    path = write(tmp_path, content)
-    with pytest.raises(
-        InputError, match=r"no answerable question \(2 misaligned answers dropped\)"
-    ):
-        read_squad(path, on_misaligned="drop")
-
-
 def test_gold_is_read_whatever_a_scorer_does_not_look_at(tmp_path: Path) -> None:
     answers = [{"text": "b"}, {"text": "", "answer_start": None}]
     qas = [{"id": "q1", "answers": answers, "is_impossible": "?"}]
@@ -435,13 +427,22 @@ def test_what_was_done_to_answers_is_counted_over_questions_and_passages(tmp_pat
     assert read_squad(path, on_misaligned="drop").misaligned == 3
 
 
-def test_dropped_answers_of_all_passages_explain_what_is_left(tmp_path: Path) -> None:
-    """Without an answer that stands, no answerable question is left, and that is said."""
-    paragraphs = [paragraph(0, "au", start=0), paragraph(1, "a", start=0), paragraph(2, "u")]
+@pytest.mark.parametrize("on_misaligned", ["drop", "repair"])
+def test_what_is_scored_needs_no_place(tmp_path: Path, on_misaligned: OnMisaligned) -> None:
+    """Oracle: what a scorer reads of the file. The passage holds neither "c" nor "d"."""
+    paragraphs = [paragraph(0, "aau", start=0), paragraph(1, "au")]
+    paragraphs[0]["qas"][1]["answers"] = [
+        {"text": text, "answer_start": start} for text, start in (("c", 0), ("b", 2), ("d", 1))
+    ]
     path = write(tmp_path, {"version": "v2.0", "data": [{"paragraphs": paragraphs}]})
-    with pytest.raises(InputError, match="2 ") as caught:
-        read_squad(path, on_misaligned="drop")
-    assert "answerable" in str(caught.value)
+    dataset = read_squad(path, on_misaligned=on_misaligned)
+    assert {name: set(texts) for name, texts in dataset.gold.items()} == {
+        name: set(texts) for name, texts in read_gold(path).items()
+    }
+    assert dataset.unanswerable_count == 2
+    learnable = [question.id for one in dataset.passages for question in one.learnable.questions]
+    moved = ["0.0"] if on_misaligned == "repair" else []
+    assert learnable == [*moved, "0.1", "0.2", "1.0", "1.1"]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

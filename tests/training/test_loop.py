@@ -26,9 +26,11 @@ from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.prediction import predict
 from roberta_squad_pipeline.reader.batching import (
     Batch,
+    IndexArray,
     assemble,
     micro_batches,
     split_update,
+    thinning_of,
     update_windows,
 )
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
@@ -557,13 +559,17 @@ def without_time(records: list[UpdateRecord]) -> list[UpdateRecord]:
     return [replace(record, seconds=0.0) for record in records]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize(
+    ("precision", "empty_windows"),
+    [("fp32", "keep"), ("bf16", "keep"), ("fp16", "keep"), ("fp32", 0.5)],
+)
 def test_stopped_run_goes_on_as_if_nothing_had_happened(
     roberta_folder: Path,
     tiny_features: Features,
     recipe: TrainingConfig,
     tmp_path: Path,
     precision: str,
+    empty_windows: str | float,
 ) -> None:
     """Weights, the optimiser's state and every record, bit by bit, with dropout.
 
@@ -571,7 +577,7 @@ def test_stopped_run_goes_on_as_if_nothing_had_happened(
     place: with a reader of other weights.
     """
     changes = {"precision": precision, "lr": 1e-2, "loss_scale__growth_updates": 3}
-    config = changed(recipe, **changes)
+    config = changed(recipe, **changes, empty_windows=empty_windows)
     expected = train(with_dropout(roberta_folder), tiny_features, config, tmp_path / "undisturbed")
     told: list[UpdateRecord] = []
     for number, updates in enumerate((7, 1, 4)):
@@ -591,6 +597,30 @@ def test_stopped_run_goes_on_as_if_nothing_had_happened(
     one, other = (final_state(tmp_path / name) for name in ("undisturbed", "stopped"))
     assert one.keys() == other.keys()
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize("empty_windows", ["keep", 0.0])
+def test_empty_windows_are_drawn_as_the_settings_say(
+    tiny_reader: ReaderModel,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    empty_windows: str | float,
+) -> None:
+    """What is laid out in 20 updates of 8: all windows, or those that are not thinned away."""
+    drawn: set[int] = set()
+
+    def noting(features: Features, indices: IndexArray) -> Batch:
+        drawn.update(indices.tolist())
+        return assemble(features, indices)
+
+    monkeypatch.setattr("roberta_squad_pipeline.training.loop.assemble", noting)
+    train(tiny_reader, tiny_features, changed(recipe, empty_windows=empty_windows), tmp_path)
+    thinning = thinning_of(tiny_features.windows, 0.0)
+    assert thinning is not None
+    left_out = set(np.flatnonzero(thinning.thinned)) if empty_windows == 0 else set()
+    assert drawn == set(range(len(tiny_features.window_tokens))) - left_out
 
 
 def test_checkpoints_at_every_interval_and_at_the_end(

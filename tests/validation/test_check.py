@@ -207,6 +207,22 @@ def test_passages_of_both_files_are_leaked(tmp_path: Path, limits: TokenLimits) 
     ]
 
 
+@pytest.mark.parametrize("on_misaligned", ["drop", "repair"])
+def test_answers_without_a_place_can_be_scored_but_not_learned(
+    tmp_path: Path, limits: TokenLimits, on_misaligned: OnMisaligned
+) -> None:
+    """The same two files: no answer stands anywhere."""
+    asked_of = passage(RIVER, asked("a", "Danube", 0, 3), asked("b", ""))
+    paths = {split: tmp_path / f"{split}.json" for split in ("train", "dev")}
+    for path in paths.values():
+        path.write_text(json.dumps({"version": "v2.0", "data": [{"paragraphs": [asked_of]}]}))
+    report = validate_files(paths, on_misaligned=on_misaligned, limits=limits)
+    assert not any(finding.stops_features for finding in report.files["dev"].findings)
+    missing = only("missing_kind_of_question", report.files["train"])
+    assert missing.stops_features
+    assert missing.places[0].got == "no answerable question (2 misaligned answers dropped)"
+
+
 def test_a_mark_before_the_file_is_told(tmp_path: Path, limits: TokenLimits) -> None:
     (finding,) = validated(tmp_path, limits, mark=True).findings
     assert (finding.kind, finding.stops_features) == ("byte_order_mark", False)

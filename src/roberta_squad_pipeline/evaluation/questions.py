@@ -50,7 +50,8 @@ def question_table(
 
     Returns:
         One row per question in file order. `exact` and `f1` (0 to 1) are what the predicted text
-        scores if it stands; gold spans are lists in characters; `passage_number` counts from 0.
+        scores if it stands; `answer_starts` are of the answers whose place is known, which come
+        first in `answers`; `passage_number` counts from 0.
 
     Raises:
         InputError: A question has no prediction, no spans, no logits or no windows.
@@ -81,7 +82,7 @@ def question_table(
             "predicted": [predictions[question] for question in ids],
             "predicted_start": [span["char_start"] for span in best],
             "predicted_end": [span["char_end"] for span in best],
-            "answers": [[answer.text for answer in question.answers] for question in questions],
+            "answers": [list(question.gold) for question in questions],
             "answer_starts": [[answer.start for answer in q.answers] for q in questions],
             "answerable": scores.answerable,
             "exact": scores.exact,
@@ -90,7 +91,7 @@ def question_table(
             "span_logit": [of_question["span"] for of_question in logits],
             "span_margin": [span_margin([s["score"] for s in nbest[name]]) for name in ids],
             "question_word": [question_word(question.text) for question in questions],
-            "answer_words": [_words_of_first(question.answers) for question in questions],
+            "answer_words": [_words_of_first(question.gold) for question in questions],
             "passage_words": [len(passage.text.split()) for _, passage in numbered],
             "windows": [windows[question] for question in ids],
             "title": [passage.title for _, passage in numbered],
@@ -169,8 +170,8 @@ def _outcomes(scores: QuestionScores, abstains: NDArray[np.bool_]) -> NDArray[np
     )
 
 
-def _words_of_first(answers: Sequence[Any]) -> int:
-    return len(answers[0].text.split()) if answers else 0
+def _words_of_first(answers: Sequence[str]) -> int:
+    return len(answers[0].split()) if answers else 0
 
 
 def _check_complete(ids: Sequence[str], known: Mapping[str, Any], where: str) -> None:

@@ -3,9 +3,9 @@
     python -m roberta_squad_pipeline.evaluation.score DATA PREDICTIONS
         [--na-prob-file F] [--na-prob-thresh T]
 
-Takes and prints what the official scorer takes and prints. Where it stops with a traceback because
-some of the questions have no prediction, this one leaves them out of every figure and total, after
-a line ``Missing prediction for ID`` each.
+Takes and prints what the official scorer takes and prints. A question without a prediction scores
+0, as in the official scorer of SQuAD 1.1, where the one of 2.0 stops with a traceback; each is
+named on stderr, where the last line says how many were scored.
 """
 
 import argparse
@@ -93,14 +93,15 @@ def _score(options: argparse.Namespace) -> None:
             remedy="Give one JSON object of question ids and no-answer scores.",
         )
     report = _report(options, gold, predictions, no_answer_scores)
-    for question_id in gold:
-        if question_id not in predictions:
-            print(f"Missing prediction for {question_id}")
     text = json.dumps(report, indent=2)
     if options.out_file is None:
         print(text)
     else:
         _write(options.out_file, text)
+    missing = [question_id for question_id in gold if question_id not in predictions]
+    for question_id in missing:
+        print(f"Missing prediction for {question_id}, which scores 0", file=sys.stderr)
+    print(f"{len(gold) - len(missing)} of {len(gold)} scored", file=sys.stderr)
 
 
 def _report(

@@ -149,14 +149,15 @@ def squad_report(
 ) -> dict[str, float | int]:
     """Makes the report of the official SQuAD 2.0 scorer.
 
-    Questions without a prediction are left out of every figure, the totals included. The fields of
-    a kind of question are left out where there are none of that kind, and ``best_*`` where there
-    are no no-answer scores.
+    A question without a prediction scores 0 whatever the threshold, and counts in every total. (So
+    it does in the official scorer of SQuAD 1.1; the one of 2.0 stops there.) The fields of a kind
+    of question are left out where there are none of that kind, and ``best_*`` where there are no
+    no-answer scores.
 
     Args:
         gold: The texts of the gold answers by question id; none if unanswerable.
         predictions: The predicted text by question id; empty for "no answer".
-        no_answer_scores: High = unanswerable, by question id, for every question that is scored;
+        no_answer_scores: High = unanswerable, by question id, for every question that is predicted;
             the order of the ids decides ties in the search for the best threshold. None stands
             for a score of 0 on every question.
         threshold: Questions with a no-answer score above it are taken as unanswerable, whatever
@@ -167,8 +168,7 @@ def squad_report(
         HasAns and by NoAns, then best_exact, best_exact_thresh, best_f1, best_f1_thresh.
 
     Raises:
-        InputError: No question has a prediction, or a question to be scored has no finite
-            no-answer score.
+        InputError: No question has a prediction, or one that has lacks a finite no-answer score.
     """
     scores = score_questions(gold, predictions)
     if not scores.ids:
@@ -178,13 +178,15 @@ def squad_report(
             expected="texts by question id, with ids of the data set",
             remedy="Check that predictions and data set belong together.",
         )
+    answerable = np.array([bool(texts) for texts in gold.values()])
     if no_answer_scores is None:
-        return _at_threshold(scores, np.zeros(len(scores.ids)), threshold)
+        return _at_threshold(scores, np.zeros(len(scores.ids)), threshold, answerable)
     odds = scores_in_order(scores.ids, no_answer_scores)
     row_of = {question_id: row for row, question_id in enumerate(scores.ids)}
     # Ties go by the order in which the no-answer scores were given, as in the official scorer.
     rows = [row_of[question_id] for question_id in no_answer_scores if question_id in row_of]
-    return _at_threshold(scores, odds, threshold) | _at_best(scores.of(rows), odds[rows])
+    at_threshold = _at_threshold(scores, odds, threshold, answerable)
+    return at_threshold | _at_best(scores.of(rows), odds[rows], total=len(answerable))
 
 
 def report_of(
@@ -197,31 +199,39 @@ def report_of(
         no_answer_scores: High = unanswerable; finite. Shape: (questions,)
         threshold: See `squad_report`.
     """
-    at_threshold = _at_threshold(scores, no_answer_scores, threshold)
-    return at_threshold | _at_best(scores, no_answer_scores)
+    at_threshold = _at_threshold(scores, no_answer_scores, threshold, scores.answerable)
+    return at_threshold | _at_best(scores, no_answer_scores, total=len(scores.ids))
 
 
 def _at_threshold(
-    scores: QuestionScores, odds: Float64Array, threshold: float
+    scores: QuestionScores, odds: Float64Array, threshold: float, answerable: NDArray[np.bool_]
 ) -> dict[str, float | int]:
+    """`answerable` is of all questions, those without a prediction included."""
     exact, f1 = (scores.at(threshold, values, odds) for values in (scores.exact, scores.f1))
-    report = _means(exact, f1, prefix="")
-    for prefix, kind in (("HasAns_", scores.answerable), ("NoAns_", ~scores.answerable)):
-        if kind.any():
-            report |= _means(exact[kind], f1[kind], prefix=prefix)
+    report = _means(exact, f1, len(answerable), prefix="")
+    of_kind = scores.answerable
+    for prefix, kind, total in (
+        ("HasAns_", of_kind, int(answerable.sum())),
+        ("NoAns_", ~of_kind, int((~answerable).sum())),
+    ):
+        if total:
+            report |= _means(exact[kind], f1[kind], total, prefix=prefix)
     return report
 
 
 def _means(
-    exact: NDArray[np.float64], f1: NDArray[np.float64], *, prefix: str
+    exact: NDArray[np.float64], f1: NDArray[np.float64], total: int, *, prefix: str
 ) -> dict[str, float | int]:
-    total = len(exact)
     return {
-        # Summed from the left, not pairwise as numpy's sum: then even the last digit is official.
-        f"{prefix}exact": float(100.0 * np.cumsum(exact)[-1] / total),
-        f"{prefix}f1": float(100.0 * np.cumsum(f1)[-1] / total),
+        f"{prefix}exact": 100.0 * _sum(exact) / total,
+        f"{prefix}f1": 100.0 * _sum(f1) / total,
         f"{prefix}total": total,
     }
+
+
+def _sum(values: NDArray[np.float64]) -> float:
+    # From the left, not pairwise as numpy's sum: then even the last digit is official.
+    return float(np.cumsum(values)[-1]) if len(values) else 0.0
 
 
 def scores_in_order(
@@ -257,9 +267,10 @@ def scores_in_order(
     return values
 
 
-def _at_best(scores: QuestionScores, odds: Float64Array) -> dict[str, float | int]:
+def _at_best(scores: QuestionScores, odds: Float64Array, *, total: int) -> dict[str, float | int]:
+    predicted = len(scores.ids) / total
     report: dict[str, float | int] = {}
     for name, values in (("exact", scores.exact), ("f1", scores.f1)):
         best = scores.best_threshold(values, odds)
-        report |= {f"best_{name}": best.score, f"best_{name}_thresh": best.threshold}
+        report |= {f"best_{name}": best.score * predicted, f"best_{name}_thresh": best.threshold}
     return report

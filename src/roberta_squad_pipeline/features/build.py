@@ -1,7 +1,7 @@
 """Makes features of passages: tokens, windows and labels, a piece of the data at a time."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -99,7 +99,7 @@ def build_features(
 ) -> pa.RecordBatch:
     """Tokenises each distinct passage once and each question once, and plans all windows.
 
-    A question's label is its first answer.
+    A window's label is the first answer of its question that it holds whole.
 
     Args:
         passages: With their questions.
@@ -130,14 +130,13 @@ def build_features(
 
     encoded = tokenizer.passages(texts)
     _check_every_passage_has_tokens(encoded, texts, source)
-    question_tokens = tokenizer.questions([question.text for question in questions], windows)
+    whole_questions = tokenizer.whole_questions([asked.text for asked in questions], windows.order)
+    question_tokens = whole_questions.cut(windows.max_question_tokens)
     passage_of = row_of(questions_per_passage)
-    answer_chars = answer_characters(
-        [asked.answers[0] if asked.answers else None for asked in questions]
-    )
-    answers, exact = locate_answers(encoded, texts, passage_of, answer_chars)
-    plausible_chars = answer_characters([asked.plausible for asked in questions])
-    plausible, _ = locate_answers(encoded, texts, passage_of, plausible_chars)
+    gold = [tuple(dict.fromkeys(asked.answers)) for asked in questions]
+    answers, exact = locate_answers(encoded, texts, passage_of, gold)
+    seeming = [(asked.plausible,) if asked.plausible else () for asked in questions]
+    plausible, _ = locate_answers(encoded, texts, passage_of, seeming)
     planned = plan_windows(
         encoded.tokens.lengths[passage_of],
         question_tokens.lengths,
@@ -146,15 +145,19 @@ def build_features(
         config=windows,
         layout=layout_of(windows, tokenizer.identity),
     )
-    answered = np.bincount(planned.question[planned.start > 0], minlength=len(questions)) > 0
-    has_answer = answer_chars[0] >= 0
+    labelled = np.bincount(planned.question[planned.start > 0], minlength=len(questions))
+    answers_per_question = np.array([len(of_one) for of_one in gold], np.int32)
+    inside_tokens = np.bincount(answers.question[~exact], minlength=len(questions))
     question_column = _question_column(
         questions,
         question_tokens,
-        answer_chars,
         planned,
-        inside_token=has_answer & ~exact,
-        beyond_windows=has_answer & ~answered,
+        {
+            "whole_tokens": whole_questions.lengths,
+            "answers_inside_tokens": inside_tokens.astype(np.int32),
+            "answer_beyond_windows": (answers_per_question > 0) & (labelled == 0),
+            "several_answers": answers_per_question > 1,
+        },
     )
     meta = FeaturesMeta(
         data_sha256=data_sha256, windows=windows, tokenizer=tokenizer.identity, part=part
@@ -173,25 +176,11 @@ def build_features(
     ).replace_schema_metadata({META_KEY: meta.model_dump_json(exclude_none=True).encode()})
 
 
-def answer_characters(answers: Sequence[GoldAnswer | None]) -> tuple[IntArray, IntArray]:
-    """Where answers stand in their passages.
-
-    Args:
-        answers: None where a question has none.
-
-    Returns:
-        First character of each and one past its last, or -1 and -1. Shapes: (questions,)
-    """
-    start = [answer.start if answer else -1 for answer in answers]
-    end = [answer.start + len(answer.text) if answer else -1 for answer in answers]
-    return np.array(start, np.int32), np.array(end, np.int32)
-
-
 def locate_answers(
     passages: EncodedPassages,
     texts: Sequence[str],
     passage_of: IntArray,
-    answer_chars: tuple[IntArray, IntArray],
+    answers: Sequence[Sequence[GoldAnswer]],
 ) -> tuple[AnswerTokens, NDArray[np.bool_]]:
     """The shortest run of tokens that covers each answer, for all questions in two searches.
 
@@ -202,33 +191,37 @@ def locate_answers(
         passages: The tokens of `texts`.
         texts: The passages.
         passage_of: Index of each question's passage. Shape: (questions,)
-        answer_chars: See `answer_characters`.
+        answers: Of each question. Shape: (questions,)
 
     Returns:
-        The runs, and whether each spells its answer exactly, white space aside.
-        Shape: (questions,)
+        The runs, and whether each spells its answer exactly, white space aside. Shape: (answers,)
     """
     # A gap of one keeps a passage's last character apart from the next one's first.
     base = np.cumsum([0] + [len(text) + 1 for text in texts])
     token_base = np.repeat(base[:-1], passages.tokens.lengths)
-    question_base = base[passage_of]
-    char_start, char_end = answer_chars
+    question = row_of(np.array([len(of_one) for of_one in answers], np.int32))
+    passage_of_answer = passage_of[question]
+    answer_base = base[passage_of_answer]
+    gold = list(chain.from_iterable(answers))
+    char_start = np.array([answer.start for answer in gold], np.int64)
+    char_end = char_start + np.array([len(answer.text) for answer in gold], np.int64)
     # Byte-level BPE has tokens without a character, such as the first of two spaces.
     token_start, token_end = passages.char_start.values, passages.char_end.values
     visible = np.flatnonzero(token_end > token_start)
     ends = (token_end + token_base)[visible]
     starts = (token_start + token_base)[visible]
-    first = np.searchsorted(ends, char_start + question_base, side="right")
-    last = np.searchsorted(starts, char_end + question_base, side="left") - 1
-    found = (char_start >= 0) & (last >= first)
+    first = np.searchsorted(ends, char_start + answer_base, side="right")
+    last = np.searchsorted(starts, char_end + answer_base, side="left") - 1
+    found = last >= first
     first, last = (np.append(visible, -1)[run] for run in (first, last))
     exact = np.zeros(len(found), np.bool_)
     for row in np.flatnonzero(found):
-        text = texts[passage_of[row]]
+        text = texts[passage_of_answer[row]]
         spelled = text[token_start[first[row]] : token_end[last[row]]]
-        exact[row] = spelled.strip() == text[char_start[row] : char_end[row]].strip()
-    passage_first = passages.tokens.begins[passage_of]
+        exact[row] = spelled.strip() == gold[row].text.strip()
+    passage_first = passages.tokens.begins[passage_of_answer]
     runs = AnswerTokens(
+        question,
         np.where(found, first - passage_first, -1).astype(np.int32),
         np.where(found, last - passage_first, -1).astype(np.int32),
     )
@@ -238,12 +231,10 @@ def locate_answers(
 def _question_column(
     questions: Sequence[Question],
     tokens: Ragged,
-    answer_chars: tuple[IntArray, IntArray],
     windows: Windows,
-    *,
-    inside_token: NDArray[np.bool_],
-    beyond_windows: NDArray[np.bool_],
+    counted: Mapping[str, NDArray[Any]],
 ) -> pa.StructArray:
+    """One row per question; `counted` are columns for `FeatureCounts`."""
     window_column = pa.StructArray.from_arrays(
         [pa.array(getattr(windows, name)) for name in WINDOW_FIELDS], names=WINDOW_FIELDS
     )
@@ -251,14 +242,8 @@ def _question_column(
     columns = {
         "id": pa.array([question.id for question in questions], pa.string()),
         "tokens": _list(tokens.lengths, tokens.values),
-        "answers": pa.array(
-            [[answer.text for answer in question.answers] for question in questions],
-            pa.list_(pa.string()),
-        ),
-        "answer_char_start": pa.array(answer_chars[0]),
-        "answer_char_end": pa.array(answer_chars[1]),
-        "answer_inside_token": pa.array(inside_token),
-        "answer_beyond_windows": pa.array(beyond_windows),
+        "answers": pa.array([question.gold for question in questions], pa.list_(pa.string())),
+        **{name: pa.array(column) for name, column in counted.items()},
         "windows": _list(windows_per_question, window_column),
     }
     return pa.StructArray.from_arrays(list(columns.values()), names=list(columns))

@@ -30,10 +30,10 @@ from roberta_squad_pipeline.features.tokens import (
     TokenizerIdentity,
     row_of,
 )
-from roberta_squad_pipeline.features.windows import WindowLayout, Windows
+from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION, WindowLayout, Windows
 from roberta_squad_pipeline.squad.held_out import FilePart
 
-FORMAT_VERSION: Literal[3] = 3
+FORMAT_VERSION: Literal[4] = 4
 META_KEY = b"roberta_squad_pipeline.features"
 WINDOW_FIELDS = tuple(field.name for field in fields(Windows))[1:]
 
@@ -41,7 +41,7 @@ WINDOW_FIELDS = tuple(field.name for field in fields(Windows))[1:]
 class FeaturesMeta(StrictModel):
     """What features were made of; it travels in their file."""
 
-    format_version: Literal[3] = FORMAT_VERSION
+    format_version: Literal[4] = FORMAT_VERSION
     data_sha256: str
     """Of the SQuAD file."""
     windows: WindowConfig
@@ -69,37 +69,56 @@ class FeatureCounts:
     passages: int
     questions: int
     windows: int
+    labelled: int
+    """Windows that hold a gold answer whole and are labelled with it."""
+    labelled_of_several: int
+    """Those among them whose question has several gold answers in different places."""
     misaligned: int
-    """Answers that were dropped because they are not where they claim to be."""
+    """Answers without a place, because they are not where they claim to be."""
     repaired: int
     """Answers that were moved to where they are."""
     inside_tokens: int
     """Answers that begin or end inside a token, so that no span of tokens is exactly them."""
     beyond_windows: int
-    """Answers that no window holds whole."""
+    """Questions of which no window holds an answer whole."""
+    cut_questions: int
+    """Questions that are longer than `WindowConfig.max_question_tokens`, and cut."""
+    longest_question: int
+    """Tokens of the longest question before it is cut."""
 
     @classmethod
     def of(cls, batch: pa.RecordBatch) -> Self:
         """Counts what a batch of `build_features` holds."""
         questions = batch.column("questions").values
-        marked = (
-            batch.column("misaligned"),
-            batch.column("repaired"),
-            questions.field("answer_inside_token"),
-            questions.field("answer_beyond_windows"),
-        )
+        windows = questions.field("windows")
+        labelled = pc.greater(windows.values.field("start"), NO_ANSWER_POSITION)
+        of_several = questions.field("several_answers").take(pc.list_parent_indices(windows))
+        tokens = pc.list_value_length(questions.field("tokens"))
+        whole_tokens = questions.field("whole_tokens")
+
+        def total(column: pa.Array) -> int:
+            count: int = pc.sum(column, min_count=0).as_py()
+            return count
+
         return cls(
-            batch.num_rows,
-            len(questions),
-            len(questions.field("windows").values),
-            *(pc.sum(column, min_count=0).as_py() for column in marked),
+            passages=batch.num_rows,
+            questions=len(questions),
+            windows=len(windows.values),
+            labelled=total(labelled),
+            labelled_of_several=total(pc.and_(labelled, of_several)),
+            misaligned=total(batch.column("misaligned")),
+            repaired=total(batch.column("repaired")),
+            inside_tokens=total(questions.field("answers_inside_tokens")),
+            beyond_windows=total(questions.field("answer_beyond_windows")),
+            cut_questions=total(pc.greater(whole_tokens, tokens)),
+            longest_question=pc.max(whole_tokens).as_py() or 0,
         )
 
     def __add__(self, other: Self) -> Self:
         """Counts of two pieces together."""
-        return replace(
-            self, **{name: count + getattr(other, name) for name, count in asdict(self).items()}
-        )
+        added = {name: count + getattr(other, name) for name, count in asdict(self).items()}
+        longest = max(self.longest_question, other.longest_question)
+        return replace(self, **added | {"longest_question": longest})
 
 
 @dataclass(frozen=True)
@@ -118,9 +137,6 @@ class Features:
     question_tokens: Ragged
     question_passage: IntArray
     """Index of each question's passage. Shape: (questions,)"""
-    answer_chars: tuple[IntArray, IntArray]
-    """First character of each question's answer and one past its last, or -1 and -1.
-    Shapes: (questions,)"""
     gold_texts: pa.ChunkedArray
     """Texts of each question's gold answers, as the file has them; none if unanswerable."""
     windows: Windows
@@ -173,10 +189,6 @@ class Features:
             question_ids=pa.chunked_array([column.field("id") for column in question]),
             question_tokens=_ragged(content, [column.field("tokens") for column in question]),
             question_passage=row_of(_joined(np.diff(_values(c.offsets)) for c in questions)),
-            answer_chars=(
-                _joined(_values(column.field("answer_char_start")) for column in question),
-                _joined(_values(column.field("answer_char_end")) for column in question),
-            ),
             gold_texts=pa.chunked_array([column.field("answers") for column in question]),
             windows=Windows(
                 row_of(_joined(np.diff(_values(column.offsets)) for column in windows)),

@@ -1,5 +1,6 @@
 """An encoder's own tokenizer, at work on whole lists of texts."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from hashlib import sha256
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -30,6 +32,8 @@ _SPACE_PIECE = "\u2581"
 _LAST_WHITE_SPACE = 0x3000
 _WHITE_SPACE = np.array([chr(point).isspace() for point in range(_LAST_WHITE_SPACE + 2)])
 """Of every code point up to the last that is white space, and one more for all after it."""
+_JAMO_AFTER_THE_FIRST = (range(0x1160, 0x1200), range(0xD7B0, 0xD800))
+"""Vowels and final consonants of Korean syllables in Unicode's decomposed form."""
 
 
 class PassageTokenizer:
@@ -106,7 +110,8 @@ class PassageTokenizer:
 
         A character that byte-level BPE splits belongs whole to each of its tokens. White space
         around a word belongs to none, whatever the tokenizer says; a token of nothing else has no
-        character.
+        character. Marks that a tokenizer strips, or composes with the letter before them, belong to
+        that letter's token.
 
         Raises:
             InputError: The tokenizer's characters do not go forward through the text.
@@ -123,7 +128,7 @@ class PassageTokenizer:
         piece = self._backend.token_to_id(_SPACE_PIECE)
         put_there = tokens.values == (-1 if piece is None else piece)
         char_end = np.where(put_there, span[:, 0], span[:, 1])
-        char_start, char_end = _without_white_space(texts, tokens.lengths, span[:, 0], char_end)
+        char_start, char_end = _own_characters(texts, tokens.lengths, span[:, 0], char_end)
         return EncodedPassages(
             self._as_text(tokens),
             Ragged.of_lengths(char_start, lengths),
@@ -131,13 +136,17 @@ class PassageTokenizer:
         )
 
     def questions(self, texts: Sequence[str], windows: WindowConfig) -> Ragged:
-        """Tokenises questions, each cut to its first `windows.max_question_tokens` tokens.
+        """Tokenises questions, each cut to its first `windows.max_question_tokens` tokens."""
+        return self.whole_questions(texts, windows.order).cut(windows.max_question_tokens)
+
+    def whole_questions(self, texts: Sequence[str], order: Order) -> Ragged:
+        """Tokenises questions of any length.
 
         Where the passage comes first, the literal ``Q:`` of the published series goes before each.
         """
-        prefixed = [_QUESTION_PREFIX[windows.order] + text.strip() for text in texts]
+        prefixed = [_QUESTION_PREFIX[order] + text.strip() for text in texts]
         ids = [
-            np.array(encoding.ids[: windows.max_question_tokens], np.int32)
+            np.array(encoding.ids, np.int32)
             for encoding in self._encode(prefixed, characters=False)
         ]
         return self._as_text(_ragged(ids, [len(row) for row in ids]))
@@ -208,10 +217,10 @@ def _ragged(rows: Sequence[np.ndarray[Any, Any]], lengths: Sequence[int]) -> Rag
     return Ragged.of_lengths(values, lengths)
 
 
-def _without_white_space(
+def _own_characters(
     texts: Sequence[str], tokens: IntArray, char_start: IntArray, char_end: IntArray
 ) -> tuple[IntArray, IntArray]:
-    """Takes white space off both ends of every token's characters.
+    """Takes white space off both ends of every token's characters, and marks after them in.
 
     Args:
         texts: The passages.
@@ -222,10 +231,11 @@ def _without_white_space(
     Returns:
         New starts and ends; a token of white space alone starts at its end.
     """
-    code_points = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
-    # One more, for starts at the very end and for ends at the very beginning.
-    space = np.append(_WHITE_SPACE[np.minimum(code_points, len(_WHITE_SPACE) - 1)], False)
-    lengths = [len(text) for text in texts]
+    # A gap of one after each text keeps its last token from marks that the next one begins with.
+    line = "\0".join(texts) + "\0"
+    code_points = np.frombuffer(line.encode("utf-32-le"), np.uint32)
+    space = _WHITE_SPACE[np.minimum(code_points, len(_WHITE_SPACE) - 1)]
+    lengths = [len(text) + 1 for text in texts]
     base = np.repeat(np.cumsum([0, *lengths[:-1]]), tokens) if texts else 0
     start, end = base + char_start, base + char_end
     at = np.flatnonzero(space[start] & (start < end))
@@ -236,4 +246,29 @@ def _without_white_space(
     while len(at):
         end[at] -= 1
         at = at[space[end[at] - 1] & (start[at] < end[at])]
+    left_over = _left_over_marks(line, space, start, end)
+    at = np.flatnonzero(left_over[end] & (start < end))
+    while len(at):
+        end[at] += 1
+        at = at[left_over[end[at]]]
     return (start - base).astype(np.int32), (end - base).astype(np.int32)
+
+
+def _left_over_marks(
+    line: str, space: NDArray[np.bool_], start: IntArray, end: IntArray
+) -> NDArray[np.bool_]:
+    """Which characters of a line go on a letter before them and are no token's own.
+
+    Shape: (characters,)
+    """
+    begun = np.bincount(start, minlength=len(line)) - np.bincount(end, minlength=len(line))
+    left_over: NDArray[np.bool_] = (np.cumsum(begun) == 0) & ~space
+    # Few characters are no token's own; only these have to be looked up.
+    at = np.flatnonzero(left_over)
+    left_over[at] = [_goes_on(line[character]) for character in at.tolist()]
+    return left_over
+
+
+def _goes_on(character: str) -> bool:
+    jamo = any(ord(character) in block for block in _JAMO_AFTER_THE_FIRST)
+    return jamo or unicodedata.category(character).startswith("M")

@@ -35,6 +35,13 @@ class Ragged:
         ends = np.cumsum(sizes, dtype=np.int64)
         return cls(values, ends - sizes, sizes)
 
+    def cut(self, most: int) -> Self:
+        """The first values of each row, `most` at most; the rows fill an array of their own."""
+        lengths = np.minimum(self.lengths, most)
+        kept = self.of_lengths(self.values, lengths)
+        at = np.arange(lengths.sum()) + np.repeat(self.begins - kept.begins, lengths)
+        return self.of_lengths(self.values[at], lengths)
+
     def __getitem__(self, row: int) -> NDArray[Any]:
         """Row `row`, as a view."""
         begin = self.begins[row]

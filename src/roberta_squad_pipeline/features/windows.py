@@ -18,7 +18,7 @@ from roberta_squad_pipeline.common.arrays import IntArray
 from roberta_squad_pipeline.features.config import Order, WindowConfig
 
 NO_ANSWER_POSITION = 0
-"""Where start and end point in a window that does not hold the answer: at ``<s>``."""
+"""Where start and end point in a window that holds no answer whole: at ``<s>``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,14 @@ class WindowLayout:
 
 @dataclass(frozen=True, slots=True)
 class AnswerTokens:
-    """Where answers stand, in passage tokens; negative where there is none."""
+    """Where answers stand, in passage tokens; a question may have any number of them."""
 
+    question: IntArray
+    """Index of each answer's question, rising. Shape: (answers,)"""
     first: IntArray
-    """Shape: (questions,)"""
+    """Negative where the tokenizer leaves nothing of the answer. Shape: (answers,)"""
     last: IntArray
-    """Shape: (questions,)"""
+    """Shape: (answers,)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ def plan_windows(
         passage_tokens: Length of each question's passage in tokens. Shape: (questions,)
         question_tokens: Length of each question in tokens, at most
             `config.max_question_tokens`. Shape: (questions,)
-        answers: The gold answers.
+        answers: The gold answers. A window is labelled with the first one of its question that it
+            holds whole.
         plausible: What only seems to answer the unanswerable questions.
         config: The limits.
         layout: Where the texts stand in a window.
@@ -136,8 +139,7 @@ def plan_windows(
     count = np.minimum(room[question], passage_tokens[question] - first).astype(np.int32)
     position = layout.passage_position(question_tokens[question])
     (start, end), (plausible_start, plausible_end) = (
-        _labels(first, count, position, spans.first[question], spans.last[question])
-        for spans in (answers, plausible)
+        _labels(question, first, count, position, spans) for spans in (answers, plausible)
     )
     context_first, context_last = _max_context(question, first, count)
     return Windows(
@@ -154,17 +156,26 @@ def plan_windows(
 
 
 def _labels(
-    first: IntArray,
-    count: IntArray,
-    position: IntArray,
-    answer_first: IntArray,
-    answer_last: IntArray,
+    question: IntArray, first: IntArray, count: IntArray, position: IntArray, answers: AnswerTokens
 ) -> tuple[IntArray, IntArray]:
-    holds_answer = (answer_first >= first) & (answer_last < first + count) & (answer_first >= 0)
-    offset = position - first
-    start = np.where(holds_answer, answer_first + offset, NO_ANSWER_POSITION)
-    end = np.where(holds_answer, answer_last + offset, NO_ANSWER_POSITION)
-    return start.astype(np.int32), end.astype(np.int32)
+    """Positions of the first answer that each window holds whole.
+
+    All windows are tried with their question's first answer, those that do not hold it with the
+    second, and so on.
+    """
+    start, end = np.full((2, len(question)), NO_ANSWER_POSITION, np.int32)
+    of_question = np.bincount(answers.question, minlength=question.max(initial=-1) + 1)
+    begins = np.cumsum(of_question) - of_question
+    rows = np.arange(len(question))
+    for rank in range(of_question.max(initial=0)):
+        rows = rows[(of_question[question[rows]] > rank) & (start[rows] == NO_ANSWER_POSITION)]
+        answer = begins[question[rows]] + rank
+        answer_first, answer_last = answers.first[answer], answers.last[answer]
+        held = (answer_first >= first[rows]) & (answer_last < first[rows] + count[rows])
+        offset = position[rows] - first[rows]
+        start[rows[held]] = (answer_first + offset)[held]
+        end[rows[held]] = (answer_last + offset)[held]
+    return start, end
 
 
 def _max_context(question: IntArray, first: IntArray, count: IntArray) -> tuple[IntArray, IntArray]:

@@ -6,6 +6,7 @@ Pure functions of lengths, seed and update: any process can work out any update'
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from roberta_squad_pipeline.common.arrays import IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION, Windows
 
 IndexArray = NDArray[np.int64]
 
@@ -80,10 +82,49 @@ def _moved(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def update_windows(windows: int, batch_size: int, seed: int, update: int) -> IndexArray:
+@dataclass(frozen=True, slots=True, eq=False)
+class Thinning:
+    """Windows without a label that are too many to be drawn in each epoch; told apart by identity.
+
+    Each epoch draws others of them.
+    """
+
+    thinned: NDArray[np.bool_]
+    """Which windows they are. Shape: (windows,)"""
+    kept: int
+    """How many of them an epoch draws."""
+
+
+def thinning_of(windows: Windows, empty_windows: Literal["keep"] | float) -> Thinning | None:
+    """Works out which windows are thinned: those of long passages that hold no answer.
+
+    Windows that hold all of their passage, a gold answer or a plausible one are always drawn.
+
+    Args:
+        windows: Of the training data.
+        empty_windows: The share of the others that an epoch draws; `"keep"` draws all.
+    """
+    if empty_windows == "keep":
+        return None
+    several = (np.bincount(windows.question) > 1)[windows.question]
+    unlabelled = (windows.start == NO_ANSWER_POSITION) & (
+        windows.plausible_start == NO_ANSWER_POSITION
+    )
+    thinned = several & unlabelled
+    return Thinning(thinned, round(empty_windows * int(thinned.sum())))
+
+
+def epoch_windows(windows: int, thinning: Thinning | None) -> int:
+    """How many of all windows an epoch draws."""
+    return windows if thinning is None else windows - int(thinning.thinned.sum()) + thinning.kept
+
+
+def update_windows(
+    windows: int, batch_size: int, seed: int, update: int, thinning: Thinning | None = None
+) -> IndexArray:
     """The windows of one update: a uniform draw without replacement from an epoch.
 
-    Epochs are permutations of all windows, laid end to end; an update takes the next
+    Epochs are permutations of all windows that they draw, laid end to end; an update takes the next
     `batch_size` of that sequence, so one in the middle of the run may straddle two epochs.
 
     Args:
@@ -91,22 +132,28 @@ def update_windows(windows: int, batch_size: int, seed: int, update: int) -> Ind
         batch_size: Windows per update, all processes and micro-batches together.
         seed: Of the order.
         update: Counted from 1.
+        thinning: Which windows an epoch draws only some of.
 
     Returns:
         Window indices. Shape: (batch_size,)
     """
     position = np.arange((update - 1) * batch_size, update * batch_size)
-    epoch, rank = np.divmod(position, windows)
+    epoch, rank = np.divmod(position, epoch_windows(windows, thinning))
     drawn = np.empty(batch_size, np.int64)
     for value in np.unique(epoch):
         within = epoch == value
-        drawn[within] = _epoch_order(windows, seed, int(value))[rank[within]]
+        drawn[within] = _epoch_order(windows, seed, int(value), thinning)[rank[within]]
     return drawn
 
 
 @lru_cache(maxsize=2)
-def _epoch_order(windows: int, seed: int, epoch: int) -> IndexArray:
-    return np.random.default_rng((seed, epoch)).permutation(windows)
+def _epoch_order(windows: int, seed: int, epoch: int, thinning: Thinning | None) -> IndexArray:
+    order = np.random.default_rng((seed, epoch)).permutation(windows)
+    if thinning is None:
+        return order
+    # The first of them in a random order are a uniform draw.
+    thinned = thinning.thinned[order]
+    return order[~thinned | (np.cumsum(thinned) <= thinning.kept)]
 
 
 @dataclass(frozen=True, slots=True)

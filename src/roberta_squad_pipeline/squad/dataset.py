@@ -8,7 +8,7 @@ has no ``is_impossible``; there as here a question without answers is unanswerab
 
 import codecs
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypeVar
@@ -64,17 +64,30 @@ class Question:
         text: The question, as written.
         answers: The gold answers, repetitions included; none if the passage does not answer it.
         plausible: What only seems to answer it, if it is unanswerable and the file says so.
+        misplaced: The texts of gold answers whose place in the passage is not known. They can be
+            scored with, but not learned from.
     """
 
     id: str
     text: str
     answers: tuple[GoldAnswer, ...]
     plausible: GoldAnswer | None = None
+    misplaced: tuple[str, ...] = ()
 
     @property
     def unanswerable(self) -> bool:
         """Whether the passage does not answer the question."""
-        return not self.answers
+        return not self.gold
+
+    @property
+    def gold(self) -> tuple[str, ...]:
+        """The texts of all gold answers; those whose place is not known come last."""
+        return (*(answer.text for answer in self.answers), *self.misplaced)
+
+    @property
+    def learnable(self) -> bool:
+        """Whether it is known where its answer stands, or that there is none."""
+        return bool(self.answers) or not self.misplaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +98,7 @@ class Passage:
         text: The passage, as written.
         title: The title of its article; empty if the file gives none.
         questions: In file order; may be empty.
-        misaligned: How many answers were dropped because they are not where they claim to be.
+        misaligned: How many answers have no place because they are not where they claim to be.
         repaired: How many answers were moved to where they are.
     """
 
@@ -95,6 +108,15 @@ class Passage:
     misaligned: int = 0
     repaired: int = 0
 
+    @property
+    def learnable(self) -> "Passage":
+        """The same without the questions that have no answer in a known place.
+
+        They are not unanswerable ones, and must not be learned as such.
+        """
+        kept = tuple(question for question in self.questions if question.learnable)
+        return replace(self, questions=kept)
+
 
 @dataclass(frozen=True)
 class SquadDataset:
@@ -102,7 +124,7 @@ class SquadDataset:
 
     Args:
         passages: In file order.
-        misaligned: How many answers were dropped, in all passages.
+        misaligned: How many answers have no place, in all passages.
         repaired: How many answers were moved, in all passages.
     """
 
@@ -127,11 +149,8 @@ class SquadDataset:
 
     @property
     def gold(self) -> dict[str, tuple[str, ...]]:
-        """The texts of the gold answers by question id, in file order; none if unanswerable."""
-        return {
-            question.id: tuple(answer.text for answer in question.answers)
-            for question in self.questions
-        }
+        """The texts of the gold answers by question id; none if unanswerable."""
+        return {question.id: question.gold for question in self.questions}
 
 
 class _GoldArticle(TypedDict):
@@ -261,10 +280,9 @@ def read_passages(
     Args:
         path: The file.
         on_misaligned: What to do with an answer whose text is not at its ``answer_start``:
-            ``"error"`` rejects the file, ``"drop"`` drops and counts the answer, and its question
-            too if no answer is left, since it must not turn into an unanswerable one;
+            ``"error"`` rejects the file, ``"drop"`` keeps the answer's text alone and counts it;
             ``"repair"`` moves the answer to the nearest place where its text stands, counts that
-            apart, and drops it where the passage does not hold its text.
+            apart, and drops its place where the passage does not hold its text.
         articles: Indices of those whose passages are wanted; all if None. The others are checked
             all the same.
 
@@ -376,18 +394,21 @@ def _passage(entry: RawPassage, where: str, title: str, on_misaligned: OnMisalig
         place = f"{where}.qas[{q}]"
         _raise_first(blank_texts(asked, place))
         _raise_first(contradiction(asked, place))
-        answers = []
+        answers, misplaced = [], []
         for n, raw in enumerate(asked["answers"]):
             answer = aligned(raw, context, on_misaligned)
             if answer is None and on_misaligned == "error":
                 raise misaligned_answer(raw, context, f"{place}.answers[{n}]")
-            misaligned += answer is None
-            if answer is not None:
+            if answer is None:
+                misplaced.append(raw["text"])
+            else:
                 repaired += answer.start != raw["answer_start"]
                 answers.append(answer)
-        if answers or not asked["answers"]:
-            plausible = None if asked["answers"] else _plausible(asked, context)
-            questions.append(Question(asked["id"], asked["question"], tuple(answers), plausible))
+        misaligned += len(misplaced)
+        plausible = None if asked["answers"] else _plausible(asked, context)
+        questions.append(
+            Question(asked["id"], asked["question"], tuple(answers), plausible, tuple(misplaced))
+        )
     return Passage(context, title, tuple(questions), misaligned, repaired)
 
 
@@ -403,7 +424,6 @@ def _count_kinds(kinds: Kinds, entry: RawPassage, passage: Passage) -> None:
     unanswerable = sum(question.unanswerable for question in passage.questions)
     kinds.unanswerable += unanswerable
     kinds.answerable += len(passage.questions) - unanswerable
-    kinds.dropped_answers += passage.misaligned
     kinds.version_2 = kinds.version_2 or any("is_impossible" in asked for asked in entry["qas"])
 
 

@@ -12,6 +12,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.reader.config import Precision, PrecisionSetting, chosen
 
+Share = Annotated[float, Field(ge=0, le=1)]
 AveragingFactor = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -53,6 +54,9 @@ class TrainingSettings(StrictModel):
     """Adam's term in the denominator."""
     weight_decay: float = Field(ge=0)
     """Decoupled decay per update, times the learning rate; biases and LayerNorm have none."""
+    empty_windows: Literal["keep"] | Share
+    """Of the windows that hold no answer, of questions with several windows, the share that each
+    epoch draws, or all of them; see `Thinning`."""
     plausible_weight: float = Field(ge=0)
     """Weight of the loss at plausible answers to unanswerable questions, where a file has them; see
     `summed_loss`."""
@@ -99,7 +103,8 @@ class TrainingParameters(TrainingSettings):
     updates: int | None = Field(gt=0)
     """Optimiser updates of the whole run; null where `epochs` is given instead."""
     epochs: float | None = Field(gt=0)
-    """How often every training window is drawn; null where `updates` is given instead."""
+    """How often every training window is drawn that `empty_windows` leaves; null where `updates` is
+    given instead."""
     warmup_updates: int | None = Field(ge=0)
     """Updates over which learning rates rise linearly from 0 to their peak; null where
     `warmup_share` is given instead."""
@@ -143,7 +148,7 @@ class TrainingParameters(TrainingSettings):
         """The same in numbers.
 
         Args:
-            windows: Of the training data.
+            windows: Of an epoch.
             layer_parameters: In the encoder's layers, embeddings left out.
             fast: The number format that the device computes fast in.
 

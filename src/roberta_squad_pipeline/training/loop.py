@@ -19,10 +19,12 @@ from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import (
     Batch,
     IndexArray,
+    Thinning,
     UpdateSplit,
     assemble,
     micro_batches,
     split_update,
+    thinning_of,
     update_windows,
 )
 from roberta_squad_pipeline.reader.model import ReaderModel
@@ -65,6 +67,7 @@ class _Run:
     processes: Processes
     checkpoints: Checkpoints | None
     split: UpdateSplit
+    thinning: Thinning | None
     next_batches: list[Batch] | None = None
     """Of the update that comes next, where they are assembled already."""
     records: list[UpdateRecord] = field(default_factory=list)
@@ -134,6 +137,7 @@ def fit_reader(
         processes=processes,
         checkpoints=checkpoints,
         split=split,
+        thinning=thinning_of(features.windows, config.empty_windows),
     )
     done = _resume(run)
     if processes.first:
@@ -273,7 +277,8 @@ def _out_of_patience(run: _Run) -> bool:
 
 def _drawn(run: _Run, update: int) -> IndexArray:
     windows = len(run.features.window_tokens)
-    return update_windows(windows, run.config.batch_size, run.config.seed, update)
+    config = run.config
+    return update_windows(windows, config.batch_size, config.seed, update, run.thinning)
 
 
 def _assemble(run: _Run, update: int) -> list[Batch]:

@@ -4,7 +4,9 @@ import logging
 
 import torch
 
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.reader.batching import epoch_windows, thinning_of
 from roberta_squad_pipeline.reader.device import fast_precision
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig, TrainingParameters
@@ -27,10 +29,10 @@ def resolve(
         device: Where it is trained.
 
     Raises:
-        InputError: The warm-up is longer than the run, or the encoder has a parameter that its
-            family does not know.
+        InputError: The warm-up is longer than the run, no window is left to be drawn, or the
+            encoder has a parameter that its family does not know.
     """
-    windows = len(features.window_tokens)
+    windows = _epoch_windows(parameters, features)
     in_layers = layer_parameters(reader)
     config = parameters.for_run(
         windows=windows, layer_parameters=in_layers, fast=fast_precision(device)
@@ -53,3 +55,25 @@ def resolve(
     if parameters.precision == "auto":
         _logger.info("training.precision auto: %s on this %s", config.precision, device.type)
     return config
+
+
+def _epoch_windows(parameters: TrainingParameters, features: Features) -> int:
+    windows = len(features.window_tokens)
+    share = parameters.empty_windows
+    drawn = epoch_windows(windows, thinning_of(features.windows, share))
+    if drawn < windows:
+        _logger.info(
+            "training.empty_windows %s: each epoch draws %s of %s windows",
+            share,
+            f"{drawn:,}",
+            f"{windows:,}",
+        )
+    if not drawn:
+        raise InputError(
+            where="training.empty_windows",
+            got=f"{share} with {windows} training windows, of which none holds an answer or all of "
+            "a passage",
+            expected="at least one window in each epoch",
+            remedy="Raise it, or give keep.",
+        )
+    return drawn

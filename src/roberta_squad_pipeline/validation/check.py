@@ -115,7 +115,8 @@ def validate_files(
     reports: dict[str, FileReport] = {}
     earlier: dict[str, frozenset[int]] = {}
     for split, path in paths.items():
-        check = _Check(path, on_misaligned, limits)
+        # What is scored, not learned from, needs no place of its answers.
+        check = _Check(path, on_misaligned, limits, learned=split == "train")
         check.look_through()
         for other, passages in earlier.items():
             check.find_leaks(other, passages)
@@ -127,8 +128,11 @@ def validate_files(
 class _Check:
     """One file, and what was found in it so far."""
 
-    def __init__(self, path: Path, on_misaligned: OnMisaligned, limits: TokenLimits) -> None:
+    def __init__(
+        self, path: Path, on_misaligned: OnMisaligned, limits: TokenLimits, *, learned: bool
+    ) -> None:
         self._path = path
+        self._learned = learned
         self._on_misaligned = on_misaligned
         self._tokens = InTokens(limits)
         self._findings = Findings()
@@ -243,7 +247,7 @@ class _Check:
                 self._odd("answer_scores_nothing", where, shown(raw["text"]), question_id)
             if answer is not None:
                 yield PlacedAnswer(where, question_id, question["question"], answer)
-        kept = self._on_misaligned == "error" or len(answers) > dropped
+        kept = not self._learned or self._on_misaligned == "error" or len(answers) > dropped
         self._kinds.unanswerable += not answers
         self._kinds.answerable += bool(answers) and kept
         self._kinds.dropped_answers += dropped

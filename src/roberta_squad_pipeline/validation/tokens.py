@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from roberta_squad_pipeline.common.arrays import IntArray
-from roberta_squad_pipeline.features.build import answer_characters, locate_answers
+from roberta_squad_pipeline.features.build import locate_answers
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import layout_of
 from roberta_squad_pipeline.features.tokens import row_of
@@ -153,14 +153,13 @@ def unreachable_answers(
     tokenizer = limits.tokenizer()
     passages = tokenizer.passages(texts)
     questions = tokenizer.questions([one.question for one in placed], limits.windows)
-    characters = answer_characters([one.answer for one in placed])
-    runs, _ = locate_answers(passages, texts, passage_of, characters)
-    none = np.full_like(runs.first, -1)
+    runs, _ = locate_answers(passages, texts, passage_of, [(one.answer,) for one in placed])
+    none = np.empty(0, np.int32)
     planned = plan_windows(
         passages.tokens.lengths[passage_of],
         questions.lengths,
         runs,
-        AnswerTokens(none, none),
+        AnswerTokens(none, none, none),
         config=limits.windows,
         layout=layout_of(limits.windows, tokenizer.identity),
     )

@@ -130,7 +130,8 @@ def _browser_data(questions: "pd.DataFrame") -> dict[str, Any]:
 
 
 def _spans(answers: Sequence[str], starts: Sequence[int]) -> list[list[int]]:
-    ends = (start + len(text) for text, start in zip(answers, starts, strict=True))
+    # Answers whose place is not known come last.
+    ends = (start + len(text) for text, start in zip(answers, starts, strict=False))
     spans = {(int(start), int(end)) for start, end in zip(starts, ends, strict=True)}
     return [list(span) for span in sorted(spans)]
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, fields
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -105,11 +105,16 @@ def _build(
     passages = read_passages(
         path, on_misaligned=data.on_misaligned, articles=part.articles if part else None
     )
+    if split == "train":
+        # The others are scored, for which the texts of their answers are enough.
+        passages = (passage.learnable for passage in passages)
     batches = build_features_in_pieces(passages, build)
-    return RecordBatchReader.from_batches(batches.schema, _summarised(split, batches))
+    return RecordBatchReader.from_batches(batches.schema, _summarised(split, windows, batches))
 
 
-def _summarised(split: str, batches: RecordBatchReader) -> Iterator[RecordBatch]:
+def _summarised(
+    split: str, windows: WindowConfig, batches: RecordBatchReader
+) -> Iterator[RecordBatch]:
     """Says at the end what there was."""
     from roberta_squad_pipeline.features.file import FeatureCounts
 
@@ -118,9 +123,26 @@ def _summarised(split: str, batches: RecordBatchReader) -> Iterator[RecordBatch]
         counts += FeatureCounts.of(batch)
         yield batch
     _logger.info(
-        "%s: %d passages, %d questions, %d windows; %d misaligned answers dropped, "
-        "%d moved, "
-        "%d answers begin or end inside a token, %d fit no window whole",
+        "%s: %d passages, %d questions, %d windows, %.1f %% of them labelled with an answer (%d of "
+        "questions with several); %d misaligned answers without a place, %d moved, %d answers "
+        "begin or end inside a token, %d questions have answers of which none fits a window whole",
         split,
-        *astuple(counts),
+        counts.passages,
+        counts.questions,
+        counts.windows,
+        100 * counts.labelled / max(counts.windows, 1),
+        counts.labelled_of_several,
+        counts.misaligned,
+        counts.repaired,
+        counts.inside_tokens,
+        counts.beyond_windows,
     )
+    if counts.cut_questions:
+        _logger.warning(
+            "%s: %d questions are cut after %d tokens (features.max_question_tokens); the longest "
+            "needs %d",
+            split,
+            counts.cut_questions,
+            windows.max_question_tokens,
+            counts.longest_question,
+        )
