@@ -76,7 +76,7 @@ def as_pandas(records: list[Json]) -> bytes:
 FORMS: dict[str, bytes] = {
     "lines.jsonl": json_lines(RECORDS),
     "lines.json": json_lines(RECORDS),
-    "lines.jsonl.gz": gzip.compress(json_lines(RECORDS)),
+    "lines.jsonl.gz": gzip.compress(json_lines(RECORDS), mtime=0),
     "list.json": json.dumps(RECORDS, indent=1).encode(),
     "data.json": json.dumps({"version": "0.1.0", "data": RECORDS}).encode(),
     "utf16.json": json.dumps(RECORDS).encode("utf-16"),
@@ -85,7 +85,7 @@ FORMS: dict[str, bytes] = {
     "json.csv": b"\xef\xbb\xbf" + comma_separated(RECORDS),
     "numpy.csv": as_pandas(RECORDS),
     "json.txt": comma_separated(RECORDS),
-    "packed.csv.gz": gzip.compress(comma_separated(RECORDS)),
+    "packed.csv.gz": gzip.compress(comma_separated(RECORDS), mtime=0),
     "tabs.tsv": pd.DataFrame(RECORDS).to_csv(index=False, sep="\t").encode(),
 }
 
@@ -163,7 +163,7 @@ def test_a_row_with_too_many_cells_hides_no_other(tmp_path: Path) -> None:
     ("name", "content", "got"),
     [
         ("zip.json", b"PK\x03\x04 and more", "a zip archive"),
-        ("half.json.gz", gzip.compress(b'{"data": []}')[:-9], "gzip that is damaged"),
+        ("half.json.gz", gzip.compress(b'{"data": []}', mtime=0)[:-9], "gzip that is damaged"),
         ("half.parquet", parquet(RECORDS)[:-9], "a Parquet file that is damaged"),
         ("numbers.parquet", parquet([{"x": 1}]), "a table with the columns 'x'"),
         ("other.csv", b"text,label\na,b\n", "a table with the columns 'text', 'label'"),

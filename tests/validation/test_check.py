@@ -154,14 +154,28 @@ def test_misaligned_answers_come_with_a_repair(
         RIVER + " ", asked("c", "Wend", second - 2, 3, -1, 10**30), asked("d", "Avon", 4)
     )
     report = validated(tmp_path, limits, wrong, on_misaligned=on_misaligned)
-    finding = only("misaligned_answer", report)
+    finding = only("ambiguous_answer", report)
     assert finding.count == 4
     assert [place.proposed_answer_start for place in finding.places] == [second, 4, 4, second]
-    assert f"begins at {second}" in finding.places[0].expected
+    assert f"begins at {second}, the nearest of several" in finding.places[0].expected
     lacking = only("answer_not_in_passage", report)
     assert (lacking.count, lacking.places[0].question_id) == (1, "d")
     assert lacking.places[0].proposed_answer_start is None
     assert {one.stops_features for one in report.findings} == {on_misaligned == "error"}
+
+
+@pytest.mark.parametrize("on_misaligned", ["error", "drop", "repair"])
+def test_what_answers_are_counted_in_is_named(
+    tmp_path: Path, limits: TokenLimits, on_misaligned: OnMisaligned
+) -> None:
+    ship = "\U0001f6a2 one. \U0001f6a2 two."
+    starts = {text: ship.index(text) + units for text, units in {"one": 1, "two": 2}.items()}
+    wrong = passage(ship, *(asked(text, text, start) for text, start in starts.items()))
+    report = validated(tmp_path, limits, wrong, on_misaligned=on_misaligned)
+    (finding,) = report.findings
+    assert (finding.kind, finding.count) == ("start_in_utf16_units", 2)
+    assert "if answer_start counts UTF-16 units" in finding.places[1].expected
+    assert finding.places[1].proposed_answer_start == ship.index("two")
 
 
 def test_only_the_first_places_are_listed(tmp_path: Path, limits: TokenLimits) -> None:
@@ -257,7 +271,7 @@ def test_a_structural_fault_hides_nothing_else(tmp_path: Path, limits: TokenLimi
         "no_answers": f"{at}.qas[0]",
         "question_of_another_type": f"{at}.qas[1].question",
         "no_answer_start": f"{at}.qas[1].answers[0]",
-        "misaligned_answer": f"{at}.qas[2].answers[0]",
+        "ambiguous_answer": f"{at}.qas[2].answers[0]",
         "contradiction": f"{at}.qas[4]",
         "entry_of_another_type": f"{path}: data[1]",
     }

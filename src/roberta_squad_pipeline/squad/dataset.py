@@ -19,19 +19,23 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.squad.faults import (
     Kinds,
     OnMisaligned,
-    RawAnswer,
     RawQuestion,
     blank,
     blank_texts,
     contradiction,
     is_aligned,
-    misaligned_answer,
     missing_kind,
-    nearest_occurrence,
     no_questions,
     repeated_id,
 )
 from roberta_squad_pipeline.squad.paragraphs import Entry, Paragraph, squad_paragraphs
+from roberta_squad_pipeline.squad.repair import (
+    Units,
+    answers_of,
+    find_answer,
+    misaligned_answer,
+    units_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,8 @@ def read_passages(
         on_misaligned: What to do with an answer whose text is not at its ``answer_start``:
             ``"error"`` rejects the file, ``"drop"`` drops and counts the answer, and its question
             too if no answer is left, since it must not turn into an unanswerable one;
-            ``"repair"`` moves the answer to the nearest place where its text stands, counts that
+            ``"repair"`` looks for what the file, or else the passage, counts ``answer_start`` in,
+            moves the answer there or else to the nearest place where its text stands, counts that
             apart, and drops it where the passage does not hold its text.
         articles: Indices of those whose passages are wanted; all if None. The others are checked
             all the same.
@@ -164,13 +169,14 @@ def read_passages(
             repeated part or none of a kind that it should have; the message names the place.
             That a kind is missing is known at the file's end.
     """
+    units = units_of(path) if on_misaligned == "repair" else None
     kinds = Kinds()
     ids: dict[str, str] = {}
     for paragraph in squad_paragraphs(path):
         if isinstance(paragraph, InputError):
             raise paragraph
         entry = paragraph.entry()
-        passage = _passage(entry, paragraph.title, on_misaligned)
+        passage = _passage(entry, paragraph.title, on_misaligned, units)
         for where, question in entry.questions:
             _reject_repeated(question["id"], where, ids)
         _count_kinds(kinds, paragraph, passage)
@@ -224,43 +230,31 @@ def read_gold(path: Path) -> dict[str, tuple[str, ...]]:
     return gold
 
 
-def aligned(raw: RawAnswer, context: str, on_misaligned: OnMisaligned) -> GoldAnswer | None:
-    """An answer at the place where its passage has it.
-
-    Args:
-        raw: As the file has it.
-        context: The passage.
-        on_misaligned: Whether it may be moved.
-
-    Returns:
-        None if it is misaligned and must not be moved, or cannot be.
-    """
-    if is_aligned(raw, context):
-        return GoldAnswer(raw["text"], raw["answer_start"])
-    if on_misaligned != "repair":
-        return None
-    start = nearest_occurrence(raw["text"], context, raw["answer_start"])
-    return None if start is None else GoldAnswer(raw["text"], start)
-
-
-def _passage(entry: Entry, title: str, on_misaligned: OnMisaligned) -> Passage:
+def _passage(entry: Entry, title: str, on_misaligned: OnMisaligned, units: Units | None) -> Passage:
     _raise_first(entry.faults)
     context = cast("str", entry.context)  # that it is none would be one of the faults
     _raise_first(blank(context, what="passage", where=f"{entry.where}.context"))
-    questions = []
-    misaligned = repaired = 0
     for place, asked in entry.questions:
         _raise_first(blank_texts(asked, place))
         _raise_first(contradiction(asked, place))
+    unit = None
+    if units is not None:
+        unit = units.of_passage(
+            context, answers_of(asked["answers"] for _, asked in entry.questions)
+        )
+    questions = []
+    misaligned = repaired = 0
+    for place, asked in entry.questions:
         answers = []
         for n, raw in enumerate(asked["answers"]):
-            answer = aligned(raw, context, on_misaligned)
-            if answer is None and on_misaligned == "error":
-                raise misaligned_answer(raw, context, f"{place}.answers[{n}]")
-            misaligned += answer is None
-            if answer is not None:
-                repaired += answer.start != raw["answer_start"]
-                answers.append(answer)
+            found = find_answer(raw, context, unit)
+            if found.kind is not None and on_misaligned == "error":
+                raise misaligned_answer(raw, context, f"{place}.answers[{n}]", found)
+            if found.start is None or (found.kind is not None and on_misaligned == "drop"):
+                misaligned += 1
+            else:
+                repaired += found.kind is not None
+                answers.append(GoldAnswer(found.text, found.start))
         if answers or not asked["answers"]:
             plausible = None if asked["answers"] else _plausible(asked, context)
             questions.append(Question(asked["id"], asked["question"], tuple(answers), plausible))

@@ -125,27 +125,6 @@ def nearest_occurrence(text: str, context: str, start: int) -> int | None:
     return before if start - before <= after - start else after
 
 
-def misaligned_answer(answer: RawAnswer, context: str, where: str) -> InputError:
-    """Says where an answer should point that does not stand where it points.
-
-    Args:
-        answer: The answer.
-        context: Its passage.
-        where: File and place of the answer in it.
-    """
-    text, start = answer["text"], answer["answer_start"]
-    found = context[start : start + len(text)] if start >= 0 else ""
-    nearest = nearest_occurrence(text, context, start)
-    hint = "which the passage does not hold" if nearest is None else f"which begins at {nearest}"
-    choice = "drop" if nearest is None else "repair or drop"
-    return InputError(
-        where=where,
-        got=f"answer_start {shown(start)}, where the passage says {shown(found)}",
-        expected=f"the place of {shown(text)}, {hint}",
-        remedy=f"Correct answer_start (characters from 0), or set data.on_misaligned to {choice}.",
-    )
-
-
 def repeated_id(question_id: str, place: str, first: str) -> InputError:
     """Says where an id stood before.
 

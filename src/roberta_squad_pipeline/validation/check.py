@@ -5,11 +5,12 @@ told because it costs scores or misleads.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.evaluation.scoring import normalise
-from roberta_squad_pipeline.squad.dataset import aligned
+from roberta_squad_pipeline.squad.dataset import GoldAnswer
 from roberta_squad_pipeline.squad.faults import (
     Kinds,
     OnMisaligned,
@@ -18,13 +19,18 @@ from roberta_squad_pipeline.squad.faults import (
     blank_texts,
     contradiction,
     is_aligned,
-    misaligned_answer,
     missing_kind,
-    nearest_occurrence,
     repeated_id,
 )
 from roberta_squad_pipeline.squad.json_input import SchemaError, shown
 from roberta_squad_pipeline.squad.paragraphs import Entry, squad_paragraphs
+from roberta_squad_pipeline.squad.repair import (
+    Units,
+    answers_of,
+    find_answer,
+    misaligned_answer,
+    units_of,
+)
 from roberta_squad_pipeline.validation.report import (
     Counts,
     FileReport,
@@ -185,13 +191,14 @@ class _Check:
         for where in entry.without_id:
             self._odd("no_id", where, "no id")
         passage = 0 if entry.context is None else self._check_context(entry, entry.context)
+        unit = self._unit_of(entry)
         placed: list[PlacedAnswer] = []
         for where, question in entry.questions:
             if (first := self._ids.setdefault(question["id"], where)) != where:
                 self._stop("repeated_id", repeated_id(question["id"], where, first))
             if entry.context is not None:
                 self._find_repeats(question, passage, where)
-            placed += self._check_question(question, entry.context, where)
+            placed += self._check_question(question, entry.context, where, unit)
         self._counts.questions += len(entry.questions)
         if entry.context is not None and entry.context.strip():
             self._tokens.add(f"{entry.where}.context", entry.context, placed)
@@ -213,8 +220,24 @@ class _Check:
         self._check_text(context, lambda: where, None)
         return passage
 
+    def _unit_of(self, entry: Entry) -> str | None:
+        """What the answers of a passage are counted in, if they are not aligned."""
+        context = entry.context
+        answers = answers_of(question["answers"] for _, question in entry.questions)
+        if context is None or (
+            self._on_misaligned != "repair"
+            and all(is_aligned(answer, context) for answer in answers)
+        ):
+            return None
+        return self._units.of_passage(context, answers)
+
+    @cached_property
+    def _units(self) -> Units:
+        # Most files are aligned, and need no second look.
+        return units_of(self._path)
+
     def _check_question(
-        self, question: RawQuestion, context: str | None, place: str
+        self, question: RawQuestion, context: str | None, place: str, unit: str | None
     ) -> Iterator[PlacedAnswer]:
         """Yields the answers that stand in the passage, if there is one."""
         question_id, answers = question["id"], question["answers"]
@@ -233,20 +256,24 @@ class _Check:
             if context is None or not raw["text"].strip():
                 continue
             where = f"{place}.answers[{n}]"
-            if not is_aligned(raw, context):
-                nearest = nearest_occurrence(raw["text"], context, raw["answer_start"])
+            keeps_its_place = self._on_misaligned != "repair" and is_aligned(raw, context)
+            found = find_answer(raw, context, None if keeps_its_place else unit)
+            if found.kind is not None:
                 self._findings.add(
-                    "answer_not_in_passage" if nearest is None else "misaligned_answer",
-                    lambda raw=raw, where=where: misaligned_answer(raw, context, where),  # type: ignore[misc]
+                    found.kind,
+                    lambda raw=raw, where=where, found=found: misaligned_answer(  # type: ignore[misc]
+                        raw, context, where, found
+                    ),
                     stops_features=self._on_misaligned == "error",
                     question_id=question_id,
-                    proposed_answer_start=nearest,
+                    proposed_answer_start=found.start,
                 )
-            answer = aligned(raw, context, self._on_misaligned)
-            dropped += answer is None
             if not normalise(raw["text"]):
                 self._odd("answer_scores_nothing", where, shown(raw["text"]), question_id)
-            if answer is not None:
+            if found.start is None or (found.kind is not None and self._on_misaligned != "repair"):
+                dropped += 1
+            else:
+                answer = GoldAnswer(found.text, found.start)
                 yield PlacedAnswer(where, question_id, question["question"], answer)
         kept = self._on_misaligned == "error" or len(answers) > dropped
         self._kinds.unanswerable += not answers
