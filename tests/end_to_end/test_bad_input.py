@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 Kedro = Callable[..., subprocess.CompletedProcess[str]]
@@ -78,6 +80,29 @@ def test_validation_reports_all_and_rejects_the_unfit(project: Path, kedro: Kedr
     assert misaligned["places"][0]["proposed_answer_start"] == wend
     assert (odd["kind"], odd["stops_features"]) == ("control_character", False)
     assert report["files"]["dev"]["findings"] == []
+
+
+def test_records_go_the_same_way_as_squad(project: Path, kedro: Kedro) -> None:
+    """JSON Lines for training, Parquet for dev; ids are numbers, and no version is given."""
+    paragraph = _squad()["data"][0]["paragraphs"][0]
+    records = [
+        {
+            "id": number,
+            "context": paragraph["context"],
+            "question": asked["question"],
+            "answers": {
+                key: [answer[key] for answer in asked["answers"]]
+                for key in ("text", "answer_start")
+            },
+        }
+        for number, asked in enumerate(paragraph["qas"])
+    ]
+    (project / "own.jsonl").write_text("\n".join(map(json.dumps, records)))
+    pq.write_table(pa.Table.from_pylist(records), project / "own.parquet")
+    done = kedro("download,features", {"data.train": "own.jsonl", "data.dev": "own.parquet"})
+    assert done.returncode == 0, done.stderr
+    for split in ("train", "dev"):
+        assert f"{split}: 1 passages, 2 questions" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_missing_predictions_are_named_and_score_nothing(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("data", "[]", "top level: got a list"),
+        ("data", "[]", "no questions at all"),
         ("data", '{"data": []}', "no questions at all"),
         ("predictions", "q1\tcat\n", "not JSON"),
         ("predictions", '["cat"]', "got a list; expected an object"),

@@ -104,7 +104,8 @@ STOPPING: list[tuple[str, str, Json]] = [
     ("contradiction", ".qas[0]", passage("A.", asked("c", "") | {"is_impossible": False})),
     ("repeated_id", ".qas[0]", passage("A.", asked("a", "", question="What?"))),
     ("no_token", ".context", passage("\u200b")),
-    ("not_squad_json", ".qas", {"context": "A."} | {"qas": None}),
+    ("qas_of_another_type", ".qas", {"context": "A."} | {"qas": None}),
+    ("no_answers", ".qas[0]", {"context": "A.", "qas": [{"id": "c", "question": "?"}]}),
 ]
 
 
@@ -153,14 +154,28 @@ def test_misaligned_answers_come_with_a_repair(
         RIVER + " ", asked("c", "Wend", second - 2, 3, -1, 10**30), asked("d", "Avon", 4)
     )
     report = validated(tmp_path, limits, wrong, on_misaligned=on_misaligned)
-    finding = only("misaligned_answer", report)
+    finding = only("ambiguous_answer", report)
     assert finding.count == 4
     assert [place.proposed_answer_start for place in finding.places] == [second, 4, 4, second]
-    assert f"begins at {second}" in finding.places[0].expected
+    assert f"begins at {second}, the nearest of several" in finding.places[0].expected
     lacking = only("answer_not_in_passage", report)
     assert (lacking.count, lacking.places[0].question_id) == (1, "d")
     assert lacking.places[0].proposed_answer_start is None
     assert {one.stops_features for one in report.findings} == {on_misaligned == "error"}
+
+
+@pytest.mark.parametrize("on_misaligned", ["error", "drop", "repair"])
+def test_what_answers_are_counted_in_is_named(
+    tmp_path: Path, limits: TokenLimits, on_misaligned: OnMisaligned
+) -> None:
+    ship = "\U0001f6a2 one. \U0001f6a2 two."
+    starts = {text: ship.index(text) + units for text, units in {"one": 1, "two": 2}.items()}
+    wrong = passage(ship, *(asked(text, text, start) for text, start in starts.items()))
+    report = validated(tmp_path, limits, wrong, on_misaligned=on_misaligned)
+    (finding,) = report.findings
+    assert (finding.kind, finding.count) == ("start_in_utf16_units", 2)
+    assert "if answer_start counts UTF-16 units" in finding.places[1].expected
+    assert finding.places[1].proposed_answer_start == ship.index("two")
 
 
 def test_only_the_first_places_are_listed(tmp_path: Path, limits: TokenLimits) -> None:
@@ -234,7 +249,9 @@ def test_a_mark_before_the_file_is_told(tmp_path: Path, limits: TokenLimits) -> 
         (b"", "unreadable"),
         (b'{"data": [', "unreadable"),
         (b'{"data": []}', "missing_kind_of_question"),
-        (b'{"data": [{"paragraphs": [5]}]}', "not_squad_json"),
+        (b'{"data": [{"paragraphs": [5]}]}', "entry_of_another_type"),
+        (b'{"data": [{"title": "A"}]}', "entry_of_another_type"),
+        (b'{"data": 5}', "data_of_another_type"),
         (b'{"data": [{"paragraphs": [{"context": }]}]}', "unreadable"),
     ],
 )
@@ -247,6 +264,58 @@ def test_files_that_cannot_be_used_at_all(
     (finding,) = report.files["train"].findings
     assert (finding.kind, finding.stops_features) == (kind, True)
     assert finding.places[0].where.startswith(str(path))
+
+
+def test_a_structural_fault_hides_nothing_else(tmp_path: Path, limits: TokenLimits) -> None:
+    """Oracle: six faults of six kinds, in the file's frame, in one passage, in one question."""
+    fine = asked("a", "Wend", RIVER.index("Wend"))
+    spoilt = passage(
+        RIVER,
+        {"id": "b", "question": "?"},
+        {"id": "c", "question": 5, "answers": [{"text": "Wend"}]},
+        asked("d", "Wend", 1),
+        fine,
+        asked("e", "") | {"is_impossible": False},
+    )
+    content = {"version": "v2.0", "data": [{"paragraphs": [spoilt]}, 5, {"paragraphs": [SOUND[1]]}]}
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(content))
+    report = validate_files({"train": path}, on_misaligned="error", limits=limits)
+    found = {one.kind: one.places[0].where for one in report.files["train"].findings}
+    at = f"{path}: data[0].paragraphs[0]"
+    assert found == {
+        "no_answers": f"{at}.qas[0]",
+        "question_of_another_type": f"{at}.qas[1].question",
+        "no_answer_start": f"{at}.qas[1].answers[0]",
+        "ambiguous_answer": f"{at}.qas[2].answers[0]",
+        "contradiction": f"{at}.qas[4]",
+        "entry_of_another_type": f"{path}: data[1]",
+    }
+    assert report.files["train"].counts.questions == 3
+
+
+def test_questions_without_ids_are_told(tmp_path: Path, limits: TokenLimits) -> None:
+    unnamed = asked("", "", question="?")
+    del unnamed["id"]
+    (finding,) = validated(tmp_path, limits, passage("A.", unnamed)).findings
+    assert (finding.kind, finding.stops_features) == ("no_id", False)
+    assert finding.places[0].where.endswith("data[0].paragraphs[2].qas[0]")
+
+
+def test_empty_answers_are_neither_misaligned_nor_missing(
+    tmp_path: Path, limits: TokenLimits
+) -> None:
+    """As converters write what is unanswerable; only where nothing else says so it is a fault."""
+    path = tmp_path / "train.json"
+    for flag, kinds in (({"is_impossible": True}, set()), ({}, {"blank_text"})):
+        empty = asked("c", "", -1) | flag
+        fine = asked("a", "Wend", RIVER.index("Wend"))
+        data = [{"paragraphs": [passage(RIVER, fine, empty)]}]
+        path.write_text(json.dumps({"version": "v2.0", "data": data}))
+        report = validate_files({"train": path}, on_misaligned="error", limits=limits)
+        assert {one.kind for one in report.files["train"].findings} == kinds
+        for finding in report.files["train"].findings:
+            assert '"answers": []' in finding.remedy
 
 
 def test_a_missing_file_is_a_finding(tmp_path: Path, limits: TokenLimits) -> None:

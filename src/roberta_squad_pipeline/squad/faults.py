@@ -29,7 +29,7 @@ class RawQuestion(TypedDict):
     id: str
     question: str
     answers: list[RawAnswer]
-    is_impossible: NotRequired[bool]
+    is_impossible: NotRequired[bool | None]
     plausible_answers: NotRequired[list[RawAnswer] | None]
     """Of SQuAD 2.0's training file: what only seems to answer an unanswerable question."""
 
@@ -50,23 +50,31 @@ def blank_texts(entry: RawQuestion, place: str) -> Iterator[InputError]:
     """
     yield from blank(entry["question"], what="question", where=f"{place}.question")
     for n, answer in enumerate(entry["answers"]):
-        yield from blank(answer["text"], what="answer", where=f"{place}.answers[{n}].text")
+        yield from blank(
+            answer["text"],
+            what="answer",
+            where=f"{place}.answers[{n}].text",
+            otherwise='write "answers": [] if the passage does not answer the question',
+        )
 
 
-def blank(text: str, *, what: str, where: str) -> Iterator[InputError]:
+def blank(
+    text: str, *, what: str, where: str, otherwise: str = "remove the entry that it belongs to"
+) -> Iterator[InputError]:
     """A text that is empty or white space.
 
     Args:
         text: The text.
         what: What it is the text of.
         where: File and place in it.
+        otherwise: What to do if there is no such text.
     """
     if not text or text.isspace():
         yield InputError(
             where=where,
             got="nothing but white space" if text else "an empty text",
             expected=f"the text of the {what}",
-            remedy=f"Fill in the {what}, or remove the entry that it belongs to.",
+            remedy=f"Fill in the {what}, or {otherwise}.",
         )
 
 
@@ -77,8 +85,9 @@ def contradiction(entry: RawQuestion, place: str) -> Iterator[InputError]:
         entry: The question.
         place: File and place of the question in it.
     """
-    if entry.get("is_impossible", not entry["answers"]) == bool(entry["answers"]):
-        flag = "true" if entry["answers"] else "false"
+    flagged = entry.get("is_impossible")
+    if flagged is not None and flagged == bool(entry["answers"]):
+        flag = "true" if flagged else "false"
         count = len(entry["answers"])
         yield InputError(
             where=place,
@@ -116,27 +125,6 @@ def nearest_occurrence(text: str, context: str, start: int) -> int | None:
     return before if start - before <= after - start else after
 
 
-def misaligned_answer(answer: RawAnswer, context: str, where: str) -> InputError:
-    """Says where an answer should point that does not stand where it points.
-
-    Args:
-        answer: The answer.
-        context: Its passage.
-        where: File and place of the answer in it.
-    """
-    text, start = answer["text"], answer["answer_start"]
-    found = context[start : start + len(text)] if start >= 0 else ""
-    nearest = nearest_occurrence(text, context, start)
-    hint = "which the passage does not hold" if nearest is None else f"which begins at {nearest}"
-    choice = "drop" if nearest is None else "repair or drop"
-    return InputError(
-        where=where,
-        got=f"answer_start {shown(start)}, where the passage says {shown(found)}",
-        expected=f"the place of {shown(text)}, {hint}",
-        remedy=f"Correct answer_start (characters from 0), or set data.on_misaligned to {choice}.",
-    )
-
-
 def repeated_id(question_id: str, place: str, first: str) -> InputError:
     """Says where an id stood before.
 
@@ -157,8 +145,8 @@ def repeated_id(question_id: str, place: str, first: str) -> InputError:
 class Kinds:
     """What kinds of questions a file has."""
 
-    version_2: bool
-    """Whether the file's version or one of its questions says so."""
+    version_2: bool = False
+    """Whether the file says so."""
     answerable: int = 0
     unanswerable: int = 0
     dropped_answers: int = 0
@@ -186,9 +174,9 @@ def missing_kind(path: Path, kinds: Kinds) -> Iterator[InputError]:
         yield InputError(
             where=str(path),
             got="no unanswerable question",
-            expected="at least one in a file of version v2.0 or with is_impossible",
-            remedy='Add unanswerable questions ("answers": [], "is_impossible": true), or make it '
-            'a SQuAD 1.1 file: version "1.1" and no is_impossible.',
+            expected="at least one in a file of version v2.0",
+            remedy='Add unanswerable questions ("answers": [], "is_impossible": true), or say that '
+            'it is a SQuAD 1.1 file: "version": "1.1".',
         )
 
 

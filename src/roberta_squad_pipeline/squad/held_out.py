@@ -12,7 +12,7 @@ import numpy as np
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.squad.dataset import RAW_PASSAGE, open_squad
+from roberta_squad_pipeline.squad.paragraphs import squad_paragraphs
 
 _SEED = 0
 
@@ -56,20 +56,17 @@ class FilePart(StrictModel):
 
 
 def hold_out(path: Path, share: float) -> HeldOut:
-    """Draws the articles of a SQuAD file that are held out; of equal files and shares the same.
+    """Draws the articles of a file that are held out; of equal files and shares the same.
 
     Args:
-        path: A SQuAD 1.1 or 2.0 JSON file.
+        path: A file of any form that `read_items` reads.
         share: Of its questions, at least; above 0 and below 1.
 
     Raises:
         InputError: The file cannot be read, or the articles that hold the share are all it has.
     """
-    file = open_squad(path)
-    questions = [0] * len(file.titles)
-    for paragraph in file.paragraphs:
-        questions[paragraph.article] += len(paragraph.validated(RAW_PASSAGE)["qas"])
-    drawn = draw_articles(file.titles, questions, share)
+    titles, questions = _articles(path)
+    drawn = draw_articles(titles, questions, share)
     held = sum(questions[article] for article in drawn)
     if held == sum(questions):
         raise InputError(
@@ -81,11 +78,29 @@ def hold_out(path: Path, share: float) -> HeldOut:
         )
     return HeldOut(
         articles=drawn,
-        titles=tuple(file.titles[article] for article in drawn),
+        titles=tuple(titles[article] for article in drawn),
         questions=held,
         of_articles=len(questions),
         of_questions=sum(questions),
     )
+
+
+def _articles(path: Path) -> tuple[list[str], list[int]]:
+    """Title and number of questions of each article; those without a passage have neither."""
+    titles: list[str] = []
+    questions: list[int] = []
+    for paragraph in squad_paragraphs(path):
+        if isinstance(paragraph, InputError):
+            raise paragraph
+        entry = paragraph.entry()
+        for fault in entry.faults:
+            raise fault
+        missing = paragraph.article + 1 - len(titles)
+        titles += [""] * missing
+        questions += [0] * missing
+        titles[paragraph.article] = paragraph.title
+        questions[paragraph.article] += len(entry.questions)
+    return titles, questions
 
 
 def draw_articles(titles: Sequence[str], questions: Sequence[int], share: float) -> tuple[int, ...]:

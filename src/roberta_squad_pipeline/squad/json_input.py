@@ -1,9 +1,7 @@
 """JSON files that users hand in: read and validated in one pass, every fault one clear message."""
 
-import codecs
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,10 +9,9 @@ from jiter import from_json
 from pydantic import TypeAdapter, ValidationError
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.squad.text_input import read_utf8
 
 T = TypeVar("T")
-Location = tuple[str | int, ...]
-"""Keys and indices that lead from the top of a JSON file to a value in it."""
 
 _LONGEST_QUOTE = 60
 _EXPECTED = {
@@ -44,23 +41,7 @@ def read_json(path: Path, schema: TypeAdapter[T], *, remedy: str) -> T:
     Raises:
         InputError: The file cannot be read, is not UTF-8, not JSON or does not follow the schema.
     """
-    value = decoded(path, read_utf8(path).removeprefix(codecs.BOM_UTF8))
-    return validated(value, schema, path=path, remedy=remedy)
-
-
-def read_utf8(path: Path) -> bytes:
-    """Reads a file that must be UTF-8.
-
-    Raises:
-        InputError: It cannot be read, or is not UTF-8.
-    """
-    with _readable(path):
-        content = path.read_bytes()
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path, error.start) from None
-    return content
+    return validated(decoded(path, read_utf8(path)), schema, path=path, remedy=remedy)
 
 
 def decoded(path: Path, content: bytes) -> Any:
@@ -79,25 +60,22 @@ def decoded(path: Path, content: bytes) -> Any:
         raise _not_json(path, str(error)) from None
 
 
-def validated(
-    value: object, schema: TypeAdapter[T], *, path: Path, location: Location = (), remedy: str
-) -> T:
+def validated(value: object, schema: TypeAdapter[T], *, path: Path, remedy: str) -> T:
     """A decoded JSON value as its schema has it, strictly.
 
     Args:
-        value: Of the file, or a part of it.
+        value: Of the whole file.
         schema: What it must hold.
         path: The file.
-        location: Where in the file the value stands.
         remedy: What to do about a value that does not follow the schema.
 
     Raises:
-        InputError: It does not follow the schema; the first fault is told.
+        SchemaError: It does not follow the schema; the first fault is told.
     """
     try:
         return schema.validate_python(value, strict=True)
     except ValidationError as error:
-        raise next(schema_faults(error, path, location, remedy)) from None
+        raise next(schema_faults(error, path, "", lambda _: remedy)) from None
 
 
 def shown(value: object) -> str:
@@ -110,43 +88,12 @@ def shown(value: object) -> str:
         A text to put after "got"; what a terminal would not print, or obey, is escaped.
     """
     if isinstance(value, dict):
-        return "an object"
+        return f"an object with the keys {_names(value)}" if value else "an object without keys"
     if isinstance(value, list):
         return "a list"
     text = json.dumps(value, ensure_ascii=False)
     quote = text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in quote)
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turns what goes wrong with a file while it is read into an `InputError`."""
-    try:
-        yield
-    except FileNotFoundError:
-        got = "no such file"
-    except IsADirectoryError:
-        got = "a folder"
-    except OSError as error:
-        got = f"a file that cannot be read ({error.strerror})"
-    else:
-        return
-    raise InputError(
-        where=str(path),
-        got=got,
-        expected="a readable JSON file",
-        remedy="Check the path and the permissions.",
-    )
-
-
-def _not_utf8(path: Path, byte: int) -> InputError:
-    """The error for a file whose text breaks off being UTF-8 at a byte, counted from 0."""
-    return InputError(
-        where=f"{path}: byte {byte}",
-        got="a byte sequence that is not UTF-8",
-        expected="UTF-8 text",
-        remedy="Save the file as UTF-8, or check that it is the right file.",
-    )
 
 
 def _not_json(path: Path, message: str) -> InputError:
@@ -174,30 +121,53 @@ def _not_json(path: Path, message: str) -> InputError:
     return InputError(where=where, got=got, expected=expected, remedy=remedy)
 
 
-def schema_faults(
-    error: ValidationError, path: Path, location: Location, remedy: str
-) -> Iterator[InputError]:
-    """All that is wrong with JSON that does not follow its schema, one error each.
+class SchemaError(InputError):
+    """A value in a file that is not as its schema has it.
 
-    The first is most often enough: the others tend to be the same one again.
+    Args:
+        kind: The same for all values that lack the same key, or have the same key of another type.
+        where: As `InputError` has it, and so the others.
+        got: What was found there.
+        expected: What should have been there.
+        remedy: What to do about it.
+    """
+
+    def __init__(self, *, kind: str, where: str, got: str, expected: str, remedy: str) -> None:
+        self.kind = kind
+        super().__init__(where=where, got=got, expected=expected, remedy=remedy)
+
+
+def schema_faults(
+    error: ValidationError, path: Path, place: str, remedy: Callable[[str], str]
+) -> Iterator[SchemaError]:
+    """All that is wrong with a value that does not follow its schema, one error each.
 
     Args:
         error: The validation's.
         path: The file.
-        location: Where in the file what was validated stands.
-        remedy: What to do about it.
+        place: Where in the file what was validated stands; empty for all of it.
+        remedy: What to do about it, given the key that is missing or has a wrong value.
     """
     for found in error.errors(include_url=False):
         fault: Any = found
-        steps = [*location, *fault["loc"]]
+        steps = list(fault["loc"])
+        key = next((step for step in reversed(steps) if isinstance(step, str)), "entry")
         if fault["type"] == "missing":
-            key = steps.pop()
-            got, expected = f"no key {key!r}", f"an object with the key {key!r}"
+            steps.pop()
+            kind = f"no_{key}"
+            got = f"no key {key!r}" + f", but {_names(fault['input'])}" * bool(fault["input"])
+            expected = f"an object with the key {key!r}"
         else:
+            kind = f"{key}_of_another_type"
             got = shown(fault["input"])
             expected = _EXPECTED.get(fault["type"], fault["msg"])
-        where = f"{path}: {json_path(steps) or 'top level'}"
-        yield InputError(where=where, got=got, expected=expected, remedy=remedy)
+        where = f"{path}: {joined(place, json_path(steps)) or 'top level'}"
+        yield SchemaError(kind=kind, where=where, got=got, expected=expected, remedy=remedy(key))
+
+
+def joined(place: str, inner: str) -> str:
+    """The place in a file of what stands at `inner` in what stands at `place`."""
+    return f"{place}.{inner}" if place and inner and inner[0] != "[" else place + inner
 
 
 def json_path(location: Iterable[str | int]) -> str:
@@ -209,3 +179,8 @@ def json_path(location: Iterable[str | int]) -> str:
         else:
             place += f"[{json.dumps(step, ensure_ascii=False)}]"
     return place
+
+
+def _names(value: dict[str, Any]) -> str:
+    names = ", ".join(map(repr, value))
+    return names if len(names) <= _LONGEST_QUOTE else f"{names[:_LONGEST_QUOTE]}…"

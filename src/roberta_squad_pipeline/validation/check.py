@@ -5,30 +5,32 @@ told because it costs scores or misleads.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.evaluation.scoring import normalise
-from roberta_squad_pipeline.squad.dataset import (
-    RAW_PASSAGE,
-    aligned,
-    open_squad,
-)
+from roberta_squad_pipeline.squad.dataset import GoldAnswer
 from roberta_squad_pipeline.squad.faults import (
     Kinds,
     OnMisaligned,
-    RawPassage,
     RawQuestion,
     blank,
     blank_texts,
     contradiction,
     is_aligned,
-    misaligned_answer,
     missing_kind,
-    nearest_occurrence,
     repeated_id,
 )
-from roberta_squad_pipeline.squad.json_input import shown
+from roberta_squad_pipeline.squad.json_input import SchemaError, shown
+from roberta_squad_pipeline.squad.paragraphs import Entry, squad_paragraphs
+from roberta_squad_pipeline.squad.repair import (
+    Units,
+    answers_of,
+    find_answer,
+    misaligned_answer,
+    units_of,
+)
 from roberta_squad_pipeline.validation.report import (
     Counts,
     FileReport,
@@ -65,6 +67,10 @@ _EXPECTED = {
     "enormous_passage": (
         f"at most {ENORMOUS_CHARACTERS:,} characters",
         "Cut it into passages of a few paragraphs; each question on it goes over all windows.",
+    ),
+    "no_id": (
+        "an id that no other question has",
+        "Nothing: it is called by file and place. Give it an id if you need to find it again.",
     ),
     "repeated_question": (
         "each question once on the same passage",
@@ -137,7 +143,8 @@ class _Check:
         self._tokens = InTokens(limits)
         self._findings = Findings()
         self._counts = Counts()
-        self._kinds = Kinds(version_2=False)
+        self._kinds = Kinds()
+        self._kinds_are_known = True
         self._line_end: set[str] = set()
         # The place where each was met first; texts by their hashes, which take less memory.
         self._ids: dict[str, str] = {}
@@ -146,29 +153,21 @@ class _Check:
 
     def look_through(self) -> None:
         """Reads the file and checks each passage of it."""
-        try:
-            file = open_squad(self._path)
-        except InputError as fault:
-            self._stop("unreadable", fault)
-            return
-        if file.marked:
-            self._odd("byte_order_mark", str(self._path), "one at the beginning of the file")
-        self._kinds.version_2 = file.says_version_2
-        self._counts.articles = len(file.titles)
-        whole = True
-        for paragraph in file.paragraphs:
-            try:
-                entry = paragraph.validated(RAW_PASSAGE)
-            except InputError as fault:
-                self._stop("not_squad_json", fault)
-                whole = False
-            else:
-                self._check_passage(paragraph.where, entry)
-                if self._tokens.characters > _BATCH_CHARACTERS:
-                    self._measure()
+        article, file = -1, None
+        for paragraph in squad_paragraphs(self._path):
+            if isinstance(paragraph, InputError):
+                self._unfit(paragraph)
+                continue
+            self._counts.articles += paragraph.article != article
+            if paragraph.file is not file and paragraph.file.marked:
+                self._odd("byte_order_mark", str(self._path), "one at the beginning of the file")
+            self._kinds.version_2 = self._kinds.version_2 or paragraph.file.says_version_2
+            article, file = paragraph.article, paragraph.file
+            self._check_passage(paragraph.entry())
+            if self._tokens.characters > _BATCH_CHARACTERS:
+                self._measure()
         self._measure()
-        # A file that was read in part may hold the missing kind where it could not be read.
-        for missing in missing_kind(self._path, self._kinds) if whole else ():
+        for missing in missing_kind(self._path, self._kinds) if self._kinds_are_known else ():
             self._stop("missing_kind_of_question", missing)
 
     def find_leaks(self, other: str, passages: frozenset[int]) -> None:
@@ -190,62 +189,95 @@ class _Check:
             findings=self._findings.listed(),
         )
 
-    def _check_passage(self, where: str, entry: RawPassage) -> None:
-        context, questions = entry["context"], entry["qas"]
+    def _check_passage(self, entry: Entry) -> None:
+        for fault in entry.faults:
+            self._unfit(fault)
+        for where in entry.without_id:
+            self._odd("no_id", where, "no id")
+        passage = 0 if entry.context is None else self._check_context(entry, entry.context)
+        unit = self._unit_of(entry)
+        placed: list[PlacedAnswer] = []
+        for where, question in entry.questions:
+            if (first := self._ids.setdefault(question["id"], where)) != where:
+                self._stop("repeated_id", repeated_id(question["id"], where, first))
+            if entry.context is not None:
+                self._find_repeats(question, passage, where)
+            placed += self._check_question(question, entry.context, where, unit)
+        self._counts.questions += len(entry.questions)
+        if entry.context is not None and entry.context.strip():
+            self._tokens.add(f"{entry.where}.context", entry.context, placed)
+
+    def _check_context(self, entry: Entry, context: str) -> int:
+        """Returns a hash of the passage."""
+        where = f"{entry.where}.context"
         counts = self._counts
         counts.passages += 1
-        counts.passages_without_questions += not questions
+        counts.passages_without_questions += not entry.questions
         counts.longest_passage = max(counts.longest_passage, len(context))
         # White space often differs between copies of a passage.
         passage = hash(" ".join(context.split()))
-        self._passages.append((passage, f"{where}.context", shown(context)))
-        for fault in blank(context, what="passage", where=f"{where}.context"):
+        self._passages.append((passage, where, shown(context)))
+        for fault in blank(context, what="passage", where=where):
             self._stop("blank_text", fault)
         if len(context) > ENORMOUS_CHARACTERS:
-            self._odd("enormous_passage", f"{where}.context", f"{len(context):,} characters")
-        self._check_text(context, lambda: f"{where}.context", None)
-        placed: list[PlacedAnswer] = []
-        for q, question in enumerate(questions):
-            place = f"{where}.qas[{q}]"
-            self._find_repeats(question, passage, place)
-            placed += self._check_question(question, context, place)
-        counts.questions += len(questions)
-        if context.strip():
-            self._tokens.add(f"{where}.context", context, placed)
+            self._odd("enormous_passage", where, f"{len(context):,} characters")
+        self._check_text(context, lambda: where, None)
+        return passage
+
+    def _unit_of(self, entry: Entry) -> str | None:
+        """What the answers of a passage are counted in, if they are not aligned."""
+        context = entry.context
+        answers = answers_of(question["answers"] for _, question in entry.questions)
+        if context is None or (
+            self._on_misaligned != "repair"
+            and all(is_aligned(answer, context) for answer in answers)
+        ):
+            return None
+        return self._units.of_passage(context, answers)
+
+    @cached_property
+    def _units(self) -> Units:
+        # Most files are aligned, and need no second look.
+        return units_of(self._path)
 
     def _check_question(
-        self, question: RawQuestion, context: str, place: str
+        self, question: RawQuestion, context: str | None, place: str, unit: str | None
     ) -> Iterator[PlacedAnswer]:
-        """Yields the answers that stand in the passage."""
+        """Yields the answers that stand in the passage, if there is one."""
         question_id, answers = question["id"], question["answers"]
         self._counts.answers += len(answers)
         self._counts.answerable += bool(answers)
         self._counts.unanswerable += not answers
-        self._kinds.version_2 = self._kinds.version_2 or "is_impossible" in question
         for fault in blank_texts(question, place):
             self._stop("blank_text", fault, question_id)
+            self._kinds_are_known = False
         for fault in contradiction(question, place):
             self._stop("contradiction", fault, question_id)
+            self._kinds_are_known = False
         self._check_text(question["question"], lambda: f"{place}.question", question_id)
         dropped = 0
         for n, raw in enumerate(answers):
+            if context is None or not raw["text"].strip():
+                continue
             where = f"{place}.answers[{n}]"
-            if not is_aligned(raw, context):
-                nearest = nearest_occurrence(raw["text"], context, raw["answer_start"])
+            keeps_its_place = self._on_misaligned != "repair" and is_aligned(raw, context)
+            found = find_answer(raw, context, None if keeps_its_place else unit)
+            if found.kind is not None:
                 self._findings.add(
-                    "answer_not_in_passage" if nearest is None else "misaligned_answer",
-                    lambda raw=raw, where=where: misaligned_answer(raw, context, where),  # type: ignore[misc]
+                    found.kind,
+                    lambda raw=raw, where=where, found=found: misaligned_answer(  # type: ignore[misc]
+                        raw, context, where, found
+                    ),
                     stops_features=self._on_misaligned == "error",
                     question_id=question_id,
-                    proposed_answer_start=nearest,
+                    proposed_answer_start=found.start,
                 )
-            answer = aligned(raw, context, self._on_misaligned)
-            dropped += answer is None
-            if not raw["text"].strip():
-                continue
             if not normalise(raw["text"]):
                 self._odd("answer_scores_nothing", where, shown(raw["text"]), question_id)
-            if answer is not None:
+            if found.start is None or (found.kind is not None and self._on_misaligned != "repair"):
+                dropped += 1
+            else:
+                answer = GoldAnswer(found.text, found.start)
                 yield PlacedAnswer(where, question_id, question["question"], answer)
         kept = not self._learned or self._on_misaligned == "error" or len(answers) > dropped
         self._kinds.unanswerable += not answers
@@ -270,11 +302,14 @@ class _Check:
 
     def _find_repeats(self, question: RawQuestion, passage: int, place: str) -> None:
         question_id, text = question["id"], question["question"]
-        if (first := self._ids.setdefault(question_id, place)) != place:
-            self._stop("repeated_id", repeated_id(question_id, place, first))
         if (first := self._asked.setdefault(hash((passage, text)), place)) != place:
             got = f"{shown(text)}, which is also asked at {first.rpartition(': ')[2]}"
             self._odd("repeated_question", place, got, question_id)
+
+    def _unfit(self, fault: InputError) -> None:
+        """What cannot be read may be of the kind that else is missing."""
+        self._stop(fault.kind if isinstance(fault, SchemaError) else "unreadable", fault)
+        self._kinds_are_known = False
 
     def _stop(self, kind: str, fault: InputError, question_id: str | None = None) -> None:
         self._findings.add(kind, lambda: fault, stops_features=True, question_id=question_id)

@@ -46,7 +46,7 @@ def _materialise(name: str, data: DataConfig, prepared: str) -> Path:
         raise InputError(
             where=str(path),
             got="a folder" if path.is_dir() else "no such file",
-            expected=f"a SQuAD file (JSON), or one of the sources {', '.join(data.sources)}",
+            expected=f"a file of questions, or one of the sources {', '.join(data.sources)}",
             remedy="Correct data.train, data.dev or data.validation; relative paths count from the "
             "folder that the command is run in.",
         )

@@ -1,0 +1,264 @@
+"""The forms that files of questions come in: JSON, JSON Lines, Parquet and CSV, item by item.
+
+An item is what stands in a list in JSON, on a line of JSON Lines or in a row of a table: an
+article, a passage or a question. What each is, nobody has looked into yet.
+"""
+
+import ast
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from jiter import from_json
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.squad.json_input import SchemaError, decoded, validated
+from roberta_squad_pipeline.squad.text_input import Text, checked_utf8, readable, utf8_text
+
+REMEDY = (
+    "Give SQuAD 1.1 or 2.0 as JSON, or one record per question, with the keys id, question, "
+    "context and answers (text and answer_start), as JSON, JSON Lines, Parquet or CSV."
+)
+"""What to do about files and items of another form."""
+
+_PARQUET = b"PAR1"
+_ROWS = 1000
+_KNOWN = (
+    *("id", "title", "context", "question", "answers", "answers.text", "answers.answer_start"),
+    *("is_impossible", "plausible_answers", "paragraphs", "qas"),
+)
+"""Keys of items; other columns of a table are not read."""
+_ITEM_KEYS = {"paragraphs", "qas", "question"}
+_VERSION_2 = re.compile(r"v?2(\.|$)", re.IGNORECASE)
+_FLAGS = {"": None, "true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+_LONGEST_CELL = 2**31 - 1
+
+
+class _Data(TypedDict):
+    data: list[Any]
+
+
+_SCHEMA: TypeAdapter[_Data] = TypeAdapter(_Data)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file that questions come from.
+
+    Args:
+        path: Its path.
+        marked: Whether it begins with a byte order mark.
+        says_version_2: Whether it claims to have unanswerable questions.
+    """
+
+    path: Path
+    marked: bool = False
+    says_version_2: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An article, a passage or a question, as the file has it.
+
+    Args:
+        file: Where it stands.
+        place: Where in it: the way through its JSON, or "line 3" or "row 3".
+        content: As decoded.
+    """
+
+    file: SourceFile
+    place: str
+    content: Any
+
+
+def read_items(path: Path) -> Iterator[Item | InputError]:
+    """Reads a file item by item, and goes on after a fault where it can.
+
+    JSON is held whole, in some five times its size, and so is UTF-16; all else is not.
+
+    Args:
+        path: JSON, JSON Lines or CSV, in UTF-8 or UTF-16 and also packed by gzip; or Parquet.
+
+    Yields:
+        The items in file order, and what cannot be read as an error.
+    """
+    try:
+        with readable(path), path.open("rb") as stream:
+            is_parquet = stream.read(len(_PARQUET)) == _PARQUET
+        if is_parquet:
+            yield from _parquet_rows(path)
+            return
+        with utf8_text(path) as text:
+            yield from _text_items(path, text)
+    except InputError as fault:
+        yield fault
+
+
+def _text_items(path: Path, text: Text) -> Iterator[Item | InputError]:
+    file = SourceFile(path, marked=text.marked)
+    first = checked_utf8(path, text.stream.readline())
+    suffix = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if (
+        b"{" not in first
+        and not first.lstrip().startswith(b"[")
+        and (suffix in {"csv", "tsv"} or (b"context" in first and b"question" in first))
+    ):
+        yield from _csv_rows(file, first.decode().rstrip("\r\n"), text)
+    elif suffix in {"jsonl", "ndjson"} or (text.stream.peek(1) and _is_item(first)):
+        yield from _lines(file, first, text)
+    else:
+        content = first + text.stream.read()
+        yield from _json_items(file, decoded(path, checked_utf8(path, content)))
+
+
+def _is_item(line: bytes) -> bool:
+    """Whether a line is a JSON document of its own, other than of a whole file."""
+    try:
+        value = from_json(line)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and "data" not in value
+
+
+def _json_items(file: SourceFile, value: Any) -> Iterator[Item]:
+    if isinstance(value, dict) and "data" not in value and not _ITEM_KEYS.isdisjoint(value):
+        yield Item(file, "", value)
+        return
+    place, items = "", value
+    if not isinstance(value, list):
+        place, items = "data", validated(value, _SCHEMA, path=file.path, remedy=REMEDY)["data"]
+        version_2 = _VERSION_2.match(str(value.get("version"))) is not None
+        file = SourceFile(file.path, file.marked, version_2)
+    for number, item in enumerate(items):
+        yield Item(file, f"{place}[{number}]", item)
+
+
+def _lines(file: SourceFile, first: bytes, text: Text) -> Iterator[Item | InputError]:
+    line = first
+    for number in count(1):
+        if not line:
+            return
+        if line.strip():
+            try:
+                value = decoded(file.path, checked_utf8(file.path, line.rstrip(b"\r\n")))
+            except InputError as fault:
+                column = fault.where.rpartition(", ")[2]
+                yield InputError(
+                    where=f"{file.path}: line {number}, {column.rpartition(': ')[2]}",
+                    got=fault.got,
+                    expected="one JSON object per line",
+                    remedy=fault.remedy,
+                )
+            else:
+                yield Item(file, f"line {number}", value)
+        line = text.stream.readline()
+
+
+def _parquet_rows(path: Path) -> Iterator[Item]:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    number = count()
+    file = SourceFile(path)
+    try:
+        with ParquetFile(path) as table:
+            names = _known_columns(path, table.schema_arrow.names)
+            for batch in table.iter_batches(batch_size=_ROWS, columns=names):
+                for row in batch.to_pylist():
+                    yield Item(file, f"row {next(number)}", row)
+    except (ArrowException, OSError) as error:
+        raise InputError(
+            where=str(path),
+            got=f"a Parquet file that is damaged or breaks off ({_one_line(error)})",
+            expected="a readable Parquet file",
+            remedy="Write or fetch it again.",
+        ) from None
+
+
+def _csv_rows(file: SourceFile, header: str, text: Text) -> Iterator[Item | InputError]:
+    separator = max(",;\t", key=header.count)
+    names = next(csv.reader([header], delimiter=separator))
+    _known_columns(file.path, names)
+    csv.field_size_limit(_LONGEST_CELL)
+    lines = io.TextIOWrapper(text.stream, encoding="utf-8", newline="")
+    rows = csv.reader(lines, delimiter=separator, strict=True)
+    number = 1  # as a spreadsheet counts them: the names stand in the first
+    try:
+        for number, cells in enumerate(rows, 2):
+            if len(cells) == len(names):
+                yield Item(file, f"row {number}", _record(dict(zip(names, cells, strict=True))))
+            elif cells:
+                yield SchemaError(
+                    kind="row_of_other_columns",
+                    where=f"{file.path}: row {number}",
+                    got=f"{len(cells)} cells",
+                    expected=f"{len(names)}, as the first row has names",
+                    remedy="Put texts with commas or line ends in double quotes, as CSV has it.",
+                )
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            where=f"{file.path}: after row {number}",
+            got=f"a table that cannot be read ({_one_line(error)})",
+            expected="CSV in UTF-8 with texts in double quotes where they hold commas or line ends",
+            remedy="Write the table again, best as JSON Lines or Parquet.",
+        ) from None
+
+
+def _known_columns(path: Path, names: Sequence[str]) -> list[str]:
+    """Those of a table's columns that are read."""
+    if not ({"question", "context"} <= set(names) or _ITEM_KEYS & set(names) - {"question"}):
+        raise InputError(
+            where=str(path),
+            got=f"a table with the columns {', '.join(map(repr, names))}"[:300],
+            expected="columns id, question, context and answers",
+            remedy=REMEDY,
+        )
+    return [name for name in names if name in _KNOWN]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _record(row: dict[str, str]) -> dict[str, Any]:
+    """A row of CSV with its texts made into what they stand for."""
+    record: dict[str, Any] = dict(row)
+    if not record.get("id"):
+        record.pop("id", None)
+    if "is_impossible" in record:
+        flag = row["is_impossible"].strip().lower()
+        record["is_impossible"] = _FLAGS.get(flag, row["is_impossible"])
+    for key in {"answers", "answers.text", "answers.answer_start", "plausible_answers"} & set(row):
+        record[key] = _nested(row[key])
+    return record
+
+
+def _nested(cell: str) -> Any:
+    """What a cell holds as JSON, or as Python shows it; the cell itself if it is neither."""
+    if not cell.strip():
+        return None
+    try:
+        return from_json(cell.encode())
+    except ValueError:
+        pass
+    try:
+        shown = _Plain().visit(ast.parse(cell.strip(), mode="eval"))
+        return ast.literal_eval(shown)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return cell
+
+
+class _Plain(ast.NodeTransformer):
+    """Lists in place of arrays, as NumPy shows them: ``array([177], dtype=int32)``."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """The list that an array is made of."""
+        is_array = isinstance(node.func, ast.Name) and node.func.id == "array"
+        return self.visit(node.args[0]) if is_array and node.args else node

@@ -1,0 +1,244 @@
+"""Passages with their questions, out of files of any form, and what is wrong with their shape."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.squad.faults import RawPassage, RawQuestion
+from roberta_squad_pipeline.squad.forms import REMEDY, Item, SourceFile, read_items
+from roberta_squad_pipeline.squad.json_input import SchemaError, joined, schema_faults, shown
+from roberta_squad_pipeline.squad.spellings import as_squad, as_text
+
+T = TypeVar("T")
+
+
+class _Article(TypedDict):
+    paragraphs: list[Any]
+
+
+class _Passage(TypedDict):
+    context: str
+    qas: list[Any]
+
+
+_ARTICLE: TypeAdapter[_Article] = TypeAdapter(_Article)
+_PASSAGE: TypeAdapter[_Passage] = TypeAdapter(_Passage)
+_RAW_PASSAGE: TypeAdapter[RawPassage] = TypeAdapter(RawPassage)
+_RAW_QUESTION: TypeAdapter[RawQuestion] = TypeAdapter(RawQuestion)
+
+_REMEDIES = {
+    "answers": 'Give its answers, or "answers": [] if the passage does not answer it.',
+    "answer_start": "Give the character of the passage that the answer begins at, from 0.",
+    "is_impossible": "Write true or false, 1 or 0, or leave it out.",
+    "id": "Give each question an id of its own: a text or a number.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a paragraph holds.
+
+    Args:
+        where: File and place in it.
+        context: The passage; None if there is none, or it is not text.
+        questions: Each with its file and place; those that are not as they should be are left out.
+        without_id: File and place of those that were given an id.
+        faults: What is not as it should be.
+    """
+
+    where: str
+    context: str | None
+    questions: tuple[tuple[str, RawQuestion], ...]
+    without_id: tuple[str, ...] = ()
+    faults: tuple[SchemaError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A passage with its questions that nobody has looked into yet.
+
+    Args:
+        file: Where it stands.
+        place: Where in the file, such as ``data[3].paragraphs[7]``.
+        article: Number of its article, counted over all files.
+        title: Of its article; empty if the file gives none.
+        content: As the file has it, or as SQuAD would have its records.
+        records: Places of its questions, if each of them is a record that repeats the passage.
+    """
+
+    file: SourceFile
+    place: str
+    article: int
+    title: str
+    content: Any
+    records: tuple[str, ...] | None = None
+
+    @property
+    def where(self) -> str:
+        """File and place in it, such as ``train.json: data[3].paragraphs[7]``."""
+        return f"{self.file.path}: {self.place or 'top level'}"
+
+    def entry(self) -> Entry:
+        """Looks into it."""
+        if self.records is None:
+            try:
+                raw = _RAW_PASSAGE.validate_python(self.content, strict=True)
+            except ValidationError:
+                pass  # what another tool spelled, or a fault, is looked at question by question
+            else:
+                asked = tuple(
+                    (f"{self._file}: {self._question_place(q)}", _without_empty_answers(question))
+                    for q, question in enumerate(raw["qas"])
+                )
+                return Entry(self.where, raw["context"], asked)
+        return self._looked_at_closely()
+
+    def questions(self, schema: TypeAdapter[T]) -> Iterator[tuple[str, T] | SchemaError]:
+        """Its questions as another schema has them, each with its file and place, or a fault."""
+        content = self.content if isinstance(self.content, dict) else {}
+        asked = content.get("qas")
+        for q, question in enumerate(asked if isinstance(asked, list) else ()):
+            place = self._question_place(q)
+            spelled = as_squad(question, id_if_none=f"{self.file.path.name}: {place}")
+            try:
+                validated = schema.validate_python(spelled, strict=True)
+            except ValidationError as error:
+                yield from schema_faults(error, self.file.path, place, remedy_for)
+            else:
+                yield f"{self._file}: {place}", validated
+
+    @property
+    def _file(self) -> str:
+        return str(self.file.path)
+
+    def _question_place(self, q: int) -> str:
+        return joined(self.place, f"qas[{q}]") if self.records is None else self.records[q]
+
+    def faults(self) -> Iterator[SchemaError]:
+        """What is not as it should be around its questions."""
+        try:
+            _PASSAGE.validate_python(self.content, strict=True)
+        except ValidationError as error:
+            yield from schema_faults(error, self.file.path, self.place, remedy_for)
+
+    def _looked_at_closely(self) -> Entry:
+        faults, questions, without_id = list(self.faults()), [], []
+        for one in self.questions(_RAW_QUESTION):
+            if isinstance(one, SchemaError):
+                faults.append(one)
+                continue
+            where, question = one
+            questions.append((where, _without_empty_answers(question)))
+            if question["id"] == f"{self.file.path.name}: {where.removeprefix(f'{self._file}: ')}":
+                without_id.append(where)
+        context = self.content.get("context") if isinstance(self.content, dict) else None
+        return Entry(
+            self.where,
+            context if isinstance(context, str) else None,
+            tuple(questions),
+            tuple(without_id),
+            tuple(faults),
+        )
+
+
+def squad_paragraphs(path: Path) -> Iterator[Paragraph | InputError]:
+    """Reads files passage by passage, and goes on after a fault where it can.
+
+    Questions that are records of their own and repeat the passage belong to one passage as long as
+    they stand together.
+
+    Args:
+        path: A file of any form that `read_items` reads.
+
+    Yields:
+        The passages in file order, and what cannot be read as an error.
+    """
+    article, last_title = -1, ""
+    for _, group in groupby(read_items(path), key=_same_passage):
+        first, *others = group
+        if isinstance(first, InputError):
+            yield first
+            continue
+        repeating = [one for one in others if isinstance(one, Item)]
+        title = as_text(first.content.get("title")) if isinstance(first.content, dict) else None
+        if not isinstance(title, str | None):
+            yield _fault(first, "title", title, "a string or null", "Give a text, or leave it out.")
+            title = None
+        if _is_article(first.content) or not title or title != last_title:
+            article += 1
+        last_title = title or ""
+        yield from _paragraphs([first, *repeating], article, last_title)
+
+
+def _same_passage(item: Item | InputError) -> object:
+    """The same for records that repeat a passage, and different for all else."""
+    if isinstance(item, InputError) or not _is_record(item.content):
+        return object()
+    context, title = item.content.get("context"), item.content.get("title")
+    return (item.file, title, context) if isinstance(context, str) else object()
+
+
+def _paragraphs(items: list[Item], article: int, title: str) -> Iterator[Paragraph | SchemaError]:
+    """Of an article, a passage, or records that repeat a passage."""
+    first = items[0]
+    file, place, content = first.file, first.place, first.content
+    if _is_article(content):
+        try:
+            paragraphs = _ARTICLE.validate_python(content, strict=True)["paragraphs"]
+        except ValidationError as error:
+            yield from schema_faults(error, file.path, place, remedy_for)
+            return
+        for p, paragraph in enumerate(paragraphs):
+            yield Paragraph(file, joined(place, f"paragraphs[{p}]"), article, title, paragraph)
+    elif _is_record(content):
+        passage = content | {"qas": [item.content for item in items]}
+        places = tuple(item.place for item in items)
+        yield Paragraph(file, place, article, title, passage, records=places)
+    elif isinstance(content, dict) and "qas" in content:
+        yield Paragraph(file, place, article, title, content)
+    else:
+        expected = (
+            "an article (paragraphs), a passage (context, qas) or a question (context, id, …)"
+        )
+        yield _fault(first, "", content, expected, REMEDY)
+
+
+def _is_article(content: Any) -> bool:
+    return isinstance(content, dict) and "paragraphs" in content
+
+
+def _is_record(content: Any) -> bool:
+    """Whether it is a question that brings its passage with it."""
+    return (
+        isinstance(content, dict)
+        and content.keys().isdisjoint({"paragraphs", "qas"})
+        and not content.keys().isdisjoint({"question", "answers"})
+    )
+
+
+def _fault(item: Item, key: str, value: Any, expected: str, remedy: str) -> SchemaError:
+    return SchemaError(
+        kind=f"{key or 'entry'}_of_another_type",
+        where=f"{item.file.path}: {joined(item.place, key) or 'top level'}",
+        got=shown(value),
+        expected=expected,
+        remedy=remedy,
+    )
+
+
+def _without_empty_answers(question: RawQuestion) -> RawQuestion:
+    """An unanswerable question without the empty answers that some tools give it."""
+    if question.get("is_impossible") and question["answers"]:
+        question["answers"] = [answer for answer in question["answers"] if answer["text"].strip()]
+    return question
+
+
+def remedy_for(key: str) -> str:
+    """What to do about a key that is missing or has a wrong value."""
+    return _REMEDIES.get(key, REMEDY)

@@ -1,0 +1,76 @@
+"""Questions as annotation tools, Hugging Face and pandas spell them, spelled as SQuAD has them."""
+
+from typing import Any
+
+_ANSWER_KEYS = ("text", "answer_start")
+
+
+def as_squad(question: Any, id_if_none: str) -> Any:
+    """A question with its parts as SQuAD has them, as far as it can be told what they mean.
+
+    Ids that are numbers become text; whole floats become integers; ``is_impossible`` of 0 or 1
+    becomes false or true; answers may be lists of texts and starts side by side, or a single one.
+    Where ``is_impossible`` is true, answers may be missing.
+
+    Args:
+        question: As the file has it.
+        id_if_none: What it is called if it has no id.
+
+    Returns:
+        A new value; what is not understood is left as it is.
+    """
+    if not isinstance(question, dict):
+        return question
+    spelled = dict(question)
+    question_id = as_text(question.get("id"))
+    spelled["id"] = id_if_none if question_id is None else question_id
+    if "is_impossible" in question:
+        spelled["is_impossible"] = _flag(question["is_impossible"])
+    if "answers.text" in question:
+        spelled["answers"] = {key: question.get(f"answers.{key}") for key in _ANSWER_KEYS}
+    for key in ("answers", "plausible_answers"):
+        if key in spelled:
+            spelled[key] = _answers(spelled[key])
+    if spelled.get("answers") is None:
+        spelled.pop("answers", None)
+        if spelled.get("is_impossible") is True:
+            spelled["answers"] = []
+    return spelled
+
+
+def as_text(value: Any) -> Any:
+    """A whole number as its digits, NaN as None, and all else as it is."""
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 (pandas' way to say "none")
+        return None
+    whole = _whole(value)
+    return str(whole) if isinstance(whole, int) and not isinstance(whole, bool) else value
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _flag(value: Any) -> Any:
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 (pandas' way to say "none")
+        return None
+    return bool(value) if isinstance(value, int | float) and value in {0, 1} else value
+
+
+def _answers(answers: Any) -> Any:
+    if isinstance(answers, dict):
+        texts, starts = answers.get("text"), answers.get("answer_start")
+        if isinstance(texts, str):
+            texts, starts = [texts], [starts]
+        if not (isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts)):
+            return answers
+        answers = [
+            {"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)
+        ]
+    if not isinstance(answers, list):
+        return answers
+    return [
+        {**answer, "answer_start": _whole(answer["answer_start"])}
+        if isinstance(answer, dict) and "answer_start" in answer
+        else answer
+        for answer in answers
+    ]
