@@ -1,13 +1,16 @@
 """The table of all questions."""
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.evaluation.questions import question_table, question_word, scores_of
-from roberta_squad_pipeline.evaluation.scoring import score_questions
-from roberta_squad_pipeline.squad.dataset import SquadDataset
+from roberta_squad_pipeline.evaluation.scoring import report_of, score_questions, scores_in_order
+from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
+from roberta_squad_pipeline.squad.faults import OnMisaligned
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -75,3 +78,40 @@ def test_what_belongs_to_other_questions_is_told(
     lacking = {name: value for name, value in predicted[part].items() if name != "3.1"}
     with pytest.raises(InputError, match=rf"{where}: got nothing on question 3\.1"):
         question_table(mills, **predicted | {part: lacking})
+
+
+@pytest.mark.parametrize("on_misaligned", ["drop", "repair"])
+@pytest.mark.parametrize("shift", [0, 1, 10_000])
+def test_scores_do_not_depend_on_where_answers_stand(
+    shared: Path, tmp_path: Path, on_misaligned: OnMisaligned, shift: int
+) -> None:
+    """Oracle: the official scorer's report on real questions, which looks at no `answer_start`.
+
+    Every second question's answers are shifted, and every tenth passage holds none of its answers.
+    """
+    golden = {
+        name: json.loads((shared / f"squad/golden/{name}.json").read_bytes())
+        for name in ("predictions", "null_odds", "metrics")
+    }
+    squad = json.loads((shared / "squad/dev-sample.json").read_bytes())
+    passages = [passage for article in squad["data"] for passage in article["paragraphs"]]
+    asked = [question for passage in passages for question in passage["qas"]]
+    for question in asked[::2]:
+        for answer in question["answers"]:
+            answer["answer_start"] += shift
+    if shift:
+        for passage in passages[::10]:
+            passage["context"] = "Nothing that answers anything."
+    (tmp_path / "dev.json").write_text(json.dumps(squad))
+    table = question_table(
+        read_squad(tmp_path / "dev.json", on_misaligned=on_misaligned),
+        golden["predictions"],
+        {question["id"]: [{"char_start": 0, "char_end": 1, "score": 0.0}] for question in asked},
+        {question["id"]: {"head": 0.0, "span": 0.0} for question in asked},
+        {question["id"]: 1 for question in asked},
+    )
+    odds = scores_in_order(table["id"], golden["null_odds"])
+    report = report_of(scores_of(table), odds, threshold=0.0)
+    assert report == pytest.approx(golden["metrics"], rel=0, abs=1e-9)
+    assert table["id"].tolist() == [question["id"] for question in asked]
+    assert all(len(row.answer_starts) <= len(row.answers) for row in table.itertuples())

@@ -67,7 +67,7 @@ class QuestionScores:
         return np.where(odds > threshold, ~self.answerable, values).astype(np.float64)
 
     def best_threshold(self, values: Float64Array, odds: Float64Array) -> BestThreshold:
-        """The official search for the best threshold; arguments as in `at`."""
+        """The official search for the best threshold; arguments as in `at`, of the same shape."""
         return best_threshold(values, odds, answerable=self.answerable, answered=self.answered)
 
 
