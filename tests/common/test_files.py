@@ -3,11 +3,12 @@
 Oracle: the state of the folder before and after; SHA-256 of "abc" from FIPS 180-4, appendix B.1.
 """
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from roberta_squad_pipeline.common.files import sha256_of, written_atomically
+from roberta_squad_pipeline.common.files import sha256_of, sha256_of_files, written_atomically
 
 
 class BrokenOffError(Exception):
@@ -112,3 +113,13 @@ def test_symbolic_link_is_followed(tmp_path: Path) -> None:
         temp.write_text("new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_text() == "new"
+
+
+def test_several_files_hash_by_names_content_and_order(tmp_path: Path) -> None:
+    """Oracle: sha256sum's own output of them, hashed."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"1")
+    other.write_bytes(b"2")
+    listed = "".join(f"{sha256_of(path)} {path.name}\n" for path in (one, other))
+    assert sha256_of_files([one, other]) == hashlib.sha256(listed.encode()).hexdigest()
+    assert sha256_of_files([other, one]) != sha256_of_files([one, other])

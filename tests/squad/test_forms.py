@@ -180,3 +180,35 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes,
     assert fault.where.startswith(str(path))
     assert got in fault.got
     assert fault.remedy.endswith(".")
+
+
+def test_shards_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
+    """Also of different forms; what two of them have in common is a fault."""
+    write(tmp_path, "train-1.parquet", parquet(RECORDS[2:]))
+    write(tmp_path, "train-0.jsonl", json_lines(RECORDS[:2]))
+    write(tmp_path, "_SUCCESS", b"")
+    for path in (tmp_path, tmp_path / "train-*"):
+        assert list(read_gold(path)) == ["a", "b", "c"]
+        assert len(read_squad(path, on_misaligned="error").passages) == 2
+    twice = write(tmp_path, "train-2.json", json.dumps(RECORDS[:1]).encode())
+    with pytest.raises(InputError, match=r"train-2\.json: \[0\]: got the id \"a\", which is also"):
+        read_squad(tmp_path, on_misaligned="error")
+    twice.write_bytes(b"{")
+    assert places(tmp_path)[-1].startswith(f"{twice}: line 1")
+
+
+@pytest.mark.parametrize(
+    ("names", "got"),
+    [
+        ([], "no file"),
+        (["train-0.json", "validation-0.json"], r"several splits (train, valid)"),
+        (["dev.json", "train.json"], "several splits (dev, train)"),
+    ],
+)
+def test_a_folder_is_of_one_split(tmp_path: Path, names: list[str], got: str) -> None:
+    for name in names:
+        write(tmp_path, name, b"[]")
+    (fault,) = read_items(tmp_path)
+    assert isinstance(fault, InputError)
+    assert got in fault.got
+    assert "train-*.parquet" in fault.remedy

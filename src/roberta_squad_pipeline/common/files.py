@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,21 @@ def sha256_of(path: Path) -> str:
     """
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_of_files(paths: Iterable[Path]) -> str:
+    """Hashes names and bytes of several files, in their order.
+
+    Returns:
+        The SHA-256 digest as 64 lower-case hexadecimal digits.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(f"{sha256_of(path)} {path.name}\n".encode(errors="surrogateescape"))
+    return whole.hexdigest()
 
 
 @contextmanager

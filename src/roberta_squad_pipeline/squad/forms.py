@@ -36,6 +36,7 @@ _KNOWN = (
 )
 """Keys of items; other columns of a table are not read."""
 _ITEM_KEYS = {"paragraphs", "qas", "question"}
+_SPLIT = re.compile(r"(train|valid|dev|test)(?=[^a-z]|ation|$)")
 _VERSION_2 = re.compile(r"v?2(\.|$)", re.IGNORECASE)
 _FLAGS = {"": None, "true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 _LONGEST_CELL = 2**31 - 1
@@ -78,17 +79,60 @@ class Item:
     content: Any
 
 
+def files_of(path: Path) -> list[Path]:
+    """The files that a path stands for, in the order of their names.
+
+    Args:
+        path: A file; a folder, of which hidden files do not count; or a pattern for the names of
+            files in a folder, such as ``data/train-*.parquet``.
+
+    Returns:
+        The path itself if it is neither a folder nor a pattern.
+
+    Raises:
+        InputError: No file is there, or those in a folder have the names of several splits.
+    """
+    if path.is_dir():
+        files = [file for file in path.iterdir() if not file.name.startswith((".", "_"))]
+    elif "*" in path.name and not path.exists():
+        files = list(path.parent.glob(path.name))
+    else:
+        return [path]
+    files = sorted(file for file in files if file.is_file())
+    splits = {found.group() for file in files if (found := _SPLIT.match(file.name.lower()))}
+    if files and len(splits) <= 1:
+        return files
+    pattern = (path if path.is_dir() else path.parent) / "train-*.parquet"
+    raise InputError(
+        where=str(path),
+        got=f"files of several splits ({', '.join(sorted(splits))})" if files else "no file",
+        expected="the files of one split",
+        remedy=f"Check the path, or give a pattern, such as {pattern}.",
+    )
+
+
 def read_items(path: Path) -> Iterator[Item | InputError]:
-    """Reads a file item by item, and goes on after a fault where it can.
+    """Reads files item by item, and goes on after a fault where it can.
 
     JSON is held whole, in some five times its size, and so is UTF-16; all else is not.
 
     Args:
-        path: JSON, JSON Lines or CSV, in UTF-8 or UTF-16 and also packed by gzip; or Parquet.
+        path: JSON, JSON Lines or CSV, in UTF-8 or UTF-16 and also packed by gzip; or Parquet; or
+            several of them, as `files_of` has it.
 
     Yields:
         The items in file order, and what cannot be read as an error.
     """
+    try:
+        files = files_of(path)
+    except InputError as fault:
+        yield fault
+        return
+    for file in files:
+        yield from _items(file)
+
+
+def _items(path: Path) -> Iterator[Item | InputError]:
     try:
         with readable(path), path.open("rb") as stream:
             is_parquet = stream.read(len(_PARQUET)) == _PARQUET

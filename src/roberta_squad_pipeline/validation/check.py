@@ -22,6 +22,7 @@ from roberta_squad_pipeline.squad.faults import (
     missing_kind,
     repeated_id,
 )
+from roberta_squad_pipeline.squad.forms import files_of
 from roberta_squad_pipeline.squad.json_input import SchemaError, shown
 from roberta_squad_pipeline.squad.paragraphs import Entry, squad_paragraphs
 from roberta_squad_pipeline.squad.repair import (
@@ -160,7 +161,9 @@ class _Check:
                 continue
             self._counts.articles += paragraph.article != article
             if paragraph.file is not file and paragraph.file.marked:
-                self._odd("byte_order_mark", str(self._path), "one at the beginning of the file")
+                self._odd(
+                    "byte_order_mark", str(paragraph.file.path), "one at the beginning of the file"
+                )
             self._kinds.version_2 = self._kinds.version_2 or paragraph.file.says_version_2
             article, file = paragraph.article, paragraph.file
             self._check_passage(paragraph.entry())
@@ -180,11 +183,18 @@ class _Check:
         """Hashes of all passages."""
         return frozenset(passage for passage, _, _ in self._passages)
 
+    @property
+    def _size(self) -> int:
+        try:
+            return sum(file.stat().st_size for file in files_of(self._path) if file.is_file())
+        except InputError:  # a finding already
+            return 0
+
     def report(self) -> FileReport:
         """What was found."""
         return FileReport(
             path=str(self._path),
-            size_bytes=self._path.stat().st_size if self._path.is_file() else 0,
+            size_bytes=self._size,
             counts=self._counts,
             findings=self._findings.listed(),
         )

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.files import sha256_of, written_atomically
+from roberta_squad_pipeline.common.files import sha256_of, sha256_of_files, written_atomically
 from roberta_squad_pipeline.runs.parameters import DataConfig, DemoSource, RemoteSource
 from roberta_squad_pipeline.squad.download import fetch
+from roberta_squad_pipeline.squad.forms import files_of
 
 SquadFiles = dict[str, dict[str, Any]]
 """For train and dev, and for validation where it has a file: path, size_bytes and sha256."""
@@ -42,10 +43,10 @@ def _materialise(name: str, data: DataConfig, prepared: str) -> Path:
             temp.write_text(json.dumps(squad, indent=1) + "\n", encoding="utf-8")
         return path
     path = Path(name)
-    if not path.is_file():
+    if not files_of(path)[0].is_file():
         raise InputError(
             where=str(path),
-            got="a folder" if path.is_dir() else "no such file",
+            got="no such file",
             expected=f"a file of questions, or one of the sources {', '.join(data.sources)}",
             remedy="Correct data.train, data.dev or data.validation; relative paths count from the "
             "folder that the command is run in.",
@@ -54,4 +55,7 @@ def _materialise(name: str, data: DataConfig, prepared: str) -> Path:
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    return {"path": str(path), "size_bytes": path.stat().st_size, "sha256": sha256_of(path)}
+    files = files_of(path)
+    sha256 = sha256_of(path) if files == [path] else sha256_of_files(files)
+    size = sum(file.stat().st_size for file in files)
+    return {"path": str(path), "size_bytes": size, "sha256": sha256}
