@@ -16,7 +16,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_SOURCE_NAME, MLFL
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.spool import Spool, Status
-from roberta_squad_pipeline.tracking.store import connect, fail_fast, tracking_uri, without_password
+from roberta_squad_pipeline.tracking.store import (
+    connect,
+    fail_fast,
+    run_page,
+    tracking_uri,
+    without_password,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -28,10 +34,12 @@ class MlflowRun:
         uri: Of the store that the run is in.
         run_id: The run.
         unsent: Folder for what could not be sent yet.
+        page: Where MLflow shows it, if that is known.
     """
 
-    def __init__(self, uri: str, run_id: str, unsent: Path) -> None:
+    def __init__(self, uri: str, run_id: str, unsent: Path, page: str | None = None) -> None:
         self.run_id = run_id
+        self.page = page
         self._spool = Spool(unsent / run_id, uri, run_id)
 
     def log_params(self, params: dict[str, Any]) -> None:
@@ -137,7 +145,8 @@ def open_run(
         "git.tree": provenance.git_tree,
     }
     client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in all_tags.items()])
-    return MlflowRun(uri, run.info.run_id, unsent)
+    page = run_page(uri, experiment_id, run.info.run_id)
+    return MlflowRun(uri, run.info.run_id, unsent, page)
 
 
 def reopen_run(
