@@ -43,11 +43,15 @@ def digests(project: Path) -> dict[str, str]:
 def test_scores_go_under_a_name_of_their_own(
     finished_copy: Path, elsewhere: Path, command: Command, runs: Runs
 ) -> None:
+    # Below all scores, so that it abstains everywhere.
+    evaluation = finished_copy / "data/06_models/demo/evaluation.json"
+    own = _json(evaluation)
+    own["calibration"]["threshold"] = -1000.0
+    evaluation.write_text(json.dumps(own), encoding="utf-8")
     before = digests(finished_copy)
     done = command("evaluate", "--run", "demo", "--data", elsewhere.name, "--as", "theirs")
     assert done.returncode == 0, done.stdout + done.stderr
     assert digests(finished_copy) == before
-    own = _json(finished_copy / "data/06_models/demo/evaluation.json")
     found = _json(finished_copy / "data/08_reporting/theirs/evaluation.json")
     assert found["data_sha256"] == hashlib.sha256(elsewhere.read_bytes()).hexdigest()
     assert found["scores"] == _json(finished_copy / "data/08_reporting/theirs/metrics.json")
@@ -56,9 +60,11 @@ def test_scores_go_under_a_name_of_their_own(
         assert found["calibration"][kept] == own["calibration"][kept]
     assert not (finished_copy / "data/06_models/theirs").exists()
     assert "at the reader's own threshold: exact" in done.stdout
+    assert "warning: the reader abstains on every question" in done.stdout
     assert f"{found['questions']} questions of {elsewhere.name}" in done.stdout
     run = runs()[0]
     assert (run.data.tags["reader"], run.data.tags["experiment"]) == ("demo", "theirs")
+    assert run.data.tags["warning.abstains"] == "100.0% of the dev questions"
     assert "fingerprint" not in run.data.tags
 
 

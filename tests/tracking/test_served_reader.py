@@ -73,6 +73,18 @@ def test_a_request_of_bad_rows_alone(server: TestClient) -> None:
     assert "got nothing" in row["error"]
 
 
+def test_rows_with_and_without_an_answer(server: TestClient, reader: Reader) -> None:
+    """An answer that is missing is null, which JSON has, and not NaN."""
+    rows = [GOOD, GOOD | {"question": "Who built the bridge in 1889?"}]
+    scores = [answer.no_answer_score for answer in reader.answer_all(rows)]
+    predicted = served(server, rows, threshold=sum(scores) / 2)
+    low, high = (
+        predicted[place] for place in (scores.index(min(scores)), scores.index(max(scores)))
+    )
+    assert low["answer"] == low["best_span"]
+    assert high["answer"] is None
+
+
 def test_threshold_and_n_best(server: TestClient, reader: Reader) -> None:
     answer = reader.answer(**GOOD)
     for beside, text in ((-1.0, None), (1.0, answer.best.text)):

@@ -17,6 +17,13 @@ from roberta_squad_pipeline.inference.answering import Answer, answers_or_errors
 from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.storage import load_reader
 
+_NUMBERS = {
+    "char_start": "int64",
+    "char_end": "int64",
+    "answer_probability": "float64",
+    "no_answer_probability": "float64",
+}
+
 
 class ServedReader(PythonModel):
     """Answers a table of questions and passages."""
@@ -52,9 +59,11 @@ class ServedReader(PythonModel):
             self._trained, model_input.to_dict(orient="records"), device=available_device()
         )
         rows = [_row(one, threshold, n_best) for one in found]
-        # Where something is missing, the others' whole numbers stay whole.
-        failed = any(isinstance(one, InputError) for one in found)
-        return pd.DataFrame(rows, dtype=object if failed else None)
+        # As objects what is missing stays None, which JSON has, and whole numbers stay whole.
+        table = pd.DataFrame(rows, dtype=object)
+        if any(isinstance(one, InputError) for one in found):
+            return table
+        return table.astype({name: kind for name, kind in _NUMBERS.items() if name in table})
 
 
 def _checked(params: dict[str, Any]) -> tuple[float | None, int | None]:
