@@ -226,19 +226,24 @@ def evaluate(folder: Path) -> Measured:
 
     from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.pipelines.evaluate import nodes
+    from roberta_squad_pipeline.reader.evaluation import AnsweredWith, features_sha256
 
     predicted = json.loads((folder / "predicted.json").read_text())
     files, data = files_and_data(folder)
     features = Features.open(folder / "dev.arrow")
     began = time.process_time()
     config = inference_config()
-    table = nodes.build_question_table(files, data, *predicted, features)
-    odds, weights = nodes.score_no_answer(table, config).values()
+    answered_with = AnsweredWith(
+        **config.model_dump(), features_sha256=features_sha256(features)
+    ).model_dump()
+    table = nodes.build_question_table(
+        files, data, config, answered_with, "bench", *predicted, features
+    )
+    odds, weights = nodes.score_no_answer(table, config, {}).values()
     metrics = nodes.score_predictions(table, odds)
-    crossfit = nodes.cross_fit_threshold(table, odds, config)
-    answered_with = {"precision": config.precision}
+    crossfit = nodes.cross_fit_threshold(table, odds, config, {})
     evaluation = nodes.evaluate_reader(
-        files, config, answered_with, table, odds, weights, metrics, crossfit, None, Mock()
+        files, config, answered_with, {}, table, odds, weights, metrics, crossfit, None, Mock()
     )
     nodes.judge_questions(table, odds, evaluation)
     return {"evaluate": time.process_time() - began}

@@ -255,7 +255,11 @@ def evaluated(
         recipe={"model": {"encoder": "tiny"}, "training": {"lr": 3e-5}},
     )
     calibration = UNCALIBRATED.model_copy(
-        update={"threshold": -0.1, "no_answer": PlattScale(slope=0.5, intercept=0.25)}
+        update={
+            "threshold": -0.1,
+            "no_answer": PlattScale(slope=0.5, intercept=0.25),
+            "uncalibrated": None,
+        }
     )
     evaluation = Evaluation(
         version="0.1.0",

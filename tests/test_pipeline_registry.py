@@ -30,6 +30,7 @@ def test_listing_pipelines_imports_nothing_heavy() -> None:
         "compare",
         "download",
         "evaluate",
+        "evaluate_elsewhere",
         "features",
         "inference",
         "train",

@@ -1,15 +1,19 @@
 """What one uses from Python: `from roberta_squad_pipeline import Reader`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import written_atomically
-from roberta_squad_pipeline.inference.answering import Answer, Asked, answer_questions
+from roberta_squad_pipeline.inference.answering import Answer, answer_questions, as_asked
 from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.exchange.export import save_pretrained
 from roberta_squad_pipeline.reader.storage import TrainedReader, load_reader
 from roberta_squad_pipeline.tracking.fetching import reader_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Reader:
@@ -20,6 +24,13 @@ class Reader:
     """
 
     def __init__(self, trained: TrainedReader) -> None:
+        if not isinstance(trained, TrainedReader):
+            raise InputError(
+                where="Reader",
+                got=f"{trained!r}",
+                expected="a reader that is loaded already",
+                remedy=f"Load it: Reader.load({str(trained)!r})",
+            )
         self.trained = trained
 
     @classmethod
@@ -41,21 +52,25 @@ class Reader:
         """Answers a question to a passage of any length.
 
         Raises:
-            InputError: One of the two is blank.
+            InputError: One of the two is blank or not a text.
         """
         return self.answer_all([(question, passage)])[0]
 
-    def answer_all(self, asked: Iterable[tuple[str, str]]) -> list[Answer]:
+    def answer_all(
+        self, asked: "Iterable[tuple[str, str] | Mapping[str, Any]] | pd.DataFrame"
+    ) -> list[Answer]:
         """Answers many questions at once, which is faster than one after the other.
 
         Args:
-            asked: Questions with their passages.
+            asked: Pairs of question and passage; or dicts with `question` and either `passage` or
+                `context`; or a pandas frame with such columns. Whatever else a dict or frame
+                holds is not looked at.
 
         Raises:
-            InputError: A question or a passage is blank.
+            InputError: A row is something else, or a question or a passage is blank.
         """
-        pairs = [Asked(question, passage) for question, passage in asked]
-        return answer_questions(self.trained, pairs, device=available_device())
+        rows = [as_asked(row, number) for number, row in enumerate(_rows(asked))]
+        return answer_questions(self.trained, rows, device=available_device())
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a folder that transformers' `AutoModelForQuestionAnswering` loads.
@@ -68,3 +83,18 @@ class Reader:
         """
         with written_atomically(Path(folder)) as temp:
             save_pretrained(self.trained, temp, name=Path(folder).name)
+
+
+def _rows(asked: Any) -> Iterable[object]:
+    if isinstance(asked, str | bytes | Mapping) or not isinstance(asked, Iterable):
+        raise InputError(
+            where="answer_all",
+            got=f"a value of type {type(asked).__name__}",
+            expected="a list of questions with their passages, or a pandas frame",
+            remedy="Put a single one into a list, or call answer(question, passage).",
+        )
+    # Not by its class, for which pandas would have to be imported.
+    if hasattr(asked, "columns") and hasattr(asked, "to_dict"):
+        rows: list[object] = asked.to_dict(orient="records")
+        return rows
+    return asked

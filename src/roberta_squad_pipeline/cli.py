@@ -105,7 +105,7 @@ def ask(
         raise click.UsageError("Give either --passage or --passage-file.")
     if passage_file is not None:
         try:
-            passage = passage_file.read_text(encoding="utf-8")
+            passage = passage_file.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise click.BadParameter(f"{passage_file} is not text in UTF-8") from error
     with _messages_for_errors():
@@ -113,6 +113,25 @@ def ask(
 
         loaded = Reader.load(reader or reader_folder(Path.cwd(), env, experiment))
         converse(loaded, passage, Console(highlight=False))
+
+
+@cli.command(params=[_option("env"), _option("params")])
+@click.option("--run", "reader", required=True, help="The run whose reader answers.")
+@click.option("--data", required=True, help="Questions with answers, as data.dev takes them.")
+@click.option("--as", "name", required=True, help="Name of the scores and all that leads to them.")
+@click.option(
+    "--calibrate", is_flag=True, help="Fit the reader's threshold and probabilities anew."
+)
+def evaluate(*, params: dict[str, Any], calibrate: bool, **options: Any) -> None:
+    """Score a trained reader on other questions.
+
+    Its threshold and probabilities stay as they are, unless --calibrate is given.
+    """
+    from roberta_squad_pipeline.runs.evaluating import evaluate_elsewhere
+
+    with _messages_for_errors():
+        given = params | ({"calibrate": True} if calibrate else {})
+        evaluate_elsewhere(Path.cwd(), params=given, **options)
 
 
 @cli.command("send-tracking", params=[_option("env")])

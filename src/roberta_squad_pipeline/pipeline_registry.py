@@ -15,7 +15,9 @@ from roberta_squad_pipeline.pipelines.validate import pipeline as validate
 
 def register_pipelines() -> dict[str, Pipeline]:
     """The corridor's rooms; `train` brings the two before it, so that it works on its own."""
-    up_to_train = download.create_pipeline() + features.create_pipeline() + train.create_pipeline()
+    prepare = download.create_pipeline() + features.create_pipeline()
+    up_to_train = prepare + train.create_pipeline()
+    predict_and_score = inference.create_pipeline() + evaluate.create_pipeline()
     return {
         "compare": compare.create_pipeline(),
         "download": download.create_pipeline(),
@@ -26,5 +28,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "train": up_to_train,
         "inference": inference.create_pipeline(),
         "evaluate": evaluate.create_pipeline(),
-        "__default__": up_to_train + inference.create_pipeline() + evaluate.create_pipeline(),
+        # Of another run's reader, on dev questions alone.
+        "evaluate_elsewhere": (prepare + predict_and_score).to_nodes("evaluate.write_report"),
+        "__default__": up_to_train + predict_and_score,
     }

@@ -149,14 +149,54 @@ def test_equal_scores_go_by_the_order_of_the_official_threshold() -> None:
         assert found.threshold == report_of(scores.of(order), rounded, 0.0)["best_f1_thresh"]
 
 
-def test_data_of_one_passage_without_answers() -> None:
-    """Abstaining everywhere is best, and there is nothing to hold probabilities against."""
-    none = np.zeros(3, np.bool_)
-    found = calibrate(asked(none, none), np.full(3, 1.5), np.full(3, 2.0), none)
-    assert found.threshold is None
+def test_one_passage_cannot_be_halved() -> None:
+    scores, odds, margins, _ = drawn(20)
+    found = calibrate(scores, odds, margins, np.ones(200, np.bool_))
+    assert found.uncalibrated is None
     assert found.no_answer_reliability is found.answer_reliability is None
-    no_answer, answer = found.probabilities([9.0], [0.0])
-    assert (no_answer[0], answer[0]) == pytest.approx((4 / 5, 1 / 5 * 1 / 2))
+
+
+@pytest.mark.parametrize(
+    ("passages", "answerable", "turned", "why"),
+    [
+        (9, None, 1, "90 questions are fewer than 100"),
+        (20, True, 1, "every question has an answer"),
+        (20, False, 1, "no question has an answer"),
+        (20, None, -1, "questions with higher no-answer scores have an answer more often"),
+    ],
+)
+def test_data_that_tell_nothing_leave_the_logits_as_they_are(
+    passages: int, answerable: bool | None, turned: int, why: str
+) -> None:
+    """Oracle: the logistic function of the scores, and counting."""
+    scores, odds, margins, first = drawn(passages)
+    if answerable is not None:
+        scores = asked(np.full(len(odds), answerable), scores.exact > 0)
+    found = calibrate(scores, turned * odds, margins, first)
+    assert found.uncalibrated == why
+    assert found.threshold == 0.0
+    assert found.probabilities([2.0], [0.0])[0] == pytest.approx(1 / (1 + np.exp(-2)))
+    assert found.abstains_above == (np.inf if answerable else 0.0)
+    assert found.no_answer_reliability is not None
+    expected = reliability(1 / (1 + np.exp(-turned * odds)), ~scores.answerable)
+    assert found.no_answer_reliability.expected_calibration_error == pytest.approx(
+        expected.expected_calibration_error
+    )
+
+
+def test_spans_that_are_right_less_often_the_surer_the_reader_is() -> None:
+    scores, odds, margins, first = drawn(100)
+    found = calibrate(scores, odds, -margins, first)
+    assert found.uncalibrated == "spans that the reader is surer of are right less often"
+
+
+def test_a_hundred_questions_are_enough() -> None:
+    scores, odds, margins, first = drawn(10)
+    assert calibrate(scores, odds, margins, first).uncalibrated is None
+
+
+def test_a_reader_may_always_abstain() -> None:
+    assert UNCALIBRATED.model_copy(update={"threshold": None}).abstains_above == -np.inf
 
 
 def test_a_reader_that_was_not_evaluated() -> None:
@@ -178,15 +218,15 @@ def test_reliability_at_the_ends() -> None:
 
 def test_each_half_is_judged_by_what_was_fitted_on_the_other() -> None:
     """Oracle: both fits made here, on two halves in which the same scores mean the opposite."""
-    first = np.repeat([True, False], 8)
-    odds = np.arange(16.0) % 8
-    found = calibrate(asked(~first, ~first), odds, np.ones(16), first)
-    scores = np.arange(8.0)
-    never, always = (fit_platt(scores, np.full(8, kind)) for kind in (False, True))
+    first = np.repeat([True, False], 80)
+    odds = np.arange(160.0) % 8
+    found = calibrate(asked(~first, ~first), odds, np.ones(160), first)
+    scores = odds[:80]
+    never, always = (fit_platt(scores, np.full(80, kind)) for kind in (False, True))
     # The first half has no answers and is judged by the fit on the other, which always has one.
     expected = reliability(
         np.concatenate([never.probability(scores), always.probability(scores)]),
-        np.repeat([True, False], 8),
+        first,
     )
     assert found.no_answer_reliability is not None
     assert found.no_answer_reliability.expected_calibration_error == pytest.approx(

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from roberta_squad_pipeline.evaluation.thresholds import (
     BestThreshold,
-    abstained_share,
     abstains_too_much,
     best_threshold,
 )
@@ -121,12 +120,6 @@ def test_no_questions() -> None:
     none = np.zeros(0)
     with pytest.raises(ValueError, match="no questions"):
         best_threshold(none, none, answerable=none.astype(bool), answered=none.astype(bool))
-
-
-def test_share_of_questions_that_are_abstained_on() -> None:
-    """A score at the threshold is no reason to abstain, as for the official scorer."""
-    assert abstained_share([-1.0, 0.0, 2.0, 3.0], 0.0) == 0.5
-    assert abstained_share([-1.0], None) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,24 @@ Oracle: the predictions for a whole file of the same questions, and logistic fun
 """
 
 import dataclasses
+import logging
 import math
+import re
 
 import numpy as np
 import pytest
+import rich
 import torch
+from rich.console import Console
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.inference.answering import Answer, Asked, answer_questions
+from roberta_squad_pipeline.inference.answering import (
+    Answer,
+    Asked,
+    answer_questions,
+    answers_or_errors,
+)
 from roberta_squad_pipeline.inference.prediction import predict
 from roberta_squad_pipeline.reader.storage import TrainedReader
 from roberta_squad_pipeline.squad.dataset import SquadDataset
@@ -99,3 +108,23 @@ def test_blank_texts(evaluated: TrainedReader, question: str, passage: str, wher
     with pytest.raises(InputError) as caught:
         answer_questions(evaluated, [Asked("?", "a"), Asked(question, passage)], device=CPU)
     assert caught.value.where == where
+
+
+def test_text_without_a_word_costs_its_own_answer_alone(evaluated: TrainedReader) -> None:
+    """What no tokenizer has a token for is only found out while it is read."""
+    rows = [("When?", "In 1889."), ("When?", "\u200b"), ("When?", "In 1889."), None]
+    found = answers_or_errors(evaluated, rows, device=CPU)
+    assert [type(one) for one in found[::2]] == [Answer, Answer]
+    assert isinstance(found[3], InputError)
+    assert found[3].where == "row 4"
+
+
+def test_long_passage_shows_how_far_it_is(
+    evaluated: TrainedReader, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rich, "_console", Console(force_terminal=False))
+    with caplog.at_level(logging.INFO):
+        answer_questions(evaluated, [Asked("When?", "In 1889. ")], device=CPU)
+        assert caplog.messages == []
+        answer_questions(evaluated, [Asked("When?", "In 1889. " * 3000)], device=CPU)
+    assert re.fullmatch(r"read: (\d+)/\1 windows , 0 s left", caplog.messages[-1])

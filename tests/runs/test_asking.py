@@ -78,6 +78,14 @@ def test_passage_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_byte_order_marks_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a passage that is piped in, and from questions."""
+    typed(monkeypatch, "\ufeffThe Shilgel.", "", "\ufeffWhich?")
+    reader = Reader()
+    converse(reader, None, piped())  # type: ignore[arg-type]
+    assert reader.asked == [("Which?", "The Shilgel.")]
+
+
 def test_no_passage(monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch)
     with pytest.raises(InputError, match="--passage-file"):

@@ -10,7 +10,12 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.tracking.mlflow_run import open_run
 from roberta_squad_pipeline.tracking.models import fetched_reader
 from roberta_squad_pipeline.tracking.provenance import Provenance
-from roberta_squad_pipeline.tracking.store import first_line, tracking_uri, without_password
+from roberta_squad_pipeline.tracking.store import (
+    first_line,
+    run_page,
+    tracking_uri,
+    without_password,
+)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +77,12 @@ def test_a_server_that_is_away_is_told_of_without_credentials(
 def test_a_database_s_password_is_not_told() -> None:
     error = ValueError("no driver for postgresql://me:secret@host/db\nand more")
     assert first_line(error) == "no driver for postgresql://***@host/db"
+
+
+def test_where_a_run_is_shown() -> None:
+    """At its own page, not at that of its experiment."""
+    assert (
+        run_page("http://me:secret@host/a/", "3", "f00") == "http://host/a/#/experiments/3/runs/f00"
+    )
+    local = run_page("sqlite:///mlflow.db", "1", "f00")
+    assert local == "http://127.0.0.1:5000/#/experiments/1/runs/f00 (mlflow ui shows it)"

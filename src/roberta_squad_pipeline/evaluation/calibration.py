@@ -18,6 +18,9 @@ from roberta_squad_pipeline.evaluation.no_answer import ScoresFittedOn
 from roberta_squad_pipeline.evaluation.scoring import QuestionScores
 
 _BINS = 10
+_FEWEST = 100
+"""Questions that two sigmoids and a threshold are fitted on at least: with fewer, the threshold
+is that of a handful of them."""
 
 
 class PlattScale(StrictModel):
@@ -55,6 +58,10 @@ class Calibration(StrictModel):
 
     threshold: float | None
     """No-answer score above which the reader abstains, chosen for the best F1; None: always."""
+    always_answers: bool = False
+    """Whatever the threshold, since each question of the data has an answer, as in SQuAD 1.1."""
+    uncalibrated: str | None = None
+    """Why threshold and probabilities are as training left them; None where they were fitted."""
     no_answer: PlattScale
     """From the no-answer score to the probability that the passage does not answer."""
     answer: PlattScale
@@ -64,6 +71,16 @@ class Calibration(StrictModel):
     """Of the probability that there is no answer; None where it cannot be cross-fitted."""
     answer_reliability: Reliability | None
     """Of the probability that the best span is right, over all questions."""
+
+    @property
+    def abstains_above(self) -> float:
+        """The threshold as a number, infinite where the reader always answers or always abstains.
+
+        Not saved as such, since JSON has no infinite numbers.
+        """
+        if self.always_answers:
+            return np.inf
+        return -np.inf if self.threshold is None else self.threshold
 
     def probabilities(
         self, no_answer_scores: ArrayLike, margins: ArrayLike
@@ -88,6 +105,7 @@ UNCALIBRATED = Calibration(
     answer=PlattScale(slope=1.0, intercept=0.0),
     no_answer_reliability=None,
     answer_reliability=None,
+    uncalibrated="the reader was never evaluated",
 )
 """For a reader that was never evaluated: its logits as they come out of training, and the recipe's
 threshold, at which such a reader is undecided."""
@@ -153,7 +171,8 @@ def calibrate(
     """Fits both probabilities and the threshold on a data set's predictions.
 
     Their reliability is that of probabilities which were fitted on one half of the passages and
-    applied to the other, both ways.
+    applied to the other, both ways. Data that do not tell what the scores mean leave them as they
+    are, and `uncalibrated` says why.
 
     Args:
         scores: Of every question.
@@ -163,10 +182,14 @@ def calibrate(
         scores_fitted_on: Where the no-answer scores were fitted themselves.
     """
     everything = np.ones(len(odds), np.bool_)
+    fitted = _fit(everything, scores, odds, margins)
+    unfit = unfit_to_calibrate(scores.answerable) or _upside_down(fitted)
+    if unfit is not None:
+        always = bool(scores.answerable.all())
+        raw = UNCALIBRATED.model_copy(update={"uncalibrated": unfit, "always_answers": always})
+        return held_against(raw, scores, odds, margins)
     best = scores.best_threshold(scores.f1, odds)
-    fitted = _fit(everything, scores, odds, margins).model_copy(
-        update={"threshold": best.threshold if best.answers else None}
-    )
+    fitted = fitted.model_copy(update={"threshold": best.threshold if best.answers else None})
     if first_half.all() or not first_half.any():
         return fitted
     odds_of = scores_fitted_on or (lambda _: odds)
@@ -183,6 +206,49 @@ def calibrate(
     )
 
 
+def held_against(
+    calibration: Calibration, scores: QuestionScores, odds: Float64Array, margins: Float64Array
+) -> Calibration:
+    """The same calibration with its reliability on questions that it was not fitted on.
+
+    Args:
+        calibration: Fitted elsewhere, or not at all.
+        scores: Of every question.
+        odds: No-answer scores, high = unanswerable. Shape: (questions,)
+        margins: See `span_margin`. Shape: (questions,)
+    """
+    no_answer, answer = calibration.probabilities(odds, margins)
+    return calibration.model_copy(
+        update={
+            "no_answer_reliability": reliability(no_answer, ~scores.answerable),
+            "answer_reliability": reliability(answer, _right(scores)),
+        }
+    )
+
+
+def unfit_to_calibrate(answerable: NDArray[np.bool_]) -> str | None:
+    """Why questions cannot tell what a reader's scores mean; None where they can.
+
+    Args:
+        answerable: Of each question whether it has an answer. Shape: (questions,)
+    """
+    if answerable.all():
+        return "every question has an answer"
+    if not answerable.any():
+        return "no question has an answer"
+    if len(answerable) < _FEWEST:
+        return f"{len(answerable)} questions are fewer than {_FEWEST}"
+    return None
+
+
+def _upside_down(fitted: Calibration) -> str | None:
+    if fitted.no_answer.slope < 0:
+        return "questions with higher no-answer scores have an answer more often"
+    if fitted.answer.slope < 0:
+        return "spans that the reader is surer of are right less often"
+    return None
+
+
 def _right(scores: QuestionScores) -> NDArray[np.bool_]:
     return scores.answerable & scores.exact.astype(np.bool_)
 
@@ -195,5 +261,6 @@ def _fit(
         update={
             "no_answer": fit_platt(odds[half], ~scores.answerable[half]),
             "answer": fit_platt(margins[asked], _right(scores)[asked]),
+            "uncalibrated": None,
         }
     )

@@ -1,6 +1,5 @@
 """The threshold on the no-answer score that would have scored best on a data set."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,25 +66,13 @@ def best_threshold(
     return BestThreshold(float(100.0 * totals[best] / len(scores)), threshold, answers=best)
 
 
-def abstained_share(no_answer_scores: Iterable[float], threshold: float | None) -> float:
-    """Share of the questions that a reader abstains on, 0 to 1.
-
-    Args:
-        no_answer_scores: High = unanswerable; at least one.
-        threshold: Above which it abstains; None: always.
-    """
-    if threshold is None:
-        return 1.0
-    return float(np.mean(np.fromiter(no_answer_scores, np.float64) > threshold))
-
-
 def abstains_too_much(abstained: float, answerable: float) -> bool:
     """Whether a reader is of no use because it answers next to nothing.
 
     So it is if it abstains on 98 % of the questions or more although more than 5 % have an answer.
 
     Args:
-        abstained: Share of the questions that it abstains on at its best threshold, 0 to 1.
+        abstained: Share of the questions that it abstains on at its threshold, 0 to 1.
         answerable: Share of the questions that have an answer, 0 to 1.
     """
     return abstained >= _NEARLY_ALL and answerable > _HARDLY_ANY

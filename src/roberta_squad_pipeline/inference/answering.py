@@ -1,18 +1,29 @@
 """Questions to answers, by the same steps as a whole file: features, windows, spans."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.evaluation.calibration import span_margin
 from roberta_squad_pipeline.features.build import build_features
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.prediction import Candidate, Prediction, predict
 from roberta_squad_pipeline.reader.storage import TrainedReader
 from roberta_squad_pipeline.squad.dataset import Passage, Question
+
+_SHORT = 256
+"""Windows that are read in a few seconds on two cores by a base encoder."""
+
+_MISSING = {"None", "nan", "<NA>"}
+"""What pandas has where there is nothing."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Asked(NamedTuple):
@@ -57,21 +68,97 @@ def answer_questions(
         One answer per question, in the order of `asked`.
 
     Raises:
-        InputError: A passage or a question is blank.
+        InputError: A passage or a question is blank, or not a text.
     """
-    for number, one in enumerate(asked):
-        _reject_blank(one, number)
+    asked = [as_asked(one, number) for number, one in enumerate(asked)]
     if not asked:
         return []
-    predictions = predict(
-        trained.reader,
-        _features(trained, asked),
-        trained.inference,
-        device=device,
-        on_windows=lambda _: None,
-    )
-    of_question = {int(prediction.question_id): prediction for prediction in predictions}
+    features = _features(trained, asked)
+    with _shown(len(features.windows.question)) as on_windows:
+        predictions = predict(
+            trained.reader, features, trained.inference, device=device, on_windows=on_windows
+        )
+        of_question = {int(prediction.question_id): prediction for prediction in predictions}
     return [_answer(of_question[number], trained) for number in range(len(asked))]
+
+
+def answers_or_errors(
+    trained: TrainedReader, rows: Sequence[object], *, device: torch.device
+) -> list[Answer | InputError]:
+    """Answers what can be answered, and says of every other row why it cannot.
+
+    Args:
+        trained: Moved to `device`.
+        rows: See `as_asked`.
+        device: Where to compute.
+
+    Returns:
+        An answer or an error per row, in the order of `rows`.
+    """
+    found: list[Answer | InputError] = []
+    asked: dict[int, Asked] = {}
+    for number, row in enumerate(rows):
+        try:
+            asked[number] = as_asked(row, number)
+        except InputError as error:
+            found.append(error)
+    try:
+        answers: list[Answer | InputError] = list(
+            answer_questions(trained, list(asked.values()), device=device)
+        )
+    except InputError as error:
+        if len(asked) == 1:
+            answers = [error]
+        else:
+            # Of one whose text has no word in it, only its own answer tells.
+            answers = [
+                answers_or_errors(trained, [one], device=device)[0] for one in asked.values()
+            ]
+    errors, answered = iter(found), iter(answers)
+    return [next(answered if number in asked else errors) for number in range(len(rows))]
+
+
+def as_asked(row: object, number: int) -> Asked:
+    """A question with its passage, of the forms that people have them in.
+
+    Args:
+        row: A question and its passage; or a mapping with `question` and `passage`, or `context`
+            instead, and whatever else.
+        number: Of the row, from 0.
+
+    Raises:
+        InputError: It is something else, or one of the two is blank or not a text.
+    """
+    if isinstance(row, Mapping):
+        named = [name for name in ("passage", "context") if name in row]
+        if "question" in row and len(named) == 1:
+            texts = (row["question"], row[named[0]])
+            return Asked(_text(texts[0], "question", number), _text(texts[1], "passage", number))
+        got = f"{_kind(row)} with {', '.join(map(str, row)) or 'nothing in it'}"
+    elif isinstance(row, tuple | list) and len(row) == len(Asked._fields):
+        return Asked(_text(row[0], "question", number), _text(row[1], "passage", number))
+    else:
+        got = _kind(row)
+    raise InputError(
+        where=f"row {number + 1}",
+        got=got,
+        expected="a pair (question, passage), or a dict with question and either passage or "
+        "context",
+        remedy='Give such rows: [("Which river?", "The mill stands on the Isk.")]',
+    )
+
+
+def _shown(windows: int) -> AbstractContextManager[Callable[[int], None]]:
+    """What is told of windows that were read; shows how far it is where that takes a while."""
+    if windows <= _SHORT:
+        return nullcontext(lambda _: None)
+    return _progress(windows)
+
+
+@contextmanager
+def _progress(windows: int) -> Iterator[Callable[[int], None]]:
+    with progress("read", windows, "windows") as advance:
+        yield lambda read: advance(read, "")
 
 
 def _features(trained: TrainedReader, asked: Sequence[Asked]) -> Features:
@@ -94,10 +181,8 @@ def _answer(prediction: Prediction, trained: TrainedReader) -> Answer:
     logits = prediction.no_answer_logit, prediction.span_no_answer_logit
     score = float(trained.no_answer_weights.scores(*logits))
     no_answer, answer = calibration.probabilities(score, margin)
-    threshold = calibration.threshold
-    abstains = threshold is None or score > threshold
     return Answer(
-        text=None if abstains else prediction.texts[0],
+        text=None if score > calibration.abstains_above else prediction.texts[0],
         answer_probability=float(answer),
         no_answer_probability=float(no_answer),
         no_answer_score=score,
@@ -105,12 +190,22 @@ def _answer(prediction: Prediction, trained: TrainedReader) -> Answer:
     )
 
 
-def _reject_blank(asked: Asked, number: int) -> None:
-    for name, text in asked._asdict().items():
-        if not text.strip():
-            raise InputError(
-                where=f"{name} {number + 1}",
-                got="white space alone" if text else "an empty text",
-                expected=f"a {name}",
-                remedy=f"Give the {name}.",
-            )
+def _text(text: object, name: str, number: int) -> str:
+    if not isinstance(text, str):
+        got = "nothing" if str(text) in _MISSING else f"{_kind(text)}, {text!r:.40}"
+    elif not text.strip():
+        got = "white space alone" if text else "an empty text"
+    elif _SURROGATE.search(text):
+        got = "half a character (a lone surrogate)"
+    else:
+        return text
+    raise InputError(
+        where=f"{name} {number + 1}",
+        got=got,
+        expected=f"a {name}, a text",
+        remedy=f"Give the {name}, or leave the row out.",
+    )
+
+
+def _kind(thing: object) -> str:
+    return f"a value of type {type(thing).__name__}"

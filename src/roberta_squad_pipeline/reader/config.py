@@ -1,5 +1,6 @@
 """Settings of the reader and of its predictions."""
 
+from collections.abc import Collection
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -85,6 +86,20 @@ class InferenceParameters(StrictModel):
     its best span comes from (the recipe); `min_window`: the lowest of its windows; `combined`: that
     of `best_span` and the span head's own, with weights that are fitted on the dev set as the
     threshold is."""
+
+    def unlike(self, other: "InferenceParameters", *, apart_from: Collection[str]) -> str:
+        """The settings that differ from others, and theirs, to be read; empty where none does.
+
+        Args:
+            other: As it was done.
+            apart_from: Settings that may differ; so may a precision that is `auto` here.
+        """
+        mine, theirs = self.model_dump(), other.model_dump()
+        return ", ".join(
+            f"{name} {theirs[name]} instead of {value}"
+            for name, value in mine.items()
+            if value not in (theirs[name], "auto") and name not in apart_from
+        )
 
     def resolved(self, fast: Precision) -> "InferenceConfig":
         """The same on a device that computes fast in `fast`."""

@@ -17,17 +17,13 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.format_version import check_format_version
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED, Calibration
-from roberta_squad_pipeline.evaluation.no_answer import (
-    HEAD_ALONE,
-    NoAnswerWeights,
-    unfitted_weights,
-)
+from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights, unfitted_weights
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features, check_tokenizer
 from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.features.tokens import TokenizerIdentity
 from roberta_squad_pipeline.reader.config import InferenceConfig
-from roberta_squad_pipeline.reader.evaluation import Evaluation
+from roberta_squad_pipeline.reader.evaluation import Evaluation, read_evaluation
 from roberta_squad_pipeline.reader.exchange.pretrained import (
     ANSWERABILITY_HEAD,
     from_question_answering,
@@ -136,7 +132,7 @@ def load_reader(folder: Path) -> TrainedReader:
             weights = from_question_answering(weights, load_file(folder / ANSWERABILITY_HEAD))
         reader.load_state_dict(weights)
         tokenizer = PassageTokenizer.load(str(folder))
-        evaluation = _load_evaluation(folder / _EVALUATION)
+        evaluation = load_evaluation(folder)
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError, InputError) as error:
         raise _no_reader(folder, error) from error
     return TrainedReader(reader, tokenizer, header, folder, evaluation)
@@ -166,6 +162,17 @@ def load_header(folder: Path) -> ReaderHeader:
         raise _no_reader(folder, error) from error
 
 
+def load_evaluation(folder: Path) -> Evaluation | None:
+    """What a reader's folder holds of its scores; None where it was never evaluated.
+
+    Raises:
+        ValueError: It holds something else.
+        KeyError: It says nothing of its version.
+    """
+    saved = folder / _EVALUATION
+    return read_evaluation(json.loads(saved.read_bytes())) if saved.is_file() else None
+
+
 def _no_reader(folder: Path, error: Exception) -> InputError:
     return InputError(
         where=str(folder),
@@ -182,13 +189,3 @@ def _upgraded(written: bytes) -> ReaderHeader:
         header["windows"]["order"] = "passage_first"
         header["tokenizer"]["special_tokens"]["pair_separators"] = 1
     return ReaderHeader.model_validate_json(json.dumps(header))
-
-
-def _load_evaluation(path: Path) -> Evaluation | None:
-    if not path.is_file():
-        return None
-    evaluation = json.loads(path.read_bytes())
-    if evaluation["format_version"] == 1:
-        # It knew no score but the answerability head's.
-        evaluation |= {"format_version": 2, "no_answer_weights": HEAD_ALONE.model_dump()}
-    return Evaluation.model_validate_json(json.dumps(evaluation))

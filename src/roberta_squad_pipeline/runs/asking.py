@@ -63,7 +63,8 @@ def converse(reader: "Reader", passage: str | None, console: Console) -> None:
 def _typed(prompt: str) -> Iterator[str]:
     while True:
         try:
-            yield input(prompt)
+            # Windows' editors begin a file with a byte-order mark, and so does what is piped in.
+            yield input(prompt).removeprefix("\ufeff")
         except EOFError:
             return
 

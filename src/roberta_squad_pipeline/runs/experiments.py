@@ -126,11 +126,22 @@ def sqrt_scaled(lr: float, reference_batch_size: int, batch_size: int) -> float:
     return lr * math.sqrt(batch_size / reference_batch_size)
 
 
+def evaluation_folder(run: str, reader: str, calibrate: bool) -> str:
+    """`${evaluation_folder:RUN,READER,CALIBRATE}`: where RUN's evaluation.json goes.
+
+    The reader's own folder, from which it has its threshold, unless READER is another run's and to
+    be left as it is.
+    """
+    own = reader == run or calibrate
+    return f"data/06_models/{reader}" if own else f"data/08_reporting/{run}"
+
+
 RESOLVERS = {
     "setting": setting,
     "scaled_updates": scaled_updates,
     "scaled_lr": scaled_lr,
     "sqrt_scaled": sqrt_scaled,
     "unless": unless,
+    "evaluation_folder": evaluation_folder,
 }
 """For Kedro's config loader."""

@@ -1,6 +1,7 @@
 """Kedro's hooks: parameters are checked and files claimed first, runs are tracked in MLflow."""
 
 import logging
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,10 @@ METRICS_GROUP = "dev/"
 
 REPORT = "report"
 """The dataset that one looks at in the end."""
+
+EVALUATION, CROSSFIT = "evaluation", "metrics_crossfit"
+SCORES = {EVALUATION, CROSSFIT}
+"""Datasets with the scores that are said in the end."""
 
 SQUAD_FILES = "squad_files"
 """The dataset that says which data a run is about."""
@@ -65,6 +70,7 @@ class TrackingHooks:
         self._files: dict[str, dict[str, Any]] | None = None
         self._trains = self._trains_and_scores = False
         self._report: Path | None = None
+        self._scored: dict[str, dict[str, Any]] = {}
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -97,11 +103,13 @@ class TrackingHooks:
         from roberta_squad_pipeline.runs.parameters import check_before_run
 
         self._report = None
+        self._scored = {}
         check_before_run(self._parameters, pipeline.inputs())
         # Of several machines that share a run, the first alone writes and records it.
         if self._parameters.distributed.node_rank > 0:
             return
         self._check_start_is_kept(pipeline)
+        self._check_other_runs_are_kept(pipeline)
         claim = _claim(self._parameters, pipeline)
         self._held.enter_context(held(claim, self._project / self._parameters.locks))
         if claim.run is None:
@@ -126,7 +134,7 @@ class TrackingHooks:
             provenance=provenance(self._project, self._redaction),
             tags={
                 **self._parent_tags(),
-                "experiment": self._parameters.experiment or self._parameters.run,
+                **self._subject_tags(),
                 "seed": str(self._parameters.training.seed),
                 "kedro.pipelines": ",".join(run_params["pipeline_names"] or ["__default__"]),
                 "kedro.env": run_params["env"] or "base",
@@ -157,6 +165,8 @@ class TrackingHooks:
         self._record(dataset_name, data)
         if dataset_name == REPORT:
             self._report = self._path(dataset_name)
+        if dataset_name in SCORES:
+            self._scored[dataset_name] = data
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -177,15 +187,29 @@ class TrackingHooks:
             self._run.log_model(reader, self._parameters.tracking.experiment)
             checkpoints = self._project / self._catalog["checkpoints"]["filepath"]
             remove_finished(checkpoints, self._run.run_id)
+        page = self._run.page if self._run is not None else None
         self.end_run("FINISHED")
-        if self._report is not None:
-            # Not logged: a log breaks lines, and then nobody can click on it.
-            click.echo(f"report: {self._report.as_uri()}")
+        # Not logged: a log breaks lines, and then nobody can click on an address.
+        for line in self._result(page):
+            click.echo(line)
 
     @hook_impl
     def on_pipeline_error(self) -> None:
         """Closes the run of a pipeline that raised."""
         self.end_run("FAILED")
+
+    def _result(self, page: str | None) -> Iterator[str]:
+        if self._scored.keys() == SCORES:
+            yield from _summary(self._scored)
+        if self._report is not None:
+            yield f"report: {self._report.as_uri()}"
+        if page is not None:
+            yield f"MLflow: {page}"
+        reader = self._parameters.reader or self._parameters.run
+        if self._trains:
+            yield f"next: kedro ask --experiment {reader}"
+        if self._trains_and_scores:
+            yield f"      kedro evaluate --run {reader} --data FILE --as NAME"
 
     def end_run(self, status: "Status") -> None:
         """Closes the run, if one is open."""
@@ -209,9 +233,36 @@ class TrackingHooks:
                 remedy="Give the run a name of its own: --params run=NAME",
             )
 
+    def _check_other_runs_are_kept(self, pipeline: Pipeline) -> None:
+        run, reader = self._parameters.run, self._parameters.reader
+        if reader is None:
+            return
+        if READER in pipeline.all_outputs():
+            raise InputError(
+                where=f"reader={reader}",
+                got="a pipeline that trains a reader of its own",
+                expected="one that answers with the reader of another run",
+                remedy=f"kedro evaluate --run {reader} --data FILE --as NAME; model.start is what "
+                "training goes on from.",
+            )
+        if self._path(READER).with_name(run).exists():
+            raise InputError(
+                where=f"run={run}",
+                got="the name of a run that has a reader itself, whose scores would be replaced",
+                expected=f"another name for the scores of {reader}",
+                remedy="Give one: --params run=NAME, or kedro evaluate … --as NAME",
+            )
+
     def _parent_tags(self) -> dict[str, str]:
         parent = self._parameters.tracking.parent_run
         return {"mlflow.parentRunId": parent} if parent else {}
+
+    def _subject_tags(self) -> dict[str, str]:
+        """What the run is of; one that scores another's reader is no run of the experiment."""
+        run, reader = self._parameters.run, self._parameters.reader
+        if reader is not None:
+            return {"experiment": run, "reader": reader}
+        return {"experiment": self._parameters.experiment or run}
 
     def _role(self, dataset_name: str) -> str | None:
         metadata = self._catalog.get(dataset_name, {}).get("metadata", {})
@@ -242,6 +293,21 @@ class TrackingHooks:
 
     def _path(self, dataset_name: str) -> Path:
         return self._project / str(self._catalog[dataset_name]["filepath"])
+
+
+def _summary(scored: dict[str, dict[str, Any]]) -> list[str]:
+    from roberta_squad_pipeline.evaluation.report.summary import summary
+    from roberta_squad_pipeline.reader.evaluation import Evaluation
+
+    evaluation = Evaluation.model_validate(scored[EVALUATION])
+    return summary(
+        evaluation.scores,
+        scored[CROSSFIT],
+        evaluation.calibration,
+        evaluation.at_threshold or {},
+        data=evaluation.data,
+        tuned_elsewhere=evaluation.tuned_elsewhere,
+    )
 
 
 def _tell_of_scale(parameters: "Parameters") -> None:

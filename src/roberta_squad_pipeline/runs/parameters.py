@@ -106,6 +106,11 @@ class Parameters(StrictModel):
     prepared: Name
     """Name of the folders with the record of SQuAD files and the features; the run's unless
     another is given."""
+    reader: Name | None
+    """Name of another run, whose reader answers; null stands for the run's own."""
+    calibrate: bool
+    """Whether that reader's threshold and calibration, or those that the run's own reader has of
+    another dev file, are replaced by what is fitted on `data.dev`."""
     experiments: Experiments
     scale: Scale
     """What the experiments' updates and learning rates are multiplied by."""
@@ -190,8 +195,10 @@ def check_before_run(parameters: Parameters, inputs: Collection[str]) -> None:
             trained on other data than the embedded.
     """
     data, model = parameters.data, parameters.model
+    # A reader of another run may be scored without any training questions.
+    scored_alone = parameters.reader is not None and "params:training" not in inputs
     needed = {
-        "data.train": (data.train, "params:data"),
+        "data.train": (data.train or scored_alone, "params:data"),
         "data.dev": (data.dev, "params:data"),
         "model.encoder": (model.source, "params:model"),
     }

@@ -95,12 +95,12 @@ def plan(
     planned = []
     for name in names:
         for seed in range(every.training.seed, every.training.seed + seeds):
-            own = _merged(params, {"experiment": name, "prepared": PREPARED})
-            own = _merged(own, {"run": f"{name}_seed{seed}", "training": {"seed": seed}})
+            own = merged(params, {"experiment": name, "prepared": PREPARED})
+            own = merged(own, {"run": f"{name}_seed{seed}", "training": {"seed": seed}})
             parameters = project_parameters(project, env, own)
             order = parameters.features.order
             if order != every.features.order:
-                own = _merged(own, {"prepared": f"{PREPARED}_{order}"})
+                own = merged(own, {"prepared": f"{PREPARED}_{order}"})
                 parameters = project_parameters(project, env, own)
             planned.append(PlannedRun(name, seed, own, parameters))
     index, count = shard
@@ -143,7 +143,7 @@ def claimed(sweep: Sweep) -> AbstractContextManager[None]:
 def prepare(sweep: Sweep) -> None:
     """Downloads the data and builds the features that the runs of each order share."""
     for prepared, run in {run.parameters.prepared: run for run in sweep.planned}.items():
-        params = _merged(run.runtime_params, {"run": prepared})
+        params = merged(run.runtime_params, {"run": prepared})
         with settings.SESSION_CLASS.create(
             sweep.project, env=sweep.env, runtime_params=params
         ) as session:
@@ -205,13 +205,13 @@ def _parent_run(sweep: Sweep) -> "MlflowRun":
 
 def compare(sweep: Sweep) -> None:
     """Builds the table from all finished runs on the sweep's data."""
-    params = _merged(sweep.params, {"run": sweep.planned[0].parameters.prepared})
+    params = merged(sweep.params, {"run": sweep.planned[0].parameters.prepared})
     with settings.SESSION_CLASS.create(sweep.project, env=sweep.env, runtime_params=params) as s:
         s.run(pipeline_names=["compare"])
 
 
 def _run_one(sweep: Sweep, run: PlannedRun, parent_run: str) -> bool:
-    params = _merged(run.runtime_params, {"tracking": {"parent_run": parent_run}})
+    params = merged(run.runtime_params, {"tracking": {"parent_run": parent_run}})
     try:
         with settings.SESSION_CLASS.create(
             sweep.project, env=sweep.env, runtime_params=params
@@ -227,9 +227,10 @@ def _run_one(sweep: Sweep, run: PlannedRun, parent_run: str) -> bool:
     return True
 
 
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Nested parameters together; where both have a value, the one from above."""
+    both = dict(below)
     for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
+        nested = isinstance(value, dict) and isinstance(both.get(key), dict)
+        both[key] = merged(both[key], value) if nested else value
+    return both

@@ -20,6 +20,7 @@ from roberta_squad_pipeline.tracking.store import (
     connect,
     fail_fast,
     first_line,
+    run_page,
     tracking_uri,
     without_password,
 )
@@ -34,10 +35,12 @@ class MlflowRun:
         uri: Of the store that the run is in.
         run_id: The run.
         unsent: Folder for what could not be sent yet.
+        page: Where MLflow shows it, if that is known.
     """
 
-    def __init__(self, uri: str, run_id: str, unsent: Path) -> None:
+    def __init__(self, uri: str, run_id: str, unsent: Path, page: str | None = None) -> None:
         self.run_id = run_id
+        self.page = page
         self._spool = Spool(unsent / run_id, uri, run_id)
 
     def log_params(self, params: dict[str, Any]) -> None:
@@ -144,7 +147,8 @@ def open_run(
         "git.tree": provenance.git_tree,
     }
     client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in all_tags.items()])
-    return MlflowRun(uri, run.info.run_id, unsent)
+    page = run_page(uri, experiment_id, run.info.run_id)
+    return MlflowRun(uri, run.info.run_id, unsent, page)
 
 
 def reopen_run(

@@ -44,7 +44,10 @@ _OUTPUTS = {
     "char_end": "long",
     "answer_probability": "double",
     "no_answer_probability": "double",
+    "error": "string",
 }
+"""Each may be missing, where a row is wrong; candidates come beside them with `n_best`."""
+_PARAMS = {"threshold": "double", "n_best": "long"}
 
 
 def pack_model(reader: Path, folder: Path) -> None:
@@ -61,7 +64,7 @@ def pack_model(reader: Path, folder: Path) -> None:
     import pandas as pd
     from mlflow import pyfunc
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
     _quietly()
     pyfunc.save_model(
@@ -74,8 +77,9 @@ def pack_model(reader: Path, folder: Path) -> None:
         signature=ModelSignature(
             inputs=Schema([ColSpec("string", name) for name in _EXAMPLE]),
             outputs=Schema(
-                [ColSpec(kind, name, required=name != "answer") for name, kind in _OUTPUTS.items()]
+                [ColSpec(kind, name, required=False) for name, kind in _OUTPUTS.items()]
             ),
+            params=ParamSchema([ParamSpec(name, kind, None) for name, kind in _PARAMS.items()]),
         ),
         input_example=pd.DataFrame([_EXAMPLE]),
     )

@@ -76,6 +76,14 @@ def without_password(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+def run_page(uri: str, experiment_id: str, run_id: str) -> str:
+    """The address at which MLflow shows a run, of a database once `mlflow ui` is started."""
+    page = f"/#/experiments/{experiment_id}/runs/{run_id}"
+    if uri.startswith(("http:", "https:")):
+        return without_password(uri).rstrip("/") + page
+    return f"http://127.0.0.1:5000{page} (mlflow ui shows it)"
+
+
 def fail_fast() -> None:
     """Makes MLflow say at once that a server is not there, not after minutes of retries."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -3,7 +3,9 @@
 Oracle: transformers' own question-answering models, and the hub's own reader of model cards.
 """
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.exchange.export import save_pretrained
+from roberta_squad_pipeline.reader.exchange.model_card import model_card
 from roberta_squad_pipeline.reader.exchange.pretrained import to_question_answering
 from roberta_squad_pipeline.reader.storage import TrainedReader, load_reader
 
@@ -67,6 +70,25 @@ def test_folder_for_transformers(
         "lr: 3.0e-05",
     ):
         assert signature in card.text
+
+
+@pytest.mark.parametrize(
+    ("tuned", "said"),
+    [
+        ({"threshold": None}, "abstains on every question"),
+        ({"threshold": 0.0, "always_answers": True}, "answers every question"),
+        ({"threshold": 0.0, "uncalibrated": "too few"}, "0.0 (not tuned: too few)"),
+        ({"threshold": -0.1}, "-0.1"),
+    ],
+)
+def test_card_says_when_the_reader_abstains(
+    evaluated: TrainedReader, tuned: dict[str, Any], said: str
+) -> None:
+    assert evaluated.evaluation is not None
+    calibration = evaluated.calibration.model_copy(update=tuned)
+    evaluation = evaluated.evaluation.model_copy(update={"calibration": calibration})
+    card = model_card(replace(evaluated, evaluation=evaluation), name="card")
+    assert f"| tuned threshold | {said} |" in card
 
 
 def test_reader_that_was_not_evaluated(evaluated: TrainedReader, tmp_path: Path) -> None:

@@ -186,8 +186,8 @@ def calibration_figure(calibration: Calibration) -> "Figure":
     figure = _figure(
         "Calibration",
         "Of the questions for which the reader gave a probability of about 0.7, seven in ten "
-        "should turn out so: on the diagonal. Both probabilities were fitted on one half of the "
-        "passages and are shown on the other. The number is the expected calibration error.",
+        "should turn out so: on the diagonal. Both probabilities are shown on passages that they "
+        "were not fitted on. The number is the expected calibration error.",
         x="predicted probability",
         y="share that came true",
     )

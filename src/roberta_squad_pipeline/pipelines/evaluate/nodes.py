@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from roberta_squad_pipeline.common.arrays import Float64Array
-    from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits
+    from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits, ScoresFittedOn
     from roberta_squad_pipeline.features.file import Features
+    from roberta_squad_pipeline.reader.evaluation import Tuning
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
     DataFrame = Features = Any
@@ -32,9 +33,41 @@ _NULL_SCORES = {
 }
 
 
+def keep_tuning(
+    files: dict[str, dict[str, Any]],
+    reader_evaluation: dict[str, Any] | None,
+    inference: InferenceParameters,
+    run: str,
+    reader: str | None,
+    calibrate: bool,
+) -> dict[str, Any]:
+    """The reader's own threshold and calibration, where these are to stay: see `kept_tuning`.
+
+    Returns:
+        A `Tuning`; empty where this evaluation is to make it.
+
+    Raises:
+        InputError: See `kept_tuning`.
+    """
+    from roberta_squad_pipeline.reader.evaluation import kept_tuning, read_evaluation
+
+    tuning = kept_tuning(
+        read_evaluation(reader_evaluation) if reader_evaluation else None,
+        files["dev"]["sha256"],
+        inference,
+        run=run,
+        reader=reader,
+        calibrate=calibrate,
+    )
+    return tuning.model_dump(mode="json") if tuning else {}
+
+
 def build_question_table(
     files: dict[str, dict[str, Any]],
     data: DataConfig,
+    inference: InferenceParameters,
+    answered_with: dict[str, Any],
+    run: str,
     predictions: dict[str, str],
     nbest: dict[str, list[dict[str, Any]]],
     no_answer_logits: dict[str, dict[str, float]],
@@ -43,13 +76,16 @@ def build_question_table(
     """Every dev question with what was predicted for it, scored: see `question_table`.
 
     Raises:
-        InputError: A question has no prediction or no features.
+        InputError: The predictions were made of other features or with other settings, or a
+            question has no prediction or no features.
     """
     import numpy as np
 
     from roberta_squad_pipeline.evaluation.questions import question_table
+    from roberta_squad_pipeline.reader.evaluation import check_predictions
     from roberta_squad_pipeline.squad.dataset import read_squad
 
+    check_predictions(answered_with, features, inference, run=run)
     windows = np.bincount(features.windows.question, minlength=len(features.question_ids))
     return question_table(
         read_squad(Path(files["dev"]["path"]), on_misaligned=data.on_misaligned),
@@ -60,7 +96,9 @@ def build_question_table(
     )
 
 
-def score_no_answer(questions: DataFrame, inference: InferenceParameters) -> dict[str, Any]:
+def score_no_answer(
+    questions: DataFrame, inference: InferenceParameters, kept: dict[str, Any]
+) -> dict[str, Any]:
     """One no-answer score per question.
 
     Returns:
@@ -68,8 +106,15 @@ def score_no_answer(questions: DataFrame, inference: InferenceParameters) -> dic
     """
     import numpy as np
 
+    from roberta_squad_pipeline.evaluation.no_answer import unfitted_weights
+
     logits = _logits(questions, inference)
-    weights = logits.weights_fitted_on(np.ones(len(questions), np.bool_))
+    if kept:
+        weights = _tuning(kept).no_answer_weights
+    elif _unfit(questions):
+        weights = unfitted_weights(inference.null_score)
+    else:
+        weights = logits.weights_fitted_on(np.ones(len(questions), np.bool_))
     scores = weights.scores(logits.head, logits.span)
     return {
         "scores": dict(zip(questions["id"], scores.tolist(), strict=True)),
@@ -90,7 +135,10 @@ def score_predictions(questions: DataFrame, null_odds: dict[str, float]) -> dict
 
 
 def cross_fit_threshold(
-    questions: DataFrame, null_odds: dict[str, float], inference: InferenceParameters
+    questions: DataFrame,
+    null_odds: dict[str, float],
+    inference: InferenceParameters,
+    kept: dict[str, Any],
 ) -> dict[str, Any]:
     """Scores at a threshold that one may report, with the intervals of these and the best ones."""
     from roberta_squad_pipeline.evaluation.questions import scores_of
@@ -100,14 +148,15 @@ def cross_fit_threshold(
         scores_of(questions),
         _odds(questions, null_odds),
         in_first_half(questions["passage_number"].to_numpy()),
-        _logits(questions, inference).scores_fitted_on,
+        _scores_fitted_on(questions, inference, kept),
     )
 
 
 def evaluate_reader(
     files: dict[str, dict[str, Any]],
     inference: InferenceParameters,
-    answered_with: dict[str, str],
+    answered_with: dict[str, Any],
+    kept: dict[str, Any],
     questions: DataFrame,
     null_odds: dict[str, float],
     no_answer_weights: dict[str, float],
@@ -120,31 +169,39 @@ def evaluate_reader(
 
     A reader that abstains on nearly all questions is warned of.
     """
-    from roberta_squad_pipeline.evaluation.calibration import calibrate
+    from roberta_squad_pipeline.evaluation.calibration import calibrate, held_against
     from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights
     from roberta_squad_pipeline.evaluation.questions import scores_of
-    from roberta_squad_pipeline.evaluation.thresholds import abstained_share, abstains_too_much
+    from roberta_squad_pipeline.evaluation.scoring import report_of
+    from roberta_squad_pipeline.evaluation.thresholds import abstains_too_much
     from roberta_squad_pipeline.evaluation.uncertainty import in_first_half
     from roberta_squad_pipeline.reader.evaluation import Evaluation
 
-    odds = _odds(questions, null_odds)
-    calibration = calibrate(
-        scores_of(questions),
-        odds,
-        questions["span_margin"].to_numpy(),
-        in_first_half(questions["passage_number"].to_numpy()),
-        _logits(questions, inference).scores_fitted_on,
-    )
-    abstained = abstained_share(odds, calibration.threshold)
-    answerable = float(questions["answerable"].mean())
-    if abstains_too_much(abstained, answerable):
-        _logger.warning(
-            "at its best threshold the reader abstains on %.1f %% of the dev questions, of which "
-            "%.1f %% have an answer: its F1 is little more than what abstaining scores. Train it "
-            "longer, at another learning rate, or from another encoder.",
-            100 * abstained,
-            100 * answerable,
+    scores, odds = scores_of(questions), _odds(questions, null_odds)
+    margins = questions["span_margin"].to_numpy()
+    if kept:
+        calibration = held_against(_tuning(kept).calibration, scores, odds, margins)
+    else:
+        calibration = calibrate(
+            scores,
+            odds,
+            margins,
+            in_first_half(questions["passage_number"].to_numpy()),
+            _scores_fitted_on(questions, inference, kept),
         )
+    if calibration.uncalibrated:
+        _logger.warning(
+            "threshold and probabilities are as training left them: %s", calibration.uncalibrated
+        )
+        tracker.set_tag("warning.uncalibrated", calibration.uncalibrated)
+    threshold = calibration.abstains_above
+    abstained = float((odds > threshold).mean())
+    at_threshold = {
+        name: value
+        for name, value in report_of(scores, odds, threshold).items()
+        if not name.startswith("best_")
+    }
+    if abstains_too_much(abstained, float(questions["answerable"].mean())):
         tracker.set_tag("warning.abstains", f"{abstained:.1%} of the dev questions")
     evaluation = Evaluation(
         version=__version__,
@@ -152,12 +209,16 @@ def evaluate_reader(
         data_sha256=files["dev"]["sha256"],
         questions=len(questions),
         # Predictions may have been made elsewhere, where `auto` came to something else than here.
-        inference=InferenceConfig(**inference.model_dump() | answered_with),
+        inference=InferenceConfig(
+            **inference.model_dump() | {"precision": answered_with["precision"]}
+        ),
         scores=metrics,
         selected_on_data=curve is not None and curve.get("selected_on") == files["dev"]["sha256"],
         cross_fitted_f1=metrics_crossfit.get("f1"),
         no_answer_weights=NoAnswerWeights(**no_answer_weights),
         calibration=calibration,
+        tuned_elsewhere=bool(kept),
+        at_threshold=at_threshold | {"abstained": abstained},
     )
     return evaluation.model_dump(mode="json")
 
@@ -219,6 +280,8 @@ def write_report(
         f"{_NULL_SCORES[evaluated.inference.null_score]}, abstaining above "
         f"{NO_ANSWER_THRESHOLD:g}, roberta_squad_pipeline {evaluated.version}"
     )
+    if evaluated.tuned_elsewhere:
+        signature += ". The reader's own threshold and probabilities come from other data"
     if evaluated.selected_on_data:
         signature += (
             ". Scores on these very questions decided which update was the last or kept, so that "
@@ -241,6 +304,25 @@ def _logits(questions: DataFrame, inference: InferenceParameters) -> "NoAnswerLo
         questions[name].to_numpy() for name in ("head_logit", "span_logit", "answerable")
     )
     return NoAnswerLogits(head, span, ~answerable, inference.null_score)
+
+
+def _scores_fitted_on(
+    questions: DataFrame, inference: InferenceParameters, kept: dict[str, Any]
+) -> "ScoresFittedOn | None":
+    """None where the weights of the no-answer score were not fitted on these questions."""
+    return None if kept or _unfit(questions) else _logits(questions, inference).scores_fitted_on
+
+
+def _unfit(questions: DataFrame) -> bool:
+    from roberta_squad_pipeline.evaluation.calibration import unfit_to_calibrate
+
+    return unfit_to_calibrate(questions["answerable"].to_numpy()) is not None
+
+
+def _tuning(kept: dict[str, Any]) -> "Tuning":
+    from roberta_squad_pipeline.reader.evaluation import Tuning
+
+    return Tuning.model_validate(kept)
 
 
 def _odds(questions: DataFrame, null_odds: dict[str, float]) -> "Float64Array":

@@ -8,6 +8,7 @@ from roberta_squad_pipeline.pipelines.evaluate.nodes import (
     draw_figures,
     evaluate_reader,
     judge_questions,
+    keep_tuning,
     score_no_answer,
     score_predictions,
     write_report,
@@ -21,10 +22,26 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
+                keep_tuning,
+                [
+                    "squad_files",
+                    "reader_evaluation",
+                    "params:inference",
+                    "params:run",
+                    "params:reader",
+                    "params:calibrate",
+                ],
+                "kept_tuning",
+                name="keep_tuning",
+            ),
+            node(
                 build_question_table,
                 [
                     "squad_files",
                     "params:data",
+                    "params:inference",
+                    "answered_with",
+                    "params:run",
                     "predictions",
                     "nbest",
                     "no_answer_logits",
@@ -35,7 +52,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 score_no_answer,
-                ["question_table", "params:inference"],
+                ["question_table", "params:inference", "kept_tuning"],
                 {"scores": "null_odds", "weights": "no_answer_weights"},
                 name="score_no_answer",
                 tags="tracked",
@@ -49,7 +66,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 cross_fit_threshold,
-                ["question_table", "null_odds", "params:inference"],
+                ["question_table", "null_odds", "params:inference", "kept_tuning"],
                 "metrics_crossfit",
                 name="cross_fit_threshold",
                 tags="tracked",
@@ -60,6 +77,7 @@ def create_pipeline() -> Pipeline:
                     "squad_files",
                     "params:inference",
                     "answered_with",
+                    "kept_tuning",
                     "question_table",
                     "null_odds",
                     "no_answer_weights",

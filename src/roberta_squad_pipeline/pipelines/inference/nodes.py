@@ -24,25 +24,43 @@ def predict_answers(
     inference: InferenceParameters,
     distributed: DistributedConfig,
     run: str,
+    reader: str | None,
+    calibrate: bool,
 ) -> dict[str, dict[str, Any]]:
     """Best spans and no-answer logits of every question.
 
     Returns:
         `predictions` (id → text), `no_answer_logits` (id → those of both heads, high = no answer),
-        `nbest` (id → spans, best first) and `answered_with`, the precision that was computed in.
+        `nbest` (id → spans, best first) and `answered_with`, what they were made of and how.
 
     Raises:
-        InputError: The features were made with another tokenizer or in another order.
+        InputError: The features were made with another tokenizer or in another order, or scores of
+            them would replace the reader's of another file: see `kept_tuning`.
     """
     from roberta_squad_pipeline.inference.job import run_inference
     from roberta_squad_pipeline.reader.device import available_device, fast_precision
+    from roberta_squad_pipeline.reader.evaluation import (
+        AnsweredWith,
+        features_sha256,
+        kept_tuning,
+    )
     from roberta_squad_pipeline.reader.storage import check_features
 
     check_features(features, trained.header)
+    # Before hours are spent on predictions that could not be scored, and earlier ones replaced.
+    kept_tuning(
+        trained.evaluation,
+        features.meta.data_sha256,
+        inference,
+        run=run,
+        reader=reader,
+        calibrate=calibrate,
+    )
     device = available_device()
     config = inference.resolved(fast_precision(device))
     if inference.precision == "auto":
         _logger.info("inference.precision auto: %s on this %s", config.precision, device.type)
+    answered_with = AnsweredWith(**config.model_dump(), features_sha256=features_sha256(features))
     with progress("predict", len(features.windows.question), "windows") as advance:
         predictions = list(
             run_inference(
@@ -61,5 +79,5 @@ def predict_answers(
             p.question_id: [dataclasses.asdict(candidate) for candidate in p.candidates]
             for p in predictions
         },
-        "answered_with": {"precision": config.precision},
+        "answered_with": answered_with.model_dump(),
     }

@@ -17,6 +17,8 @@ def create_pipeline() -> Pipeline:
                     "params:inference",
                     "params:distributed",
                     "params:run",
+                    "params:reader",
+                    "params:calibrate",
                 ],
                 {
                     name: name

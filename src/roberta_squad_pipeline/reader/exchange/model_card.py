@@ -7,6 +7,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from roberta_squad_pipeline.common.markdown import table
+from roberta_squad_pipeline.evaluation.calibration import Calibration
 from roberta_squad_pipeline.features.config import Order
 from roberta_squad_pipeline.reader.evaluation import Evaluation
 from roberta_squad_pipeline.reader.storage import TrainedReader
@@ -42,7 +43,7 @@ def model_card(trained: TrainedReader, name: str) -> str:
 
 
 def _results(evaluation: Evaluation) -> list[EvalResult]:
-    threshold = evaluation.calibration.threshold
+    threshold = evaluation.scores["best_f1_thresh"]
     names = {
         "exact": ("exact_match", "exact at threshold 0"),
         "f1": ("f1", "F1 at threshold 0"),
@@ -101,14 +102,13 @@ A window holds {trained.header.windows.max_tokens} tokens at most.
 def _scores(evaluation: Evaluation | None) -> str:
     if evaluation is None:
         return "This reader was not evaluated; its probabilities are not calibrated."
-    threshold = evaluation.calibration.threshold
     crossfit = evaluation.cross_fitted_f1
     signature = {
         "data": evaluation.data,
         "sha256": evaluation.data_sha256,
         "questions": evaluation.questions,
         "no-answer score": evaluation.inference.null_score,
-        "tuned threshold": "abstains on every question" if threshold is None else threshold,
+        "tuned threshold": _threshold(evaluation.calibration),
         "scored by": f"roberta_squad_pipeline {evaluation.version}",
         "weights chosen on this data": "yes" if evaluation.selected_on_data else "no",
         "F1, cross-fitted threshold": "too few passages" if crossfit is None else crossfit,
@@ -119,3 +119,12 @@ def _scores(evaluation: Evaluation | None) -> str:
         "no-answer score is above 0; `best_…` at the threshold that is best for this very data,\n"
         f"which makes them optimistic.\n\n{table(('', ''), rows)}"
     )
+
+
+def _threshold(calibration: Calibration) -> str:
+    if calibration.always_answers:
+        return "answers every question"
+    if calibration.threshold is None:
+        return "abstains on every question"
+    untuned = f" (not tuned: {calibration.uncalibrated})" if calibration.uncalibrated else ""
+    return f"{calibration.threshold}{untuned}"

@@ -1,0 +1,57 @@
+"""`kedro evaluate`: a trained reader on other questions, under a name of their own."""
+
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.project import settings
+
+from roberta_squad_pipeline.runs.asking import reader_folder
+from roberta_squad_pipeline.runs.sweep import merged
+
+PIPELINE = "evaluate_elsewhere"
+
+
+def evaluate_elsewhere(
+    project: Path, env: str | None, params: dict[str, Any], *, reader: str, data: str, name: str
+) -> None:
+    """Scores a run's reader on a file that it has not seen.
+
+    Args:
+        project: The project's folder.
+        env: Kedro's environment.
+        params: Set beside those that the reader brings: its tokenizer, windows and ways to answer.
+        reader: Name of the run that trained it.
+        data: SQuAD file, or one of the environment's sources.
+        name: Of the new outputs, all of them.
+
+    Raises:
+        InputError: There is no such reader, or the run is refused.
+    """
+    folder = reader_folder(project, env, reader)
+    own = reader_parameters(folder) | {"run": name, "prepared": name, "reader": reader}
+    # Nothing is trained, so that there is neither training nor validation data.
+    given = merged(params, {"data": {"train": "", "dev": data, "validation": "dev"}})
+    with settings.SESSION_CLASS.create(
+        project, env=env, runtime_params=merged(own, given)
+    ) as session:
+        session.run(pipeline_names=[PIPELINE])
+
+
+def reader_parameters(folder: Path) -> dict[str, Any]:
+    """The parameters under which a reader answers as it was tuned to.
+
+    Args:
+        folder: The reader's.
+
+    Raises:
+        InputError: There is no reader.
+    """
+    from roberta_squad_pipeline.reader.storage import load_evaluation, load_header
+
+    header, evaluation = load_header(folder), load_evaluation(folder)
+    inference = evaluation.inference if evaluation else header.inference
+    return {
+        "model": {"start": str(folder), "encoder": None},
+        "features": header.windows.model_dump(),
+        "inference": inference.model_dump(),
+    }

@@ -1,0 +1,126 @@
+"""A reader scored on other data than its own. Oracle: the files of the run that trained it."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.entities import Run
+
+from roberta_squad_pipeline.demo.generator import generate
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Runs = Callable[[], list[Run]]
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def elsewhere(finished_copy: Path) -> Path:
+    """Well over a hundred questions, in a file with a name that --params could not hold."""
+    path = finished_copy / "my, other $questions.json"
+    path.write_text(json.dumps(generate("dev", passages=20, seed=7)), encoding="utf-8")
+    return path
+
+
+def digests(project: Path) -> dict[str, str]:
+    """Of all that the run that trained the reader has written."""
+    folders = [project / "data" / name / "demo" for name in ("06_models", "07_model_output")]
+    folders += [project / "data" / name / "demo" for name in ("01_raw", "08_reporting")]
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_scores_go_under_a_name_of_their_own(
+    finished_copy: Path, elsewhere: Path, command: Command, runs: Runs
+) -> None:
+    # Below all scores, so that it abstains everywhere.
+    evaluation = finished_copy / "data/06_models/demo/evaluation.json"
+    own = _json(evaluation)
+    own["calibration"]["threshold"] = -1000.0
+    evaluation.write_text(json.dumps(own), encoding="utf-8")
+    before = digests(finished_copy)
+    done = command("evaluate", "--run", "demo", "--data", elsewhere.name, "--as", "theirs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert digests(finished_copy) == before
+    found = _json(finished_copy / "data/08_reporting/theirs/evaluation.json")
+    assert found["data_sha256"] == hashlib.sha256(elsewhere.read_bytes()).hexdigest()
+    assert found["scores"] == _json(finished_copy / "data/08_reporting/theirs/metrics.json")
+    assert found["tuned_elsewhere"]
+    for kept in ("threshold", "no_answer", "answer"):
+        assert found["calibration"][kept] == own["calibration"][kept]
+    assert not (finished_copy / "data/06_models/theirs").exists()
+    assert "at the reader's own threshold: exact" in done.stdout
+    assert "warning: the reader abstains on every question" in done.stdout
+    assert f"{found['questions']} questions of {elsewhere.name}" in done.stdout
+    run = runs()[0]
+    assert (run.data.tags["reader"], run.data.tags["experiment"]) == ("demo", "theirs")
+    assert run.data.tags["warning.abstains"] == "100.0% of the dev questions"
+    assert "fingerprint" not in run.data.tags
+
+
+def test_calibrate_tunes_the_reader_and_no_more(
+    finished_copy: Path, elsewhere: Path, command: Command
+) -> None:
+    before = digests(finished_copy)
+    arguments = ("--run", "demo", "--data", elsewhere.name, "--as", "theirs", "--calibrate")
+    done = command("evaluate", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = digests(finished_copy)
+    evaluation = finished_copy / "data/06_models/demo/evaluation.json"
+    assert {path for path in after if after[path] != before[path]} == {str(evaluation)}
+    assert _json(evaluation)["data"] == elsewhere.name
+    assert not _json(evaluation)["tuned_elsewhere"]
+
+
+def test_nothing_is_replaced_in_silence(
+    finished_copy: Path, elsewhere: Path, command: Command
+) -> None:
+    """The run's own name with other data, and a name that has a reader."""
+    before = digests(finished_copy)
+    refused = {
+        "kedro evaluate --run demo --data FILE --as NAME": (
+            *("run", "--pipelines", "download,features,inference,evaluate"),
+            *("--params", "prepared=other,data.dev=demo_train"),
+        ),
+        "the name of a run that has a reader itself": (
+            *("evaluate", "--run", "demo", "--data", elsewhere.name, "--as", "demo"),
+        ),
+        "predictions made with max_answer_tokens 48 instead of 9": (
+            *("run", "--pipelines", "evaluate", "--params", "inference.max_answer_tokens=9"),
+        ),
+        "a pipeline that trains a reader of its own": ("run", "--params", "reader=demo,run=other"),
+    }
+    for said, arguments in refused.items():
+        done = command(*arguments)
+        assert done.returncode == 1, done.stdout
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert digests(finished_copy) == before
+
+
+def test_questions_that_all_have_answers(
+    finished_copy: Path, elsewhere: Path, command: Command
+) -> None:
+    """As SQuAD 1.1 has them: the reader answers, and says why."""
+    squad = _json(elsewhere)
+    for article in squad["data"]:
+        for paragraph in article["paragraphs"]:
+            paragraph["qas"] = [qa for qa in paragraph["qas"] if not qa.pop("is_impossible")]
+    squad["version"] = "1.1"
+    elsewhere.write_text(json.dumps(squad), encoding="utf-8")
+    arguments = ("--run", "demo", "--data", elsewhere.name, "--as", "theirs", "--calibrate")
+    done = command("evaluate", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    calibration = _json(finished_copy / "data/06_models/demo/evaluation.json")["calibration"]
+    assert calibration["always_answers"]
+    assert "not calibrated, since every question has an answer: it answers every" in done.stdout
