@@ -54,6 +54,7 @@ TESTED_BY = {
     "reader/exchange/pretrained": "reader/exchange/test_export.py",
     "reader/sharing": "end_to_end/test_processes.py",
     "runs/hooks": "end_to_end/test_tracking_server.py",
+    "runs/measured": "runs/test_comparison.py",
     "runs/runner": "end_to_end/test_machines.py",
     "runs/session": "end_to_end/test_interruptions.py",
     "runs/sweep": "end_to_end/test_sweep.py",

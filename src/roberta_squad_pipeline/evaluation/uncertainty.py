@@ -70,7 +70,19 @@ def scores_at_best(
     Returns:
         0 to 1. Shape: (questions,)
     """
-    return scores.at(_best_of(scores, values, odds), values, odds)
+    return scores.at(threshold_of(scores, values, odds), values, odds)
+
+
+def threshold_of(scores: QuestionScores, values: Float64Array, odds: Float64Array) -> float:
+    """The best threshold; below all scores where it is best to abstain everywhere.
+
+    Args:
+        scores: The questions.
+        values: `scores.exact` or `scores.f1`. Shape: (questions,)
+        odds: No-answer scores, high = unanswerable. Shape: (questions,)
+    """
+    best = scores.best_threshold(values, odds)
+    return best.threshold if best.answers else -np.inf
 
 
 def bootstrap_interval(values: Float64Array) -> list[float]:
@@ -115,12 +127,6 @@ def _cross_fit(
     applied, thresholds = [], []
     for half in (~first_half, first_half):
         odds = scores_fitted_on(half)
-        thresholds.append(_best_of(scores.of(half), values[half], odds[half]))
+        thresholds.append(threshold_of(scores.of(half), values[half], odds[half]))
         applied.append(scores.at(thresholds[-1], values, odds))
     return np.where(first_half, *applied), thresholds
-
-
-def _best_of(scores: QuestionScores, values: Float64Array, odds: Float64Array) -> float:
-    """The best threshold; below all scores where it is best to abstain everywhere."""
-    best = scores.best_threshold(values, odds)
-    return best.threshold if best.answers else -np.inf
