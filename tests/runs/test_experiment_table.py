@@ -137,7 +137,7 @@ def test_markdown() -> None:
     lines = text.splitlines()
     assert lines[0].startswith("| experiment | steps | epochs | batch | lr | decay |")
     assert (
-        "| a | 5430 | 2.00 | 48 | 3.0e-05 | 0.75 | 89.600 | 100.00 | 1 | 100.0 to 100.0 | best |"
+        "| a | 5430 | 2.00 | 48 | 3.0e-05 | 0.75 | 89.600 | 100.00 | 1 | 96.3 to 100.0 | best |"
         in lines
     )
     assert "Measured on ten questions." in lines

@@ -12,7 +12,9 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import written_atomically
 from roberta_squad_pipeline.common.markdown import table
 from roberta_squad_pipeline.common.same_run import differences
-from roberta_squad_pipeline.evaluation.uncertainty import bootstrap_interval
+from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
+from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
+from roberta_squad_pipeline.runs.experiment_table import lead_text
 from roberta_squad_pipeline.runs.fingerprint import recipe_params
 from roberta_squad_pipeline.runs.measured import MeasuredRun, load_measured
 from roberta_squad_pipeline.runs.sweep import project_parameters
@@ -78,7 +80,7 @@ def side_by_side(runs: Sequence[MeasuredRun]) -> Comparison:
     first, *others = runs
     for run in others:
         _check_same_questions(first, run)
-    best = max(runs, key=lambda run: run.best_f1)
+    behind = behind_the_best([run.f1[None] for run in runs], first.passages)
     changed = [changed_questions(first, run) for run in others]
     return Comparison(
         names=tuple(run.run.name for run in runs),
@@ -87,7 +89,7 @@ def side_by_side(runs: Sequence[MeasuredRun]) -> Comparison:
             "each run. Fixed and broken are questions that are right, exactly, in one of a run "
             "and the first alone."
         ),
-        rows=[_row(run, first, best) for run in runs],
+        rows=[_row(run, first, lead) for run, lead in zip(runs, behind, strict=True)],
         changed=pd.concat(changed, ignore_index=True),
     )
 
@@ -202,11 +204,8 @@ def _check_same_questions(first: MeasuredRun, other: MeasuredRun) -> None:
         )
 
 
-def _row(run: MeasuredRun, first: MeasuredRun, best: MeasuredRun) -> tuple[str, ...]:
-    low, high = bootstrap_interval(run.f1)
-    lead = bootstrap_interval(best.f1 - run.f1)
-    noise = " (within noise)" if lead[0] <= 0 <= lead[1] else ""
-    behind = "best" if run is best else f"{best.best_f1 - run.best_f1:.2f}{noise}"
+def _row(run: MeasuredRun, first: MeasuredRun, behind: Behind) -> tuple[str, ...]:
+    low, high = interval_of_mean(run.f1, run.passages)
     own, other = (recipe_params(one.run.params) for one in (run, first))
     is_first = run is first
     return (
@@ -214,7 +213,7 @@ def _row(run: MeasuredRun, first: MeasuredRun, best: MeasuredRun) -> tuple[str, 
         *(run.setting(name) for name in ("updates", "batch_size", "lr", "layer_decay", "seed")),
         f"{run.best_f1:.2f}",
         f"{low:.1f} to {high:.1f}",
-        behind,
+        lead_text(behind.difference, within_noise=behind.within_noise),
         "" if is_first else str(int((run.right & ~first.right).sum())),
         "" if is_first else str(int((first.right & ~run.right).sum())),
         "; ".join(differences(other, own)).replace("|", "/"),

@@ -10,7 +10,8 @@ from roberta_squad_pipeline.common.arrays import Float64Array
 from roberta_squad_pipeline.common.markdown import table
 from roberta_squad_pipeline.common.redaction import HIDDEN
 from roberta_squad_pipeline.common.same_run import differences
-from roberta_squad_pipeline.evaluation.uncertainty import bootstrap_interval
+from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
+from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 from roberta_squad_pipeline.runs.experiments import (
     Experiment,
     Reference,
@@ -47,7 +48,7 @@ class Row:
     behind_best: float | None = None
     """Measured best F1 of the best row less this one's."""
     within_noise: bool | None = None
-    """Whether that difference's 95 % interval over questions holds zero."""
+    """Whether the two cannot be told apart in a comparison of all rows at once."""
     differs: tuple[str, ...] = ()
     """What keeps the runs out of their experiment's row."""
 
@@ -91,19 +92,16 @@ def build_rows(
         references: Reported only.
         measured: One run for each seed, by experiment.
     """
-    best = max((_question_f1(runs) for runs in measured.values()), key=np.mean, default=None)
+    behind = _behind(measured)
     rows = []
     for name, experiment in experiments.items():
         if experiment.reported or name in measured:
             row = _reported(name, experiment)
-            if best is not None and name in measured:
-                row = _with_measured(row, measured[name])
-                lead = best - _question_f1(measured[name])
-                low, high = bootstrap_interval(lead)
+            if name in measured:
                 row = replace(
-                    row,
-                    behind_best=float(100 * lead.mean()),
-                    within_noise=bool(low <= 0 <= high),
+                    _with_measured(row, measured[name]),
+                    behind_best=behind[name].difference,
+                    within_noise=behind[name].within_noise,
                 )
             rows.append(row)
     return rows + [
@@ -178,7 +176,8 @@ def _reported(name: str, experiment: Experiment) -> Row:
 
 
 def _with_measured(row: Row, runs: Sequence[MeasuredRun]) -> Row:
-    low, high = bootstrap_interval(_question_f1(runs))
+    f1: Float64Array = np.mean([run.f1 for run in runs], 0)
+    low, high = interval_of_mean(f1, runs[0].passages)
     best_f1 = [run.best_f1 for run in runs]
     return replace(
         row,
@@ -189,9 +188,12 @@ def _with_measured(row: Row, runs: Sequence[MeasuredRun]) -> Row:
     )
 
 
-def _question_f1(runs: Sequence[MeasuredRun]) -> Float64Array:
-    mean: Float64Array = np.mean([run.f1 for run in runs], 0)
-    return mean
+def _behind(measured: Mapping[str, Sequence[MeasuredRun]]) -> dict[str, Behind]:
+    if not measured:
+        return {}
+    readers = [np.array([run.f1 for run in runs]) for runs in measured.values()]
+    passages = next(iter(measured.values()))[0].passages
+    return dict(zip(measured, behind_the_best(readers, passages), strict=True))
 
 
 _SETTINGS = ("steps", "epochs", "batch", "lr", "decay")
@@ -219,10 +221,6 @@ def to_markdown(rows: Sequence[Row], others: Sequence[Row], signature: str) -> s
 
 
 def _cells(row: Row) -> list[str]:
-    behind = ""
-    if row.behind_best is not None:
-        behind = f"{row.behind_best:.2f}" + (" (within noise)" if row.within_noise else "")
-        behind = "best" if row.behind_best == 0 else behind
     return [
         row.name,
         _or_blank(row.updates, "d"),
@@ -230,7 +228,9 @@ def _cells(row: Row) -> list[str]:
         *_shared_settings(row),
         _or_blank(row.reported_best_f1, ".3f"),
         *_measured_cells(row),
-        behind,
+        ""
+        if row.behind_best is None
+        else lead_text(row.behind_best, within_noise=bool(row.within_noise)),
     ]
 
 
@@ -259,6 +259,13 @@ def _measured_cells(row: Row) -> list[str]:
         str(len(row.runs) or ""),
         f"{row.interval[0]:.1f} to {row.interval[1]:.1f}" if row.interval else "",
     ]
+
+
+def lead_text(lead: float, *, within_noise: bool) -> str:
+    """How far a row is behind the best, in words and points of F1."""
+    if lead == 0:
+        return "best"
+    return f"{lead:.2f}" + (" (within noise)" if within_noise else "")
 
 
 def _or_blank(value: float | None, spec: str) -> str:
