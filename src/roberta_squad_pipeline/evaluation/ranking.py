@@ -33,7 +33,7 @@ def behind_the_best(readers: Sequence[Float64Array], passages: IntArray) -> list
 
     Simultaneous intervals for the differences of all pairs, so that it does not matter that the
     best is picked by the same scores: the critical value is the 95 % quantile of the largest
-    studentised difference (max-T) over a paired bootstrap of whole passages. Where readers have
+    studentised difference (max-T) over a paired bootstrap-t of whole passages. Where readers have
     several seeds, the variance between seeds is pooled over them, what differences between
     questions put into it is taken off, and each draw adds a normal effect of such a variance to
     each reader's mean, those of one seed included; the variance itself is drawn from its scaled
@@ -56,15 +56,22 @@ def behind_the_best(readers: Sequence[Float64Array], passages: IntArray) -> list
     sums = np.array([np.bincount(place, seeds.mean(0)) for seeds in readers])
     means = sums.sum(1) / len(place)
     drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), _RESAMPLES)
-    draws = (drawn @ sums.T) / (drawn @ sizes)[:, None] - means
-    # A few passages say little of their own variance, which makes Student's tails of normal ones.
-    if len(sizes) > 1:
-        draws *= np.sqrt(len(sizes) / rng.chisquare(len(sizes) - 1, _RESAMPLES))[:, None]
-    draws += _seed_effects(readers, place, rng)
-    pairs = draws[:, :, None] - draws[:, None, :]
-    errors = pairs.std(0)
+    weights = drawn @ sizes
+    draws = (drawn @ sums.T) / weights[:, None] - means
+    effects = _seed_effects(readers, place, rng)
+    pairs = draws[:, :, None] - draws[:, None, :] + effects[:, :, None] - effects[:, None, :]
+    # What each passage adds to a pair's difference, beyond the mean.
+    off = (sums - means[:, None] * sizes).T
+    off = (off[:, :, None] - off[:, None, :]).reshape(len(sizes), -1)
+    of_seeds = np.var(effects[:, :, None] - effects[:, None, :], axis=0)
+    errors = np.sqrt((off**2).sum(0).reshape(of_seeds.shape) / len(place) ** 2 + of_seeds)
+    # By each draw's own errors: those that few passages give by chance are part of what is drawn.
+    squares = drawn @ off**2 - (drawn @ off) ** 2 / len(sizes)
+    drawn_errors = np.sqrt(
+        np.maximum(squares, 0).reshape(pairs.shape) / weights[:, None, None] ** 2 + of_seeds
+    )
     # Equal readers have no error, and their difference is none.
-    largest = np.abs(pairs / np.where(errors > 0, errors, 1)).max((1, 2))
+    largest = np.abs(pairs / np.where(drawn_errors > 0, drawn_errors, np.inf)).max((1, 2))
     critical = np.quantile(largest, _CONFIDENCE)
     best = int(means.argmax())
     found = []
