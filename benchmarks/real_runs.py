@@ -145,7 +145,7 @@ def scores(dataset: SquadDataset, answered: Answered) -> dict[str, Any]:
         )
         logits = NoAnswerLogits(head, span, unanswerable, answered.null_score)
         fitted_on = logits.scores_fitted_on
-    crossfit = cross_fitted_report(questions, odds, first, fitted_on)
+    crossfit = cross_fitted_report(questions, odds, np.array(numbers), fitted_on)
     always = squad_report(dataset.gold, answered.texts, no_answer_scores=None, threshold=0.0)
     best = questions.best_threshold(questions.f1, odds)
     halves = [

@@ -53,6 +53,7 @@ TESTED_BY = {
     "reader/sharing": "end_to_end/test_processes.py",
     "runs/evaluating": "end_to_end/test_evaluate_elsewhere.py",
     "runs/hooks": "end_to_end/test_tracking_server.py",
+    "runs/measured": "runs/test_comparison.py",
     "runs/runner": "end_to_end/test_machines.py",
     "runs/session": "end_to_end/test_interruptions.py",
     "runs/sweep": "end_to_end/test_sweep.py",

@@ -71,12 +71,32 @@ def sweep(*, experiments: str, dry_run: bool, **options: Any) -> None:
         with hall.claimed(planned):
             hall.prepare(planned)
             failed = hall.carry_out(planned, say=click.echo)
-            hall.compare(planned)
     if failed:
         raise click.ClickException(
             f"{len(failed)} of {len(planned.planned)} runs failed: {', '.join(failed)}. The "
             "reasons are above; the same command tries these again and skips the others."
         )
+
+
+@cli.command(params=[_option("env")])
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN ...")
+def compare(*, env: str | None, runs: tuple[str, ...]) -> None:
+    """Compare finished runs on the same questions.
+
+    RUN is a run's name, of which the newest counts, or its id in MLflow. The others are held
+    against the first: their settings, scores, and the questions that they fixed and broke. The
+    table of experiments is another: kedro run --pipeline compare.
+    """
+    if len(set(runs)) < max(len(runs), 2):
+        raise click.UsageError("Give two different runs or more.")
+    from roberta_squad_pipeline.runs.comparison import compare_runs, write_comparison
+
+    project = Path.cwd()
+    with _messages_for_errors():
+        comparison = compare_runs(project, env, runs)
+        click.echo(comparison.markdown)
+        for path in write_comparison(comparison, project):
+            click.echo(f"{path.suffix[1:]}: {path.as_uri()}")
 
 
 @cli.command(params=[_option("env")])

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from roberta_squad_pipeline.common.same_run import PACKAGE, code_sha256, digest, weights_of
+from roberta_squad_pipeline.common.same_run import (
+    PACKAGE,
+    code_sha256,
+    differences,
+    digest,
+    weights_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +64,13 @@ def test_weights_count_by_content(tmp_path: Path) -> None:
 
 def test_descriptions_have_one_name_whatever_their_order() -> None:
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 2, "b": 1})
+
+
+def test_differences() -> None:
+    there = {"lr": 1, "data": {"train": "a", "dev": "b"}, "only": None}
+    here = {"lr": 2, "data": {"train": "a", "dev": "c"}, "new": 3}
+    assert list(differences(there, here)) == [
+        "data.dev: b there, c here",
+        "lr: 1 there, 2 here",
+        "new: None there, 3 here",
+    ]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from roberta_squad_pipeline.features.file import Features
@@ -61,9 +62,16 @@ def test_what_is_finished_is_skipped_and_what_fails_is_named(
         "question_first_seed1": "FINISHED",
     }
     assert parent.info.status == "FAILED"
-    table = (project / "data/08_reporting/sweep/experiments.md").read_text(encoding="utf-8")
+    file = project / "data/08_reporting/sweep/experiments.md"
+    table = file.read_text(encoding="utf-8")
     measured = [line for line in table.splitlines() if re.search(r"\| 1 \|", line)]
     assert [line.split(" | ")[0] for line in measured] == ["| bs32_lr1p5", "| question_first"]
+    assert "but, as --params or conf/ say, with batch_size 8, updates 4" in table
+    assert table in first.stdout
+    assert set(parent.data.metrics) == {"best_f1/bs32_lr1p5", "best_f1/question_first"}
+    assert f"| {parent.data.metrics['best_f1/bs32_lr1p5']:.2f} | 1 |" in table
+    kept = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").list_artifacts(parent.info.run_id)
+    assert [artifact.path for artifact in kept] == ["experiments.csv", "experiments.md"]
 
     orders = {
         prepared: Features.open(
@@ -77,6 +85,27 @@ def test_what_is_finished_is_skipped_and_what_fails_is_named(
     assert _begun(again.stdout) == ["broken_seed1"]
     assert "bs32_lr1p5_seed1: finished before" in again.stdout
     assert sum(run.info.run_name == "sweep" for run in runs()) == 1
+    assert table in again.stdout
+
+    # Without the sweep's --params, its runs agree with no row any more.
+    assert command("run", "--pipeline", "compare", "--params", "prepared=sweep").returncode == 0
+    strict, others = file.read_text(encoding="utf-8").split("\nOther runs on the same questions")
+    assert re.findall(r"\| 1 \|", strict) == []
+    [own] = [
+        line for line in others.splitlines() if line.startswith("| bs32_lr1p5_seed1 | 4 | 8 |")
+    ]
+    assert "training.updates: 4 there, 260 here" in own
+
+    pair = command("compare", "bs32_lr1p5_seed1", "question_first_seed1")
+    assert pair.returncode == 0, pair.stderr
+    assert "features.order: passage_first there, question_first here" in pair.stdout
+    folder = project / "data/08_reporting/_compared"
+    [folder] = folder.glob("*bs32_lr1p5_seed1_vs_question_first_seed1")
+    assert all((folder / name).is_file() for name in ("comparison.html", "questions.csv"))
+    unknown = command("compare", "bs32_lr1p5_seed1", "broken_seed1")
+    assert unknown.returncode == 1
+    assert "run broken_seed1: got no finished run of that name" in unknown.stderr
+
     changed = command(*_options(*PAIR, "--dry-run", params={"training.weight_decay": 0.02}))
     assert changed.stdout.count("would run") == 2
 

@@ -36,6 +36,7 @@ IMPORTED = [
     "mlflow.store.tracking.sqlalchemy_store",
     "roberta_squad_pipeline.demo.generator",
     "roberta_squad_pipeline.runs.comparison",
+    "roberta_squad_pipeline.runs.experiment_table",
     "roberta_squad_pipeline.reader.evaluation",
     "roberta_squad_pipeline.evaluation.report.figures",
     "roberta_squad_pipeline.evaluation.report.page",

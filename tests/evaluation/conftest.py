@@ -107,7 +107,7 @@ def scored(mills: SquadDataset, predicted: dict[str, dict[str, Any]]) -> dict[st
     calibration = calibrate(scores, odds, table["span_margin"].to_numpy(), first)
     return {
         "metrics": report_of(scores, odds, THRESHOLD),
-        "crossfit": cross_fitted_report(scores, odds, first),
+        "crossfit": cross_fitted_report(scores, odds, table["passage_number"].to_numpy()),
         "calibration": calibration,
         "questions": judged(table, odds, calibration, threshold=THRESHOLD),
     }

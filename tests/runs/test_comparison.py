@@ -1,68 +1,83 @@
-"""The experiment table, on numbers small enough to check by hand."""
+"""Runs side by side, on questions few enough to check by hand."""
 
-import numpy as np
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
-from roberta_squad_pipeline.runs.comparison import Measured, build_rows, to_markdown
-from roberta_squad_pipeline.runs.experiments import Experiment, Reference
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.runs.comparison import side_by_side, write_comparison
+from roberta_squad_pipeline.runs.measured import MeasuredRun, measured_run
+from roberta_squad_pipeline.tracking.history import FinishedRun
+
+HOSTILE = "</td><script>alert(1)</script>"
 
 
-def _experiment(best_f1: float | None) -> Experiment:
-    return Experiment(
-        updates=5430,
-        warmup_updates=326,
-        batch_size=48,
-        lr=3e-5,
-        layer_decay=0.75,
-        order="passage_first",
-        reported={} if best_f1 is None else {"best_f1": best_f1},
+def _run(name: str, f1: list[float], odds: list[float], **params: str) -> MeasuredRun:
+    """A run on questions of which the last has no answer."""
+    count = len(f1)
+    questions = pd.DataFrame(
+        {
+            "id": [str(number) for number in range(count)],
+            "title": "Mills",
+            "question": [f"who built it | {number}? {HOSTILE}" for number in range(count)],
+            "answers": [["Anna", "Anna Ødegård"]] * (count - 1) + [[]],
+            "predicted": [f"{name}{number}" for number in range(count)],
+            "exact": [float(value == 1) for value in f1],
+            "f1": f1,
+            "answerable": [True] * (count - 1) + [False],
+            "no_answer_score": odds,
+            "passage_number": range(count),
+        }
     )
+    return measured_run(FinishedRun(f"id_{name}", name, {}, params), questions)
 
 
-EXPERIMENTS = {"a": _experiment(89.6), "b": _experiment(88.3), "c": _experiment(None)}
-REFERENCES = [Reference(name="official", best_f1=89.4)]
+FIRST = _run("first", [1, 1, 0, 0.5, 0], [-1, -1, -1, -1, 5], **{"training.updates": "40"})
+OTHER = _run("other", [1, 0, 1, 0.6, 0], [-1, -1, -1, -1, -2], **{"training.updates": "80"})
 
 
-def test_rows() -> None:
-    """Oracle: by hand. 1,000 questions, of which a gets 900 and b 500."""
-    measured = {
-        "a": Measured((90.0, 91.0), np.repeat([1.0, 0.0], [900, 100])),
-        "b": Measured((50.0,), np.repeat([1.0, 0.0], [500, 500])),
-    }
-    a, b, official = build_rows(EXPERIMENTS, REFERENCES, measured)
-    assert (a.epochs, a.reported_best_f1, a.seeds) == (2.0, 89.6, 2)
-    assert (a.mean, a.standard_deviation) == (90.5, pytest.approx(0.5**0.5))
-    assert (a.behind_best, a.within_noise) == (0.0, True)
-    assert a.interval is not None
-    assert a.interval[0] < 90.0 < a.interval[1]
-    assert (b.mean, b.standard_deviation) == (50.0, None)
-    assert (b.behind_best, b.within_noise) == (40.0, False)
-    assert (official.name, official.reported_best_f1, official.mean) == ("official", 89.4, None)
+def test_what_was_fixed_and_broken() -> None:
+    """Oracle: by hand. The first abstains rightly on the last question, the other answers it."""
+    comparison = side_by_side([FIRST, OTHER])
+    assert comparison.title == "other against first"
+    changed = comparison.changed
+    assert list(zip(changed["change"], changed["id"], strict=True)) == [
+        ("fixed", "2"),
+        ("broke", "1"),
+        ("broke", "4"),
+    ]
+    assert changed["answer_against"].tolist() == ["first2", "first1", ""]
+    assert changed["answer"].tolist() == ["other2", "other1", "other4"]
+    assert changed["f1"].tolist() == [1.0, 0.0, 0.0]
+    one, two = comparison.rows
+    assert one[:7] == ("first", "40", "", "", "", "", "70.00")
+    assert one[-4:] == ("best", "", "", "")
+    assert two[-3:] == ("1", "2", "training.updates: 40 there, 80 here")
+    assert comparison.markdown.splitlines()[2].startswith("| first | 40 |")
 
 
-def test_small_differences_are_within_noise() -> None:
-    """Oracle: one question of 100."""
-    values = np.repeat([1.0, 0.0], [80, 20])
-    fewer = values.copy()
-    fewer[0] = 0.0
-    measured = {"a": Measured((80.0,), values), "b": Measured((79.0,), fewer)}
-    _, b, _ = build_rows(EXPERIMENTS, REFERENCES, measured)
-    assert b.behind_best == pytest.approx(1.0)
-    assert b.within_noise
+def test_runs_on_other_questions_are_refused() -> None:
+    with pytest.raises(InputError, match="got 5 questions, and 2 others; expected runs that"):
+        side_by_side([FIRST, _run("few", [1, 0], [-1, 1])])
 
 
-def test_what_was_neither_reported_nor_measured_is_no_row() -> None:
-    assert [row.name for row in build_rows(EXPERIMENTS, [], {})] == ["a", "b"]
+def test_files(tmp_path: Path) -> None:
+    renamed = _run("../other", [1, 0, 1, 0.6, 0], [-1, -1, -1, -1, -2])
+    paths = write_comparison(side_by_side([FIRST, renamed]), tmp_path)
+    folder = tmp_path / "data/08_reporting/_compared/compared_first_vs_.._other"
+    assert paths == [folder / n for n in ("comparison.md", "comparison.html", "questions.csv")]
+    markdown, page, csv = (path.read_text(encoding="utf-8") for path in paths)
+    assert markdown.startswith("| run | steps |")
+    assert "<script>" not in page
+    assert "2 questions that ../other broke" in page
+    assert "(abstains)" in page
+    table = pd.read_csv(paths[2])
+    assert table["question"].tolist() == [f"who built it | {n}? {HOSTILE}" for n in (2, 1, 4)]
+    assert csv.startswith("change,run,against,id,")
 
 
-def test_markdown() -> None:
-    measured = {"a": Measured((90.0,), np.ones(10))}
-    table = to_markdown(build_rows(EXPERIMENTS, REFERENCES, measured), "ten questions")
-    lines = table.splitlines()
-    assert lines[0].startswith("| experiment | steps | epochs | batch | lr | decay |")
-    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
-    assert (
-        "| a | 5430 | 2.00 | 48 | 3.0e-05 | 0.75 | 89.600 | 90.00 | 1 | 100.0 to 100.0 | best |"
-        in lines
-    )
-    assert lines[-1] == "Measured on ten questions."
+def test_identical_runs_change_nothing(tmp_path: Path) -> None:
+    comparison = side_by_side([FIRST, _run("twin", [1, 1, 0, 0.5, 0], [-1, -1, -1, -1, 5])])
+    assert comparison.changed.empty
+    assert write_comparison(comparison, tmp_path)

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from kedro.config import OmegaConfigLoader
 
-from roberta_squad_pipeline.runs.fingerprint import fingerprint
+from roberta_squad_pipeline.runs.fingerprint import description, fingerprint, recipe, recipe_params
 from roberta_squad_pipeline.runs.parameters import Parameters, load_parameters
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
+from roberta_squad_pipeline.tracking.tracker import flat_params
 
 FILES = {"dev": {"sha256": "0"}}
 
@@ -39,3 +40,34 @@ def test_settings_that_results_depend_on(changes: dict[str, Any], same: bool) ->
 def test_data() -> None:
     usual = parameters({})
     assert fingerprint(usual, FILES) != fingerprint(usual, {"dev": {"sha256": "1"}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"training": {"seed": 5}}, True),
+        ({"training": {"checkpoint_every": 7}}, True),
+        ({"run": "other"}, True),
+        ({"experiment": "bs48_lr3p0"}, True),  # the demo's settings under another name
+        ({"experiment": "bs48_lr3p5"}, False),
+        ({"training": {"lr": 0.5}}, False),
+        ({"model": {"encoder": "other"}}, False),
+    ],
+)
+def test_runs_of_one_recipe_differ_in_seed_and_names_alone(
+    changes: dict[str, Any], same: bool
+) -> None:
+    assert (recipe(parameters({}), FILES) == recipe(parameters(changes), FILES)) is same
+    assert recipe(parameters({}), FILES) != recipe(parameters({}), {"dev": {"sha256": "1"}})
+
+
+def test_a_recipe_is_found_in_what_mlflow_has_of_a_run() -> None:
+    """Oracle: the parameters that a run logs, among them some that do not count."""
+    given = parameters({})
+    logged = given.model_dump(mode="json", exclude={"experiments"}) | {
+        "squad_files": {"dev": {"sha256": "0", "path": "dev.json"}},
+        "trained_with": {"updates": 3},
+    }
+    described = flat_params(description(given, FILES))
+    rest = {name: described[name] for name in described if name.startswith(("code", "lib", "wei"))}
+    assert recipe_params(flat_params(logged) | rest) == recipe_params(described)

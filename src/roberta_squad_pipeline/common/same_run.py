@@ -1,12 +1,14 @@
 """The one notion of "the same run": same code, libraries, settings, data and weights.
 
 A sweep skips what was finished by the same run, training goes on from checkpoints of the same run,
-and two runs that prepare the same data may do so side by side. All of them compare descriptions
-that begin with `surroundings`.
+two runs that prepare the same data may do so side by side, and a row of the experiment table takes
+runs that are the same but for their seed. All of them compare descriptions that begin with
+`surroundings`.
 """
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +42,24 @@ def surroundings() -> dict[str, Any]:
 def digest(described: dict[str, Any]) -> str:
     """A short name of a description: equal names, equal descriptions."""
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(
+    there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = ""
+) -> Iterator[str]:
+    """What differs between two descriptions, a text for each value.
+
+    Args:
+        there: One that was kept.
+        here: The present one.
+        prefix: Goes before each name.
+    """
+    for key in sorted(there.keys() | here.keys()):
+        old, new = there.get(key), here.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key}: {old} there, {new} here"
 
 
 @cache

@@ -27,9 +27,9 @@ def reader_folder(project: Path, env: str | None, run: str | None) -> Path:
         env: Kedro's environment.
         run: The run's name; None stands for the experiment that conf/ names.
     """
-    from roberta_squad_pipeline.runs.sweep import config_loader
+    from roberta_squad_pipeline.runs.parameters import config_loader
 
-    loader = config_loader(project, env, {"run": run} if run else {})
+    loader = config_loader(project / "conf", env, {"run": run} if run else {})
     return project / str(loader["catalog"]["reader"]["filepath"])
 
 

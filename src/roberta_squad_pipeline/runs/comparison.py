@@ -1,143 +1,220 @@
-"""The experiment table: reported beside measured, with how far the measured can be trusted."""
+"""`kedro compare RUN RUN …`: settings, scores, and questions that one run fixed or broke."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roberta_squad_pipeline.common.arrays import Float64Array
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.files import written_atomically
 from roberta_squad_pipeline.common.markdown import table
-from roberta_squad_pipeline.evaluation.uncertainty import bootstrap_interval
-from roberta_squad_pipeline.runs.experiments import Experiment, Reference
+from roberta_squad_pipeline.common.same_run import differences
+from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
+from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
+from roberta_squad_pipeline.runs.experiment_table import lead_text
+from roberta_squad_pipeline.runs.fingerprint import recipe_params
+from roberta_squad_pipeline.runs.measured import MeasuredRun, load_measured
+from roberta_squad_pipeline.runs.sweep import project_parameters
+from roberta_squad_pipeline.tracking.history import runs_called
 
-SQUAD2_TRAINING_QUESTIONS = 130_319
-"""Of which the published updates make epochs."""
+if TYPE_CHECKING:
+    import pandas as pd
 
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """All finished runs of one experiment."""
-
-    best_f1: tuple[float, ...]
-    """In per cent, one per seed."""
-    question_f1: Float64Array
-    """Mean over seeds of what each question scores at its run's best threshold, 0 to 1.
-    Shape: (questions,)"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One row of the table; what is not known is None."""
-
-    name: str
-    updates: int | None = None
-    epochs: float | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    layer_decay: float | None = None
-    reported_best_f1: float | None = None
-    seeds: int = 0
-    mean: float | None = None
-    """Measured best F1 in per cent, mean over seeds."""
-    standard_deviation: float | None = None
-    """Over seeds; None with fewer than two."""
-    interval: tuple[float, float] | None = None
-    """95 % over questions."""
-    behind_best: float | None = None
-    """Measured best F1 of the best row less this one's."""
-    within_noise: bool | None = None
-    """Whether that difference's 95 % interval over questions holds zero."""
-
-
-def build_rows(
-    experiments: Mapping[str, Experiment],
-    references: Sequence[Reference],
-    measured: Mapping[str, Measured],
-) -> list[Row]:
-    """Puts the table together.
-
-    Args:
-        experiments: Those with reported metrics stand in the table, and all that were measured.
-        references: Reported only.
-        measured: By experiment.
-    """
-    best = max(measured, key=lambda name: float(measured[name].question_f1.mean()), default=None)
-    rows = []
-    for name, experiment in experiments.items():
-        if experiment.reported or name in measured:
-            row = _reported(name, experiment)
-            if best is not None and name in measured:
-                row = _with_measured(row, measured[name], measured[best])
-            rows.append(row)
-    return rows + [
-        Row(name=reference.name, reported_best_f1=reference.best_f1) for reference in references
-    ]
-
-
-def _reported(name: str, experiment: Experiment) -> Row:
-    return Row(
-        name=name,
-        updates=experiment.updates,
-        epochs=round(experiment.updates * experiment.batch_size / SQUAD2_TRAINING_QUESTIONS, 2),
-        batch_size=experiment.batch_size,
-        lr=experiment.lr,
-        layer_decay=experiment.layer_decay,
-        reported_best_f1=experiment.reported.get("best_f1"),
-    )
-
-
-def _with_measured(row: Row, measured: Measured, best: Measured) -> Row:
-    low, high = bootstrap_interval(measured.question_f1)
-    lead = best.question_f1 - measured.question_f1
-    lead_low, lead_high = bootstrap_interval(lead)
-    count = len(measured.best_f1)
-    return replace(
-        row,
-        seeds=count,
-        mean=float(np.mean(measured.best_f1)),
-        standard_deviation=float(np.std(measured.best_f1, ddof=1)) if count > 1 else None,
-        interval=(low, high),
-        behind_best=float(100 * lead.mean()),
-        within_noise=bool(lead_low <= 0 <= lead_high),
-    )
-
-
-_COLUMNS = (
-    *("experiment", "steps", "epochs", "batch", "lr", "decay", "reported best F1"),
-    *("measured best F1", "seeds", "95 % interval", "behind the best"),
+_FOLDER = "data/08_reporting/_compared"
+_MOST_OF_A_NAME = 200
+_HEAD = (
+    *("run", "steps", "batch", "lr", "decay", "seed", "best F1", "95 % interval"),
+    *("behind the best", "fixed", "broke", "settings that differ from the first"),
 )
 
 
-def to_markdown(rows: Sequence[Row], signature: str) -> str:
-    """The table for a README.
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Runs side by side."""
+
+    names: tuple[str, ...]
+    signature: str
+    """What they were measured on."""
+    rows: list[tuple[str, ...]]
+    """A text for each of the table's columns."""
+    changed: "pd.DataFrame"
+    """One row for each question that a run fixed or broke against the first."""
+
+    @property
+    def title(self) -> str:
+        """All names, the first last."""
+        return f"{', '.join(self.names[1:])} against {self.names[0]}"
+
+    @property
+    def markdown(self) -> str:
+        """The table with what it was measured on."""
+        return f"{table(_HEAD, self.rows)}\n\n{self.signature}\n"
+
+
+def compare_runs(project: Path, env: str | None, names: Sequence[str]) -> Comparison:
+    """Holds runs against the first of them.
 
     Args:
-        rows: Of the table.
-        signature: What the measured numbers were measured on.
+        project: The project's folder.
+        env: Kedro's environment, which says where runs are recorded.
+        names: Names of runs or ids in MLflow, two or more.
+
+    Raises:
+        InputError: There is no such finished run, or they answered different questions.
     """
-    return f"{table(_COLUMNS, map(_cells, rows))}\n\nMeasured on {signature}.\n"
+    experiment = project_parameters(project, env, {}).tracking.experiment
+    return side_by_side([_found(project, experiment, name) for name in names])
 
 
-def _cells(row: Row) -> list[str]:
-    behind = ""
-    if row.behind_best is not None:
-        behind = f"{row.behind_best:.2f}" + (" (within noise)" if row.within_noise else "")
-        behind = "best" if row.behind_best == 0 else behind
-    spread = f" ± {row.standard_deviation:.2f}" if row.standard_deviation is not None else ""
+def side_by_side(runs: Sequence[MeasuredRun]) -> Comparison:
+    """Holds runs against the first of them.
+
+    Raises:
+        InputError: They answered different questions.
+    """
+    import pandas as pd
+
+    first, *others = runs
+    for run in others:
+        _check_same_questions(first, run)
+    behind = behind_the_best([run.f1[None] for run in runs], first.passages)
+    changed = [changed_questions(first, run) for run in others]
+    return Comparison(
+        names=tuple(run.run.name for run in runs),
+        signature=(
+            f"Measured on {len(first.f1)} questions at the threshold that is best for the F1 of "
+            "each run. Fixed and broken are questions that are right, exactly, in one of a run "
+            "and the first alone."
+        ),
+        rows=[_row(run, first, lead) for run, lead in zip(runs, behind, strict=True)],
+        changed=pd.concat(changed, ignore_index=True),
+    )
+
+
+def changed_questions(first: MeasuredRun, other: MeasuredRun) -> "pd.DataFrame":
+    """The questions that are right, exactly, in one of two runs alone.
+
+    Returns:
+        `change` ("fixed": by the other; "broke"), both runs' names, answers (empty where they
+        abstain) and F1, and what was asked.
+    """
+    import pandas as pd
+
+    asked = other.questions
+    compared = pd.DataFrame(
+        {
+            "change": np.where(other.right, "fixed", "broke"),
+            "run": other.run.name,
+            "against": first.run.name,
+            "id": asked["id"],
+            "title": asked["title"],
+            "question": asked["question"],
+            "answers": [" | ".join(answers) for answers in asked["answers"]],
+            "answer_against": first.answers,
+            "answer": other.answers,
+            "f1_against": first.f1,
+            "f1": other.f1,
+        }
+    )
+    changed: pd.DataFrame = compared[other.right != first.right]
+    return changed.sort_values("change", ascending=False, kind="stable")
+
+
+def write_comparison(comparison: Comparison, project: Path) -> list[Path]:
+    """Writes the table, a page with all changed questions, and these as CSV.
+
+    Returns:
+        The three files.
+    """
+    from roberta_squad_pipeline.evaluation.report.page import templates
+
+    # MLflow lets anybody rename a run, to what is no name of a file.
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", "_vs_".join(comparison.names))[:_MOST_OF_A_NAME]
+    folder = project / _FOLDER / f"compared_{name}"
+    changed = comparison.changed
+    page = (
+        templates()
+        .get_template("comparison.html")
+        .render(
+            title=comparison.title,
+            signature=comparison.signature,
+            tables=[("Runs", _HEAD, comparison.rows), *_question_tables(changed)],
+        )
+    )
+    texts = {
+        "comparison.md": comparison.markdown,
+        "comparison.html": page,
+        "questions.csv": changed.to_csv(index=False),
+    }
+    for file, text in texts.items():
+        with written_atomically(folder / file) as temp:
+            temp.write_text(text, encoding="utf-8")
+    return [folder / file for file in texts]
+
+
+_QUESTION_HEAD = ("question", "gold answers", "answer of the first", "answer", "F1, then and now")
+
+
+def _question_tables(
+    changed: "pd.DataFrame",
+) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
     return [
-        row.name,
-        _or_blank(row.updates, "d"),
-        _or_blank(row.epochs, ".2f"),
-        _or_blank(row.batch_size, "d"),
-        _or_blank(row.lr, ".1e"),
-        _or_blank(row.layer_decay, ".2f"),
-        _or_blank(row.reported_best_f1, ".3f"),
-        _or_blank(row.mean, ".2f") + spread,
-        str(row.seeds or ""),
-        f"{row.interval[0]:.1f} to {row.interval[1]:.1f}" if row.interval else "",
-        behind,
+        (
+            f"{len(rows)} questions that {run} {change}",
+            _QUESTION_HEAD,
+            [
+                (
+                    row["question"],
+                    row["answers"] or "(no answer)",
+                    row["answer_against"] or "(abstains)",
+                    row["answer"] or "(abstains)",
+                    f"{row['f1_against']:.2f}, {row['f1']:.2f}",
+                )
+                for row in rows.to_dict("records")
+            ],
+        )
+        for (run, change), rows in changed.groupby(["run", "change"], sort=False)
     ]
 
 
-def _or_blank(value: float | None, spec: str) -> str:
-    return "" if value is None else format(value, spec)
+def _found(project: Path, experiment: str, name: str) -> MeasuredRun:
+    runs = runs_called(project, experiment, name)
+    for run in runs:
+        for measured in load_measured(project, [run]):
+            return measured
+    raise InputError(
+        where=f"run {name}",
+        got="none that kept what each question scored" if runs else "no finished run of that name",
+        expected=f"a run of the MLflow experiment {experiment} that was evaluated",
+        remedy="Look at the names with mlflow ui, or run it again: kedro run --params run=NAME",
+    )
+
+
+def _check_same_questions(first: MeasuredRun, other: MeasuredRun) -> None:
+    if first.questions["id"].tolist() != other.questions["id"].tolist():
+        raise InputError(
+            where=f"runs {first.run.name} and {other.run.name}",
+            got=f"{len(first.f1)} questions, and {len(other.f1)} others",
+            expected="runs that were evaluated on the same dev file",
+            remedy="Evaluate both on one: kedro run --pipelines download,features,inference,"
+            "evaluate --params run=NAME,data.dev=FILE",
+        )
+
+
+def _row(run: MeasuredRun, first: MeasuredRun, behind: Behind) -> tuple[str, ...]:
+    low, high = interval_of_mean(run.f1, run.passages)
+    own, other = (recipe_params(one.run.params) for one in (run, first))
+    is_first = run is first
+    return (
+        run.run.name,
+        *(run.setting(name) for name in ("updates", "batch_size", "lr", "layer_decay", "seed")),
+        f"{run.best_f1:.2f}",
+        f"{low:.1f} to {high:.1f}",
+        lead_text(behind.difference, within_noise=behind.within_noise),
+        "" if is_first else str(int((run.right & ~first.right).sum())),
+        "" if is_first else str(int((first.right & ~run.right).sum())),
+        "; ".join(differences(other, own)).replace("|", "/"),
+    )

@@ -1,10 +1,12 @@
 """What a run depends on, as one short name: equal names, equal results."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
 from roberta_squad_pipeline.runs.parameters import Parameters
+from roberta_squad_pipeline.tracking.tracker import flat_params
 
 _NOT_SETTINGS: Any = {
     **dict.fromkeys(
@@ -14,23 +16,60 @@ _NOT_SETTINGS: Any = {
     "training": {"checkpoint_every", "resume"},
 }
 
+_NOT_RECIPE = {
+    *("experiment", "training.seed"),
+    *(f"training.{name}" for name in _NOT_SETTINGS["training"]),
+}
+_SECTIONS = {
+    *("code", "libraries", "squad_files", "weights"),
+    *(name for name in Parameters.model_fields if _NOT_SETTINGS.get(name) is not True),
+}
 
-def fingerprint(parameters: Parameters, files: dict[str, dict[str, Any]]) -> str:
-    """Of settings, code, libraries, data and the encoder's weights.
+
+def description(parameters: Parameters, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Settings, code, libraries, data and the encoder's weights, under the names that MLflow has.
 
     Args:
         parameters: Of the run; names of folders, where it is tracked and how many
             processes and checkpoints it has do not count.
         files: The record of the run's SQuAD files.
     """
-    return digest(
-        surroundings()
+    return (
+        parameters.model_dump(mode="json", exclude=_NOT_SETTINGS)
+        | surroundings()
         | {
-            "settings": parameters.model_dump(mode="json", exclude=_NOT_SETTINGS),
-            "data": {split: file["sha256"] for split, file in files.items()},
+            "squad_files": {split: {"sha256": file["sha256"]} for split, file in files.items()},
             "weights": weights_of(parameters.model.source),
         }
     )
+
+
+def fingerprint(parameters: Parameters, files: dict[str, dict[str, Any]]) -> str:
+    """The short name of a run's `description`."""
+    return digest(description(parameters, files))
+
+
+def recipe(parameters: Parameters, files: dict[str, dict[str, Any]]) -> str:
+    """The short name of all that a run depends on but its seed and its names.
+
+    Runs of one recipe repeat each other.
+    """
+    return digest(recipe_params(flat_params(description(parameters, files))))
+
+
+def recipe_params(params: Mapping[str, str]) -> dict[str, str]:
+    """Of the parameters that MLflow has of a run, those that make its recipe.
+
+    Args:
+        params: By dotted name.
+    """
+    return {
+        name: value
+        for name, value in params.items()
+        if name.split(".")[0] in _SECTIONS
+        and name not in _NOT_RECIPE
+        and (not name.startswith("squad_files.") or name.endswith(".sha256"))
+    }
 
 
 def preparation(parameters: Parameters) -> str:

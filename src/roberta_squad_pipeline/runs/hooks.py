@@ -15,7 +15,7 @@ from kedro.pipeline.node import Node
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import redaction
 from roberta_squad_pipeline.runs.run_lock import Claim, held
-from roberta_squad_pipeline.tracking.tracker import NullTracker, Tracker
+from roberta_squad_pipeline.tracking.tracker import NullTracker
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.runs.parameters import Parameters
@@ -47,6 +47,9 @@ READER = "reader"
 TRACKER = "tracker"
 """Name of the input through which a node tells its metrics."""
 
+EXPECTED = "expected_settings"
+"""Name of the input through which a node learns with which settings each experiment is run."""
+
 LOCAL = "local"
 """The environment that is this machine's own; nothing of it is recorded."""
 
@@ -77,7 +80,8 @@ class TrackingHooks:
         """Rejects wrong parameters, and keeps those of this run."""
         from roberta_squad_pipeline.runs.parameters import load_parameters
 
-        self._parameters: Parameters = load_parameters(context.config_loader)
+        self._loader: Any = context.config_loader
+        self._parameters: Parameters = load_parameters(self._loader)
         self._project = Path(context.project_path)
         local = Path(context.config_loader.conf_source) / LOCAL
         # Kedro reads it beside conf/base unless another environment is asked for.
@@ -149,9 +153,16 @@ class TrackingHooks:
         self._run.log_text(yaml.safe_dump(resolved, sort_keys=False), "configuration.yml")
 
     @hook_impl
-    def before_node_run(self, node: Node) -> dict[str, Tracker] | None:
-        """Hands the run to the nodes that report while they work."""
-        return {TRACKER: self._run or NullTracker()} if TRACKER in node.inputs else None
+    def before_node_run(self, node: Node) -> dict[str, Any] | None:
+        """Hands nodes what no dataset has: the run that is open, settings of other experiments."""
+        handed: dict[str, Any] = {}
+        if TRACKER in node.inputs:
+            handed[TRACKER] = self._run or NullTracker()
+        if EXPECTED in node.inputs:
+            from roberta_squad_pipeline.runs.parameters import parameters_by_experiment
+
+            handed[EXPECTED] = parameters_by_experiment(self._loader)
+        return handed
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
@@ -175,10 +186,7 @@ class TrackingHooks:
         Its checkpoints are kept until now, for the case that a node after the training fails.
         """
         if self._run is not None and self._files is not None and self._trains_and_scores:
-            from roberta_squad_pipeline.runs.fingerprint import fingerprint
-
-            self._run.set_tag("fingerprint", fingerprint(self._parameters, self._files))
-            self._run.set_tag("data", self._files["dev"]["sha256"])
+            self._describe(self._run, self._files)
         if self._run is not None and self._trains:
             from roberta_squad_pipeline.training.resume import remove_finished
 
@@ -252,6 +260,16 @@ class TrackingHooks:
                 expected=f"another name for the scores of {reader}",
                 remedy="Give one: --params run=NAME, or kedro evaluate … --as NAME",
             )
+
+    def _describe(self, run: "MlflowRun", files: dict[str, dict[str, Any]]) -> None:
+        """Says what the run's results depend on, which its parameters do not say in full."""
+        from roberta_squad_pipeline.runs.fingerprint import description, fingerprint, recipe
+
+        described = description(self._parameters, files)
+        run.log_params({name: described[name] for name in ("code", "libraries", "weights")})
+        run.set_tag("fingerprint", fingerprint(self._parameters, files))
+        run.set_tag("recipe", recipe(self._parameters, files))
+        run.set_tag("data", files["dev"]["sha256"])
 
     def _parent_tags(self) -> dict[str, str]:
         parent = self._parameters.tracking.parent_run

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from kedro.config import OmegaConfigLoader
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
@@ -159,6 +160,41 @@ def load_parameters(loader: Mapping[str, Any]) -> Parameters:
             "for experiments, such as --env squad2.",
         )
     return parameters
+
+
+def config_loader(
+    conf: str | Path, env: str | None, params: Mapping[str, Any]
+) -> OmegaConfigLoader:
+    """Kedro's loader of conf/ as Kedro itself makes it.
+
+    Args:
+        conf: The folder.
+        env: Kedro's environment.
+        params: Given on the command line.
+    """
+    from kedro.framework.project import settings
+
+    return OmegaConfigLoader(
+        str(conf), env=env, runtime_params=dict(params), **settings.CONFIG_LOADER_ARGS
+    )
+
+
+def parameters_by_experiment(loader: OmegaConfigLoader) -> dict[str, Parameters]:
+    """With which parameters each experiment is run, all else being given as for this run.
+
+    Args:
+        loader: Kedro's config loader of this run.
+
+    Returns:
+        By experiment; nothing in an environment whose runs are none of them.
+    """
+    if loader["globals"]["experiment"] is None:
+        return {}
+    conf, env, given = loader.conf_source, loader.env, loader.runtime_params or {}
+    return {
+        name: load_parameters(config_loader(conf, env, {**given, "experiment": name}))
+        for name in loader["parameters"]["experiments"]["rows"]
+    }
 
 
 def check_parameters(raw: dict[str, Any]) -> Parameters:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedro.config import OmegaConfigLoader
 from kedro.framework.project import settings
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.common.same_run import digest
 from roberta_squad_pipeline.runs.fingerprint import fingerprint
-from roberta_squad_pipeline.runs.parameters import Parameters, load_parameters
+from roberta_squad_pipeline.runs.parameters import Parameters, config_loader, load_parameters
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 
 if TYPE_CHECKING:
@@ -61,14 +60,7 @@ class Sweep:
 
 def project_parameters(project: Path, env: str | None, params: dict[str, Any]) -> Parameters:
     """Composes conf/ for one run, as Kedro does when it runs."""
-    return load_parameters(config_loader(project, env, params))
-
-
-def config_loader(project: Path, env: str | None, params: dict[str, Any]) -> OmegaConfigLoader:
-    """Kedro's loader of conf/, for commands that run nothing."""
-    return OmegaConfigLoader(
-        str(project / "conf"), env=env, runtime_params=params, **settings.CONFIG_LOADER_ARGS
-    )
+    return load_parameters(config_loader(project / "conf", env, params))
 
 
 def plan(
@@ -155,7 +147,7 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
 
     Args:
         sweep: What was planned, prepared.
-        say: Told what begins and how long the rest will take.
+        say: Told what begins, how long the rest will take, and in the end the table.
 
     Returns:
         Names of the runs that failed.
@@ -166,6 +158,7 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
             say(f"{run.name}: finished before with the same settings, code and data; skipped")
     rest = [run for run in sweep.planned if run.name not in done]
     if not rest:
+        say(_table(sweep).read_text(encoding="utf-8"))
         return []
     parent = _parent_run(sweep)
     failed: list[str] = []
@@ -177,6 +170,10 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
             say(f"run {number + 1} of {len(rest)}: {run.name}{eta}")
             if not _run_one(sweep, run, parent.run_id):
                 failed.append(run.name)
+        if done or len(failed) < len(rest):
+            table = _table(sweep)
+            say(table.read_text(encoding="utf-8"))
+            _log_table(table, parent)
     except BaseException:
         parent.end("KILLED")
         raise
@@ -203,11 +200,27 @@ def _parent_run(sweep: Sweep) -> "MlflowRun":
     )
 
 
-def compare(sweep: Sweep) -> None:
+def _table(sweep: Sweep) -> Path:
     """Builds the table from all finished runs on the sweep's data."""
-    params = merged(sweep.params, {"run": sweep.planned[0].parameters.prepared})
+    prepared = sweep.planned[0].parameters.prepared
+    params = merged(sweep.params, {"run": prepared})
     with settings.SESSION_CLASS.create(sweep.project, env=sweep.env, runtime_params=params) as s:
         s.run(pipeline_names=["compare"])
+    return sweep.project / "data/08_reporting" / prepared / "experiments.md"
+
+
+def _log_table(table: Path, parent: "MlflowRun") -> None:
+    """Keeps the table with the parent run, and each measured row's score."""
+    import pandas as pd
+
+    csv = table.with_suffix(".csv")
+    rows = pd.read_csv(csv)
+    # A row with differences is none of the experiments.
+    rows = rows[rows["mean"].notna() & rows["differs"].isna()]
+    scores = dict(zip("best_f1/" + rows["name"], rows["mean"].tolist(), strict=True))
+    parent.log_metrics(scores, step=0)
+    parent.log_file(table)
+    parent.log_file(csv)
 
 
 def _run_one(sweep: Sweep, run: PlannedRun, parent_run: str) -> bool:

@@ -1,15 +1,20 @@
 """Runs that were tracked before."""
 
-import json
 import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mlflow.entities import Run
 
 from roberta_squad_pipeline.tracking.store import connect
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_QUESTIONS = "questions.parquet"
+"""The artifact that the catalog's `questions` becomes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +22,9 @@ class FinishedRun:
     """A run that ended well."""
 
     run_id: str
+    name: str
     tags: dict[str, str]
+    params: dict[str, str]
 
 
 def finished_runs(project: Path, experiment: str, tags: dict[str, str]) -> list[FinishedRun]:
@@ -47,13 +54,27 @@ def finished_runs(project: Path, experiment: str, tags: dict[str, str]) -> list[
         token = page.token
         if not token:
             break
-    return [FinishedRun(r.info.run_id, r.data.tags) for r in runs]
+    return [FinishedRun(r.info.run_id, r.info.run_name, r.data.tags, r.data.params) for r in runs]
 
 
-def load_json(project: Path, run_id: str, artifact: str) -> Any:
-    """Reads a JSON file that a run kept."""
+def runs_called(project: Path, experiment: str, name: str) -> list[FinishedRun]:
+    """Finds finished runs by name or MLflow's id, the newest first.
+
+    Args:
+        project: The project's folder.
+        experiment: MLflow's experiment.
+        name: Of the run.
+    """
+    return [r for r in finished_runs(project, experiment, {}) if name in {r.name, r.run_id}]
+
+
+def load_questions(project: Path, run_id: str) -> "pd.DataFrame | None":
+    """The table of questions that a run kept (see `judged`); None where it kept none."""
+    import pandas as pd
+
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"  # a bar a file says nothing
     client = connect(project)
+    if all(artifact.path != _QUESTIONS for artifact in client.list_artifacts(run_id)):
+        return None
     with tempfile.TemporaryDirectory() as folder:
-        path = client.download_artifacts(run_id, artifact, folder)
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return pd.read_parquet(client.download_artifacts(run_id, _QUESTIONS, folder))

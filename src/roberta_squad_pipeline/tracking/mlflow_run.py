@@ -1,10 +1,8 @@
 """One MLflow run, through MlflowClient alone: no global active run that others could end."""
 
-import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from roberta_squad_pipeline.tracking.store import (
     tracking_uri,
     without_password,
 )
+from roberta_squad_pipeline.tracking.tracker import flat_params
 
 _logger = logging.getLogger(__name__)
 
@@ -45,8 +44,7 @@ class MlflowRun:
 
     def log_params(self, params: dict[str, Any]) -> None:
         """Records parameters, nested sections as dotted names."""
-        flat = [(key, str(value)) for key, value in _flatten(params)]
-        self._spool.add({"kind": "params", "params": flat})
+        self._spool.add({"kind": "params", "params": list(flat_params(params).items())})
 
     def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
         """Records values of one update; they reach the store every two seconds or so."""
@@ -183,11 +181,3 @@ def _experiment_id(client: MlflowClient, name: str, project: Path, uri: str) -> 
             raise
         # Another run has made it since it was looked for.
         return _experiment_id(client, name, project, uri)
-
-
-def _flatten(params: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in params.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else value

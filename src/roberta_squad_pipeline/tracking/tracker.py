@@ -1,5 +1,6 @@
 """What a training run tells whoever watches it."""
 
+import json
 from typing import Any, Protocol
 
 
@@ -49,3 +50,15 @@ class NullTracker:
 
     def supersedes(self, previous_run_id: str) -> None:
         """Forgets the earlier run."""
+
+
+def flat_params(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Parameters as MLflow has them: texts, nested sections as dotted names."""
+    flat: dict[str, str] = {}
+    for key, value in params.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            flat |= flat_params(value, f"{name}.")
+        else:
+            flat[name] = json.dumps(value) if isinstance(value, list) else str(value)
+    return flat

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from pydantic import ValidationError
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import written_atomically
-from roberta_squad_pipeline.common.same_run import digest, surroundings
+from roberta_squad_pipeline.common.same_run import differences, digest, surroundings
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.config import ModelConfig
@@ -124,18 +123,10 @@ def _tell_of_others(checkpoints: Path, settings: dict[str, Any]) -> None:
     for folder in sorted(checkpoints.glob("*")):
         other = _read(folder)
         if other is not None:
-            changes = "; ".join(_differences("", other.settings, settings))
+            changes = "; ".join(differences(other.settings, settings))
             _logger.warning(
                 "%s holds checkpoints of other settings, data or code (%s). They are left alone, "
                 "and this run starts anew.",
                 folder,
                 changes,
             )
-
-
-def _differences(name: str, there: Any, here: Any) -> Iterator[str]:
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in sorted(there.keys() | here.keys()):
-            yield from _differences(f"{name}.{key}" if name else key, there.get(key), here.get(key))
-    elif there != here:
-        yield f"{name}: {there} there, {here} here"

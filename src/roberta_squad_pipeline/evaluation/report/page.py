@@ -84,7 +84,7 @@ def _page(
     **shown: Any,
 ) -> str:
     return (
-        _templates()
+        templates()
         .get_template(template)
         .render(
             title=title,
@@ -143,7 +143,8 @@ def _json(value: Any) -> Markup:
 
 
 @cache
-def _templates() -> Environment:
+def templates() -> Environment:
+    """Of the pages in this folder; they escape what they are given."""
     return Environment(loader=PackageLoader(__package__, "."), autoescape=True)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from roberta_squad_pipeline.evaluation.uncertainty import bootstrap_interval
+from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,10 @@ def official_scores(
         interval = crossfit.get(f"{name}_interval") if kind == "best" else None
         if measure in {"exact", "f1"} and kind != "best":
             inside = kinds.get(kind, np.ones_like(answerable))
-            interval = bootstrap_interval(questions[f"scored_{measure}"].to_numpy()[inside])
+            interval = interval_of_mean(
+                questions[f"scored_{measure}"].to_numpy()[inside],
+                questions["passage_number"].to_numpy()[inside],
+            )
         meaning = _MEANINGS[name].format(threshold=threshold)
         scores.append(Score(name, value, (interval[0], interval[1]) if interval else None, meaning))
     return scores

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from roberta_squad_pipeline.common.arrays import Float64Array
-from roberta_squad_pipeline.evaluation.uncertainty import bootstrap_interval
+from roberta_squad_pipeline.common.arrays import Float64Array, IntArray
+from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,14 +54,15 @@ def slices_of(questions: "pd.DataFrame") -> dict[str, list[Slice]]:
             _names(_WINDOWS, "window"),
         ),
     }
-    f1 = questions["scored_f1"].to_numpy()
-    return {title: _slices(names, order, f1) for title, (names, order) in by.items()}
+    f1, passages = (questions[name].to_numpy() for name in ("scored_f1", "passage_number"))
+    return {title: _slices(names, order, f1, passages) for title, (names, order) in by.items()}
 
 
 def _slices(
     names: Sequence[str],
     order: Sequence[str] | None,
     f1: Float64Array,
+    passages: IntArray,
 ) -> list[Slice]:
     of_question = np.array(names)
     present, counts = np.unique(of_question, return_counts=True)
@@ -70,10 +71,11 @@ def _slices(
         order = [str(name) for name in present[np.argsort(-counts, kind="stable")]]
     found = []
     for name in order:
-        inside = f1[of_question == name]
-        if len(inside):
-            low, high = bootstrap_interval(inside)
-            found.append(Slice(name, float(100 * inside.mean()), (low, high), len(inside)))
+        inside = of_question == name
+        if inside.any():
+            low, high = interval_of_mean(f1[inside], passages[inside])
+            mean = float(100 * f1[inside].mean())
+            found.append(Slice(name, mean, (low, high), int(inside.sum())))
     return found
 
 

@@ -1,25 +1,30 @@
 """Puts tracked runs side by side."""
 
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.runs.experiments import Experiments
-from roberta_squad_pipeline.runs.parameters import DataConfig, TrackingConfig
+from roberta_squad_pipeline.runs.parameters import Parameters, TrackingConfig
 
 if TYPE_CHECKING:
-    from roberta_squad_pipeline.runs.comparison import Measured, Row
-    from roberta_squad_pipeline.tracking.history import FinishedRun
+    from roberta_squad_pipeline.runs.experiment_table import Row
+    from roberta_squad_pipeline.runs.measured import MeasuredRun
 
 
 def compare_experiments(
     files: dict[str, dict[str, Any]],
-    data: DataConfig,
     experiments: Experiments,
     tracking: TrackingConfig,
+    expected: dict[str, Parameters],
 ) -> dict[str, Any]:
-    """Builds the table from the newest finished run of each experiment and seed on this data.
+    """Builds the table from the finished runs on this data.
+
+    Args:
+        files: The record of the SQuAD files.
+        experiments: The rows.
+        tracking: Where runs are recorded.
+        expected: With which parameters each experiment is run here; a row takes no other runs.
 
     Returns:
         `markdown`, `rows` (a pandas frame) and `figure` (Plotly).
@@ -29,74 +34,84 @@ def compare_experiments(
     """
     import pandas as pd
 
-    from roberta_squad_pipeline.runs.comparison import build_rows, to_markdown
+    from roberta_squad_pipeline.runs.experiment_table import (
+        build_other_rows,
+        build_rows,
+        sort_out,
+        to_markdown,
+    )
+    from roberta_squad_pipeline.runs.fingerprint import description, recipe
+    from roberta_squad_pipeline.tracking.tracker import flat_params
 
-    runs = _newest_runs(files, tracking)
-    measured = _measured(runs, files, data)
-    if not measured:
+    recipes = {name: recipe(parameters, files) for name, parameters in expected.items()}
+    measured, others = sort_out(_finished(files, tracking), recipes)
+    rows = build_rows(experiments.rows, experiments.references, measured)
+    settings = {
+        name: flat_params(description(parameters, files)) for name, parameters in expected.items()
+    }
+    other_rows = build_other_rows(others, settings)
+    signature = _signature(files, experiments, expected, measured, others)
+    frame = pd.DataFrame([*rows, *other_rows])
+    for column in ("runs", "differs"):
+        frame[column] = frame[column].str.join("; ")
+    return {
+        "markdown": to_markdown(rows, other_rows, signature),
+        "rows": frame,
+        "figure": _figure(rows),
+    }
+
+
+def _finished(files: dict[str, dict[str, Any]], tracking: TrackingConfig) -> "list[MeasuredRun]":
+    from roberta_squad_pipeline.runs.measured import load_measured
+    from roberta_squad_pipeline.tracking.history import finished_runs
+
+    project = Path.cwd()
+    on_this_data = finished_runs(project, tracking.experiment, {"data": files["dev"]["sha256"]})
+    runs = load_measured(project, [run for run in on_this_data if "recipe" in run.tags])
+    if not runs:
         raise InputError(
             where=f"MLflow experiment {tracking.experiment}",
             got=f"no finished run on {files['dev']['path']}",
             expected="at least one whole run",
             remedy="Run one or all: kedro run, or kedro sweep.",
         )
-    rows = build_rows(experiments.rows, experiments.references, measured)
-    questions = len(next(iter(measured.values())).question_f1)
+    return runs
+
+
+def _signature(
+    files: dict[str, dict[str, Any]],
+    experiments: Experiments,
+    expected: dict[str, Parameters],
+    measured: "dict[str, list[MeasuredRun]]",
+    others: "list[list[MeasuredRun]]",
+) -> str:
+    """What the measured numbers were measured on, and with which settings beside the rows' own."""
+    from roberta_squad_pipeline.runs.experiment_table import settings_of_its_own
+
+    runs = [run for group in [*measured.values(), *others] for run in group]
     signature = (
-        f"{files['dev']['path']} (sha256 {files['dev']['sha256'][:12]}, {questions} questions), "
-        "best F1 at the threshold that is best for each run"
+        f"{files['dev']['path']} (sha256 {files['dev']['sha256'][:12]}, {len(runs[0].f1)} "
+        "questions), best F1 at the threshold that is best for each run"
     )
-    selected = {run.tags["experiment"] for run in runs if run.tags.get("selected_on") == "dev"}
+    given = {
+        f"{name} {value}"
+        for experiment in measured
+        for name, value in settings_of_its_own(
+            experiments.rows[experiment], expected[experiment]
+        ).items()
+    }
+    if given:
+        signature += (
+            "; trained not with the rows' own settings but, as --params or conf/ say, with "
+            f"{', '.join(sorted(given))}"
+        )
+    selected = {r.run.tags["experiment"] for r in runs if r.run.tags.get("selected_on") == "dev"}
     if selected:
         signature += (
-            f"; scores on these very questions decided which update was the last or kept of "
+            "; scores on these very questions decided which update was the last or kept of "
             f"{', '.join(sorted(selected))}"
         )
-    return {
-        "markdown": to_markdown(rows, signature),
-        "rows": pd.DataFrame(rows),
-        "figure": _figure(rows),
-    }
-
-
-def _newest_runs(files: dict[str, dict[str, Any]], tracking: TrackingConfig) -> "list[FinishedRun]":
-    """The newest finished run of each experiment and seed on this data."""
-    from roberta_squad_pipeline.tracking.history import finished_runs
-
-    newest: dict[tuple[str, str], FinishedRun] = {}
-    data = {"data": files["dev"]["sha256"]}
-    for run in finished_runs(Path.cwd(), tracking.experiment, data):
-        newest.setdefault((run.tags["experiment"], run.tags["seed"]), run)
-    return list(newest.values())
-
-
-def _measured(
-    runs: "list[FinishedRun]", files: dict[str, dict[str, Any]], data: DataConfig
-) -> dict[str, "Measured"]:
-    import numpy as np
-
-    from roberta_squad_pipeline.evaluation.scoring import score_questions, scores_in_order
-    from roberta_squad_pipeline.evaluation.uncertainty import scores_at_best
-    from roberta_squad_pipeline.runs.comparison import Measured
-    from roberta_squad_pipeline.squad.dataset import read_squad
-    from roberta_squad_pipeline.tracking.history import load_json
-
-    project = Path.cwd()
-    gold = read_squad(Path(files["dev"]["path"]), on_misaligned=data.on_misaligned).gold
-    scores = defaultdict(list)
-    for run in runs:
-        predictions, odds, metrics = (
-            load_json(project, run.run_id, f"{name}.json")
-            for name in ("predictions", "null_odds", "metrics")
-        )
-        of_questions = score_questions(gold, predictions)
-        in_order = scores_in_order(of_questions.ids, odds)
-        f1 = scores_at_best(of_questions, of_questions.f1, in_order)
-        scores[run.tags["experiment"]].append((metrics["best_f1"], f1))
-    return {
-        name: Measured(tuple(best for best, _ in of_seeds), np.mean([f1 for _, f1 in of_seeds], 0))
-        for name, of_seeds in scores.items()
-    }
+    return signature
 
 
 def _figure(rows: "list[Row]") -> Any:

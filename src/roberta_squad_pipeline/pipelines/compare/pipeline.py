@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 compare_experiments,
-                ["squad_files", "params:data", "params:experiments", "params:tracking"],
+                ["squad_files", "params:experiments", "params:tracking", "expected_settings"],
                 {
                     "markdown": "experiments_markdown",
                     "rows": "experiments_csv",

@@ -142,12 +142,12 @@ def cross_fit_threshold(
 ) -> dict[str, Any]:
     """Scores at a threshold that one may report, with the intervals of these and the best ones."""
     from roberta_squad_pipeline.evaluation.questions import scores_of
-    from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report, in_first_half
+    from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report
 
     return cross_fitted_report(
         scores_of(questions),
         _odds(questions, null_odds),
-        in_first_half(questions["passage_number"].to_numpy()),
+        questions["passage_number"].to_numpy(),
         _scores_fitted_on(questions, inference, kept),
     )
 

@@ -95,6 +95,7 @@ def create_pipeline() -> Pipeline:
                 ["question_table", "null_odds", "evaluation"],
                 "questions",
                 name="judge_questions",
+                tags="tracked",
             ),
             node(
                 draw_figures,

@@ -1,0 +1,82 @@
+"""How often intervals hold the truth, and how often tables of equal recipes flag one as worse.
+
+Scores are simulated: a question is right with its passage's rate, or partly right; recipes that are
+equal differ by the luck of their questions, and of their seeds where there are several. Prints
+Markdown, in under two minutes.
+
+    python benchmarks/bench_coverage.py
+"""
+
+import numpy as np
+
+from common import header
+from roberta_squad_pipeline.evaluation.ranking import behind_the_best
+from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
+
+INTERVALS, TABLES, RECIPES, PER_PASSAGE = 2000, 300, 10, 7
+PARTLY = 0.15
+"""Share of questions that are partly right, which score 0.2 to 0.9."""
+CORRELATION = 0.1
+"""Of questions of one passage."""
+
+
+def rates(mean: float, passages: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A rate for each question, alike within a passage."""
+    strength = (1 - CORRELATION) / CORRELATION
+    of_passages = rng.beta(mean * strength, (1 - mean) * strength, passages.max() + 1)
+    return of_passages[passages]
+
+
+def coverage(questions: int, *, partly: float, clustered: bool) -> float:
+    """Per cent of intervals that hold the mean that the scores were drawn with."""
+    rng = np.random.default_rng(questions)
+    passages = np.arange(questions) // (PER_PASSAGE if clustered else 1)
+    held = 0
+    for _ in range(INTERVALS):
+        rate = rng.uniform(0.3, 0.98)
+        of_question = rates(rate, passages, rng) if clustered else rate
+        values = (rng.random(questions) < of_question).astype(np.float64)
+        part = rng.random(questions) < partly
+        values[part] = rng.uniform(0.2, 0.9, part.sum())
+        low, high = interval_of_mean(values, passages)
+        held += low <= 100 * ((1 - partly) * rate + partly * 0.55) <= high
+    return 100 * held / INTERVALS
+
+
+def false_flags(questions: int, *, seeds: int, spread: float) -> float:
+    """Per cent of tables of ten equal recipes in which at least one is flagged."""
+    rng = np.random.default_rng(seeds)
+    passages = np.arange(questions) // PER_PASSAGE
+    flagged = 0
+    for _ in range(TABLES):
+        # What all recipes find hard is the same questions.
+        hard = rates(0.85, passages, rng)
+        readers = []
+        for _ in range(RECIPES):
+            luck = rng.normal(0, spread, (seeds, 1))
+            readers.append((rng.random((seeds, questions)) < hard + luck).astype(np.float64))
+        flagged += not all(one.within_noise for one in behind_the_best(readers, passages))
+    return 100 * flagged / TABLES
+
+
+def main() -> None:
+    """Prints both tables."""
+    print(header("numpy"))
+    print("\n| questions | right or wrong | partly right, too | the same, 7 per passage |")
+    print("| --- | --- | --- | --- |")
+    for questions in (10, 20, 50, 100, 500, 2000):
+        cells = [
+            coverage(questions, partly=0, clustered=False),
+            coverage(questions, partly=PARTLY, clustered=False),
+            coverage(questions, partly=PARTLY, clustered=True),
+        ]
+        print(f"| {questions} | {' | '.join(f'{cell:.1f}' for cell in cells)} |")
+    print("\n| seeds | spread of seeds, points | tables with a false flag, % |")
+    print("| --- | --- | --- |")
+    for seeds, spread in ((1, 0.0), (3, 0.0), (3, 0.01), (3, 0.03), (5, 0.01)):
+        share = false_flags(700, seeds=seeds, spread=spread)
+        print(f"| {seeds} | {100 * spread:g} | {share:.1f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""The experiment table: reported beside measured, with how far the measured can be trusted."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from roberta_squad_pipeline.common.arrays import Float64Array
+from roberta_squad_pipeline.common.markdown import table
+from roberta_squad_pipeline.common.redaction import HIDDEN
+from roberta_squad_pipeline.common.same_run import differences
+from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
+from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
+from roberta_squad_pipeline.runs.experiments import (
+    Experiment,
+    Reference,
+    scaled_lr,
+    scaled_updates,
+)
+from roberta_squad_pipeline.runs.fingerprint import recipe_params
+from roberta_squad_pipeline.runs.measured import MeasuredRun
+from roberta_squad_pipeline.runs.parameters import Parameters
+
+SQUAD2_TRAINING_QUESTIONS = 130_319
+"""Of which the published updates make epochs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of the table; what is not known is None."""
+
+    name: str
+    runs: tuple[str, ...] = ()
+    """Names of the measured runs, which differ in their seeds alone."""
+    updates: int | None = None
+    epochs: float | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    layer_decay: float | None = None
+    reported_best_f1: float | None = None
+    mean: float | None = None
+    """Measured best F1 in per cent, mean over seeds."""
+    standard_deviation: float | None = None
+    """Over seeds; None with fewer than two."""
+    interval: tuple[float, float] | None = None
+    """95 % over questions."""
+    behind_best: float | None = None
+    """Measured best F1 of the best row less this one's."""
+    within_noise: bool | None = None
+    """Whether the two cannot be told apart in a comparison of all rows at once."""
+    differs: tuple[str, ...] = ()
+    """What keeps the runs out of their experiment's row."""
+
+
+def sort_out(
+    runs: Sequence[MeasuredRun], recipes: Mapping[str, str]
+) -> tuple[dict[str, list[MeasuredRun]], list[list[MeasuredRun]]]:
+    """Finds out which runs repeat which experiment.
+
+    Args:
+        runs: The newest first; of one recipe and seed the newest counts.
+        recipes: The recipe with which each experiment is run here, by name.
+
+    Returns:
+        The runs of each experiment, one for each seed; and all others, those of the same recipe
+        together.
+    """
+    of_experiment: dict[str, dict[str, MeasuredRun]] = defaultdict(dict)
+    others: dict[tuple[str, str], dict[str, MeasuredRun]] = defaultdict(dict)
+    for run in runs:
+        tags = run.run.tags
+        name, recipe = tags["experiment"], tags["recipe"]
+        agrees = recipes.get(name) == recipe
+        group = of_experiment[name] if agrees else others[name, recipe]
+        group.setdefault(tags["seed"], run)
+    return (
+        {name: list(group.values()) for name, group in of_experiment.items()},
+        [list(group.values()) for group in others.values()],
+    )
+
+
+def build_rows(
+    experiments: Mapping[str, Experiment],
+    references: Sequence[Reference],
+    measured: Mapping[str, Sequence[MeasuredRun]],
+) -> list[Row]:
+    """Puts the table together.
+
+    Args:
+        experiments: Those with reported metrics stand in the table, and all that were measured.
+        references: Reported only.
+        measured: One run for each seed, by experiment.
+    """
+    behind = _behind(measured)
+    rows = []
+    for name, experiment in experiments.items():
+        if experiment.reported or name in measured:
+            row = _reported(name, experiment)
+            if name in measured:
+                row = replace(
+                    _with_measured(row, measured[name]),
+                    behind_best=behind[name].difference,
+                    within_noise=behind[name].within_noise,
+                )
+            rows.append(row)
+    return rows + [
+        Row(name=reference.name, reported_best_f1=reference.best_f1) for reference in references
+    ]
+
+
+def build_other_rows(
+    others: Sequence[Sequence[MeasuredRun]], expected: Mapping[str, Mapping[str, str]]
+) -> list[Row]:
+    """The rows of runs that repeat no experiment.
+
+    Args:
+        others: See `sort_out`.
+        expected: The parameters with which each experiment is run here, as MLflow has them.
+    """
+    rows = []
+    for runs in others:
+        first = runs[0]
+        row = Row(
+            name=", ".join(run.run.name for run in runs),
+            updates=int(first.setting("updates")),
+            batch_size=int(first.setting("batch_size")),
+            lr=_number(first.setting("lr")),
+            layer_decay=_number(first.setting("layer_decay")),
+            differs=_differs(first, expected.get(first.run.tags["experiment"])),
+        )
+        rows.append(_with_measured(row, runs))
+    return rows
+
+
+def _differs(run: MeasuredRun, expected: Mapping[str, str] | None) -> tuple[str, ...]:
+    if expected is None:
+        return ("none of the experiments",)
+    # What conf/local says is not recorded, and nothing is said of it here.
+    own = {k: v for k, v in recipe_params(run.run.params).items() if v != HIDDEN}
+    found = differences(own, {k: v for k, v in recipe_params(expected).items() if k in own})
+    return tuple(found) or ("settings that are not recorded",)
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text not in {"", "None", HIDDEN} else None
+
+
+def settings_of_its_own(experiment: Experiment, parameters: Parameters) -> dict[str, str]:
+    """What --params or conf/ says instead of an experiment's own settings, scaled.
+
+    Args:
+        experiment: Of the table.
+        parameters: With which it is run.
+    """
+    scale, training = parameters.scale, parameters.training
+    pairs = {
+        "updates": (training.updates, scaled_updates(experiment.updates, scale.updates)),
+        "batch_size": (training.batch_size, experiment.batch_size),
+        "lr": (training.lr, scaled_lr(experiment.lr, scale.lr)),
+        "layer_decay": (training.layer_decay, experiment.layer_decay),
+    }
+    return {name: f"{here}" for name, (here, own) in pairs.items() if here != own}
+
+
+def _reported(name: str, experiment: Experiment) -> Row:
+    return Row(
+        name=name,
+        updates=experiment.updates,
+        epochs=round(experiment.updates * experiment.batch_size / SQUAD2_TRAINING_QUESTIONS, 2),
+        batch_size=experiment.batch_size,
+        lr=experiment.lr,
+        layer_decay=experiment.layer_decay,
+        reported_best_f1=experiment.reported.get("best_f1"),
+    )
+
+
+def _with_measured(row: Row, runs: Sequence[MeasuredRun]) -> Row:
+    f1: Float64Array = np.mean([run.f1 for run in runs], 0)
+    low, high = interval_of_mean(f1, runs[0].passages)
+    best_f1 = [run.best_f1 for run in runs]
+    return replace(
+        row,
+        runs=tuple(run.run.name for run in runs),
+        mean=float(np.mean(best_f1)),
+        standard_deviation=float(np.std(best_f1, ddof=1)) if len(runs) > 1 else None,
+        interval=(low, high),
+    )
+
+
+def _behind(measured: Mapping[str, Sequence[MeasuredRun]]) -> dict[str, Behind]:
+    if not measured:
+        return {}
+    readers = [np.array([run.f1 for run in runs]) for runs in measured.values()]
+    passages = next(iter(measured.values()))[0].passages
+    return dict(zip(measured, behind_the_best(readers, passages), strict=True))
+
+
+_SETTINGS = ("steps", "epochs", "batch", "lr", "decay")
+_MEASURED = ("measured best F1", "seeds", "95 % interval")
+
+
+def to_markdown(rows: Sequence[Row], others: Sequence[Row], signature: str) -> str:
+    """The table for a README, and below it one of the runs that repeat no experiment.
+
+    Args:
+        rows: Of the table.
+        others: Of the second table.
+        signature: What the measured numbers were measured on.
+    """
+    head = ("experiment", *_SETTINGS, "reported best F1", *_MEASURED, "behind the best")
+    text = f"{table(head, map(_cells, rows))}\n\nMeasured on {signature}.\n"
+    if others:
+        other_head = ("runs", "steps", "batch", "lr", "decay", *_MEASURED, "not in the table for")
+        text += (
+            "\nOther runs on the same questions, with the settings that they were trained with; "
+            "`kedro compare RUN RUN` compares them:\n\n"
+            f"{table(other_head, map(_other_cells, others))}\n"
+        )
+    return text
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.name,
+        _or_blank(row.updates, "d"),
+        _or_blank(row.epochs, ".2f"),
+        *_shared_settings(row),
+        _or_blank(row.reported_best_f1, ".3f"),
+        *_measured_cells(row),
+        ""
+        if row.behind_best is None
+        else lead_text(row.behind_best, within_noise=bool(row.within_noise)),
+    ]
+
+
+def _other_cells(row: Row) -> list[str]:
+    return [
+        row.name,
+        _or_blank(row.updates, "d"),
+        *_shared_settings(row),
+        *_measured_cells(row),
+        "; ".join(row.differs).replace("|", "/"),
+    ]
+
+
+def _shared_settings(row: Row) -> list[str]:
+    return [
+        _or_blank(row.batch_size, "d"),
+        _or_blank(row.lr, ".1e"),
+        _or_blank(row.layer_decay, ".2f"),
+    ]
+
+
+def _measured_cells(row: Row) -> list[str]:
+    spread = f" ± {row.standard_deviation:.2f}" if row.standard_deviation is not None else ""
+    return [
+        _or_blank(row.mean, ".2f") + spread,
+        str(len(row.runs) or ""),
+        f"{row.interval[0]:.1f} to {row.interval[1]:.1f}" if row.interval else "",
+    ]
+
+
+def lead_text(lead: float, *, within_noise: bool) -> str:
+    """How far a row is behind the best, in words and points of F1."""
+    if lead == 0:
+        return "best"
+    return f"{lead:.2f}" + (" (within noise)" if within_noise else "")
+
+
+def _or_blank(value: float | None, spec: str) -> str:
+    return "" if value is None else format(value, spec)

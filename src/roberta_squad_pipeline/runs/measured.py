@@ -1,0 +1,67 @@
+"""Tracked runs with what each question scored, as tables put them side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roberta_squad_pipeline.common.arrays import Float64Array, IntArray
+from roberta_squad_pipeline.evaluation.questions import scores_of
+from roberta_squad_pipeline.evaluation.uncertainty import threshold_of
+from roberta_squad_pipeline.tracking.history import FinishedRun, load_questions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRun:
+    """A run, and what each question scores at the threshold that is best for its F1."""
+
+    run: FinishedRun
+    questions: "pd.DataFrame"
+    """See `judged`."""
+    f1: Float64Array
+    """0 to 1. Shape: (questions,)"""
+    right: NDArray[np.bool_]
+    """Whether the answer is exact, or abstaining is right. Shape: (questions,)"""
+    answers: NDArray[np.object_]
+    """What it answers; empty where it abstains. Shape: (questions,)"""
+
+    @property
+    def best_f1(self) -> float:
+        """In per cent."""
+        return float(100 * self.f1.mean())
+
+    @property
+    def passages(self) -> IntArray:
+        """Number of each question's passage. Shape: (questions,)."""
+        return self.questions["passage_number"].to_numpy()
+
+    def setting(self, name: str) -> str:
+        """A setting of the training: what it came to, if it was left open; empty if unknown."""
+        params = self.run.params
+        return params.get(f"trained_with.{name}", params.get(f"training.{name}", ""))
+
+
+def measured_run(run: FinishedRun, questions: "pd.DataFrame") -> MeasuredRun:
+    """Scores the questions of a run at its best threshold.
+
+    Args:
+        run: The run.
+        questions: See `judged`.
+    """
+    scores, odds = scores_of(questions), questions["no_answer_score"].to_numpy()
+    threshold = threshold_of(scores, scores.f1, odds)
+    f1, exact = (scores.at(threshold, values, odds) for values in (scores.f1, scores.exact))
+    answers = np.where(odds > threshold, "", questions["predicted"].to_numpy())
+    return MeasuredRun(run, questions, f1, exact == 1, answers)
+
+
+def load_measured(project: Path, runs: Sequence[FinishedRun]) -> list[MeasuredRun]:
+    """Fetches from MLflow what each question scored; runs that kept no questions are left out."""
+    tables = ((run, load_questions(project, run.run_id)) for run in runs)
+    return [measured_run(run, table) for run, table in tables if table is not None]
