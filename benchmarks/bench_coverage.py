@@ -2,7 +2,7 @@
 
 Scores are simulated: a question is right with its passage's rate, or partly right; recipes that are
 equal differ by the luck of their questions, and of their seeds where there are several. Prints
-Markdown, in under two minutes.
+Markdown, in about a minute and a half of CPU time.
 
     python benchmarks/bench_coverage.py
 """
