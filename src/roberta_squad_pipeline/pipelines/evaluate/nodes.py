@@ -36,12 +36,14 @@ _NULL_SCORES = {
 def keep_tuning(
     files: dict[str, dict[str, Any]],
     reader_evaluation: dict[str, Any] | None,
-    inference: InferenceParameters,
+    answered_with: dict[str, Any],
     run: str,
     reader: str | None,
     calibrate: bool,
 ) -> dict[str, Any]:
     """The reader's own threshold and calibration, where these are to stay: see `kept_tuning`.
+
+    By what the reader answered with, it is looked at once it is trained, if it is trained.
 
     Returns:
         A `Tuning`; empty where this evaluation is to make it.
@@ -49,12 +51,16 @@ def keep_tuning(
     Raises:
         InputError: See `kept_tuning`.
     """
-    from roberta_squad_pipeline.reader.evaluation import kept_tuning, read_evaluation
+    from roberta_squad_pipeline.reader.evaluation import (
+        AnsweredWith,
+        kept_tuning,
+        read_evaluation,
+    )
 
     tuning = kept_tuning(
         read_evaluation(reader_evaluation) if reader_evaluation else None,
         files["dev"]["sha256"],
-        inference,
+        AnsweredWith.model_validate(answered_with),
         run=run,
         reader=reader,
         calibrate=calibrate,

@@ -26,7 +26,7 @@ def create_pipeline() -> Pipeline:
                 [
                     "squad_files",
                     "reader_evaluation",
-                    "params:inference",
+                    "answered_with",
                     "params:run",
                     "params:reader",
                     "params:calibrate",
