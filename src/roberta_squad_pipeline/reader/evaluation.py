@@ -26,6 +26,11 @@ class AnsweredWith(InferenceConfig):
 
     features_sha256: str
 
+    @property
+    def inference(self) -> InferenceConfig:
+        """How they were made."""
+        return InferenceConfig(**self.model_dump(exclude={"features_sha256"}))
+
 
 class Tuning(StrictModel):
     """What makes a reader's scores readable, and the data that say so."""
