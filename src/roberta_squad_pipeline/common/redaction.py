@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from roberta_squad_pipeline.common.nested import merged
+
 HIDDEN = "***"
 
 _USER_IN_URL = re.compile(r"(?<=://)[^/\s]+@")
@@ -66,20 +68,11 @@ def redaction(local: Path | None, credentials: Mapping[str, Any]) -> Redaction:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
         if isinstance(read, dict):
             told = {key: value for key, value in read.items() if key not in _NAMES_OF_RUNS}
-            settings = _merged(settings, told)
+            settings = merged(settings, told)
     # What it sets may be quoted by settings that stand elsewhere.
     values = {str(leaf) for leaf in _leaves(credentials)}
     values |= {leaf for leaf in _leaves(settings) if isinstance(leaf, str)}
     return Redaction(settings, frozenset(values - {""}))
-
-
-def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, nested; files may set different things below the same key."""
-    merged = dict(one)
-    for key, value in other.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merged(merged[key], value) if both else value
-    return merged
 
 
 def _leaves(value: Any) -> Iterator[Any]:

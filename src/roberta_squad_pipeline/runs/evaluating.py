@@ -5,8 +5,8 @@ from typing import Any
 
 from kedro.framework.project import settings
 
+from roberta_squad_pipeline.common.nested import merged
 from roberta_squad_pipeline.runs.asking import reader_folder
-from roberta_squad_pipeline.runs.sweep import merged
 
 PIPELINE = "evaluate_elsewhere"
 

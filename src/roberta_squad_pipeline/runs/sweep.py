@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.project import settings
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.nested import merged
 from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.common.same_run import digest
 from roberta_squad_pipeline.runs.fingerprint import fingerprint
@@ -238,12 +239,3 @@ def _run_one(sweep: Sweep, run: PlannedRun, parent_run: str) -> bool:
         _logger.exception("%s failed", run.name)
         return False
     return True
-
-
-def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Nested parameters together; where both have a value, the one from above."""
-    both = dict(below)
-    for key, value in above.items():
-        nested = isinstance(value, dict) and isinstance(both.get(key), dict)
-        both[key] = merged(both[key], value) if nested else value
-    return both
