@@ -136,16 +136,6 @@ class SquadDataset:
         return tuple(question for passage in self.passages for question in passage.questions)
 
     @property
-    def answerable_count(self) -> int:
-        """The number of questions that have an answer."""
-        return len(self.questions) - self.unanswerable_count
-
-    @property
-    def unanswerable_count(self) -> int:
-        """The number of questions that have no answer."""
-        return sum(question.unanswerable for question in self.questions)
-
-    @property
     def gold(self) -> dict[str, tuple[str, ...]]:
         """The texts of the gold answers by question id; none if unanswerable."""
         return {question.id: question.gold for question in self.questions}
