@@ -98,7 +98,7 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "socket"
         server = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("warm_kedro.py"), path],
+            [sys.executable, ROOT / "tests/warm_kedro.py", path],
             cwd=ROOT,
             env=environment(),
             stdin=subprocess.PIPE,

@@ -3,21 +3,24 @@
 Oracle: the same training in one process, and the checkpoints that each leaves.
 """
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from pyarrow import RecordBatchReader
 from torch import Tensor
+from torch.nn import functional as F
 
+from forked_workers import STARTED, fork_workers
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
 from roberta_squad_pipeline.distributed.config import DistributedConfig
@@ -33,7 +36,7 @@ from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_t
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "forked")
 
 Run = Callable[..., tuple[ReaderModel, list[UpdateRecord]]]
 
@@ -52,6 +55,15 @@ def distributed(processes: int, strategy: str = "ddp", **changes: object) -> Dis
         "max_restarts": 1,
     }
     return DistributedConfig(**fields | changes)
+
+
+@pytest.fixture(scope="module")
+def forked() -> Iterator[None]:
+    """Workers that find all imported."""
+    import_module("roberta_squad_pipeline.training.worker")
+    with pytest.MonkeyPatch.context() as patch:
+        fork_workers(patch.setattr)
+        yield
 
 
 @pytest.fixture
@@ -205,22 +217,9 @@ def test_processes_start_from_another_reader(
     assert losses(records) == pytest.approx(losses(expected), rel=1e-5)
 
 
-def workers(of: Path) -> list[int]:
-    """Process ids of the workers whose checkpoints lie there."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            arguments = path.read_bytes().decode().split("\0")
-            if "roberta_squad_pipeline.training.worker" in arguments:
-                job = json.loads((Path(arguments[-2]) / "job.json").read_text())
-                if job["checkpoints"] == str(of):
-                    found.append(int(path.parent.name))
-        except (OSError, ValueError):
-            continue
-    return sorted(found)
-
-
-linux = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks into /proc")
+def workers() -> list[int]:
+    """Process ids of those that live."""
+    return [worker.pid for worker in STARTED if worker.poll() is None]
 
 
 @pytest.mark.parametrize(("processes", "strategy"), [(1, "ddp"), (2, "fsdp")])
@@ -283,7 +282,6 @@ def test_the_reader_has_the_weights_of_the_best_evaluation(
         assert torch.equal(value, checkpointed[best.update][f"model.{name}"]), name
 
 
-@linux
 @pytest.mark.parametrize("processes", [1, 2])
 def test_killed_between_two_evaluations_as_if_nothing_had_happened(
     run: Run, recipe: TrainingConfig, tmp_path: Path, processes: int
@@ -304,7 +302,7 @@ def test_killed_between_two_evaluations_as_if_nothing_had_happened(
 
     def kill(record: UpdateRecord) -> None:
         if record.update == 7:
-            pid = workers(tmp_path / "killed")[-1] if processes > 1 else os.getpid()
+            pid = workers()[-1] if processes > 1 else os.getpid()
             os.kill(pid, signal.SIGKILL if processes > 1 else signal.SIGTERM)
 
     def train(on_update: Callable[[UpdateRecord], None]) -> tuple[ReaderModel, list[UpdateRecord]]:
@@ -333,13 +331,10 @@ def test_killed_between_two_evaluations_as_if_nothing_had_happened(
     assert same(state(tmp_path / "killed", last), state(tmp_path / "whole", last))
 
 
-@linux
-def test_workers_that_die_too_often_are_an_error(
-    run: Run, recipe: TrainingConfig, tmp_path: Path
-) -> None:
+def test_workers_that_die_too_often_are_an_error(run: Run, recipe: TrainingConfig) -> None:
     def kill(record: UpdateRecord) -> None:
         if record.update == 2:
-            os.kill(workers(tmp_path / "checkpoints")[0], signal.SIGKILL)
+            os.kill(workers()[0], signal.SIGKILL)
 
     with pytest.raises(TrainingError, match=r"deaths in all: 1; expected at most 0"):
         run(
@@ -347,7 +342,7 @@ def test_workers_that_die_too_often_are_an_error(
             distributed(2, max_restarts=0),
             on_update=kill,
         )
-    assert workers(tmp_path / "checkpoints") == []
+    assert workers() == []
 
 
 @pytest.mark.parametrize(
@@ -400,35 +395,35 @@ def test_loss_that_is_no_number_is_told_by_all_processes_once(
     assert restarts == []
 
 
-OUT_OF_MEMORY = """
-import os
-import torch
-from torch.nn import functional as F
-
-usual = F.cross_entropy
+forks = pytest.mark.skipif(torch.cuda.is_available(), reason="only forks are patched as well")
 
 
 class OutOfMemory(torch.autograd.Function):
+    """Passes its input on, and finds no memory for the gradient."""
+
     @staticmethod
-    def forward(context, x):
+    def forward(context: object, x: Tensor) -> Tensor:
         return x.clone()
 
     @staticmethod
-    def backward(context, gradient):
+    def backward(context: object, gradient: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("simulated")
 
 
-def scarce(logits, *arguments, **named):
-    too_many = os.environ.get("RANK") == "1" and len(logits) > int(os.environ["ROOM"])
-    if too_many and os.environ["PASS"] == "forward":
-        raise torch.OutOfMemoryError("simulated")
-    return usual(OutOfMemory.apply(logits) if too_many else logits, *arguments, **named)
+def scarce(where: str, room: int) -> Callable[..., Tensor]:
+    """A cross entropy for which process 1 has memory for so many windows."""
+    usual = F.cross_entropy
+
+    def cross_entropy(logits: Tensor, *arguments: Any, **named: Any) -> Tensor:
+        too_many = os.environ.get("RANK") == "1" and len(logits) > room
+        if too_many and where == "forward":
+            raise torch.OutOfMemoryError("simulated")
+        return usual(OutOfMemory.apply(logits) if too_many else logits, *arguments, **named)
+
+    return cross_entropy
 
 
-F.cross_entropy = scarce
-"""
-
-
+@forks
 @pytest.mark.parametrize(
     ("where", "strategy", "micro_batch", "restarts"),
     [("forward", "ddp", 4, [1, 2]), ("backward", "fsdp", 2, [1])],
@@ -451,10 +446,7 @@ def test_process_without_memory_makes_all_take_less(
     _, expected = run(
         changed(recipe, micro_batch=1), distributed(2, strategy), dropout=0.1, folder="expected"
     )
-    (tmp_path / "sitecustomize.py").write_text(OUT_OF_MEMORY)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setenv("ROOM", "1")
-    monkeypatch.setenv("PASS", where)
+    monkeypatch.setattr(F, "cross_entropy", scarce(where, room=1))
     seen: list[int] = []
     _, records = run(
         recipe,
@@ -468,13 +460,11 @@ def test_process_without_memory_makes_all_take_less(
     assert Checkpoints(tmp_path / "scarce").micro_batch(4) == 1
 
 
+@forks
 def test_one_window_without_memory_is_an_error(
-    run: Run, recipe: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, recipe: TrainingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(OUT_OF_MEMORY)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setenv("ROOM", "0")
-    monkeypatch.setenv("PASS", "forward")
+    monkeypatch.setattr(F, "cross_entropy", scarce("forward", room=0))
     # Said by the process itself, or by all once they were started again.
     with pytest.raises((InputError, TrainingError), match="out of GPU memory with one window"):
         run(changed(recipe, micro_batch=2), distributed(2))

@@ -1,7 +1,7 @@
 """A process that has imported all that a run needs; every run is a fork of it.
 
 Most of a tiny run's time goes into imports. Apart from these a fork is a process like any other,
-with an exit code, signals and output of its own.
+with an exit code, signals and output of its own. Its workers are forks in turn.
 
     python warm_kedro.py SOCKET
 
@@ -21,6 +21,8 @@ import signal
 import socket
 import sys
 from pathlib import Path
+
+from forked_workers import fork_workers
 
 # Kedro comes first, as in a usual run: it sets up logging before the others are imported.
 IMPORTED = [
@@ -49,6 +51,8 @@ IMPORTED = [
     "roberta_squad_pipeline.training.job",
     "roberta_squad_pipeline.training.resume",
     "roberta_squad_pipeline.inference.job",
+    "roberta_squad_pipeline.training.worker",
+    "roberta_squad_pipeline.inference.worker",
     "transformers.models.bert.modeling_bert",
     "transformers.models.roberta.modeling_roberta",
     "transformers.models.roberta.tokenization_roberta",
@@ -96,6 +100,7 @@ def become_run(connection: socket.socket) -> list[str]:
 if __name__ == "__main__":
     for module in IMPORTED:
         importlib.import_module(module)
+    fork_workers(setattr)
     # The forks' garbage collector need not look through what all of them share.
     gc.freeze()
     sys.argv = wait_for_run(sys.argv[1])
