@@ -22,9 +22,15 @@ def _json(path: Path) -> Any:
 
 @pytest.fixture
 def elsewhere(finished_copy: Path) -> Path:
-    """Well over a hundred questions, in a file with a name that --params could not hold."""
+    """Well over a hundred questions, in a file with a name that --params could not hold.
+
+    The first answer stands elsewhere than it says, which nothing that is scored is rejected for.
+    """
     path = finished_copy / "my, other $questions.json"
-    path.write_text(json.dumps(generate("dev", passages=20, seed=7)), encoding="utf-8")
+    squad: Any = generate("dev", passages=20, seed=7)
+    asked = (q for article in squad["data"] for p in article["paragraphs"] for q in p["qas"])
+    next(q for q in asked if q["answers"])["answers"][0]["answer_start"] += 1
+    path.write_text(json.dumps(squad), encoding="utf-8")
     return path
 
 
@@ -55,6 +61,8 @@ def test_scores_go_under_a_name_of_their_own(
     found = _json(finished_copy / "data/08_reporting/theirs/evaluation.json")
     assert found["data_sha256"] == hashlib.sha256(elsewhere.read_bytes()).hexdigest()
     assert found["scores"] == _json(finished_copy / "data/08_reporting/theirs/metrics.json")
+    assert found["scores"]["total"] == found["questions"] == elsewhere.read_text().count('"id"')
+    assert "1 misaligned answers without a place" in " ".join(done.stdout.split())
     assert found["tuned_elsewhere"]
     for kept in ("threshold", "no_answer", "answer"):
         assert found["calibration"][kept] == own["calibration"][kept]

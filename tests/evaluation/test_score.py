@@ -4,6 +4,7 @@ Oracle: the official scorer's own printed output for the golden files; else figu
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,18 @@ def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert output.err.startswith("error: ")
     assert output.err.count("\n") == 1
     return output.err
+
+
+def test_ids_may_be_numbers(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """In the data; JSON has none but texts as keys of the predictions."""
+    main([files["data"], files["predictions"]])
+    expected = capsys.readouterr().out
+    for name in ("data", "predictions"):
+        path = Path(files[name])
+        numbers = {"data": r"\1", "predictions": r'"\1"'}[name]
+        path.write_text(re.sub(r'"q(\d)"', numbers, path.read_text()))
+    assert main([files["data"], files["predictions"]]) == 0
+    assert capsys.readouterr().out == expected
 
 
 def test_prints_the_report(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,6 +96,22 @@ def same(one: Answer, other: Answer) -> None:
     assert one.answer_probability == pytest.approx(other.answer_probability, abs=1e-4)
 
 
+def test_questions_that_are_cut_are_told(
+    evaluated: TrainedReader, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Oracle: the tokenizer itself, on a question of one word and one of forty."""
+    limit = evaluated.header.windows.max_question_tokens
+    questions = ["a", " ".join("abcdefghij" * 4)]
+    found = answer_questions(evaluated, [Asked(one, "a b c") for one in questions], device=CPU)
+    assert found[0].question_tokens_cut == 0
+    whole = len(evaluated.tokenizer.pretrained.tokenize(" Q: " + questions[1]))
+    assert found[1].question_tokens_cut == whole - limit > 0
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert said.startswith("1 of 2 questions are too long for this reader")
+    assert f"max_question_tokens={whole}" in said
+
+
 def test_nothing_asked(evaluated: TrainedReader) -> None:
     assert answer_questions(evaluated, [], device=CPU) == []
 

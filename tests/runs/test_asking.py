@@ -18,7 +18,7 @@ PASSAGE = "The Krearkock Bridge crosses the Shilgel."
 def answer(text: str | None, passage: str = PASSAGE) -> Answer:
     start = passage.index("Shilgel")
     best = Candidate("Shilgel", start, start + len("Shilgel"), 3.0)
-    return Answer(text, 0.875, 0.0625, -2.0, (best,))
+    return Answer(text, 0.875, 0.0625, -2.0, (best,), 0)
 
 
 class Reader:

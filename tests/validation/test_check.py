@@ -73,6 +73,9 @@ def test_nothing_is_found_in_a_sound_file(tmp_path: Path, limits: TokenLimits) -
         "unanswerable": 1,
         "answers": 1,
         "longest_passage": len(RIVER),
+        "windows": 2,
+        "labelled_windows": 1,
+        "labelled_windows_of_several_answers": 0,
     }
     assert report.size_bytes == (tmp_path / "train.json").stat().st_size
 
@@ -134,10 +137,29 @@ def test_answers_that_no_window_holds(tmp_path: Path, limits: TokenLimits) -> No
         asked(name, text[18 : 18 + 2 * length - 1], 18, question=name + " word" * 30)
         for name, length in lengths.items()
     ]
-    (finding,) = validated(tmp_path, limits, passage(text, *questions)).findings
-    assert finding.kind == "answer_beyond_windows"
+    report = validated(tmp_path, limits, passage(text, *questions))
+    finding = only("answer_beyond_windows", report)
     assert [place.question_id for place in finding.places] == ["long"]
     assert "of 9 tokens" in finding.places[0].got
+
+
+def test_questions_that_are_cut_come_with_what_would_do(
+    tmp_path: Path, limits: TokenLimits
+) -> None:
+    """Oracle: the tokenizer; windows of 40 tokens keep 10 for the passage, and 3 are special."""
+    questions = [asked(f"{n}", "", question=f"{'word ' * n}?") for n in (2, 22, 30, 25)]
+    finding = only("question_cut", validated(tmp_path, limits, passage("A.", *questions)))
+    assert [place.question_id for place in finding.places] == ["22", "30", "25"]
+    longest = len(limits.tokenizer().pretrained.tokenize("Q: " + questions[2]["question"]))
+    assert finding.remedy.startswith(
+        f"Set features.max_question_tokens={longest},features.max_tokens={longest + 13},"
+    )
+    assert WindowConfig(
+        order="passage_first",
+        max_tokens=longest + 13,
+        max_question_tokens=longest,
+        stride=limits.windows.stride,
+    )
 
 
 def only(kind: str, report: FileReport) -> Finding:
@@ -222,20 +244,25 @@ def test_passages_of_both_files_are_leaked(tmp_path: Path, limits: TokenLimits) 
     ]
 
 
-@pytest.mark.parametrize("on_misaligned", ["drop", "repair"])
+@pytest.mark.parametrize("on_misaligned", ["error", "drop", "repair"])
 def test_answers_without_a_place_can_be_scored_but_not_learned(
     tmp_path: Path, limits: TokenLimits, on_misaligned: OnMisaligned
 ) -> None:
-    """The same two files: no answer stands anywhere."""
+    """The same two files, of which no answer stands anywhere; dev is not even rejected by error."""
     asked_of = passage(RIVER, asked("a", "Danube", 0, 3), asked("b", ""))
     paths = {split: tmp_path / f"{split}.json" for split in ("train", "dev")}
     for path in paths.values():
         path.write_text(json.dumps({"version": "v2.0", "data": [{"paragraphs": [asked_of]}]}))
     report = validate_files(paths, on_misaligned=on_misaligned, limits=limits)
     assert not any(finding.stops_features for finding in report.files["dev"].findings)
+    assert report.files["dev"].counts.windows == 2
+    if on_misaligned == "error":
+        assert only("answer_not_in_passage", report.files["train"]).stops_features
+        return
     missing = only("missing_kind_of_question", report.files["train"])
     assert missing.stops_features
     assert missing.places[0].got == "no answerable question (2 misaligned answers dropped)"
+    assert report.files["train"].counts.windows == 1
 
 
 def test_a_mark_before_the_file_is_told(tmp_path: Path, limits: TokenLimits) -> None:

@@ -1,74 +1,70 @@
-"""What may be said of an answer's tokens without tokenising it.
+"""What a validation counts in tokens.
 
-Oracle: the tokenizers of both families, and `plan_windows` on every place an answer can have.
+Oracle: the features of the same questions.
 """
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
-from roberta_squad_pipeline.features.config import Order, WindowConfig
-from roberta_squad_pipeline.features.windows import AnswerTokens, WindowLayout, plan_windows
+from roberta_squad_pipeline.features.build import build_features
+from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.file import FeatureCounts
 from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
 from roberta_squad_pipeline.reader.config import ModelConfig
-from roberta_squad_pipeline.validation.tokens import TokenLimits, has_token, is_short
+from roberta_squad_pipeline.squad.dataset import GoldAnswer, Passage, Question
+from roberta_squad_pipeline.validation.tokens import InTokens, PlacedQuestion
 
-FORMS: list[tuple[Order, int]] = [
-    ("passage_first", 1),
-    ("question_first", 1),
-    ("question_first", 2),
+WINDOWS = WindowConfig(order="passage_first", max_tokens=32, max_question_tokens=12, stride=8)
+TEXT = " ".join("abcdefghij" * 4)
+
+
+def answers(*starts: int, length: int = 1) -> tuple[GoldAnswer, ...]:
+    """Of words of one letter: where they start, and how many they are."""
+    return tuple(GoldAnswer(TEXT[2 * n : 2 * (n + length) - 1], 2 * n) for n in starts)
+
+
+PASSAGES = [
+    Passage(TEXT, "", (Question("one", "which?", answers(3)), Question("none", "which?", ()))),
+    Passage(
+        TEXT[::-1].strip(),
+        "",
+        (Question("long", "which " * 20, ()),),
+    ),
+    Passage(
+        TEXT + " k",
+        "",
+        (
+            Question("several", "which?", answers(1, 20, 39)),
+            Question("same", "which?", answers(5, 5)),
+            Question("beyond", "which?", answers(0, length=40)),
+        ),
+    ),
 ]
-"""Orders and numbers of separators that windows have."""
-
-WINDOWS = WindowConfig(order="passage_first", max_tokens=64, max_question_tokens=20, stride=16)
-texts = st.text(st.characters(codec="utf-8") | st.sampled_from("ﷺ각½\u200b \x00aﬃ"), max_size=9)
 
 
-@pytest.fixture(scope="module")
-def limits(family_folder: Path) -> TokenLimits:
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_windows_are_those_of_the_features(family_folder: Path, pieces: int) -> None:
     model = ModelConfig(start=None, encoder=str(family_folder), dropout=0.0, attention_dropout=0.0)
-    return token_limits(model, WINDOWS, max_answer_tokens=8)
-
-
-@given(st.lists(texts, min_size=4, max_size=8), st.integers(1, 8))
-@example(["ﷺ", "\u200b", "각각각", "a"], 1)
-@example(["\uff21", "\U0001d400", "½", "가"], 3)
-def test_short_answers_have_few_tokens(limits: TokenLimits, answers: list[str], most: int) -> None:
-    lengths = limits.tokenizer().passages(answers).tokens.lengths.tolist()
-    for answer, tokens in zip(answers, lengths, strict=True):
-        if is_short(answer, most):
-            assert 1 <= tokens <= most, answer
-        if has_token(answer):
-            assert tokens, answer
-
-
-@given(
-    st.sampled_from(FORMS),
-    st.integers(1, 12),
-    st.integers(1, 12),
-    st.integers(0, 12),
-    st.integers(1, 60),
-)
-def test_some_window_holds_every_harmless_answer(
-    form: tuple[Order, int], question: int, stride: int, spare: int, passage: int
-) -> None:
-    order, separators = form
-    layout = WindowLayout(order, separators)
-    windows = WindowConfig(
-        order=order,
-        max_tokens=4 + question + stride + spare,
-        max_question_tokens=question,
-        stride=stride,
+    tokens = InTokens(token_limits(model, WINDOWS, max_answer_tokens=99))
+    batch = build_features(
+        PASSAGES, tokenizer=tokens.limits.tokenizer(), windows=WINDOWS, source="passages"
     )
-    limits = TokenLimits(None, windows, max_answer_tokens=1000)  # type: ignore[arg-type]
-    length = min(limits.harmless_tokens, passage)
-    first = np.arange(passage - length + 1, dtype=np.int32)
-    tokens = np.full(len(first), passage, np.int32)
-    questions = np.full(len(first), question, np.int32)
-    answers = AnswerTokens(np.arange(len(first), dtype=np.int32), first, first + length - 1)
-    none = AnswerTokens(*np.empty((3, 0), np.int32))
-    planned = plan_windows(tokens, questions, answers, none, config=windows, layout=layout)
-    assert set(planned.question[planned.start > 0].tolist()) == set(range(len(first)))
+    faults = []
+    for number, passage in enumerate(PASSAGES, 1):
+        placed = [
+            PlacedQuestion("", one.id, one.text, tuple(("", answer) for answer in one.answers))
+            for one in passage.questions
+        ]
+        tokens.add("", passage.text, placed)
+        if number % (len(PASSAGES) // pieces) == 0:
+            faults += tokens.measured()
+    assert tokens.characters == 0
+    counts = FeatureCounts.of(batch)
+    assert 0 < counts.labelled_of_several < counts.labelled < counts.windows
+    assert (tokens.windows, tokens.labelled) == (counts.windows, counts.labelled)
+    assert tokens.labelled_of_several == counts.labelled_of_several
+    assert tokens.longest_question == counts.longest_question > WINDOWS.max_question_tokens
+    kinds = [(fault.kind, fault.question_id) for fault in faults]
+    assert kinds == [("question_cut", "long"), ("answer_beyond_windows", "beyond")]
+    assert (counts.cut_questions, counts.beyond_windows) == (1, 1)

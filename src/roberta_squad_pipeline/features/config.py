@@ -31,6 +31,12 @@ class WindowConfig(StrictModel):
         """Passage tokens that fit into a window beside the longest question, whatever tokenizer."""
         return self.max_tokens - _MOST_SPECIAL_TOKENS[self.order] - self.max_question_tokens
 
+    def settings_for(self, question_tokens: int) -> str:
+        """What to set, as --params has it, so that a question of so many tokens is not cut."""
+        needed = question_tokens + _MOST_SPECIAL_TOKENS[self.order] + self.stride
+        room = f",features.max_tokens={needed}" if needed > self.max_tokens else ""
+        return f"features.max_question_tokens={question_tokens}{room}"
+
     @model_validator(mode="after")
     def _windows_must_touch(self) -> Self:
         room = self.least_room

@@ -93,8 +93,6 @@ class FeatureCounts:
         windows = questions.field("windows")
         labelled = pc.greater(windows.values.field("start"), NO_ANSWER_POSITION)
         of_several = questions.field("several_answers").take(pc.list_parent_indices(windows))
-        tokens = pc.list_value_length(questions.field("tokens"))
-        whole_tokens = questions.field("whole_tokens")
 
         def total(column: pa.Array) -> int:
             count: int = pc.sum(column, min_count=0).as_py()
@@ -110,8 +108,8 @@ class FeatureCounts:
             repaired=total(batch.column("repaired")),
             inside_tokens=total(questions.field("answers_inside_tokens")),
             beyond_windows=total(questions.field("answer_beyond_windows")),
-            cut_questions=total(pc.greater(whole_tokens, tokens)),
-            longest_question=pc.max(whole_tokens).as_py() or 0,
+            cut_questions=int(np.count_nonzero(_tokens_cut(questions))),
+            longest_question=pc.max(questions.field("whole_tokens")).as_py() or 0,
         )
 
     def __add__(self, other: Self) -> Self:
@@ -135,6 +133,8 @@ class Features:
     passages: EncodedPassages
     question_ids: pa.ChunkedArray
     question_tokens: Ragged
+    question_tokens_cut: IntArray
+    """How many tokens were cut off each question's end. Shape: (questions,)"""
     question_passage: IntArray
     """Index of each question's passage. Shape: (questions,)"""
     gold_texts: pa.ChunkedArray
@@ -188,6 +188,7 @@ class Features:
             passages=passages,
             question_ids=pa.chunked_array([column.field("id") for column in question]),
             question_tokens=_ragged(content, [column.field("tokens") for column in question]),
+            question_tokens_cut=_joined(map(_tokens_cut, question)),
             question_passage=row_of(_joined(np.diff(_values(c.offsets)) for c in questions)),
             gold_texts=pa.chunked_array([column.field("answers") for column in question]),
             windows=Windows(
@@ -272,6 +273,11 @@ def check_tokenizer(features: Features, tokenizer_sha256: str, *, where: str) ->
 def _values(array: pa.Array) -> IntArray:
     values: IntArray = array.to_numpy(zero_copy_only=True)
     return values
+
+
+def _tokens_cut(questions: pa.StructArray) -> IntArray:
+    left: IntArray = np.diff(_values(questions.field("tokens").offsets))
+    return _values(questions.field("whole_tokens")) - left
 
 
 def _joined(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """Questions to answers, by the same steps as a whole file: features, windows, spans."""
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,6 +17,8 @@ from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.prediction import Candidate, Prediction, predict
 from roberta_squad_pipeline.reader.storage import TrainedReader
 from roberta_squad_pipeline.squad.dataset import Passage, Question
+
+_logger = logging.getLogger(__name__)
 
 _SHORT = 256
 """Windows that are read in a few seconds on two cores by a base encoder."""
@@ -47,6 +50,8 @@ class Answer:
     """The logit that is held against the threshold; high means unanswerable."""
     candidates: tuple[Candidate, ...]
     """Best first; at least one, also where the reader abstains."""
+    question_tokens_cut: int
+    """Tokens at the question's end that the reader did not see, since it takes no longer ones."""
 
     @property
     def best(self) -> Candidate:
@@ -74,12 +79,17 @@ def answer_questions(
     if not asked:
         return []
     features = _features(trained, asked)
+    cut = dict(zip(features.question_ids.to_pylist(), features.question_tokens_cut, strict=True))
+    _tell_of_cut_questions(features)
     with _shown(len(features.windows.question)) as on_windows:
         predictions = predict(
             trained.reader, features, trained.inference, device=device, on_windows=on_windows
         )
-        of_question = {int(prediction.question_id): prediction for prediction in predictions}
-    return [_answer(of_question[number], trained) for number in range(len(asked))]
+        of_question = {prediction.question_id: prediction for prediction in predictions}
+    return [
+        _answer(of_question[number], trained, int(cut[number]))
+        for number in map(str, range(len(asked)))
+    ]
 
 
 def answers_or_errors(
@@ -175,7 +185,19 @@ def _features(trained: TrainedReader, asked: Sequence[Asked]) -> Features:
     return Features.from_batch(batch)
 
 
-def _answer(prediction: Prediction, trained: TrainedReader) -> Answer:
+def _tell_of_cut_questions(features: Features) -> None:
+    if features.counts.cut_questions:
+        _logger.warning(
+            "%d of %d questions are too long for this reader, which reads the first %d tokens of "
+            "each. Shorten them, or train a reader with %s",
+            features.counts.cut_questions,
+            features.counts.questions,
+            features.meta.windows.max_question_tokens,
+            features.meta.windows.settings_for(features.counts.longest_question),
+        )
+
+
+def _answer(prediction: Prediction, trained: TrainedReader, question_tokens_cut: int) -> Answer:
     calibration = trained.calibration
     margin = span_margin(prediction.scores)
     logits = prediction.no_answer_logit, prediction.span_no_answer_logit
@@ -187,6 +209,7 @@ def _answer(prediction: Prediction, trained: TrainedReader) -> Answer:
         no_answer_probability=float(no_answer),
         no_answer_score=score,
         candidates=prediction.candidates,
+        question_tokens_cut=question_tokens_cut,
     )
 
 

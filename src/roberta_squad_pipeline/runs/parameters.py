@@ -61,9 +61,10 @@ class DataConfig(StrictModel):
     folder: Path
     """Where files are made and fetched to."""
     on_misaligned: OnMisaligned
-    """What happens to an answer that does not stand where its answer_start points: the file is
-    rejected, or the answer is dropped, or moved to the nearest place where its text stands (and
-    dropped where there is none). What is dropped or moved is counted."""
+    """What happens to an answer that does not stand where its answer_start points: the training
+    file is rejected, or the answer is dropped, or moved to the nearest place where its text stands
+    (and dropped where there is none). What is dropped or moved is counted; questions that are
+    scored keep the texts of all their answers, and are never rejected for their places."""
 
     @field_validator("validation", mode="before")
     @classmethod

@@ -41,6 +41,14 @@ class RawPassage(TypedDict):
     qas: list[RawQuestion]
 
 
+def if_only_scored(on_misaligned: OnMisaligned) -> OnMisaligned:
+    """What to do with misaligned answers of questions that are scored and not learned from.
+
+    Scores compare texts, so that no file is rejected for where answers stand.
+    """
+    return "drop" if on_misaligned == "error" else on_misaligned
+
+
 def blank_texts(entry: RawQuestion, place: str) -> Iterator[InputError]:
     """Question and answers that are empty or white space.
 

@@ -44,6 +44,7 @@ _OUTPUTS = {
     "char_end": "long",
     "answer_probability": "double",
     "no_answer_probability": "double",
+    "question_tokens_cut": "long",
     "error": "string",
 }
 """Each may be missing, where a row is wrong; candidates come beside them with `n_best`."""

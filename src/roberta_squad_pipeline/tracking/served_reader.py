@@ -22,6 +22,7 @@ _NUMBERS = {
     "char_end": "int64",
     "answer_probability": "float64",
     "no_answer_probability": "float64",
+    "question_tokens_cut": "int64",
 }
 
 
@@ -48,8 +49,9 @@ class ServedReader(PythonModel):
 
         Returns:
             A row per question: answer (missing where the reader abstains), the best span and its
-            characters in the passage, both probabilities, with `n_best` the candidates, best first,
-            and `error`, which says what is wrong with a row that has no answer for that.
+            characters in the passage, both probabilities, how many tokens at the question's end
+            were not read, with `n_best` the candidates, best first, and `error`, which says what is
+            wrong with a row that has no answer for that.
 
         Raises:
             MlflowException: A parameter is out of range.
@@ -78,10 +80,9 @@ def _checked(params: dict[str, Any]) -> tuple[float | None, int | None]:
 
 def _row(found: Answer | InputError, threshold: float | None, n_best: int | None) -> dict[str, Any]:
     if isinstance(found, InputError):
-        names = ("answer", "best_span", "char_start", "char_end")
-        probabilities = ("answer_probability", "no_answer_probability")
+        names = ("answer", "best_span", *_NUMBERS)
         candidates: dict[str, Any] = {} if n_best is None else {"candidates": []}
-        return dict.fromkeys((*names, *probabilities)) | candidates | {"error": str(found)}
+        return dict.fromkeys(names) | candidates | {"error": str(found)}
     text, best = found.text, found.best
     if threshold is not None:
         text = None if found.no_answer_score > threshold else best.text
@@ -92,6 +93,7 @@ def _row(found: Answer | InputError, threshold: float | None, n_best: int | None
         "char_end": best.char_end,
         "answer_probability": found.answer_probability,
         "no_answer_probability": found.no_answer_probability,
+        "question_tokens_cut": found.question_tokens_cut,
     }
     if n_best is not None:
         row["candidates"] = [asdict(one) for one in found.candidates[:n_best]]

@@ -4,7 +4,7 @@ What the reader of SQuAD files rejects is found with the reader's own rules. The
 told because it costs scores or misleads.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from roberta_squad_pipeline.squad.faults import (
     blank,
     blank_texts,
     contradiction,
+    if_only_scored,
     is_aligned,
     missing_kind,
     repeated_id,
@@ -39,7 +40,7 @@ from roberta_squad_pipeline.validation.report import (
     ValidationReport,
 )
 from roberta_squad_pipeline.validation.texts import line_ends, oddities
-from roberta_squad_pipeline.validation.tokens import InTokens, PlacedAnswer, TokenLimits
+from roberta_squad_pipeline.validation.tokens import InTokens, PlacedQuestion, TokenLimits
 
 ENORMOUS_CHARACTERS = 50_000
 """More than ten times the longest passage of SQuAD."""
@@ -57,7 +58,7 @@ _EXPECTED = {
         "Remove it; inside a passage it counts as a character of answer_start.",
     ),
     "not_nfc": (
-        "composed characters (Unicode's form NFC)",
+        "composed characters (Unicode's form NFC, not NFD)",
         "Normalise the whole file to NFC and find each answer_start again; tokenizers and scorers "
         "take composed and decomposed characters for different ones.",
     ),
@@ -94,6 +95,10 @@ _EXPECTED = {
         "Give another answer, or use an encoder whose tokenizer knows its characters; the question "
         "is trained as unanswerable.",
     ),
+    "question_cut": (
+        "at most features.max_question_tokens tokens",
+        "",  # known once the longest is
+    ),
     "answer_too_long": (
         "at most inference.max_answer_tokens tokens",
         "Raise inference.max_answer_tokens, or shorten the answer; it is never predicted whole.",
@@ -116,14 +121,15 @@ def validate_files(
 
     Args:
         paths: By split; a passage that an earlier one has, too, is leaked.
-        on_misaligned: Whether misaligned answers stop the features.
+        on_misaligned: Whether misaligned answers of train stop the features.
         limits: What answers are measured with.
     """
     reports: dict[str, FileReport] = {}
     earlier: dict[str, frozenset[int]] = {}
     for split, path in paths.items():
-        # What is scored, not learned from, needs no place of its answers.
-        check = _Check(path, on_misaligned, limits, learned=split == "train")
+        learned = split == "train"
+        mending = on_misaligned if learned else if_only_scored(on_misaligned)
+        check = _Check(path, mending, limits, learned=learned)
         check.look_through()
         for other, passages in earlier.items():
             check.find_leaks(other, passages)
@@ -141,6 +147,7 @@ class _Check:
         self._path = path
         self._learned = learned
         self._on_misaligned = on_misaligned
+        self._limits = limits
         self._tokens = InTokens(limits)
         self._findings = Findings()
         self._counts = Counts()
@@ -170,6 +177,7 @@ class _Check:
             if self._tokens.characters > _BATCH_CHARACTERS:
                 self._measure()
         self._measure()
+        self._sum_up_tokens()
         for missing in missing_kind(self._path, self._kinds) if self._kinds_are_known else ():
             self._stop("missing_kind_of_question", missing)
 
@@ -206,16 +214,19 @@ class _Check:
             self._odd("no_id", where, "no id")
         passage = 0 if entry.context is None else self._check_context(entry, entry.context)
         unit = self._unit_of(entry)
-        placed: list[PlacedAnswer] = []
+        asked: list[PlacedQuestion] = []
         for where, question in entry.questions:
             if (first := self._ids.setdefault(question["id"], where)) != where:
                 self._stop("repeated_id", repeated_id(question["id"], where, first))
             if entry.context is not None:
                 self._find_repeats(question, passage, where)
-            placed += self._check_question(question, entry.context, where, unit)
+            placed = self._check_question(question, entry.context, where, unit)
+            # What has no answer in a known place is not learned from.
+            if placed.answers or not question["answers"] or not self._learned:
+                asked.append(placed)
         self._counts.questions += len(entry.questions)
         if entry.context is not None and entry.context.strip():
-            self._tokens.add(f"{entry.where}.context", entry.context, placed)
+            self._tokens.add(f"{entry.where}.context", entry.context, asked)
 
     def _check_context(self, entry: Entry, context: str) -> int:
         """Returns a hash of the passage."""
@@ -252,8 +263,8 @@ class _Check:
 
     def _check_question(
         self, question: RawQuestion, context: str | None, place: str, unit: str | None
-    ) -> Iterator[PlacedAnswer]:
-        """Yields the answers that stand in the passage, if there is one."""
+    ) -> PlacedQuestion:
+        """Returns it with the answers that stand in the passage, if there is one."""
         question_id, answers = question["id"], question["answers"]
         self._counts.answers += len(answers)
         self._counts.answerable += bool(answers)
@@ -265,6 +276,7 @@ class _Check:
             self._stop("contradiction", fault, question_id)
             self._kinds_are_known = False
         self._check_text(question["question"], lambda: f"{place}.question", question_id)
+        placed: list[tuple[str, GoldAnswer]] = []
         dropped = 0
         for n, raw in enumerate(answers):
             if context is None or not raw["text"].strip():
@@ -287,12 +299,12 @@ class _Check:
             if found.start is None or (found.kind is not None and self._on_misaligned != "repair"):
                 dropped += 1
             else:
-                answer = GoldAnswer(found.text, found.start)
-                yield PlacedAnswer(where, question_id, question["question"], answer)
+                placed.append((where, GoldAnswer(found.text, found.start)))
         kept = not self._learned or self._on_misaligned == "error" or len(answers) > dropped
         self._kinds.unanswerable += not answers
         self._kinds.answerable += bool(answers) and kept
         self._kinds.dropped_answers += dropped
+        return PlacedQuestion(place, question_id, question["question"], tuple(placed))
 
     def _check_text(self, text: str, where: Callable[[], str], question_id: str | None) -> None:
         for kind, character in oddities(text):
@@ -309,6 +321,15 @@ class _Check:
     def _measure(self) -> None:
         for fault in self._tokens.measured():
             self._odd(fault.kind, fault.where, fault.got, fault.question_id)
+
+    def _sum_up_tokens(self) -> None:
+        tokens, counts = self._tokens, self._counts
+        counts.windows, counts.labelled_windows = tokens.windows, tokens.labelled
+        counts.labelled_windows_of_several_answers = tokens.labelled_of_several
+        enough = self._limits.windows.settings_for(tokens.longest_question)
+        self._findings.set_remedy(
+            "question_cut", f"Set {enough}, or shorten the questions; what is cut is never read."
+        )
 
     def _find_repeats(self, question: RawQuestion, passage: int, place: str) -> None:
         question_id, text = question["id"], question["question"]

@@ -10,7 +10,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.markdown import table
 from roberta_squad_pipeline.common.strict import StrictModel
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 PLACES_SHOWN = 5
 """Of each kind of finding; the rest is counted."""
 
@@ -56,6 +56,12 @@ class Counts:
     answers: int = 0
     longest_passage: int = 0
     """In characters."""
+    windows: int = 0
+    """In which the questions will be read; of train, without those that cannot be learned from."""
+    labelled_windows: int = 0
+    """Those that hold a gold answer whole."""
+    labelled_windows_of_several_answers: int = 0
+    """Those of them whose question has several gold answers in different places."""
 
 
 class FileReport(StrictModel):
@@ -71,7 +77,7 @@ class FileReport(StrictModel):
 class ValidationReport(StrictModel):
     """What was found in the files of a run."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     files: dict[str, FileReport]
     """By split: train and dev."""
 
@@ -116,6 +122,11 @@ class Findings:
                 remedy=fault.remedy,
             )
 
+    def set_remedy(self, kind: str, remedy: str) -> None:
+        """Says what to do about all of a kind, if there are any."""
+        if kind in self._found:
+            self._found[kind].remedy = remedy
+
     def listed(self) -> tuple[Finding, ...]:
         """One finding a kind, those that stop the features first."""
         return tuple(sorted(self._found.values(), key=lambda finding: not finding.stops_features))
@@ -134,7 +145,7 @@ def summary(findings: Iterable[Finding]) -> str:
 
 def to_markdown(report: ValidationReport) -> str:
     """The report as two tables and a list of places."""
-    lines = ["# Validation", "", _counts_table(report), ""]
+    lines = ["# Validation", "", _counts_table(report), "", *_shares(report), ""]
     if not any(file.findings for file in report.files.values()):
         return "\n".join([*lines, "Nothing was found.", ""])
     lines.append(_findings_table(report))
@@ -156,6 +167,16 @@ def _counts_table(report: ValidationReport) -> str:
     return table(
         ("split", "file", "bytes", *(_title(field.name) for field in fields(Counts))), rows
     )
+
+
+def _shares(report: ValidationReport) -> Iterator[str]:
+    for split, file in report.files.items():
+        counts = file.counts
+        share = counts.labelled_windows / max(counts.windows, 1)
+        yield (
+            f"- {split}: {share:.1%} of {counts.windows} windows hold a gold answer whole, "
+            f"{counts.labelled_windows_of_several_answers} of them one of several"
+        )
 
 
 def _findings_table(report: ValidationReport) -> str:

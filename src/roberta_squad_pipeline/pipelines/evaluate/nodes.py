@@ -90,11 +90,12 @@ def build_question_table(
     from roberta_squad_pipeline.evaluation.questions import question_table
     from roberta_squad_pipeline.reader.evaluation import check_predictions
     from roberta_squad_pipeline.squad.dataset import read_squad
+    from roberta_squad_pipeline.squad.faults import if_only_scored
 
     check_predictions(answered_with, features, inference, run=run)
     windows = np.bincount(features.windows.question, minlength=len(features.question_ids))
     return question_table(
-        read_squad(Path(files["dev"]["path"]), on_misaligned=data.on_misaligned),
+        read_squad(Path(files["dev"]["path"]), on_misaligned=if_only_scored(data.on_misaligned)),
         predictions,
         nbest,
         no_answer_logits,

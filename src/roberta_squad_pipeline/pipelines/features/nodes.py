@@ -90,6 +90,7 @@ def _build(
     from roberta_squad_pipeline.features.build import build_features, build_features_in_pieces
     from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.squad.dataset import read_passages
+    from roberta_squad_pipeline.squad.faults import if_only_scored
 
     path = Path(file["path"])
     with start_folder(model.start) as start:
@@ -102,10 +103,13 @@ def _build(
         data_sha256=file["sha256"],
         part=part,
     )
+    learned = split == "train"
     passages = read_passages(
-        path, on_misaligned=data.on_misaligned, articles=part.articles if part else None
+        path,
+        on_misaligned=data.on_misaligned if learned else if_only_scored(data.on_misaligned),
+        articles=part.articles if part else None,
     )
-    if split == "train":
+    if learned:
         # The others are scored, for which the texts of their answers are enough.
         passages = (passage.learnable for passage in passages)
     batches = build_features_in_pieces(passages, build)
@@ -139,10 +143,9 @@ def _summarised(
     )
     if counts.cut_questions:
         _logger.warning(
-            "%s: %d questions are cut after %d tokens (features.max_question_tokens); the longest "
-            "needs %d",
+            "%s: %d questions are cut after %d tokens; none would be with %s",
             split,
             counts.cut_questions,
             windows.max_question_tokens,
-            counts.longest_question,
+            windows.settings_for(counts.longest_question),
         )
