@@ -128,7 +128,7 @@ class InTokens:
         self.labelled += len(labelled)
         self.labelled_of_several += int(several[labelled].sum())
         self.longest_question = max(self.longest_question, int(lengths.max(initial=0)))
-        for number in np.flatnonzero(lengths > config.max_question_tokens):
+        for number in np.flatnonzero(lengths > config.max_question_tokens).tolist():
             got = f"{shown(asked[number].text)}, of {lengths[number]} tokens"
             yield TokenFault("question_cut", asked[number].where, asked[number].id, got)
         each = AnswerTokens(
