@@ -12,7 +12,8 @@ import pytest
 from kedro.config import OmegaConfigLoader
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.runs.parameters import load_parameters
+from roberta_squad_pipeline.common.nested import merged
+from roberta_squad_pipeline.runs.parameters import check_parameters, load_parameters
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
 
 SOURCES = sorted((Path(__file__).parents[1] / "src").rglob("*.py"))
@@ -136,18 +137,35 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("name", HOSTILE, ids=repr)
-@pytest.mark.parametrize("parameter", ["run", "prepared", "experiment", "source"])
-def test_name_that_leads_out_of_its_folder(name: Any, parameter: str) -> None:
+def loader(given: dict[str, Any]) -> OmegaConfigLoader:
+    return OmegaConfigLoader("conf", env="base", runtime_params=given, **CONFIG_LOADER_ARGS)
+
+
+@pytest.fixture(scope="module")
+def composed() -> dict[str, Any]:
+    parameters: dict[str, Any] = loader({})["parameters"]
+    return parameters
+
+
+@pytest.mark.parametrize("parameter", ["run", "prepared", "source"])
+def test_names_that_lead_out_of_their_folder(composed: dict[str, Any], parameter: str) -> None:
     """Such a name is an error before anything is written: nothing else has happened yet."""
-    given: dict[str, Any] = {parameter: name}
-    if parameter == "source":
-        if not isinstance(name, str):
-            return
-        demo = {"kind": "demo", "split": "dev", "passages": 1, "seed": 1}
-        given = {"data": {"dev": name, "sources": {name: demo}}}
-    elif name is None:
-        return  # as if it had not been given
-    loader = OmegaConfigLoader("conf", env="base", runtime_params=given, **CONFIG_LOADER_ARGS)
-    with pytest.raises(InputError, match=r"parameter |configuration: got Unsupported"):
-        load_parameters(loader)
+    for name in HOSTILE:
+        given: dict[str, Any] = {parameter: name}
+        if parameter == "source":
+            if not isinstance(name, str):
+                continue
+            demo = {"kind": "demo", "split": "dev", "passages": 1, "seed": 1}
+            given = {"data": {"dev": name, "sources": {name: demo}}}
+        elif name is None:
+            continue  # as if it had not been given
+        with pytest.raises(InputError, match=r"parameter "):
+            check_parameters(merged(composed, given))
+
+
+@pytest.mark.parametrize("parameter", ["run", "experiment"])
+def test_hostile_names_on_the_command_line(parameter: str) -> None:
+    """The same where conf/ is composed with them, and experiments are looked up."""
+    for name in ("../x", "${oc.env:HOME}", "{run}", "a\0b", 5):
+        with pytest.raises(InputError, match=r"parameter |configuration: got Unsupported"):
+            load_parameters(loader({parameter: name}))

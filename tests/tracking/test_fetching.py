@@ -30,6 +30,7 @@ def test_folder_is_taken_as_it_is(tmp_path: Path) -> None:
         assert folder == tmp_path
 
 
+@pytest.mark.parametrize("encoder_folder", ["roberta"], indirect=True)
 def test_reader_in_mlflow_is_there_for_as_long_as_it_is_needed(
     tiny_reader: ReaderModel,
     tiny_features: Features,

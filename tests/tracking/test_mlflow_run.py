@@ -1,10 +1,9 @@
 """Oracle: what MLflow itself says of the run."""
 
 import math
-import os
-import subprocess
-import sys
+import multiprocessing
 import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -119,46 +118,31 @@ def test_run_that_was_killed_is_told_by_the_one_that_carries_it_on(
     assert not (project / "unsent" / run.run_id).exists()
 
 
-CONNECT = """
-import sys
-from pathlib import Path
-from roberta_squad_pipeline.tracking.mlflow_run import open_run
-from roberta_squad_pipeline.tracking.provenance import Provenance
-from roberta_squad_pipeline.tracking.store import connect
-
-project, name = Path(sys.argv[1]), sys.argv[2]
-code = Provenance(user="", command="", git_commit="", git_tree="")
-print("ready", flush=True)
-sys.stdin.readline()
-unsent = project / "unsent"
-run = open_run(
-    project=project, experiment="new", name=name, provenance=code, tags={}, unsent=unsent
-)
-run.end("FINISHED")
-"""
+def open_and_end(project: Path, name: str, gate: Barrier) -> None:
+    gate.wait()
+    open_run(
+        project=project,
+        experiment="new",
+        name=name,
+        provenance=CODE,
+        tags={},
+        unsent=project / "unsent",
+    ).end("FINISHED")
 
 
-def test_several_processes_make_one_database(tmp_path: Path) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", CONNECT, str(tmp_path), name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"},
-        )
-        for name in "abc"
-    ]
+def test_several_processes_make_one_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forks, which start within a moment of each other and need not import MLflow."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    fork = multiprocessing.get_context("fork")
+    gate = fork.Barrier(3)
+    processes = [fork.Process(target=open_and_end, args=(tmp_path, name, gate)) for name in "abc"]
     for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        process.start()
     for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    said = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], said
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     [found] = client.search_experiments(filter_string="name = 'new'")
     runs = client.search_runs([found.experiment_id])

@@ -46,6 +46,8 @@ from roberta_squad_pipeline.training.step import build_optimizer, set_learning_r
 from roberta_squad_pipeline.training.validation import Validation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+one_encoder = pytest.mark.parametrize("encoder_folder", ["roberta"], indirect=True)
+"""What the loop does around an update is the same for every family: test_every_family.py."""
 CPU = torch.device("cpu")
 
 
@@ -319,6 +321,7 @@ def quick(recipe: TrainingConfig) -> TrainingConfig:
     )
 
 
+@one_encoder
 def test_a_handful_of_questions_is_learnt_by_heart(
     tiny_reader: ReaderModel,
     tiny_features: Features,
@@ -345,6 +348,7 @@ def test_a_handful_of_questions_is_learnt_by_heart(
             )
 
 
+@one_encoder
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_learns_like_single(
     tiny_reader: ReaderModel, tiny_features: Features, quick: TrainingConfig, precision: str
@@ -359,6 +363,7 @@ def test_half_precision_learns_like_single(
     assert {parameter.dtype for parameter in tiny_reader.parameters()} == {torch.float32}
 
 
+@one_encoder
 def test_record_says_what_an_update_did(
     tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig
 ) -> None:
@@ -378,6 +383,7 @@ def with_dropout(folder: Path) -> ReaderModel:
     return new_reader(config, max_tokens=64, vocabulary=1)
 
 
+@one_encoder
 def test_seed_decides_everything(
     encoder_folder: Path, tiny_features: Features, recipe: TrainingConfig
 ) -> None:
@@ -429,6 +435,7 @@ def test_loss_that_is_no_number_ends_the_run(
     assert [record.update for record in records] == [1]
 
 
+@one_encoder
 def test_fp16_scale_grows_while_all_goes_well(
     tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig
 ) -> None:
@@ -514,6 +521,7 @@ def test_settings_of_the_optimiser_reach_it(
         assert (group["betas"], group["eps"]) == ((0.8, 0.7), 1e-3)
 
 
+@one_encoder
 def test_two_epochs_see_every_window_twice(
     tiny_reader: ReaderModel,
     tiny_features: Features,
@@ -559,6 +567,7 @@ def without_time(records: list[UpdateRecord]) -> list[UpdateRecord]:
     return [replace(record, seconds=0.0) for record in records]
 
 
+@one_encoder
 @pytest.mark.parametrize(
     ("precision", "empty_windows"),
     [("fp32", "keep"), ("bf16", "keep"), ("fp16", "keep"), ("fp32", 0.5)],
@@ -599,6 +608,7 @@ def test_stopped_run_goes_on_as_if_nothing_had_happened(
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+@one_encoder
 @pytest.mark.parametrize("empty_windows", ["keep", 0.0])
 def test_empty_windows_are_drawn_as_the_settings_say(
     tiny_reader: ReaderModel,
@@ -623,6 +633,7 @@ def test_empty_windows_are_drawn_as_the_settings_say(
     assert drawn == set(range(len(tiny_features.window_tokens))) - left_out
 
 
+@one_encoder
 def test_checkpoints_at_every_interval_and_at_the_end(
     tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig, tmp_path: Path
 ) -> None:
@@ -659,6 +670,7 @@ def test_failure_names_what_is_needed_to_look_into_it(
     assert "update 5 of 20: got loss nan" in message
 
 
+@one_encoder
 def test_weights_that_are_no_numbers_are_never_saved(
     tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig, tmp_path: Path
 ) -> None:
@@ -708,6 +720,7 @@ class _Fails(torch.autograd.Function):
         raise torch.OutOfMemoryError
 
 
+@one_encoder
 @pytest.mark.parametrize("where", ["forward", "backward"])
 def test_micro_batch_is_halved_until_memory_is_enough(
     roberta_folder: Path,
@@ -730,6 +743,7 @@ def test_micro_batch_is_halved_until_memory_is_enough(
     assert "training.micro_batch=2" in said[1]
 
 
+@one_encoder
 def test_memory_that_runs_out_once_gradients_are_unscaled_costs_nothing(
     roberta_folder: Path,
     tiny_features: Features,
@@ -776,6 +790,7 @@ def unlearning(recipe: TrainingConfig, **changes: object) -> TrainingConfig:
     return changed(recipe, **usual | changes)
 
 
+@one_encoder
 def test_patience_ends_training_early_and_a_run_that_ended_stays_so(
     tiny_reader: ReaderModel,
     tiny_features: Features,
