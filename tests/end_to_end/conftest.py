@@ -103,7 +103,7 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
             env=environment(),
             stdin=subprocess.PIPE,
         )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not path.exists():
             assert server.poll() is None, "warm_kedro.py does not start"
             assert time.monotonic() < deadline, "warm_kedro.py is not ready"

@@ -49,7 +49,7 @@ def _last_lines(script: str, project: Path) -> list[str]:
         [sys.executable, "-c", script],
         cwd=project,
         check=True,
-        timeout=120,
+        timeout=300,
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -32,10 +32,10 @@ def test_runs_at_once(project: Path, start: Start, kedro: Kedro, runs: Runs) -> 
     (project / "mlflow.db").unlink()
     endless = {"training.updates": 1_000_000, "training.checkpoint_every": 1_000_000}
     first, other = start(endless), start({"run": "other"})
-    said = other.communicate(timeout=120)[0]
+    said = other.communicate(timeout=300)[0]
     assert other.returncode == 0, said
     checkpoints = project / "data/06_models/_checkpoints/demo"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not any("train/loss" in run.data.metrics for run in runs() if is_demo(run)):
         assert first.poll() is None, first.communicate()[0]
         assert time.monotonic() < deadline, "the first run did not begin to train"

@@ -64,7 +64,7 @@ def test_every_cell_runs(
     folder = project / "notebooks"
     folder.mkdir()
     notebook = nbformat.from_dict(saved)
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
     client.execute()
 
     tables = outputs_of(notebook, "text/html")

@@ -93,7 +93,7 @@ def test_a_killed_run_goes_on_by_the_same_command(
     for _ in _until(lambda: list((folder / "_checkpoints/own").glob("*/update-*"))):
         assert process.poll() is None, process.said()
     process.send_signal(signal.SIGTERM)
-    process.wait(timeout=60)
+    process.wait(timeout=300)
     assert not (folder / "own").exists(), "it was not stopped before its end"
     again = command(*_command(roberta_folder, "train", **longer))
     assert again.returncode == 0, again.stderr
@@ -116,7 +116,7 @@ def test_a_run_without_data_shows_the_command(project: Path, command: Command) -
 
 
 def _until(there: Callable[[], object]) -> Iterator[None]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not there():
         assert time.monotonic() < deadline, "it never came"
         yield

@@ -115,10 +115,10 @@ def ask_over_http(
         json.dumps({"dataframe_records": rows}).encode(),
         {"Content-Type": "application/json"},
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while True:
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=300) as response:  # noqa: S310
                 predictions: list[dict[str, Any]] = json.load(response)["predictions"]
                 return predictions
         except urllib.error.URLError:

@@ -91,7 +91,7 @@ def test_reader_in_mlflow_in_two_processes_that_are_killed(
     }
     process = start(params, "train")
     checkpoints = project / "data/06_models/_checkpoints/more"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list(checkpoints.glob("*/update-*")):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, "no checkpoint while the run was going on"

@@ -61,7 +61,7 @@ def test_parameters_are_flattened_and_may_be_many(run: MlflowRun, client: Mlflow
 def test_metrics_arrive_while_the_run_is_open(run: MlflowRun, client: MlflowClient) -> None:
     run.log_metrics({"loss": 3.0}, step=1)
     run.log_metrics({"loss": 2.0}, step=2)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(client.get_metric_history(run.run_id, "loss")) < 2:
         assert time.monotonic() < deadline, "metrics do not arrive"
         time.sleep(0.1)

@@ -50,7 +50,7 @@ def distributed(processes: int, strategy: str = "ddp", **changes: object) -> Dis
         "nodes": 1,
         "node_rank": 0,
         "rendezvous": None,
-        "join_timeout_s": 60,
+        "join_timeout_s": 300,
         "strategy": strategy,
         "max_restarts": 1,
     }

@@ -37,7 +37,7 @@ _SECONDS_BETWEEN_SENDS = 2.0
 _SECONDS_FOR_THE_LAST_WORD = 10.0
 _METRICS_AT_ONCE = 1000  # MLflow takes no more in one call
 _PARAMS_AT_ONCE = 100
-_HOPELESS = {
+_NEVER_TAKEN = {
     "RESOURCE_DOES_NOT_EXIST",
     "RESOURCE_ALREADY_EXISTS",
     "INVALID_PARAMETER_VALUE",
@@ -196,7 +196,7 @@ class _Sender:
         try:
             self._send_kind[operations[0]["kind"]](operations)
         except MlflowException as error:
-            if error.error_code not in _HOPELESS:
+            if error.error_code not in _NEVER_TAKEN:
                 raise ServerLostError(first_line(error)[:80]) from error
             kind = operations[0]["kind"]
             _logger.warning("MLflow does not take %s: %s", kind, first_line(error))
