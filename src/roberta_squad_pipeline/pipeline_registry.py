@@ -15,8 +15,8 @@ from roberta_squad_pipeline.pipelines.validate import pipeline as validate
 
 def register_pipelines() -> dict[str, Pipeline]:
     """The corridor's rooms; `train` brings the two before it, so that it works on its own."""
-    prepare = download.create_pipeline() + features.create_pipeline()
-    up_to_train = prepare + train.create_pipeline()
+    up_to_features = download.create_pipeline() + features.create_pipeline()
+    up_to_train = up_to_features + train.create_pipeline()
     predict_and_score = inference.create_pipeline() + evaluate.create_pipeline()
     return {
         "compare": compare.create_pipeline(),
@@ -29,6 +29,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         "inference": inference.create_pipeline(),
         "evaluate": evaluate.create_pipeline(),
         # Of another run's reader, on dev questions alone.
-        "evaluate_elsewhere": (prepare + predict_and_score).to_nodes("evaluate.write_report"),
+        "evaluate_elsewhere": (up_to_features + predict_and_score).to_nodes(
+            "evaluate.write_report"
+        ),
         "__default__": up_to_train + predict_and_score,
     }

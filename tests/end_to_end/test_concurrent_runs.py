@@ -47,7 +47,7 @@ def test_runs_at_once(project: Path, start: Start, kedro: Kedro, runs: Runs) -> 
     before = content(project)
     for pipelines, params, place in (
         ("", {}, "run demo"),
-        ("features", {"data.sources.demo_dev.passages": 5}, "features of prepared=demo"),
+        ("features", {"data.sources.demo_dev.passages": 5}, "feature_set=demo"),
     ):
         second = kedro(pipelines, params)
         assert second.returncode == 1

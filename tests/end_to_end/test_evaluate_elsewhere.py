@@ -98,7 +98,7 @@ def test_nothing_is_replaced_in_silence(
     refused = {
         "kedro evaluate --run demo --data FILE --as NAME": (
             *("run", "--pipelines", "download,features,inference,evaluate"),
-            *("--params", "prepared=other,data.dev=demo_train"),
+            *("--params", "feature_set=other,data.dev=demo_train"),
         ),
         "the name of a run that has a reader itself": (
             *("evaluate", "--run", "demo", "--data", elsewhere.name, "--as", "demo"),

@@ -74,10 +74,10 @@ def test_what_is_finished_is_skipped_and_what_fails_is_named(
     assert [artifact.path for artifact in kept] == ["experiments.csv", "experiments.md"]
 
     orders = {
-        prepared: Features.open(
-            project / f"data/04_feature/{prepared}/dev.arrow"
+        feature_set: Features.open(
+            project / f"data/04_feature/{feature_set}/dev.arrow"
         ).meta.windows.order
-        for prepared in ("sweep", "sweep_question_first")
+        for feature_set in ("sweep", "sweep_question_first")
     }
     assert orders == {"sweep": "passage_first", "sweep_question_first": "question_first"}
 
@@ -88,7 +88,7 @@ def test_what_is_finished_is_skipped_and_what_fails_is_named(
     assert table in again.stdout
 
     # Without the sweep's --params, its runs agree with no row any more.
-    assert command("run", "--pipeline", "compare", "--params", "prepared=sweep").returncode == 0
+    assert command("run", "--pipeline", "compare", "--params", "feature_set=sweep").returncode == 0
     strict, others = file.read_text(encoding="utf-8").split("\nOther runs on the same questions")
     assert re.findall(r"\| 1 \|", strict) == []
     [own] = [

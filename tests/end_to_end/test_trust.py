@@ -170,7 +170,7 @@ def runs_of(client: MlflowClient) -> list[entities.Run]:
     "params",
     [
         {"run": "../x"},
-        {"prepared": "/outside"},
+        {"feature_set": "/outside"},
         {"experiment": "../../x", "experiments.rows.x": 1},
         {"data.sources.'../x'.kind": "demo"},
     ],

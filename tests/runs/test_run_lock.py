@@ -30,7 +30,7 @@ from pathlib import Path
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 
-claim = Claim(run=sys.argv[2], prepared="shared", prepares=False, preparation="one")
+claim = Claim(run=sys.argv[2], feature_set="shared", builds=False, built_from="one")
 sys.stdin.readline()
 try:
     with held(claim, Path(sys.argv[1])):
@@ -43,11 +43,11 @@ except InputError as error:
 
 def claim(
     run: str | None = None,
-    prepared: str | None = None,
-    prepares: bool = False,
-    preparation: str = "one",
+    feature_set: str | None = None,
+    builds: bool = False,
+    built_from: str = "one",
 ) -> Claim:
-    return Claim(run=run, prepared=prepared, prepares=prepares, preparation=preparation)
+    return Claim(run=run, feature_set=feature_set, builds=builds, built_from=built_from)
 
 
 def holder(of: Claim) -> Holder:
@@ -59,10 +59,10 @@ def holder(of: Claim) -> Holder:
     [
         (claim("a"), claim("b")),
         (claim(None), claim(None)),
-        (claim("a", "x"), claim("b", "x", preparation="two")),
-        (claim("a", "x", prepares=True), claim("b", "y", preparation="two")),
-        (claim("a", "x", prepares=True), claim("b", "x", prepares=True)),
-        (claim(None, None, prepares=False), claim("a", "x", prepares=True)),
+        (claim("a", "x"), claim("b", "x", built_from="two")),
+        (claim("a", "x", builds=True), claim("b", "y", built_from="two")),
+        (claim("a", "x", builds=True), claim("b", "x", builds=True)),
+        (claim(None, None, builds=False), claim("a", "x", builds=True)),
     ],
 )
 def test_what_does_not_get_in_the_way(mine: Claim, theirs: Claim) -> None:
@@ -74,9 +74,13 @@ def test_what_does_not_get_in_the_way(mine: Claim, theirs: Claim) -> None:
     ("mine", "theirs", "where"),
     [
         (claim("a"), claim("a"), "run a"),
-        (claim("a", "x"), claim("a", "y", preparation="two"), "run a"),
-        (claim("a", "x", prepares=True), claim("b", "x", preparation="two"), "prepared=x"),
-        (claim(None, "x", prepares=True), claim("b", "x", preparation="two"), "prepared=x"),
+        (claim("a", "x"), claim("a", "y", built_from="two"), "run a"),
+        (claim("a", "x", builds=True), claim("b", "x", built_from="two"), "feature_set=x"),
+        (
+            claim(None, "x", builds=True),
+            claim("b", "x", built_from="two"),
+            "feature_set=x",
+        ),
     ],
 )
 def test_what_gets_in_the_way(mine: Claim, theirs: Claim, where: str) -> None:
@@ -138,7 +142,7 @@ def test_of_many_processes_one_gets_it_and_a_dead_one_leaves_nothing(
         pass
     os.kill(winner.pid, signal.SIGKILL)
     winner.wait()
-    with held(claim("mine", "shared", prepares=True, preparation="two"), folder):
+    with held(claim("mine", "shared", builds=True, built_from="two"), folder):
         assert len(list(folder.glob("*.json"))) == 1
     assert [path.name for path in folder.iterdir()] == ["gate"]
 

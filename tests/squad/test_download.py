@@ -20,14 +20,14 @@ CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 NAME = "train-v9.0.json"
 
-Answer = Literal["whole", "half", "half of unknown length", "other", "404"]
+Reply = Literal["whole", "half", "half of unknown length", "other", "404"]
 
 
 class Server:
     """Gives the answers in turn, the last one for ever, and counts the requests."""
 
     def __init__(self) -> None:
-        self.answers: list[Answer] = ["whole"]
+        self.answers: list[Reply] = ["whole"]
         self.requests = 0
         outer = self
 
@@ -114,7 +114,7 @@ def test_progress_is_shown_on_stderr(
 
 
 @pytest.mark.parametrize("first", ["half", "half of unknown length", "other", "404"])
-def test_fault_that_passes_is_retried(server: Server, tmp_path: Path, first: Answer) -> None:
+def test_fault_that_passes_is_retried(server: Server, tmp_path: Path, first: Reply) -> None:
     server.answers = [first, first, "whole"]
     path = fetch(server.url, SHA256, len(CONTENT), tmp_path, progress=False)
     assert path.read_bytes() == CONTENT
@@ -133,7 +133,7 @@ def test_fault_that_passes_is_retried(server: Server, tmp_path: Path, first: Ans
     ],
 )
 def test_fault_that_stays_leaves_nothing(
-    server: Server, tmp_path: Path, answer: Answer, size_bytes: int | None, got: str
+    server: Server, tmp_path: Path, answer: Reply, size_bytes: int | None, got: str
 ) -> None:
     server.answers = [answer]
     assert fault_of(server.url, tmp_path, size_bytes).got == got

@@ -17,7 +17,7 @@ _QUERY_OF_URL = re.compile(r"(://[^\s?'\"]*\?)[^\s'\",]+")
 _SECRET_NAME = re.compile(
     r"(^|_)(credentials?|passwords?|passwd|secret|token|api_?key|(access|private|secret)_key)$"
 )
-_NAMES_OF_RUNS = {"experiment", "run", "prepared"}
+_NAMES_OF_RUNS = {"experiment", "run", "feature_set"}
 """Parameters that are folder names and what runs are found by; no place for a secret."""
 
 

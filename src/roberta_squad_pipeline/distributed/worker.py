@@ -66,6 +66,7 @@ class Worker:
         """A file of machine 0: its path there, and its content on every other machine."""
         if self.nodes == 1:
             return path
+        # The other machines need no data of their own.
         return self.processes.broadcast_bytes(path.read_bytes() if self.processes.first else None)
 
     def tell(self, event: dict[str, Any]) -> None:

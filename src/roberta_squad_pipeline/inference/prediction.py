@@ -194,7 +194,11 @@ def add_spans(
     position = np.arange(tokens) + offset[:, None]
     may_start = may_end & (position >= windows.context_first[indices, None])
     may_start &= position <= windows.context_last[indices, None]
-    start_logits, end_logits = output.start_logits.cpu().numpy(), output.end_logits.cpu().numpy()
+    # Spans are searched on the CPU: the one wait for the device that a batch costs.
+    start_logits, end_logits, no_answer_logits = (
+        logits.cpu().numpy()
+        for logits in (output.start_logits, output.end_logits, output.no_answer_logits)
+    )
     spans = best_spans(
         start_logits,
         end_logits,
@@ -207,7 +211,7 @@ def add_spans(
     found.score[indices, :kept] = spans.score
     found.first[indices, :kept] = spans.start + offset[:, None]
     found.last[indices, :kept] = spans.end + offset[:, None]
-    found.no_answer[indices] = output.no_answer_logits.cpu().numpy()
+    found.no_answer[indices] = no_answer_logits
     null_span = start_logits[:, NO_ANSWER_POSITION] + end_logits[:, NO_ANSWER_POSITION]
     found.null_span[indices] = null_span
 

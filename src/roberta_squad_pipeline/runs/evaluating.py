@@ -28,7 +28,7 @@ def evaluate_elsewhere(
         InputError: There is no such reader, or the run is refused.
     """
     folder = reader_folder(project, env, reader)
-    own = reader_parameters(folder) | {"run": name, "prepared": name, "reader": reader}
+    own = reader_parameters(folder) | {"run": name, "feature_set": name, "reader": reader}
     # Nothing is trained, so that there is neither training nor validation data.
     given = merged(params, {"data": {"train": "", "dev": data, "validation": "dev"}})
     with settings.SESSION_CLASS.create(

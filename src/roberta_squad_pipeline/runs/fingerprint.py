@@ -10,7 +10,7 @@ from roberta_squad_pipeline.tracking.tracker import flat_params
 
 _NOT_SETTINGS: Any = {
     **dict.fromkeys(
-        ("run", "prepared", "experiments", "scale", "tracking", "distributed", "locks"), True
+        ("run", "feature_set", "experiments", "scale", "tracking", "distributed", "locks"), True
     ),
     "checkpoint": True,
     "training": {"checkpoint_every", "resume"},
@@ -72,7 +72,7 @@ def recipe_params(params: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def preparation(parameters: Parameters) -> str:
+def feature_fingerprint(parameters: Parameters) -> str:
     """Of all that the record of SQuAD files and the features depend on.
 
     Args:

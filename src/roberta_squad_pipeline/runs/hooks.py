@@ -55,8 +55,8 @@ LOCAL = "local"
 
 _logger = logging.getLogger(__name__)
 
-PREPARED = {SQUAD_FILES, "train_features", "validation_features", "dev_features"}
-"""Datasets that lie under the name of `prepared`; those of tracked nodes lie under the run's."""
+FEATURE_SET = {SQUAD_FILES, "train_features", "validation_features", "dev_features"}
+"""Datasets that lie under the name of `feature_set`; those of tracked nodes lie under the run's."""
 
 
 class TrackingHooks:
@@ -342,12 +342,12 @@ def _tell_of_scale(parameters: "Parameters") -> None:
 
 
 def _claim(parameters: "Parameters", pipeline: Pipeline) -> Claim:
-    from roberta_squad_pipeline.runs.fingerprint import preparation
+    from roberta_squad_pipeline.runs.fingerprint import feature_fingerprint
 
     tracked = any(TRACKED in node.tags for node in pipeline.nodes)
     return Claim(
         run=parameters.run if tracked else None,
-        prepared=parameters.prepared if PREPARED & pipeline.datasets() else None,
-        prepares=bool(PREPARED & pipeline.all_outputs()),
-        preparation=preparation(parameters),
+        feature_set=parameters.feature_set if FEATURE_SET & pipeline.datasets() else None,
+        builds=bool(FEATURE_SET & pipeline.all_outputs()),
+        built_from=feature_fingerprint(parameters),
     )

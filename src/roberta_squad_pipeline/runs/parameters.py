@@ -105,7 +105,7 @@ class Parameters(StrictModel):
     """Which of the experiments' rows is run; null where conf/ says each setting by itself."""
     run: Name
     """Name of the run and of its output folders."""
-    prepared: Name
+    feature_set: Name
     """Name of the folders with the record of SQuAD files and the features; the run's unless
     another is given."""
     reader: Name | None

@@ -26,11 +26,11 @@ class Claim(StrictModel):
 
     run: str | None
     """Name of the run whose outputs it writes, if it writes any."""
-    prepared: str | None
+    feature_set: str | None
     """Name of the record of SQuAD files and of the features that it reads or writes, if any."""
-    prepares: bool
+    builds: bool
     """Whether it writes them."""
-    preparation: str
+    built_from: str
     """All that they depend on, as one short name: of equal ones each writes the same bytes."""
 
 
@@ -64,16 +64,16 @@ def refuse(mine: Claim, other: Holder) -> None:
             remedy="Wait until it has ended, or stop it. Runs that are to go on side by side need "
             "names of their own: --params run=NAME.",
         )
-    together = mine.prepared is not None and mine.prepared == theirs.prepared
-    changed = (mine.prepares or theirs.prepares) and mine.preparation != theirs.preparation
+    together = mine.feature_set is not None and mine.feature_set == theirs.feature_set
+    changed = (mine.builds or theirs.builds) and mine.built_from != theirs.built_from
     if together and changed:
         raise InputError(
-            where=f"features of prepared={mine.prepared}",
+            where=f"feature_set={mine.feature_set}",
             got=f"another run that is at work with them ({other}), and other settings, data or "
             "code in this one",
             expected="runs that agree on the features they share",
             remedy="Wait until it has ended, or give this one features of its own: "
-            "--params prepared=NAME.",
+            "--params feature_set=NAME.",
         )
 
 

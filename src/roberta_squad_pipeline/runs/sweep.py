@@ -22,7 +22,7 @@ from roberta_squad_pipeline.runs.run_lock import Claim, held
 if TYPE_CHECKING:
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
 
-PREPARED = "sweep"
+FEATURE_SET = "sweep"
 """Folder name under which a sweep's runs share their features; those of another order have one of
 their own."""
 
@@ -88,12 +88,12 @@ def plan(
     planned = []
     for name in names:
         for seed in range(every.training.seed, every.training.seed + seeds):
-            own = merged(params, {"experiment": name, "prepared": PREPARED})
+            own = merged(params, {"experiment": name, "feature_set": FEATURE_SET})
             own = merged(own, {"run": f"{name}_seed{seed}", "training": {"seed": seed}})
             parameters = project_parameters(project, env, own)
             order = parameters.features.order
             if order != every.features.order:
-                own = merged(own, {"prepared": f"{PREPARED}_{order}"})
+                own = merged(own, {"feature_set": f"{FEATURE_SET}_{order}"})
                 parameters = project_parameters(project, env, own)
             planned.append(PlannedRun(name, seed, own, parameters))
     index, count = shard
@@ -101,9 +101,9 @@ def plan(
 
 
 def fingerprints(sweep: Sweep) -> dict[str, str]:
-    """What each planned run depends on, by its name; empty before the data was prepared."""
-    prepared = sweep.planned[0].parameters.prepared
-    record = sweep.project / "data/01_raw" / prepared / "squad_files.json"
+    """What each planned run depends on, by its name; empty before its features were built."""
+    feature_set = sweep.planned[0].parameters.feature_set
+    record = sweep.project / "data/01_raw" / feature_set / "squad_files.json"
     if not record.is_file():
         return {}
     files = json.loads(record.read_text(encoding="utf-8"))
@@ -129,14 +129,14 @@ def claimed(sweep: Sweep) -> AbstractContextManager[None]:
     """
     planned = {run.name: fingerprint(run.parameters, {}) for run in sweep.planned}
     name = f"sweep {digest(planned)}"
-    claim = Claim(run=name, prepared=None, prepares=False, preparation="")
+    claim = Claim(run=name, feature_set=None, builds=False, built_from="")
     return held(claim, sweep.project / sweep.planned[0].parameters.locks)
 
 
 def prepare(sweep: Sweep) -> None:
     """Downloads the data and builds the features that the runs of each order share."""
-    for prepared, run in {run.parameters.prepared: run for run in sweep.planned}.items():
-        params = merged(run.runtime_params, {"run": prepared})
+    for feature_set, run in {run.parameters.feature_set: run for run in sweep.planned}.items():
+        params = merged(run.runtime_params, {"run": feature_set})
         with settings.SESSION_CLASS.create(
             sweep.project, env=sweep.env, runtime_params=params
         ) as session:
@@ -147,7 +147,7 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
     """Runs what is not finished yet, one after the other, under one parent run.
 
     Args:
-        sweep: What was planned, prepared.
+        sweep: What was planned, its features built.
         say: Told what begins, how long the rest will take, and in the end the table.
 
     Returns:
@@ -203,11 +203,11 @@ def _parent_run(sweep: Sweep) -> "MlflowRun":
 
 def _table(sweep: Sweep) -> Path:
     """Builds the table from all finished runs on the sweep's data."""
-    prepared = sweep.planned[0].parameters.prepared
-    params = merged(sweep.params, {"run": prepared})
+    feature_set = sweep.planned[0].parameters.feature_set
+    params = merged(sweep.params, {"run": feature_set})
     with settings.SESSION_CLASS.create(sweep.project, env=sweep.env, runtime_params=params) as s:
         s.run(pipeline_names=["compare"])
-    return sweep.project / "data/08_reporting" / prepared / "experiments.md"
+    return sweep.project / "data/08_reporting" / feature_set / "experiments.md"
 
 
 def _log_table(table: Path, parent: "MlflowRun") -> None:

@@ -52,6 +52,7 @@ def settings_of(
     weights = hashlib.sha256()
     for name, tensor in sorted(reader.state_dict().items()):
         weights.update(name.encode())
+        # Before the first update, when the device has nothing else to do.
         weights.update(tensor.cpu().contiguous().numpy())
     return surroundings() | {
         "model": model.model_dump(mode="json") | {"first_weights": weights.hexdigest()},

@@ -45,6 +45,7 @@ def _gather(held: Mapping[str, Tensor], processes: Processes) -> dict[str, Tenso
         # A collective: every rank walks the same names in the same order.
         whole = value.full_tensor() if isinstance(value, DTensor) else value
         if processes.first:
+            # A copy of its own, which the next update does not change.
             state[name] = whole.detach().to("cpu", copy=True).contiguous()
     return state
 

@@ -66,7 +66,7 @@ def read_validation(
         ) from error
     finally:
         reader.train()
-    # Each rank read its share; all of them check that the mean is finite.
+    # Each rank read its share; all of them wait to check that the mean is finite.
     processes.sum(total)
     return spans, total.item() / len(features.windows.question)
 

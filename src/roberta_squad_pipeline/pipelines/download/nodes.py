@@ -14,12 +14,12 @@ SquadFiles = dict[str, dict[str, Any]]
 """For train and dev, and for validation where it has a file: path, size_bytes and sha256."""
 
 
-def fetch_squad_files(data: DataConfig, prepared: str) -> SquadFiles:
+def fetch_squad_files(data: DataConfig, feature_set: str) -> SquadFiles:
     """Fetches, generates or finds all files.
 
     Args:
         data: Which, and where to put them.
-        prepared: Folder name for generated files, so that runs with other settings keep theirs.
+        feature_set: Folder name for generated files, so that runs with other settings keep theirs.
 
     Raises:
         InputError: A file cannot be fetched or is not there.
@@ -28,17 +28,19 @@ def fetch_squad_files(data: DataConfig, prepared: str) -> SquadFiles:
     names = {"dev": data.dev} if data.train == "" else {"train": data.train, "dev": data.dev}
     if data.validation_file is not None:
         names["validation"] = data.validation_file
-    return {split: _describe(_materialise(name, data, prepared)) for split, name in names.items()}
+    return {
+        split: _describe(_materialise(name, data, feature_set)) for split, name in names.items()
+    }
 
 
-def _materialise(name: str, data: DataConfig, prepared: str) -> Path:
+def _materialise(name: str, data: DataConfig, feature_set: str) -> Path:
     source = data.sources.get(name)
     if isinstance(source, RemoteSource):
         return fetch(source.url, source.sha256, source.size_bytes, data.folder, progress=True)
     if isinstance(source, DemoSource):
         from roberta_squad_pipeline.demo.generator import generate
 
-        path = data.folder / prepared / f"{name}.json"
+        path = data.folder / feature_set / f"{name}.json"
         squad = generate(source.split, passages=source.passages, seed=source.seed)
         with written_atomically(path) as temp:
             temp.write_text(json.dumps(squad, indent=1) + "\n", encoding="utf-8")

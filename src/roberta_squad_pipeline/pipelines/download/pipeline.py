@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 fetch_squad_files,
-                ["params:data", "params:prepared"],
+                ["params:data", "params:feature_set"],
                 "squad_files",
                 name="fetch_squad_files",
             )
