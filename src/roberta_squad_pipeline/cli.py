@@ -1,5 +1,6 @@
 """`kedro run` as this project wants it: a user's mistake is one message, not a traceback."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +18,12 @@ def cli() -> None:
     """Commands of this project."""
 
 
-@cli.command(name="run", params=kedro_run.params, help=kedro_run.help)
-def run(**options: Any) -> None:
+@cli.command(name="run", params=[*kedro_run.params], help=kedro_run.help)
+@click.option("--verbose", "-v", is_flag=True, help="Tell what is loaded and saved.")
+def run(*, verbose: bool, **options: Any) -> None:
     """Run pipelines."""
+    if verbose:
+        logging.getLogger("kedro").setLevel(logging.INFO)
     # Kedro deprecates the option; here it stays, as the singular of --pipelines.
     single = options.pop("pipeline")
     if single and options["pipelines"]:

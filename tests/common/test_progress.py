@@ -11,15 +11,17 @@ from roberta_squad_pipeline.common.progress import progress
 
 
 def test_lines_in_a_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter([0.0, 1.0, 12.0, 13.0, 24.0])
+    # Pauses of 10 s, 15 s, …; the end is always told.
+    now = iter([0.0, 1.0, 12.0, 24.0, 28.0, 29.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(now))
     monkeypatch.setattr(rich, "_console", Console(force_terminal=False))
-    with caplog.at_level(logging.INFO), progress("train", 4, "updates") as advance:
-        for _ in range(4):
-            advance(1, "· loss 0.5")
+    with caplog.at_level(logging.INFO), progress("train", 5, "updates") as advance:
+        for _ in range(5):
+            advance(1, "loss 0.5")
     assert caplog.messages == [
-        "train: 2/4 updates · loss 0.5, 12 s left",
-        "train: 4/4 updates · loss 0.5, 0 s left",
+        "train: 2/5 updates, loss 0.5, 18 s left",
+        "train: 4/5 updates, loss 0.5, 8 s left",
+        "train: 5/5 updates, loss 0.5, 0 s left",
     ]
 
 
@@ -27,9 +29,9 @@ def test_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(force_terminal=True, record=True, width=160)
     monkeypatch.setattr(rich, "_console", console)
     with progress("train", 160, "updates") as advance:
-        advance(40, "· loss 0.5")
+        advance(40, "loss 0.5")
     shown = console.export_text()
     assert "train" in shown
     assert "40/160 updates" in shown
-    assert "· loss 0.5" in shown
+    assert "loss 0.5" in shown
     assert "left" in shown

@@ -11,7 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 Advance = Callable[[int, str], None]
 """Takes how many units were done since the last call, and what is worth saying about them."""
 
-_SECONDS_BETWEEN_LINES = 10.0
+_FIRST_LINE_S, _LINES_GROW, _LONGEST_PAUSE_S = 10.0, 1.5, 600.0
+"""After how long a log is told first, and how the pauses grow from line to line, and how far: a run of
+minutes is told in a few lines, one of days still six times an hour."""
 
 _logger = logging.getLogger(__name__)
 
@@ -42,27 +44,33 @@ def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
         BarColumn(bar_width=6),
         TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
         TimeRemainingColumn(compact=True),
-        TextColumn("left {task.fields[note]}"),
+        TextColumn("left{task.fields[note]}"),
     )
     with Progress(*columns, console=rich.get_console()) as bar:
         task = bar.add_task(title, total=total, note="")
-        yield lambda done, note: bar.update(task, advance=done, note=note)
+        yield lambda done, note: bar.update(task, advance=done, note=_listed(note))
 
 
 @contextmanager
 def _lines(title: str, total: int, unit: str) -> Iterator[Advance]:
-    said = time.monotonic()
+    said, pause = time.monotonic(), _FIRST_LINE_S
     completed = completed_when_said = 0
 
     def advance(done: int, note: str) -> None:
-        nonlocal completed, said, completed_when_said
+        nonlocal completed, said, completed_when_said, pause
         completed += done
         now = time.monotonic()
-        if now - said < _SECONDS_BETWEEN_LINES and completed < total:
+        if now - said < pause and completed < total:
             return
+        pause = min(pause * _LINES_GROW, _LONGEST_PAUSE_S)
         # Not since the beginning: what was taken over from an earlier run took no time.
         left = (now - said) / (completed - completed_when_said) * (total - completed)
         said, completed_when_said = now, completed
-        _logger.info("%s: %d/%d %s %s, %.0f s left", title, completed, total, unit, note, left)
+        done_now = f"{completed}/{total} {unit}{_listed(note)}"
+        _logger.info("%s: %s, %.0f s left", title, done_now, left)
 
     yield advance
+
+
+def _listed(note: str) -> str:
+    return f", {note}" if note else ""

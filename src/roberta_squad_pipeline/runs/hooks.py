@@ -154,7 +154,8 @@ class TrackingHooks:
 
     @hook_impl
     def before_node_run(self, node: Node) -> dict[str, Any] | None:
-        """Hands nodes what no dataset has: the run that is open, settings of other experiments."""
+        """Tells of each node, and hands it what no dataset has: the open run, other settings."""
+        _logger.info("node %s", node.name)
         handed: dict[str, Any] = {}
         if TRACKER in node.inputs:
             handed[TRACKER] = self._run or NullTracker()

@@ -1,5 +1,8 @@
 """Kedro's sequential runner on machine 0; on every other machine only the shared work."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kedro.io.core import CatalogProtocol
@@ -38,10 +41,22 @@ class MachineRunner(SequentialRunner):
         elif distributed.nodes > 1 and shared:
             from roberta_squad_pipeline.distributed.launch import meeting_point
 
-            with meeting_point(distributed):
+            with meeting_point(distributed), _warnings_alone(self._logger):
                 super()._run(pipeline, catalog, hook_manager, run_id)
         else:
-            super()._run(pipeline, catalog, hook_manager, run_id)
+            with _warnings_alone(self._logger):
+                super()._run(pipeline, catalog, hook_manager, run_id)
+
+
+@contextmanager
+def _warnings_alone(logger: logging.Logger) -> Iterator[None]:
+    """Kedro tells twice of each node that it is done; the hooks tell once that it begins."""
+    usual = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(usual)
 
 
 def _help(shared: list[str], distributed: DistributedConfig, *, name: str) -> None:

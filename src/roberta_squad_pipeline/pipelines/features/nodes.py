@@ -126,20 +126,21 @@ def _summarised(
     for batch in batches:
         counts += FeatureCounts.of(batch)
         yield batch
+    odd = {
+        "labelled windows are of questions with several": counts.labelled_of_several,
+        "misaligned answers without a place": counts.misaligned,
+        "answers moved": counts.repaired,
+        "answers begin or end inside a token": counts.inside_tokens,
+        "questions have answers of which none fits a window whole": counts.beyond_windows,
+    }
     _logger.info(
-        "%s: %d passages, %d questions, %d windows, %.1f %% of them labelled with an answer (%d of "
-        "questions with several); %d misaligned answers without a place, %d moved, %d answers "
-        "begin or end inside a token, %d questions have answers of which none fits a window whole",
+        "%s: %d passages, %d questions, %d windows, %.1f %% of them labelled with an answer%s",
         split,
         counts.passages,
         counts.questions,
         counts.windows,
         100 * counts.labelled / max(counts.windows, 1),
-        counts.labelled_of_several,
-        counts.misaligned,
-        counts.repaired,
-        counts.inside_tokens,
-        counts.beyond_windows,
+        "".join(f"; {count} {what}" for what, count in odd.items() if count),
     )
     if counts.cut_questions:
         _logger.warning(

@@ -215,11 +215,11 @@ class _Curve:
             },
             step=record.update,
         )
-        scored = f" · best F1 {self.evaluations[-1].best_f1:.1f}" if self.evaluations else ""
+        scored = f", best F1 {self.evaluations[-1].best_f1:.1f}" if self.evaluations else ""
         advance(
             1,
-            f"· loss {record.loss:.2f} · lr {record.lr_highest:.0e} "
-            f"· {examples_per_s:.0f} examples/s{scored}",
+            f"loss {record.loss:.2f}, lr {record.lr_highest:.2e}, "
+            f"{examples_per_s:.0f} examples/s{scored}",
         )
 
     def add_evaluation(self, record: EvaluationRecord) -> None:
