@@ -12,8 +12,7 @@ Advance = Callable[[int, str], None]
 """Takes how many units were done since the last call, and what is worth saying about them."""
 
 _FIRST_LINE_S, _LINES_GROW, _LONGEST_PAUSE_S = 10.0, 1.5, 600.0
-"""After how long a log is told first, and how the pauses grow from line to line, and how far: a run of
-minutes is told in a few lines, one of days still six times an hour."""
+"""Pauses between lines: minutes take a few of these, and days are told of six times an hour."""
 
 _logger = logging.getLogger(__name__)
 
