@@ -144,4 +144,5 @@ def page(scored: dict[str, Any], drawn: "dict[str, Figure]") -> str:
         fitted=cross_fitted_scores(crossfit),
         figures=drawn,
         questions=questions,
+        settings={"data": {"dev.path": HOSTILE, "dev.sha256": "0" * 64}},
     )

@@ -33,7 +33,7 @@ def test_scores_are_the_scorers(questions: "DataFrame", scored: dict[str, Any]) 
 
 def test_spans_spell_their_texts(questions: "DataFrame") -> None:
     for row in questions.itertuples():
-        assert row.passage[row.predicted_start : row.predicted_end] == row.predicted
+        assert row.passage[row.span_starts[0] : row.span_ends[0]] == row.predicted
         for answer, start in zip(row.answers, row.answer_starts, strict=True):
             assert row.passage.startswith(answer, start)
 

@@ -80,9 +80,11 @@ def test_a_database_s_password_is_not_told() -> None:
 
 
 def test_where_a_run_is_shown() -> None:
-    """At its own page, not at that of its experiment."""
+    """At its own page, not at that of its experiment, nor among those on language models."""
+    frame = "?workflowType=machine_learning"
     assert (
-        run_page("http://me:secret@host/a/", "3", "f00") == "http://host/a/#/experiments/3/runs/f00"
+        run_page("http://me:secret@host/a/", "3", "f00")
+        == f"http://host/a/#/experiments/3/runs/f00{frame}"
     )
     local = run_page("sqlite:///mlflow.db", "1", "f00")
-    assert local == "http://127.0.0.1:5000/#/experiments/1/runs/f00 (mlflow ui shows it)"
+    assert local == f"http://127.0.0.1:5000/#/experiments/1/runs/f00{frame} (mlflow ui shows it)"

@@ -124,6 +124,25 @@ def span_margin(span_scores: Sequence[float]) -> float:
     return float(best - np.logaddexp.reduce(others)) if len(others) else 0.0
 
 
+def span_probabilities(
+    span_scores: Sequence[float], margin: float, *, right: float, otherwise: float
+) -> list[float]:
+    """Of a question's best spans, each, that it is right.
+
+    The calibrated probability of the best one is its own; what the calibration leaves to all other
+    spans goes to them by the ratios of exp(score).
+
+    Args:
+        span_scores: Of spans, best first; there may be others below them.
+        margin: See `span_margin`, of these and the others.
+        right: That the best span is right.
+        otherwise: That another one is.
+    """
+    scores = np.asarray(span_scores, np.float64)
+    others = otherwise * np.exp(scores[1:] - (scores[0] - margin))
+    return [right, *others.tolist()]
+
+
 def fit_platt(scores: ArrayLike, positive: NDArray[np.bool_]) -> PlattScale:
     """Fits the sigmoid with the greatest likelihood.
 

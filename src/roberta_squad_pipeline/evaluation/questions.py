@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 from roberta_squad_pipeline.common.arrays import Float64Array
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.evaluation.calibration import Calibration, span_margin
+from roberta_squad_pipeline.evaluation.calibration import (
+    Calibration,
+    span_margin,
+    span_probabilities,
+)
 from roberta_squad_pipeline.evaluation.scoring import QuestionScores, score_questions
 from roberta_squad_pipeline.squad.dataset import SquadDataset
 
@@ -25,6 +29,9 @@ OUTCOMES = {
     "abstained": "rightly abstained",
 }
 """What can come of a question, by the name that the table has for it."""
+
+SPANS = 5
+"""Of a question's best spans, how many the table has."""
 
 _QUESTION_WORD = re.compile(
     r"\b(how many|how much|how|what|which|who|whom|whose|when|where|why)\b", re.IGNORECASE
@@ -50,8 +57,9 @@ def question_table(
 
     Returns:
         One row per question in file order. `exact` and `f1` (0 to 1) are what the predicted text
-        scores if it stands; `answer_starts` are of the answers whose place is known, which come
-        first in `answers`; `passage_number` counts from 0.
+        scores if it stands; `span_starts`, `span_ends` and `span_scores` are of the best spans,
+        best first; `answer_starts` are of the answers whose place is known, which come first in
+        `answers`; `passage_number` counts from 0.
 
     Raises:
         InputError: A question has no prediction, no spans, no logits or no windows.
@@ -67,7 +75,7 @@ def question_table(
         ("dev features", windows),
     ):
         _check_complete(ids, known, where)
-    best = [nbest[question][0] for question in ids]
+    spans = [nbest[question][:SPANS] for question in ids]
     logits = [no_answer_logits[question] for question in ids]
     scores = score_questions(dataset.gold, predictions)
     numbered = [
@@ -80,8 +88,9 @@ def question_table(
             "id": ids,
             "question": [question.text for question in questions],
             "predicted": [predictions[question] for question in ids],
-            "predicted_start": [span["char_start"] for span in best],
-            "predicted_end": [span["char_end"] for span in best],
+            "span_starts": [[span["char_start"] for span in best] for best in spans],
+            "span_ends": [[span["char_end"] for span in best] for best in spans],
+            "span_scores": [[span["score"] for span in best] for best in spans],
             "answers": [list(question.gold) for question in questions],
             "answer_starts": [[answer.start for answer in q.answers] for q in questions],
             "answerable": scores.answerable,
@@ -129,11 +138,24 @@ def judged(
 
     Returns:
         The table with `outcome` (see `OUTCOMES`), `abstains`, `scored_exact` and `scored_f1` (what
-        the question scores at the threshold), `no_answer_score` and both probabilities.
+        the question scores at the threshold), `no_answer_score`, both probabilities, and those of
+        the best spans.
     """
+    import pandas as pd
+
     scores, odds = scores_of(questions), no_answer_scores
-    no_answer, answer = calibration.probabilities(odds, questions["span_margin"].to_numpy())
+    margins = questions["span_margin"].to_numpy()
+    no_answer, answer = calibration.probabilities(odds, margins)
     abstains = odds > threshold
+    spans: pd.Series[Any] = pd.Series(
+        [
+            span_probabilities(best, margin, right=right, otherwise=1 - right - none)
+            for best, margin, right, none in zip(
+                questions["span_scores"], margins, answer, no_answer, strict=True
+            )
+        ],
+        index=questions.index,
+    )
     return questions.assign(
         outcome=_outcomes(scores, abstains),
         abstains=abstains,
@@ -142,6 +164,7 @@ def judged(
         no_answer_score=odds,
         no_answer_probability=no_answer,
         answer_probability=answer,
+        span_probabilities=spans,
     )
 
 

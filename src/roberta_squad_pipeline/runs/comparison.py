@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _FOLDER = "data/08_reporting/_compared"
 _MOST_OF_A_NAME = 200
+_SETTINGS = ("updates", "batch_size", "lr", "layer_decay", "seed")
 _HEAD = (
     *("run", "steps", "batch", "lr", "decay", "seed", "best F1", "95 % interval"),
     *("behind the best", "fixed", "broke", "settings that differ from the first"),
@@ -204,13 +205,21 @@ def _check_same_questions(first: MeasuredRun, other: MeasuredRun) -> None:
         )
 
 
+def _shown(setting: str) -> str:
+    """Without the digits that a product of two numbers has too many of."""
+    try:
+        return f"{float(setting):.6g}"
+    except ValueError:
+        return setting
+
+
 def _row(run: MeasuredRun, first: MeasuredRun, behind: Behind) -> tuple[str, ...]:
     low, high = interval_of_mean(run.f1, run.passages)
     own, other = (recipe_params(one.run.params) for one in (run, first))
     is_first = run is first
     return (
         run.run.name,
-        *(run.setting(name) for name in ("updates", "batch_size", "lr", "layer_decay", "seed")),
+        *(_shown(run.setting(name)) for name in _SETTINGS),
         f"{run.best_f1:.2f}",
         f"{low:.1f} to {high:.1f}",
         lead_text(behind.difference, within_noise=behind.within_noise),

@@ -20,6 +20,7 @@ from roberta_squad_pipeline.tracking.tracker import NullTracker
 if TYPE_CHECKING:
     from roberta_squad_pipeline.runs.parameters import Parameters
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
+    from roberta_squad_pipeline.tracking.provenance import Provenance
     from roberta_squad_pipeline.tracking.spool import Status
 
 TRACKED = "tracked"
@@ -47,6 +48,9 @@ READER = "reader"
 TRACKER = "tracker"
 """Name of the input through which a node tells its metrics."""
 
+PROVENANCE, REDACTION = "provenance", "redaction"
+"""Names of the inputs through which a node learns which code is run, and what must not be told."""
+
 EXPECTED = "expected_settings"
 """Name of the input through which a node learns with which settings each experiment is run."""
 
@@ -70,6 +74,7 @@ class TrackingHooks:
     def __init__(self) -> None:
         self._held = ExitStack()
         self._run: MlflowRun | None = None
+        self._provenance: Provenance | None = None
         self._files: dict[str, dict[str, Any]] | None = None
         self._trains = self._trains_and_scores = False
         self._report: Path | None = None
@@ -131,11 +136,12 @@ class TrackingHooks:
 
         # Of the experiments only the one that is run; its settings are among the others.
         parameters = self._parameters.model_dump(mode="json", exclude={"experiments"})
+        self._provenance = provenance(self._project, self._redaction)
         self._run = open_run(
             project=self._project,
             experiment=self._parameters.tracking.experiment,
             name=self._parameters.run,
-            provenance=provenance(self._project, self._redaction),
+            provenance=self._provenance,
             tags={
                 **self._parent_tags(),
                 **self._subject_tags(),
@@ -156,9 +162,12 @@ class TrackingHooks:
     def before_node_run(self, node: Node) -> dict[str, Any] | None:
         """Tells of each node, and hands it what no dataset has: the open run, other settings."""
         _logger.info("node %s", node.name)
-        handed: dict[str, Any] = {}
-        if TRACKER in node.inputs:
-            handed[TRACKER] = self._run or NullTracker()
+        own = {
+            TRACKER: self._run or NullTracker(),
+            PROVENANCE: self._provenance,
+            REDACTION: self._redaction,
+        }
+        handed: dict[str, Any] = {name: own[name] for name in node.inputs if name in own}
         if EXPECTED in node.inputs:
             from roberta_squad_pipeline.runs.parameters import parameters_by_experiment
 

@@ -78,7 +78,8 @@ def without_password(uri: str) -> str:
 
 def run_page(uri: str, experiment_id: str, run_id: str) -> str:
     """The address at which MLflow shows a run, of a database once `mlflow ui` is started."""
-    page = f"/#/experiments/{experiment_id}/runs/{run_id}"
+    # Otherwise MLflow shows it among its pages on language models.
+    page = f"/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
     if uri.startswith(("http:", "https:")):
         return without_password(uri).rstrip("/") + page
     return f"http://127.0.0.1:5000{page} (mlflow ui shows it)"

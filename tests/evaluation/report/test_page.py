@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ def test_no_address_is_asked(page: str) -> None:
     assert policy is not None
     assert policy.startswith("default-src 'none'; script-src 'unsafe-inline';")
     addresses = [a[name] for _, a in tags for name in ("src", "href") if a.get(name)]
-    assert set(addresses) == {"data:,", "#scores", "#figures", "#asked"}
+    assert set(addresses) == {"data:,", "#scores", "#figures", "#asked", "#settings"}
 
 
 def test_each_passage_is_there_once(page: str) -> None:
@@ -89,13 +90,19 @@ def opened(chrome: "Chrome", page: str, tmp_path_factory: pytest.TempPathFactory
 
 
 def _open(chrome: "Chrome", page: str, path: Path) -> None:
-    from selenium.webdriver.support.wait import WebDriverWait
-
     path.write_text(page, encoding="utf-8")
     chrome.get(path.as_uri())
-    WebDriverWait(chrome, 60).until(
-        lambda browser: browser.execute_script("return document.body.dataset.drawn")
-    )
+    _drawn(chrome)
+
+
+def _drawn(chrome: "Chrome") -> None:
+    _until(chrome, "return document.body.dataset.drawn")
+
+
+def _until(chrome: "Chrome", script: str) -> None:
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    WebDriverWait(chrome, 60).until(lambda browser: browser.execute_script(script))
 
 
 def _all(chrome: "Chrome", selector: str) -> "list[WebElement]":
@@ -121,8 +128,8 @@ def _choose(chrome: "Chrome", control: str, value: str) -> list[str]:
 @pytest.fixture
 def fresh(opened: "Chrome") -> "Chrome":
     """The report with nothing searched for."""
-    for control, value in (("search", ""), ("outcome", ""), ("word", ""), ("order", "file")):
-        _choose(opened, control, value)
+    opened.execute_script("document.querySelector('button[type=reset]').click()")
+    _choose(opened, "order", "file")
     return opened
 
 
@@ -153,9 +160,10 @@ def test_search_and_filters(fresh: "Chrome") -> None:
     assert _choose(fresh, "outcome", "missed") == [
         f"How many people worked in mill {n}?" for n in range(12)
     ]
-    assert _choose(fresh, "word", "who") == []
+    assert _all(fresh, "#found")[0].text == "12 of 72 questions, F1 0.0."
+    assert _choose(fresh, "question-word", "who") == []
     assert len(_choose(fresh, "outcome", "mistakes")) == 0
-    assert len(_choose(fresh, "word", "when")) == 12
+    assert len(_choose(fresh, "question-word", "when")) == 12
 
 
 def test_order_and_more(fresh: "Chrome", questions: Any) -> None:
@@ -199,6 +207,111 @@ def test_gold_and_predicted_spans_are_marked(fresh: "Chrome") -> None:
         row.click()
         assert not row.find_elements("xpath", "..//mark")
     assert fresh.execute_script("return window.hacked") is None
+
+
+def test_a_filtered_view_has_an_address(fresh: "Chrome", questions: Any) -> None:
+    """Oracle: the list before and after; what the address holds was chosen by hand."""
+    _choose(fresh, "search", "mill & 3")
+    _choose(fresh, "passage-length", "1 to 49 words")
+    expected = _choose(fresh, "order", "unsure")
+    assert len(expected) > 0
+    address = fresh.current_url
+    assert address.endswith("#search=mill+%26+3&passage-length=1+to+49+words&order=unsure")
+    for reopen in (lambda: fresh.get("about:blank"), lambda: _choose(fresh, "outcome", "wrong")):
+        reopen()
+        fresh.get(address)
+        _drawn(fresh)
+        assert [row.text for row in _all(fresh, "#questions .asked")] == expected
+    fresh.get(address.partition("#")[0] + "#outcome=unheard-of&order=file")
+    assert _all(fresh, "#found")[0].text.startswith("All 72 questions")
+
+
+def test_a_slice_leads_to_its_questions(fresh: "Chrome", questions: Any) -> None:
+    """Oracle: the table of questions. The lowest plot is of windows, its first group of one."""
+    from selenium.webdriver import ActionChains
+
+    _choose(fresh, "outcome", "right")
+    fresh.execute_script("document.getElementById('figure-slices').scrollIntoView()")
+    point = fresh.execute_script(
+        "return document.querySelector('#figure-slices .xy .points path').getBoundingClientRect()"
+    )
+    chain = ActionChains(fresh)
+    chain.w3c_actions.pointer_action.move_to_location(
+        int(point["x"] + point["width"] / 2), int(point["y"] + point["height"] / 2)
+    )
+    # Plotly looks for what is pointed at once the pointer has moved.
+    chain.pause(0.3).click().perform()
+    _until(fresh, "return location.hash === '#number-of-windows=1+window'")
+    count = int((questions["windows"] == 1).sum())
+    assert _all(fresh, "#found")[0].text.startswith(f"{count} of 72 questions")
+    assert fresh.execute_script("return document.activeElement.id") == "asked"
+
+
+def test_the_filtered_questions_are_saved(fresh: "Chrome", questions: Any, tmp_path: Path) -> None:
+    """Oracle: the table of questions."""
+    import pandas as pd
+
+    fresh.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    _choose(fresh, "outcome", "partly")
+    _all(fresh, "#save")[0].click()
+    path = tmp_path / "questions.csv"
+    for _ in range(100):
+        if path.exists():
+            break
+        fresh.execute_async_script("setTimeout(arguments[0], 100)")
+    saved = pd.read_csv(path, dtype={"id": str})
+    expected = questions[questions["outcome"] == "partly"].reset_index(drop=True)
+    for name in ("id", "title", "question", "predicted", "outcome", "windows"):
+        assert saved[name].tolist() == expected[name].tolist(), name
+    assert saved["answers"].tolist() == ["in 1850 | 1850"] * 12
+    assert saved["f1"].tolist() == pytest.approx(expected["f1"], abs=1e-4)
+
+
+def test_the_best_spans_of_a_question(fresh: "Chrome", questions: Any) -> None:
+    """Oracle: the table of questions; all probabilities of a question are 1 together."""
+    _choose(fresh, "search", "Which town sold mill 3?")
+    _all(fresh, ".row")[0].click()
+    shown = [span.text.split(maxsplit=1) for span in _all(fresh, ".spans li")]
+    (asked,) = questions[questions["id"] == "3.2"].itertuples()
+    assert [text for _, text in shown] == ["Anna", "Anna"]
+    for (probability, _), expected in zip(shown, asked.span_probabilities, strict=True):
+        assert float(probability) == pytest.approx(expected, abs=6e-4)
+    whole = asked.no_answer_probability + sum(asked.span_probabilities)
+    assert whole == pytest.approx(1)
+
+
+def test_keys_landmarks_and_names(fresh: "Chrome") -> None:
+    """Oracle: what the browser tells a screen reader."""
+    from selenium.webdriver.common.keys import Keys
+
+    _choose(fresh, "order", "file")
+    row = _all(fresh, ".row")[0]
+    row.send_keys(Keys.ENTER)
+    assert row.get_attribute("aria-expanded") == "true"
+    tree = fresh.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    names: dict[str, list[str]] = {}
+    for node in tree:
+        if not node["ignored"]:
+            names.setdefault(node["role"]["value"], []).append(
+                node.get("name", {}).get("value", "")
+            )
+    for landmark in ("banner", "main", "navigation", "search"):
+        assert len(names[landmark]) == 1, landmark
+    assert {"Scores", "Figures", "Questions", "Settings"} <= set(names["region"])
+    for role in ("combobox", "searchbox", "button", "region", "navigation"):
+        assert all(names[role]), role
+    levels = [int(heading.tag_name[1]) for heading in _all(fresh, "h1, h2, h3, h4")]
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    row.send_keys(Keys.ENTER)
+
+
+def test_settings_are_shown(opened: "Chrome") -> None:
+    path, sha256 = (fact.text for fact in _all(opened, "details dd"))
+    assert path.startswith("</script><img")
+    assert sha256 == "0" * 64
 
 
 def test_both_colour_schemes(opened: "Chrome") -> None:

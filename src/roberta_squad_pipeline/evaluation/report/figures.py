@@ -309,11 +309,15 @@ def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> "Figure":
         ),
     )
     colours = (PINK, TEAL, ORANGE, BLUE)
-    for row, (groups, colour) in enumerate(zip(upwards.values(), colours, strict=True), start=1):
+    for row, (title, colour) in enumerate(zip(upwards, colours, strict=True), start=1):
+        groups = upwards[title]
         means = [group.f1 for group in groups]
         figure.add_scatter(
             x=means,
             y=[f"{group.name} · {group.count}" for group in groups],
+            # What leads from a point to its questions.
+            meta=title,
+            ids=[group.name for group in groups],
             error_x={
                 "type": "data",
                 "symmetric": False,

@@ -39,7 +39,7 @@ function inThisScheme(layout) {
   };
 }
 
-async function drawFigures() {
+async function drawFigures(showGroup) {
   const figures = read("figures-data");
   try {
     await loadPlotly();
@@ -56,6 +56,8 @@ async function drawFigures() {
     }
   };
   draw();
+  document.getElementById("figure-slices")?.on("plotly_click", ({ points: [point] }) =>
+    showGroup?.(point.data.meta, point.id));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   document.body.dataset.drawn = "yes";
 }
@@ -63,15 +65,24 @@ async function drawFigures() {
 /* Questions */
 
 const SHOWN_AT_ONCE = 50;
+const COLUMNS = ["id", "title", "question", "answers", "predicted", "abstains", "outcome", "f1",
+  "no_answer_score", "no_answer_probability", "answer_probability", "windows"];
+
+const idOf = (group) => group.replaceAll(" ", "-");
+const usual = (control) => control.options?.[0].value ?? "";
 
 function browse() {
-  const { passages, questions, outcomes } = read("browser-data");
+  const { passages, questions, outcomes, groups } = read("browser-data");
   const list = document.getElementById("questions");
   const more = document.getElementById("more");
+  const form = document.querySelector(".controls");
+  const controls = [...form.querySelectorAll("input, select")];
   const control = (id) => document.getElementById(id);
+  const groupNames = Object.keys(groups);
   questions.forEach((question, place) => {
     question.place = place;
-    question.haystack = [question.text, question.predicted, ...question.answers, question.id]
+    question.title = passages[question.passage].title;
+    question.haystack = [question.question, question.predicted, ...question.answers, question.id]
       .join("\n").toLowerCase();
   });
   const haystackOfPassage = passages.map(({ title, text }) => `${title}\n${text}`.toLowerCase());
@@ -91,19 +102,52 @@ function browse() {
   function search() {
     const words = control("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     const outcome = control("outcome").value;
-    const word = control("word").value;
+    const group = groupNames.map((name) => control(idOf(name)).value);
     found = questions.filter((question) =>
       (outcome === "" || (outcome === "mistakes" ? isMistake(question) : question.outcome === outcome))
-      && (word === "" || question.word === word)
+      && group.every((value, number) =>
+        value === "" || value === groups[groupNames[number]][question.groups[number]])
       && words.every((one) =>
         question.haystack.includes(one) || haystackOfPassage[question.passage].includes(one)));
     found.sort(orders[control("order").value]);
     list.replaceChildren();
     shown = 0;
-    control("found").textContent = found.length === questions.length
-      ? `All ${questions.length} questions.`
-      : `${found.length} of ${questions.length} questions.`;
+    const count = found.length === questions.length ? "All" : `${found.length} of`;
+    const f1 = 100 * found.reduce((sum, question) => sum + question.f1, 0) / found.length;
+    control("found").textContent = `${count} ${questions.length} questions`
+      + (found.length ? `, F1 ${f1.toFixed(1)}.` : ".");
     showMore();
+    keepInAddress();
+  }
+
+  function keepInAddress() {
+    const chosen = controls.filter((one) => one.value !== usual(one)).map((one) => [one.id, one.value]);
+    const now = location.hash.slice(1);
+    // The name of a part of the page stays where nothing is chosen.
+    if (!chosen.length && !now.includes("=")) return;
+    try {
+      history.replaceState(null, "", `#${new URLSearchParams(chosen)}`);
+    } catch (error) {
+      // A page shown inside another one, as MLflow does, has no address of its own.
+    }
+  }
+
+  function fromAddress() {
+    const given = new URLSearchParams(location.hash.slice(1));
+    if (!controls.some(({ id }) => given.has(id))) return search();
+    for (const one of controls) {
+      one.value = given.get(one.id) ?? usual(one);
+      if (one.selectedIndex === -1) one.value = usual(one);
+    }
+    search();
+    document.getElementById("asked").scrollIntoView();
+  }
+
+  function showGroup(name, value) {
+    form.reset();
+    control(idOf(name)).value = value;
+    document.getElementById("asked").scrollIntoView();
+    document.getElementById("asked").focus({ preventScroll: true });
   }
 
   function showMore() {
@@ -113,10 +157,12 @@ function browse() {
     more.hidden = shown >= found.length;
   }
 
-  const counts = new Map();
-  questions.forEach(({ word }) => counts.set(word, (counts.get(word) ?? 0) + 1));
-  const byCount = [...counts].sort((a, b) => b[1] - a[1]);
-  control("word").append(...byCount.map(([word, count]) => option(word, `${word} (${count})`)));
+  groupNames.forEach((name, number) => {
+    const counts = groups[name].map(() => 0);
+    questions.forEach((question) => { counts[question.groups[number]] += 1; });
+    control(idOf(name)).append(
+      ...groups[name].map((value, place) => option(value, `${value} (${counts[place]})`)));
+  });
   for (const [name, label] of Object.entries(outcomes)) {
     const count = questions.filter(({ outcome }) => outcome === name).length;
     control("outcome").append(option(name, `${label} (${count})`));
@@ -127,9 +173,28 @@ function browse() {
     clearTimeout(waiting);
     waiting = setTimeout(search, 120);
   });
-  for (const id of ["outcome", "word", "order"]) control(id).addEventListener("change", search);
+  form.querySelectorAll("select").forEach((one) => one.addEventListener("change", search));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  // During the event the controls still have their old values.
+  form.addEventListener("reset", () => setTimeout(search));
   more.addEventListener("click", showMore);
-  search();
+  control("save").addEventListener("click", () => save("questions.csv", [
+    COLUMNS,
+    ...found.map((question) => COLUMNS.map((name) => question[name])),
+  ]));
+  addEventListener("hashchange", fromAddress);
+  fromAddress();
+  return showGroup;
+}
+
+function save(name, rows) {
+  const cell = (value) => `"${[value].flat().join(" | ").replaceAll('"', '""')}"`;
+  const lines = rows.map((values) => values.map(cell).join(",") + "\r\n");
+  const link = make("a");
+  // The mark at the beginning tells Excel that this is UTF-8.
+  link.href = URL.createObjectURL(new Blob(["\ufeff", ...lines], { type: "text/csv" }));
+  link.download = name;
+  link.click();
 }
 
 function option(value, text) {
@@ -143,7 +208,7 @@ function row(question, passages, outcomes) {
   const button = make("button", "row");
   button.type = "button";
   button.setAttribute("aria-expanded", "false");
-  button.append(make("span", "asked", question.text));
+  button.append(make("span", "asked", question.question));
   button.append(make("span", "numbers", `F1 ${(100 * question.f1).toFixed(0)}`));
   const what = make("span", "what");
   what.append(make("span", question.outcome, outcomes[question.outcome]));
@@ -162,15 +227,25 @@ function row(question, passages, outcomes) {
 
 function detail(question, passage) {
   const box = make("div", "detail");
+  const characters = Array.from(passage.text);
   if (passage.title) box.append(make("p", "soft", passage.title));
-  box.append(markedPassage(question, passage.text));
+  box.append(markedPassage(question, characters));
   const facts = make("dl");
-  const fact = (name, value) => facts.append(make("dt", "", name), make("dd", "", value));
+  const fact = (name, value) => {
+    const shown = make("dd");
+    shown.append(value);
+    facts.append(make("dt", "", name), shown);
+  };
   fact("gold", question.answers.length ? [...new Set(question.answers)].join(" / ") : "no answer");
-  fact("best span", question.predicted + (question.abstains ? " (abstained from)" : ""));
-  fact("no-answer score", `${question.no_answer_score.toFixed(3)}, `
-    + `probability of no answer ${question.no_answer_probability.toFixed(3)}`);
-  fact("probability", `${question.answer_probability.toFixed(3)} that the best span is right`);
+  const spans = make("ol", "spans");
+  for (const [start, end, probability] of question.spans) {
+    const span = make("li", "", characters.slice(start, end).join(""));
+    span.prepend(make("span", "numbers", probability.toFixed(3)), " ");
+    spans.append(span);
+  }
+  fact(question.abstains ? "best spans (abstained from)" : "best spans", spans);
+  fact("no answer", `probability ${question.no_answer_probability.toFixed(3)}, `
+    + `score ${question.no_answer_score.toFixed(3)}`);
   fact("windows", String(question.windows));
   fact("id", question.id);
   box.append(facts);
@@ -178,9 +253,8 @@ function detail(question, passage) {
 }
 
 /* Cuts a passage where a span begins or ends. Spans count code points, as Python does. */
-function markedPassage(question, text) {
-  const characters = Array.from(text);
-  const kinds = { gold: question.gold, predicted: [question.span] };
+function markedPassage(question, characters) {
+  const kinds = { gold: question.gold, predicted: [question.spans[0].slice(0, 2)] };
   const cuts = new Set([0, characters.length]);
   Object.values(kinds).flat().forEach(([start, end]) => cuts.add(start).add(end));
   const places = [...cuts].sort((a, b) => a - b);
@@ -195,5 +269,4 @@ function markedPassage(question, text) {
   return element;
 }
 
-if (document.getElementById("questions")) browse();
-drawFigures();
+drawFigures(document.getElementById("questions") ? browse() : undefined);

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from roberta_squad_pipeline.evaluation.questions import OUTCOMES
 from roberta_squad_pipeline.evaluation.report.scores import Score
+from roberta_squad_pipeline.evaluation.report.slices import groups_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +40,7 @@ def report_page(
     fitted: Sequence[Score],
     figures: Mapping[str, "Figure"],
     questions: "pd.DataFrame",
+    settings: Mapping[str, Mapping[str, str]],
 ) -> str:
     """Writes the report of a run.
 
@@ -50,14 +52,18 @@ def report_page(
         figures: In the order in which they are shown, by a name of letters and underscores;
             those without any data are left out.
         questions: See `judged`; they can be searched.
+        settings: What the scores depend on, in groups, by name.
     """
+    groups = groups_of(questions)
     by_name = {score.name: score for score in [*scores, *fitted]}
     return _page(
         "report.html",
         f"{run}: evaluation",
         figures={name: figure for name, figure in figures.items() if figure.data},
-        browser=_browser_data(questions),
-        run=run,
+        browser=_browser_data(questions, groups),
+        heading=run,
+        groups=groups,
+        settings=settings,
         signature=signature,
         tiles=[(label, by_name[name]) for name, label in _TILES.items() if name in by_name],
         scores=scores,
@@ -97,26 +103,36 @@ def _page(
     )
 
 
-def _browser_data(questions: "pd.DataFrame") -> dict[str, Any]:
+def _browser_data(
+    questions: "pd.DataFrame", groups: Mapping[str, "pd.Categorical[str]"]
+) -> dict[str, Any]:
     """What the page searches: every passage once, and the questions that point to them."""
     places, passages = questions["passage"].factorize()
     titles = questions["title"][~questions["passage"].duplicated()]
+    of_question = zip(*(group.codes.tolist() for group in groups.values()), strict=True)
     return {
         "outcomes": OUTCOMES,
+        "groups": {title: list(group.categories) for title, group in groups.items()},
         "passages": [
             {"title": title, "text": text} for title, text in zip(titles, passages, strict=True)
         ],
         "questions": [
             {
                 "id": row["id"],
-                "text": row["question"],
+                "question": row["question"],
                 "passage": int(place),
                 "outcome": row["outcome"],
-                "word": row["question_word"],
+                "groups": numbers,
                 "answers": list(row["answers"]),
                 "gold": _spans(row["answers"], row["answer_starts"]),
                 "predicted": row["predicted"],
-                "span": [row["predicted_start"], row["predicted_end"]],
+                "spans": [
+                    (int(start), int(end), round(float(probability), _DECIMALS))
+                    for start, end, probability in zip(
+                        *(row[f"span_{name}"] for name in ("starts", "ends", "probabilities")),
+                        strict=True,
+                    )
+                ],
                 "abstains": row["abstains"],
                 "f1": round(row["scored_f1"], _DECIMALS),
                 "no_answer_score": round(row["no_answer_score"], _DECIMALS),
@@ -124,7 +140,9 @@ def _browser_data(questions: "pd.DataFrame") -> dict[str, Any]:
                 "answer_probability": round(row["answer_probability"], _DECIMALS),
                 "windows": row["windows"],
             }
-            for place, row in zip(places, questions.to_dict("records"), strict=True)
+            for place, numbers, row in zip(
+                places, of_question, questions.to_dict("records"), strict=True
+            )
         ],
     }
 

@@ -29,18 +29,23 @@ class Slice:
     count: int
 
 
-def slices_of(questions: "pd.DataFrame") -> dict[str, list[Slice]]:
-    """F1 by what may make a question hard.
+def groups_of(questions: "pd.DataFrame") -> "dict[str, pd.Categorical[str]]":
+    """Sorts questions by what may make them hard.
 
     Args:
         questions: See `judged`.
 
     Returns:
-        By what the questions are sorted by; groups without questions are left out.
+        By what they are sorted by: each question's group, and all groups that occur, in order.
     """
+    import pandas as pd
+
     lengths = _ranges(questions["answer_words"], _ANSWER_WORDS, unit="word")
-    by = {
-        "question word": (questions["question_word"].tolist(), None),
+    words = questions["question_word"]
+    # These have no order of their own: the most frequent come first.
+    most_frequent = words.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    by: dict[str, tuple[list[str], list[str]]] = {
+        "question word": (words.tolist(), most_frequent.index.tolist()),
         "answer length": (
             [text if text else "no answer" for text in lengths],
             [*_names(_ANSWER_WORDS, "word"), "no answer"],
@@ -54,28 +59,29 @@ def slices_of(questions: "pd.DataFrame") -> dict[str, list[Slice]]:
             _names(_WINDOWS, "window"),
         ),
     }
+    return {
+        title: pd.Categorical(names, order).remove_unused_categories()
+        for title, (names, order) in by.items()
+    }
+
+
+def slices_of(questions: "pd.DataFrame") -> dict[str, list[Slice]]:
+    """F1 of each of these groups.
+
+    Args:
+        questions: See `judged`.
+    """
     f1, passages = (questions[name].to_numpy() for name in ("scored_f1", "passage_number"))
-    return {title: _slices(names, order, f1, passages) for title, (names, order) in by.items()}
+    return {title: _slices(groups, f1, passages) for title, groups in groups_of(questions).items()}
 
 
-def _slices(
-    names: Sequence[str],
-    order: Sequence[str] | None,
-    f1: Float64Array,
-    passages: IntArray,
-) -> list[Slice]:
-    of_question = np.array(names)
-    present, counts = np.unique(of_question, return_counts=True)
-    if order is None:
-        # Without an order of their own, the most frequent come first.
-        order = [str(name) for name in present[np.argsort(-counts, kind="stable")]]
+def _slices(groups: "pd.Categorical[str]", f1: Float64Array, passages: IntArray) -> list[Slice]:
     found = []
-    for name in order:
-        inside = of_question == name
-        if inside.any():
-            low, high = interval_of_mean(f1[inside], passages[inside])
-            mean = float(100 * f1[inside].mean())
-            found.append(Slice(name, mean, (low, high), int(inside.sum())))
+    for code, name in enumerate(groups.categories):
+        inside = groups.codes == code
+        low, high = interval_of_mean(f1[inside], passages[inside])
+        mean = float(100 * f1[inside].mean())
+        found.append(Slice(name, mean, (low, high), int(inside.sum())))
     return found
 
 

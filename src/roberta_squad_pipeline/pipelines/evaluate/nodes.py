@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline import __version__
+from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.reader.config import (
     NO_ANSWER_THRESHOLD,
     InferenceConfig,
     InferenceParameters,
 )
 from roberta_squad_pipeline.runs.parameters import DataConfig
-from roberta_squad_pipeline.tracking.tracker import Tracker
+from roberta_squad_pipeline.tracking.provenance import Provenance
+from roberta_squad_pipeline.tracking.tracker import Tracker, flat_params
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from roberta_squad_pipeline.common.arrays import Float64Array
     from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits, ScoresFittedOn
     from roberta_squad_pipeline.features.file import Features
-    from roberta_squad_pipeline.reader.evaluation import Tuning
+    from roberta_squad_pipeline.reader.evaluation import Evaluation, Tuning
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
     DataFrame = Features = Any
@@ -269,13 +271,18 @@ def draw_figures(
 
 def write_report(
     run: str,
+    reader: str | None,
+    files: dict[str, dict[str, Any]],
+    header: dict[str, Any] | None,
+    provenance: Provenance | None,
+    redaction: Redaction | None,
     questions: DataFrame,
     metrics: dict[str, float | int],
     crossfit: dict[str, Any],
     evaluation: dict[str, Any],
     **drawn: Any,
 ) -> str:
-    """One HTML file with the scores, the figures and all questions."""
+    """One HTML file with the scores, the figures, all questions, and what the scores depend on."""
     from roberta_squad_pipeline.evaluation.report.page import report_page
     from roberta_squad_pipeline.evaluation.report.scores import cross_fitted_scores, official_scores
     from roberta_squad_pipeline.reader.evaluation import Evaluation
@@ -301,7 +308,41 @@ def write_report(
         fitted=cross_fitted_scores(crossfit),
         figures=drawn,
         questions=questions,
+        settings=_settings(
+            reader or run, files, header or {}, evaluated, provenance, redaction or Redaction()
+        ),
     )
+
+
+def _settings(
+    reader: str,
+    files: dict[str, dict[str, Any]],
+    header: dict[str, Any],
+    evaluated: "Evaluation",
+    provenance: Provenance | None,
+    redaction: Redaction,
+) -> dict[str, dict[str, str]]:
+    """What scores depend on, in groups, without what must not be told."""
+    from roberta_squad_pipeline.common.same_run import surroundings
+
+    recipe = header.get("recipe", {})
+    git = f"{provenance.git_commit} ({provenance.git_tree})" if provenance else "not known"
+    groups = {
+        "data": files,
+        "model": {
+            "reader": reader,
+            **recipe.get("model", {}),
+            "tokenizer": header.get("tokenizer"),
+        },
+        "training": {
+            **{name: value for name, value in recipe.items() if name not in {"model", "training"}},
+            **recipe.get("training", {}),
+        },
+        "features": header.get("windows", {}),
+        "inference": evaluated.inference.model_dump(mode="json"),
+        "code": {"version": evaluated.version, "git commit": git, **surroundings()},
+    }
+    return {name: flat_params(group) for name, group in redaction.record(groups).items()}
 
 
 def _logits(questions: DataFrame, inference: InferenceParameters) -> "NoAnswerLogits":

@@ -108,6 +108,11 @@ def create_pipeline() -> Pipeline:
                 write_report,
                 {
                     "run": "params:run",
+                    "reader": "params:reader",
+                    "files": "squad_files",
+                    "header": "reader_header",
+                    "provenance": "provenance",
+                    "redaction": "redaction",
                     "questions": "questions",
                     "metrics": "metrics",
                     "crossfit": "metrics_crossfit",
