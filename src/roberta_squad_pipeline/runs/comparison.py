@@ -156,16 +156,13 @@ def write_comparison(comparison: Comparison, project: Path) -> list[Path]:
     return [folder / file for file in texts]
 
 
-_QUESTION_HEAD = ("question", "gold answers", "answer of the first", "answer", "F1, then and now")
-
-
 def _question_tables(
     changed: "pd.DataFrame",
 ) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
     return [
         (
             f"{len(rows)} questions that {run} {change}",
-            _QUESTION_HEAD,
+            ("question", "gold answers", f"answer of {against}", f"answer of {run}", "F1 of both"),
             [
                 (
                     row["question"],
@@ -177,7 +174,9 @@ def _question_tables(
                 for row in rows.to_dict("records")
             ],
         )
-        for (run, change), rows in changed.groupby(["run", "change"], sort=False)
+        for (run, against, change), rows in changed.groupby(
+            ["run", "against", "change"], sort=False
+        )
     ]
 
 
