@@ -256,6 +256,8 @@ def test_a_bert_goes_through_the_chain(project: Path, kedro: Kedro, bert_folder:
     assert done.returncode == 0, done.stderr
     # Updates and warm-up are given; the rate is scaled, 3e-5 * 33.3.
     said = " ".join(done.stdout.split())
+    assert "node train.train_reader" in said
+    assert "Loading data" not in said, "that is for --verbose"
     assert "experiment demo to scale (globals.yml): lr 3e-05 \u00d7 33.3 = 0.000999" in said
     assert list(_json(project / "data/08_reporting/bert/metrics.json")) == METRICS
 

@@ -91,6 +91,7 @@ class TrackingHooks:
         local = Path(context.config_loader.conf_source) / LOCAL
         # Kedro reads it beside conf/base unless another environment is asked for.
         self._local = local if context.env in {None, LOCAL} else None
+        self._env = f" --env {context.env}" if self._local is None else ""
 
     @hook_impl
     def after_catalog_created(
@@ -225,9 +226,9 @@ class TrackingHooks:
             yield f"MLflow: {page}"
         reader = self._parameters.reader or self._parameters.run
         if self._trains:
-            yield f"next: kedro ask --experiment {reader}"
+            yield f"next: kedro ask --experiment {reader}{self._env}"
         if self._trains_and_scores:
-            yield f"      kedro evaluate --run {reader} --data FILE --as NAME"
+            yield f"      kedro evaluate --run {reader} --data FILE --as NAME{self._env}"
 
     def end_run(self, status: "Status") -> None:
         """Closes the run, if one is open."""

@@ -327,13 +327,10 @@ def _settings(
 
     recipe = header.get("recipe", {})
     git = f"{provenance.git_commit} ({provenance.git_tree})" if provenance else "not known"
+    tokenizer = {"tokenizer.sha256": header["tokenizer"]["sha256"]} if header else {}
     groups = {
         "data": files,
-        "model": {
-            "reader": reader,
-            **recipe.get("model", {}),
-            "tokenizer": header.get("tokenizer"),
-        },
+        "model": {"reader": reader, **recipe.get("model", {}), **tokenizer},
         "training": {
             **{name: value for name, value in recipe.items() if name not in {"model", "training"}},
             **recipe.get("training", {}),
