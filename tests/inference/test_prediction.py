@@ -13,7 +13,13 @@ import torch
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import Order, WindowConfig
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.inference.prediction import Prediction, predict
+from roberta_squad_pipeline.inference.prediction import (
+    Prediction,
+    WindowSpans,
+    add_spans,
+    merge_windows,
+    predict,
+)
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
@@ -82,14 +88,16 @@ def test_candidates_equal_a_direct_computation(
     starts, ends = tiny_features.passages.char_start, tiny_features.passages.char_end
     for row, prediction in enumerate(answered(tiny_reader, tiny_features)):
         spans, _ = slow_candidates(tiny_reader, tiny_features, row, 6)
-        best = sorted(spans, key=lambda span: -spans[span][0])[:5]
-        assert [c.score for c in prediction.candidates] == pytest.approx(
-            [spans[span][0] for span in best], abs=1e-5
-        )
         passage = tiny_features.question_passage[row]
-        assert [(c.char_start, c.char_end) for c in prediction.candidates] == [
-            (starts[passage][first], ends[passage][last]) for first, last in best
-        ]
+        text = tiny_features.passage_texts[int(passage)].as_py()
+        best: dict[str, tuple[float, int, int]] = {}
+        for (first, last), (score, _) in sorted(spans.items(), key=lambda one: -one[1][0]):
+            place = int(starts[passage][first]), int(ends[passage][last])
+            best.setdefault(text[slice(*place)], (score, *place))
+        expected = list(best.values())[:5]
+        found = prediction.candidates
+        assert [c.score for c in found] == pytest.approx([one[0] for one in expected], abs=1e-5)
+        assert [(c.char_start, c.char_end) for c in found] == [one[1:] for one in expected]
 
 
 def test_each_rule_for_the_no_answer_score(
@@ -162,18 +170,42 @@ def test_candidates_are_parts_of_the_passage(
         assert scores == sorted(scores, reverse=True)
 
 
-def test_overlapping_windows_never_offer_a_span_twice(
-    tiny_reader: ReaderModel, build: Build, encoder_folder: Path
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        (";," * 6, {";", ",", ";,", ",;", ";,;", ",;,"}),
+        # Byte-level BPE makes three tokens of each character.
+        ("東京" * 6, {"東", "京", "東京", "京東"}),
+    ],
+)
+def test_no_text_is_offered_twice(
+    tiny_reader: ReaderModel,
+    build: Build,
+    encoder_folder: Path,
+    text: str,
+    texts: set[str],
 ) -> None:
-    """Twelve tokens of one character in windows that overlap: 12 + 11 + 10 spans."""
-    squad = SquadDataset((Passage(";," * 6, "", (Question("q", "?", ()),)),), misaligned=0)
+    """Many spans of few texts, in windows that overlap.
+
+    Oracle: with room for every span each text has its best one; with less, these are the first.
+    """
+    squad = SquadDataset((Passage(text, "", (Question("q", "?", ()),)),), misaligned=0)
     limits = WindowConfig(order="passage_first", max_tokens=14, max_question_tokens=6, stride=2)
     features = build(squad, encoder_folder, limits)
-    assert features.passages.tokens.lengths.tolist() == [12]
     assert len(features.windows.question) > 2
+    spans, _ = slow_candidates(tiny_reader, features, 0, 3)
+    passage = features.passages
+    best: dict[str, float] = {}
+    for (first, last), (score, _) in spans.items():
+        one = text[passage.char_start[0][first] : passage.char_end[0][last]]
+        best[one] = max(score, best.get(one, score))
+    assert best.keys() >= texts
     (prediction,) = answered(tiny_reader, features, max_answer_tokens=3, n_best=100)
-    found = [(c.char_start, c.char_end) for c in prediction.candidates]
-    assert sorted(found) == [(s, e) for s in range(12) for e in range(s + 1, min(s + 3, 12) + 1)]
+    assert dict(zip(prediction.texts, prediction.scores, strict=True)) == pytest.approx(
+        best, abs=1e-5
+    )
+    (fewer,) = answered(tiny_reader, features, max_answer_tokens=3, n_best=3)
+    assert fewer.texts == prediction.texts[:3]
 
 
 def test_one_token_has_one_candidate(
@@ -227,12 +259,32 @@ def test_no_prediction_is_empty(
     assert all(c.text == c.text.strip() != "" for c in prediction.candidates)
 
 
+@pytest.mark.parametrize("broken", ["span_head.bias", "answerability_head.3.bias"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_logits_that_are_no_numbers_are_said(
-    tiny_reader: ReaderModel, tiny_features: Features
+    tiny_reader: ReaderModel, tiny_features: Features, broken: str, value: float
 ) -> None:
     """Oracle: the first question's id."""
     with torch.no_grad():
-        tiny_reader.span_head.bias.fill_(torch.nan)
+        tiny_reader.get_parameter(broken).fill_(value)
     first = tiny_features.question_ids[0].as_py()
-    with pytest.raises(InputError, match=rf"question {first}: got no span with a finite score"):
+    with pytest.raises(InputError, match=rf"question {first}: got logits that are infinite or not"):
         answered(tiny_reader, tiny_features)
+
+
+@pytest.mark.parametrize("which", ["start_logits", "end_logits"])
+def test_one_logit_that_is_no_number_is_said(
+    tiny_reader: ReaderModel, tiny_features: Features, which: str
+) -> None:
+    """A single one, of a token that may begin and end an answer."""
+    windows, everything = tiny_features.windows, np.arange(len(tiny_features.windows.question))
+    found = WindowSpans.none(len(everything), CONFIG.n_best)
+    with torch.no_grad():
+        output = tiny_reader.eval()(assemble(tiny_features, everything))
+    last, row = everything[-1], int(windows.question[-1])
+    offset = passage_position(tiny_features, row) - windows.first[last]
+    getattr(output, which)[last, windows.context_first[last] + offset] = -torch.inf
+    add_spans(found, output, tiny_features, everything, CONFIG)
+    question = tiny_features.question_ids[row].as_py()
+    with pytest.raises(InputError, match=f"question {question}: got logits"):
+        list(merge_windows(found, tiny_features, CONFIG))

@@ -26,6 +26,9 @@ from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.device import reading_in
 from roberta_squad_pipeline.reader.model import ReaderOutput
 
+_PRIME = 1_000_003
+"""Above most code points, so that different characters make different sums."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -50,7 +53,8 @@ class Prediction:
     span_no_answer_logit: float
     """Of the span head: start plus end logit of ``<s>``, less the best span's."""
     texts: list[str]
-    """Of the spans that might be the answer, best first; at least one."""
+    """Of the spans that might be the answer, best first; at least one, and none twice: of spans of
+    one text the best stands for all."""
     char_starts: list[int]
     char_ends: list[int]
     scores: list[float]
@@ -72,7 +76,7 @@ class WindowSpans:
     """Best spans of every window of a file, in passage tokens."""
 
     score: Float32Array
-    """Shape: (windows, spans)"""
+    """Infinite for the first where a logit of the window is not finite. Shape: (windows, spans)"""
     first: IndexArray
     """Shape: (windows, spans)"""
     last: IndexArray
@@ -185,9 +189,10 @@ def add_spans(
         output: The reader's, of these windows.
         features: All windows.
         indices: Which of them were read. Shape: (batch,)
-        config: How spans are searched.
+        config: How spans are searched. Of spans of one text the best is kept.
     """
     windows = features.windows
+    question = windows.question[indices]
     offset = windows.first[indices] - features.passage_position[indices]
     tokens = output.start_logits.shape[1]
     may_end = _tokens_with_text(features, indices, tokens)
@@ -195,25 +200,40 @@ def add_spans(
     may_start = may_end & (position >= windows.context_first[indices, None])
     may_start &= position <= windows.context_last[indices, None]
     # Spans are searched on the CPU: the one wait for the device that a batch costs.
-    start_logits, end_logits, no_answer_logits = (
+    start_logits, end_logits, no_answer = (
         logits.cpu().numpy()
         for logits in (output.start_logits, output.end_logits, output.no_answer_logits)
     )
-    spans = best_spans(
-        start_logits,
-        end_logits,
-        may_start=may_start,
-        may_end=may_end,
-        max_answer_tokens=config.max_answer_tokens,
-        n_best=config.n_best,
-    )
-    kept = spans.score.shape[1]
-    found.score[indices, :kept] = spans.score
-    found.first[indices, :kept] = spans.start + offset[:, None]
-    found.last[indices, :kept] = spans.end + offset[:, None]
-    found.no_answer[indices] = no_answer_logits
     null_span = start_logits[:, NO_ANSWER_POSITION] + end_logits[:, NO_ANSWER_POSITION]
-    found.null_span[indices] = null_span
+    found.no_answer[indices], found.null_span[indices] = no_answer, null_span
+    unusable = (may_start & ~np.isfinite(start_logits)) | (may_end & ~np.isfinite(end_logits))
+    finite = np.isfinite(null_span) & np.isfinite(no_answer) & ~unusable.any(1)
+    # `merge_windows` tells of it: one process that raised here would leave the others waiting.
+    found.score[indices[~finite], 0] = np.inf
+    rows, wanted = np.flatnonzero(finite), config.n_best
+    while len(rows):
+        spans = best_spans(
+            start_logits[rows],
+            end_logits[rows],
+            may_start=may_start[rows],
+            may_end=may_end[rows],
+            max_answer_tokens=config.max_answer_tokens,
+            n_best=wanted,
+        )
+        real = np.isfinite(spans.score)
+        first, last = (
+            np.where(real, each + offset[rows, None], 0) for each in (spans.start, spans.end)
+        )
+        new = real & ~_repeats(features, question[rows], first, last)
+        kept = np.argsort(~new, axis=1, kind="stable")[:, : config.n_best]
+        place = np.ix_(indices[rows], np.arange(kept.shape[1]))
+        score = np.where(new, spans.score, np.float32(-np.inf))
+        for array, values in ((found.score, score), (found.first, first), (found.last, last)):
+            array[place] = np.take_along_axis(values, kept, axis=1)
+        # Where texts repeat, others may come after the spans that were searched.
+        unfinished = real[:, -1] & (new.sum(1) < config.n_best)
+        rows = rows[unfinished & (real.shape[1] == wanted)]
+        wanted *= 2
 
 
 def merge_windows(
@@ -222,20 +242,27 @@ def merge_windows(
     """Turns spans of windows into one prediction per question, in the features' order.
 
     Raises:
-        InputError: A question has no span with a finite score.
+        InputError: A question has logits that are not finite, or no span at all.
     """
     question = features.windows.question
+    for window in np.flatnonzero(np.isposinf(spans.score[:, 0]))[:1]:
+        raise InputError(
+            where=f"question {features.question_ids[int(question[window])].as_py()}",
+            got="logits that are infinite or not numbers",
+            expected="finite ones",
+            remedy="Look at the reader's weights; if they are sound, 16 bits may be too few: "
+            "--params inference.precision=fp32",
+        )
     begins = np.searchsorted(question, np.arange(len(features.question_ids)))
-    best = _best_of_questions(spans.score, begins, len(question))
-    scores = spans.score.ravel()[best]
+    best, scores = _best_of_questions(spans, features, begins)
     real = np.isfinite(scores)
     counts = real.sum(1).tolist()
     if not all(counts):
         raise InputError(
             where=f"question {features.question_ids[counts.index(0)].as_py()}",
-            got="no span with a finite score",
-            expected="a passage with at least one word, and logits that are numbers",
-            remedy="Look at its passage, and at the reader's weights if the loss was not a number.",
+            got="no span that could answer it",
+            expected="a passage with at least one word",
+            remedy="Look at its passage.",
         )
     best_window = best[:, 0] // spans.score.shape[1]
     if config.null_score == "min_window":
@@ -266,27 +293,76 @@ def merge_windows(
         )
 
 
-def _best_of_questions(scores: Float32Array, begins: IndexArray, windows: int) -> IndexArray:
+def _best_of_questions(
+    spans: WindowSpans, features: Features, begins: IndexArray
+) -> tuple[IndexArray, Float32Array]:
     """The best spans of each question over all its windows, best first.
 
     Args:
-        scores: Of each window's spans, best first. Shape: (windows, spans)
+        spans: Of all windows.
+        features: The windows.
         begins: First window of each question. Shape: (questions,)
-        windows: In all.
 
     Returns:
-        Places in the flattened scores; of equal scores the earlier. Shape: (questions, spans)
+        Places in the flattened spans, of equal scores the earlier; and their scores, minus infinity
+        where there are fewer texts. Shapes: (questions, spans)
     """
-    spans = scores.shape[1]
-    best: IndexArray = begins[:, None] * spans + np.arange(spans)
+    windows, count = spans.score.shape
+    scores = spans.score.flatten()
+    best: IndexArray = begins[:, None] * count + np.arange(count)
     of_question = np.diff(begins, append=windows)
-    # Most questions have one window, whose spans are in order.
-    for count in np.unique(of_question[of_question > 1]):
-        (rows,) = np.nonzero(of_question == count)
-        places = begins[rows, None] * spans + np.arange(count * spans)
-        order = np.argsort(-scores.ravel()[places], axis=1, kind="stable")[:, :spans]
+    # Most questions have one window, whose spans are in order and of different texts.
+    for several in np.unique(of_question[of_question > 1]):
+        (rows,) = np.nonzero(of_question == several)
+        places = begins[rows, None] * count + np.arange(several * count)
+        order = np.argsort(-scores[places], axis=1, kind="stable")
+        places = np.take_along_axis(places, order, axis=1)
+        first, last = (each.ravel()[places] for each in (spans.first, spans.last))
+        repeats = _repeats(features, rows, first, last)
+        scores[places[repeats]] = -np.inf
+        order = np.argsort(repeats, axis=1, kind="stable")[:, :count]
         best[rows] = np.take_along_axis(places, order, axis=1)
-    return best
+    return best, scores[best]
+
+
+def _repeats(
+    features: Features, question: IndexArray, first: IndexArray, last: IndexArray
+) -> NDArray[np.bool_]:
+    """Which spans have the text of a better one.
+
+    Byte-level BPE makes several tokens of one character, and a name may stand in a passage more
+    than once.
+
+    Args:
+        features: The questions.
+        question: Of each row. Shape: (rows,)
+        first: First passage token of its spans, best first. Shape: (rows, spans)
+        last: Likewise the last token. Shape: (rows, spans)
+
+    Returns:
+        Shape: (rows, spans)
+    """
+    passages, passage = features.passages, features.question_passage[question]
+    starts = _at(passages.char_start, passage[:, None], first).astype(np.int64)
+    ends = _at(passages.char_end, passage[:, None], last).astype(np.int64)
+    texts = features.passage_texts.take(passage).to_pylist()
+    # Texts are slow to compare; of equal ones at least length, first, middle and last characters
+    # are equal, and so are these numbers.
+    letters = np.frombuffer("".join([*texts, " "]).encode("utf-32-le"), np.uint32).astype(np.int64)
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    begins = (np.cumsum(lengths) - lengths)[:, None]
+    keys = ends - starts
+    for place in (starts, (starts + ends) // 2, ends - 1):
+        keys = keys * _PRIME + letters[begins + place]
+    keys.sort(axis=1)
+    repeats = np.zeros(first.shape, np.bool_)
+    for row in np.flatnonzero((keys[:, 1:] == keys[:, :-1]).any(1)):
+        before: set[str] = set()
+        for column, place in enumerate(zip(starts[row].tolist(), ends[row].tolist(), strict=True)):
+            text = texts[row][slice(*place)]
+            repeats[row, column] = text in before
+            before.add(text)
+    return repeats
 
 
 def _tokens_with_text(features: Features, indices: IndexArray, tokens: int) -> NDArray[np.bool_]:
