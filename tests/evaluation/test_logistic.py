@@ -43,3 +43,15 @@ def test_it_finds_what_the_data_were_drawn_with() -> None:
     positive = rng.random(20_000) < sigmoid(1.5 * inputs[:, 0] - 0.5 * inputs[:, 1] + 0.25)
     weights, intercept = fit_logistic(inputs, positive)
     assert [*weights, intercept] == pytest.approx([1.5, -0.5, 0.25], abs=0.08)
+
+
+logits = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(logits, logits, st.booleans()), max_size=8))
+def test_of_finite_inputs_all_is_finite(drawn: list[tuple[float, float, bool]]) -> None:
+    """Of any size that a logit can have, down to the least and up to the greatest."""
+    inputs = np.array([row[:2] for row in drawn], np.float64).reshape(-1, 2)
+    weights, intercept = fit_logistic(inputs, np.array([row[2] for row in drawn], np.bool_))
+    assert np.isfinite([*weights, intercept]).all()

@@ -1,6 +1,8 @@
 """The table of all questions."""
 
+import copy
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +80,21 @@ def test_what_belongs_to_other_questions_is_told(
     lacking = {name: value for name, value in predicted[part].items() if name != "3.1"}
     with pytest.raises(InputError, match=rf"{where}: got nothing on question 3\.1"):
         question_table(mills, **predicted | {part: lacking})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("part", ["nbest", "no_answer_logits"])
+def test_scores_that_are_no_numbers_are_told(
+    mills: SquadDataset, predicted: dict[str, dict[str, Any]], part: str, value: float
+) -> None:
+    """Before anything is fitted on them."""
+    broken = copy.deepcopy(predicted[part])
+    if part == "nbest":
+        broken["3.1"][-1]["score"] = value
+    else:
+        broken["3.1"]["span"] = value
+    with pytest.raises(InputError, match=r"predictions of question 3\.1: got scores or logits"):
+        question_table(mills, **predicted | {part: broken})
 
 
 @pytest.mark.parametrize("on_misaligned", ["drop", "repair"])

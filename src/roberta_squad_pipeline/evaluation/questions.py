@@ -62,7 +62,8 @@ def question_table(
         `answers`; `passage_number` counts from 0.
 
     Raises:
-        InputError: A question has no prediction, no spans, no logits or no windows.
+        InputError: A question has no prediction, no spans, no logits or no windows, or a score or
+            logit that is not finite.
     """
     import pandas as pd
 
@@ -75,6 +76,7 @@ def question_table(
         ("dev features", windows),
     ):
         _check_complete(ids, known, where)
+    _check_finite(ids, nbest, no_answer_logits)
     spans = [nbest[question][:SPANS] for question in ids]
     logits = [no_answer_logits[question] for question in ids]
     scores = score_questions(dataset.gold, predictions)
@@ -207,3 +209,21 @@ def _check_complete(ids: Sequence[str], known: Mapping[str, Any], where: str) ->
             remedy="It is of another file: kedro run --pipelines features,inference,evaluate, with "
             "the same --params.",
         )
+
+
+def _check_finite(
+    ids: Sequence[str],
+    nbest: Mapping[str, Sequence[Mapping[str, Any]]],
+    no_answer_logits: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Nothing could be fitted on others, and what would be saved of it would not be numbers."""
+    for question in ids:
+        numbers = [*no_answer_logits[question].values(), *(s["score"] for s in nbest[question])]
+        if not np.isfinite(numbers).all():
+            raise InputError(
+                where=f"predictions of question {question}",
+                got="scores or logits that are infinite or not numbers",
+                expected="finite ones",
+                remedy="Look at the reader's weights, then predict again: kedro run --pipelines "
+                "inference,evaluate, with the same --params.",
+            )

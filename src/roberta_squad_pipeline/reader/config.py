@@ -80,7 +80,7 @@ class InferenceParameters(StrictModel):
     max_answer_tokens: int = Field(gt=0)
     """Tokens of an answer at most."""
     n_best: int = Field(gt=0)
-    """Spans kept for each question in nbest.json."""
+    """Spans kept for each question in nbest.json at most, each of another text."""
     null_score: NullScore
     """What a question's no-answer score is. `best_span`: the answerability logit of the window that
     its best span comes from (the recipe); `min_window`: the lowest of its windows; `combined`: that
