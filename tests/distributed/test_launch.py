@@ -9,12 +9,16 @@ import torch
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.distributed.launch import (
+    _tail,
     local_processes,
     meeting_point,
     own_address,
     read_error,
     write_error,
 )
+from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.distributed.stopping import StopRequest
+from roberta_squad_pipeline.distributed.worker import Worker
 
 
 @pytest.mark.parametrize(
@@ -79,3 +83,22 @@ def test_errors_cross_between_processes(tmp_path: Path, error: InputError | Trai
     read = read_error(tmp_path / "error.json")
     assert type(read) is type(error)
     assert str(read) == str(error)
+
+
+def test_half_an_event_costs_no_other(tmp_path: Path) -> None:
+    """A process is killed while it writes; the one in its place goes on in the same file."""
+    folder = tmp_path / "events.jsonl"
+    events = _tail(folder)
+    assert next(events) == []
+    told(tmp_path, {"update": 1})
+    with folder.open("a") as stream:
+        stream.write('\n{"update": 2, "lo')
+    assert next(events) == [{"update": 1}]
+    told(tmp_path, {"restarts": 1})
+    told(tmp_path, {"update": 2})
+    assert next(events) == [{"restarts": 1}, {"update": 2}]
+
+
+def told(folder: Path, event: dict[str, int]) -> None:
+    alone = Processes.alone(torch.device("cpu"))
+    Worker(alone, "", folder, StopRequest(), nodes=1, restarts=0).tell(event)

@@ -19,7 +19,7 @@ from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.loss_scale import LossScaleState
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 
-SCALE = LossScaleState(scale=8.0, growth_tracker=5, skips_at_minimum=1)
+SCALE = LossScaleState(scale=8.0, growth_tracker=5, skips_at_minimum=1, skipped=3)
 
 
 def tensors(update: int, size: int = 100) -> dict[str, Tensor]:
@@ -185,7 +185,7 @@ from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.loss_scale import LossScaleState
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-scale = LossScaleState(scale=1.0, growth_tracker=0, skips_at_minimum=0)
+scale = LossScaleState(scale=1.0, growth_tracker=0, skips_at_minimum=0, skipped=0)
 try:
     Checkpoints(Path(sys.argv[1])).save(10, {"w": torch.zeros(100_000)}, scale, [])
 except InputError as error:

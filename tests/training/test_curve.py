@@ -1,7 +1,5 @@
 """What is kept of a run's updates."""
 
-import math
-
 import pytest
 
 from roberta_squad_pipeline.reader.model import ReaderModel
@@ -31,12 +29,6 @@ def test_rates_are_those_that_the_optimiser_is_given(
         for group in optimizer.param_groups:
             peak = curve["peak_rates"][group["name"].partition(",")[0]]
             assert peak * multiplier == pytest.approx(group["lr"], rel=1e-12)
-
-
-def test_a_loss_that_overflowed_is_left_out(recipe: TrainingConfig) -> None:
-    records = [_record(1, 2.5), _record(2, math.inf)]
-    curve = training_curve(records, [], {}, recipe, selected_on=None)
-    assert curve["loss"] == [2.5, None]
 
 
 def _evaluation(update: int, best_f1: float) -> EvaluationRecord:

@@ -331,12 +331,36 @@ def test_killed_between_two_evaluations_as_if_nothing_had_happened(
     assert same(state(tmp_path / "killed", last), state(tmp_path / "whole", last))
 
 
+def test_a_damaged_last_checkpoint_is_no_finished_reader(
+    run: Run, recipe: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before it is whole, and not what was trained; started again, the run ends well."""
+    recipe = changed(recipe, updates=6, checkpoint_every=1, **UNLEARNING)
+    expected, _ = run(recipe, distributed(1), folder="whole")
+    save = Checkpoints.save
+
+    def damaging(self: Checkpoints, update: int, *given: object, **more: object) -> Path:
+        path = save(self, update, *given, **more)
+        if update == 6:
+            (path / "best.safetensors").write_bytes(b"")
+        return path
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", damaging)
+        with pytest.raises(TrainingError, match="no whole checkpoint of update 6, the last one"):
+            run(recipe, distributed(1), folder="damaged")
+    reader, records = run(recipe, distributed(1), folder="damaged")
+    assert [record.update for record in records] == list(range(1, 7))
+    assert same(reader.state_dict(), expected.state_dict())
+
+
 def test_workers_that_die_too_often_are_an_error(run: Run, recipe: TrainingConfig) -> None:
     def kill(record: UpdateRecord) -> None:
         if record.update == 2:
             os.kill(workers()[0], signal.SIGKILL)
 
-    with pytest.raises(TrainingError, match=r"deaths in all: 1; expected at most 0"):
+    died = r"process \d died \(SIGKILL\), and deaths in all: 1; expected at most 0"
+    with pytest.raises(TrainingError, match=died):
         run(
             changed(recipe, updates=500),
             distributed(2, max_restarts=0),

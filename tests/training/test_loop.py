@@ -449,26 +449,51 @@ HUGE = 2.0**40
 
 
 @pytest.mark.parametrize("max_grad_norm", [None, 1.0])
-def test_fp16_overflow_skips_the_update_and_halves_the_scale(
+def test_what_overflows_fp16_is_no_update(
     tiny_reader: ReaderModel,
     tiny_features: Features,
     recipe: TrainingConfig,
+    tmp_path: Path,
     max_grad_norm: float | None,
 ) -> None:
-    """Gradients of 2^40 times their size are above the largest number of fp16, 65,504."""
+    """As in fairseq, whose schedule stands still meanwhile and whose next windows are tried.
+
+    Oracle: a run whose first windows are those that were tried last. Gradients of 2^40 times their
+    size are above the largest number of fp16, 65,504. A run that is stopped goes on alike.
+    """
     config = changed(
         recipe,
         precision="fp16",
         loss_scale__initial=HUGE,
-        updates=3,
-        warmup_updates=0,
+        updates=4,
+        warmup_updates=2,
         max_grad_norm=max_grad_norm,
     )
-    before = weights(tiny_reader)
+    before = {name: value.clone() for name, value in tiny_reader.state_dict().items()}
     records = train(tiny_reader, tiny_features, config)
-    assert [record.loss_scale for record in records] == [HUGE / 2, HUGE / 4, HUGE / 8]
-    assert all(math.isfinite(record.loss) for record in records)
-    assert all(torch.equal(before[name], after) for name, after in weights(tiny_reader).items())
+    after = weights(tiny_reader)
+    skipped = int(math.log2(HUGE / records[0].loss_scale))
+    assert skipped > 10
+    assert [record.update for record in records] == [1, 2, 3, 4]
+
+    def later(windows: int, size: int, seed: int, attempt: int, thinning: None) -> IndexArray:
+        return update_windows(windows, size, seed, attempt + skipped, thinning)
+
+    tiny_reader.load_state_dict(before)
+    calm = changed(config, loss_scale__initial=records[0].loss_scale)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "update_windows", later)
+        expected = train(tiny_reader, tiny_features, calm)
+    assert without_time(records) == without_time(expected)
+    assert all(torch.equal(value, after[name]) for name, value in weights(tiny_reader).items())
+
+    tiny_reader.load_state_dict(before)
+    stop, folder = StopAt(2), tmp_path / "stopped"
+    assert not train_with(
+        tiny_reader, tiny_features, config, lambda _: None, folder=folder, stop=stop
+    )
+    assert without_time(train(tiny_reader, tiny_features, config, folder)) == without_time(records)
+    assert all(torch.equal(value, after[name]) for name, value in weights(tiny_reader).items())
 
 
 def test_fp16_stops_after_skips_at_the_minimum(
@@ -483,9 +508,9 @@ def test_fp16_stops_after_skips_at_the_minimum(
         loss_scale__skips_at_minimum=3,
     )
     records: list[UpdateRecord] = []
-    with pytest.raises(TrainingError, match="update 4 of 20: got the last 3 updates overflowed"):
+    with pytest.raises(TrainingError, match="update 1 of 20: got the last 3 attempts at it"):
         train_with(tiny_reader, tiny_features, config, records.append)
-    assert [record.loss_scale for record in records] == [HUGE] * 3
+    assert not records
 
 
 @pytest.mark.parametrize(("precision", "slack"), [("fp32", 1e-5), ("fp16", 2e-2)])

@@ -3,15 +3,16 @@
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
@@ -43,6 +44,8 @@ JOINED_FILE = "joined"
 EVENTS_FILE = "events.jsonl"
 STOP_FILE = "stop"
 ERROR_FILE = "error.json"
+DEATH_FILE = "death"
+"""Which process of this machine died last, and of what."""
 
 _START = "roberta_squad_pipeline.distributed.start"
 _SECONDS_BETWEEN_LOOKS = 0.1
@@ -139,7 +142,7 @@ def launch(
         except BaseException as error:
             failed.append(error)
 
-    _prepare_torch()
+    _prepare_torch(_Deaths(folder / DEATH_FILE))
     agent = threading.Thread(target=run, name="elastic launcher", daemon=True)
     events = _tail(folder / EVENTS_FILE)
     began = time.monotonic()
@@ -223,18 +226,41 @@ def _tail(path: Path) -> Iterator[list[Event]]:
                 for line in stream:
                     if line.endswith(b"\n"):
                         read += len(line)
-                        lines.append(json.loads(line))
+                        # A process that is killed may leave half an event, as a line of its own.
+                        with suppress(json.JSONDecodeError):
+                            lines.append(json.loads(line))
         yield lines
 
 
-def _prepare_torch() -> None:
+class _Deaths(logging.Handler):
+    """Hears from torch's launcher which process died, which it tells nobody else."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg.startswith("failed (exitcode: %s) local_rank: %s (pid: %s)"):
+            exitcode, local_rank, *_ = cast("tuple[int, int]", record.args)
+            self._file.write_text(_death(local_rank, exitcode))
+
+
+def _death(rank: int, exitcode: int) -> str:
+    how = signal.Signals(-exitcode).name if exitcode < 0 else f"exit code {exitcode}"
+    return f"process {rank} died ({how})"
+
+
+def _prepare_torch(deaths: logging.Handler) -> None:
     # Otherwise processes that are started again find the addresses of the dead ones in the store
     # that they share with the launcher.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     # It warns that it cannot handle signals in a thread, which is why it has one, and prints a
     # report of each failure, which is said below in fewer words.
-    for name in ("multiprocessing.api", "agent.server.api", "rendezvous"):
+    for name in ("agent.server.api", "rendezvous"):
         logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)
+    processes = logging.getLogger("torch.distributed.elastic.multiprocessing.api")
+    processes.propagate = False
+    processes.handlers = [deaths]
 
 
 def _explained(
@@ -242,10 +268,8 @@ def _explained(
 ) -> BaseException:
     if isinstance(error, ChildFailedError):
         rank, failure = error.get_first_failure()
-        killed = failure.exitcode < 0
-        how = failure.signal_name() if killed else f"exit code {failure.exitcode}"
         return TrainingError(
-            f"process {rank} died ({how}), "
+            f"{_death(rank, failure.exitcode)}, "
             f"and the processes were restarted {config.max_restarts} times already, which is all "
             "that distributed.max_restarts allows. What it had to say stands above. The same "
             "command goes on from the last checkpoint."

@@ -41,6 +41,7 @@ from roberta_squad_pipeline.distributed.stopping import StopRequest, stop_reques
 _PR_SET_PDEATHSIG = 1
 _SIOCGIFADDR = 0x8915
 _SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_BE_SECOND = 1.0
 _PEERS_MAY_BE_BUSY_FOR = timedelta(minutes=30)
 
 
@@ -73,7 +74,8 @@ class Worker:
         """Says something to the launcher; only rank 0's is heard."""
         if self.processes.first:
             with (self.folder / EVENTS_FILE).open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(event) + "\n")
+                # Whoever was killed while it wrote left a line without an end.
+                stream.write(f"\n{json.dumps(event)}\n")
 
 
 def work(do: Callable[[Worker], None]) -> None:
@@ -103,6 +105,8 @@ def work(do: Callable[[Worker], None]) -> None:
             raise
         # Where it died, something else is said; here there is nothing to look for.
         _logger.warning("a process that this one works with is gone (%s)", type(error).__name__)
+        # So that the launcher sees first which one that was.
+        time.sleep(_SECONDS_TO_BE_SECOND)
         raise SystemExit(1) from error
 
 

@@ -1,6 +1,5 @@
 """What a finished run keeps of its updates, to be drawn later."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -35,7 +34,7 @@ def training_curve(
             kept; None where none did.
 
     Returns:
-        `update` (from 1), `loss` (None where fp16 overflowed) and `lr_multiplier`, each with one
+        `update` (from 1), `loss` and `lr_multiplier`, each with one
         entry per update, and `peak_rates`; `validation` with the fields of `EvaluationRecord` but
         for its time, each with one entry an evaluation; and `kept_update`, after which the reader's
         weights were taken; `selected_on`.
@@ -43,7 +42,7 @@ def training_curve(
     kept = best_evaluation(evaluations) if config.keep == "best" else records[-1]
     return {
         "update": [record.update for record in records],
-        "loss": [record.loss if math.isfinite(record.loss) else None for record in records],
+        "loss": [record.loss for record in records],
         "lr_multiplier": [
             lr_multiplier(
                 record.update,

@@ -119,6 +119,13 @@ def run_training(
     micro_batch = checkpoints.micro_batch(job.training.micro_batch)
     training = job.training.model_copy(update={"micro_batch": micro_batch})
     job = job.model_copy(update={"training": training})
+    last = 0
+
+    def told(record: UpdateRecord) -> None:
+        nonlocal last
+        last = record.update
+        on_update(record)
+
     with stop_requests(say=_STOPPING) as stop:
         if count == 1:
             finished = fit_reader(
@@ -130,7 +137,7 @@ def run_training(
                 strategy=job.strategy,
                 checkpoints=checkpoints,
                 stop=stop,
-                on_update=on_update,
+                on_update=told,
                 on_evaluation=on_evaluation,
             )
         else:
@@ -139,12 +146,12 @@ def run_training(
                 distributed,
                 name=name,
                 stop=stop,
-                on_update=on_update,
+                on_update=told,
                 on_evaluation=on_evaluation,
                 on_restart=on_restart,
             )
     if finished and (count > 1 or job.training.keep == "best"):
-        _load_result(reader, checkpoints)
+        _load_result(reader, checkpoints, last)
     if not finished:
         stop.obey()
         raise TrainingError(
@@ -217,15 +224,19 @@ def _with_halvings(distributed: DistributedConfig) -> DistributedConfig:
     return distributed.model_copy(update={"max_restarts": restarts})
 
 
-def _load_result(reader: ReaderModel, checkpoints: Checkpoints) -> None:
-    last = checkpoints.newest()
-    if last is None:
-        raise TrainingError(f"{checkpoints.folder}: got no whole checkpoint of the trained reader")
+def _load_result(reader: ReaderModel, checkpoints: Checkpoints, update: int) -> None:
+    found = checkpoints.newest()
+    # One before it is whole, too, but of a reader that was not finished.
+    if found is None or found.update != update:
+        raise TrainingError(
+            f"{checkpoints.folder}: got no whole checkpoint of update {update}, the last one; "
+            "expected the trained reader there. The same command goes on from the last good one."
+        )
     reader.load_state_dict(
-        last.best_weights()
+        found.best_weights()
         or {
             name.removeprefix(WEIGHTS): tensor
-            for name, tensor in last.tensors().items()
+            for name, tensor in found.tensors().items()
             if name.startswith(WEIGHTS)
         }
     )

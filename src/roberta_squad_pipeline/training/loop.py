@@ -192,12 +192,14 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
     began = time.perf_counter()
     config = run.config
     set_learning_rates(run.optimizer, update, config)
-    loss = None
-    while loss is None:
-        # Every update has random numbers of its own: one that is made again, after a kill or for
+    made = False
+    while not made:
+        # Like fairseq: what overflows fp16 is no update, and the next windows are tried.
+        attempt = update + run.scaler.skipped
+        # Every attempt has random numbers of its own: one that is made again, after a kill or for
         # want of memory, drops out the same values.
-        torch.manual_seed(_dropout_seed(config.seed, update, run.processes.rank))
-        batches = run.next_batches or _assemble(run, update)
+        torch.manual_seed(_dropout_seed(config.seed, attempt, run.processes.rank))
+        batches = run.next_batches or _assemble(run, attempt)
         run.next_batches = None
         try:
             loss = train_step(
@@ -208,11 +210,13 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
             if run.processes.count > 1:
                 raise
             _halve_micro_batch(run, update)
-    if update < config.updates:
-        # A GPU is at work until its loss is asked for.
-        run.next_batches = _assemble(run, update + 1)
-    # The update's one wait for the device; the next batches are assembled by now.
-    run.scaler.settle()
+            continue
+        if update < config.updates:
+            # A GPU is at work until its loss is asked for.
+            run.next_batches = _assemble(run, attempt + 1)
+        # The attempt's one wait for the device; the next batches are assembled by now.
+        made = not run.scaler.settle()
+        _check_scale(run, update, attempt)
     rates = [group["lr"] for group in run.optimizer.param_groups]
     record = UpdateRecord(
         update=update,
@@ -223,7 +227,9 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
         loss_scale=run.scaler.scale,
         seconds=time.perf_counter() - began,
     )
-    _check(run, record)
+    if not math.isfinite(record.loss):
+        got = f"loss {record.loss}"
+        raise TrainingError(_failure(run, update, got, "a finite number", attempt=attempt))
     return record
 
 
@@ -256,7 +262,8 @@ def _evaluate(
     )
     # Every process has the same loss.
     if not math.isfinite(loss):
-        raise TrainingError(_failure(run, record, f"validation loss {loss}", "a finite number"))
+        got = f"validation loss {loss}"
+        raise TrainingError(_failure(run, record.update, got, "a finite number"))
     best = False
     if run.processes.first:
         evaluation = score_validation(
@@ -275,21 +282,21 @@ def _out_of_patience(run: _Run) -> bool:
     return run.processes.any(out_of_patience(run.evaluations, run.config.patience))[0]
 
 
-def _drawn(run: _Run, update: int) -> IndexArray:
+def _drawn(run: _Run, attempt: int) -> IndexArray:
     windows = len(run.features.window_tokens)
     config = run.config
-    return update_windows(windows, config.batch_size, config.seed, update, run.thinning)
+    return update_windows(windows, config.batch_size, config.seed, attempt, run.thinning)
 
 
-def _assemble(run: _Run, update: int) -> list[Batch]:
-    """This process's micro-batches of an update."""
+def _assemble(run: _Run, attempt: int) -> list[Batch]:
+    """This process's micro-batches of an attempt at an update."""
     tokens = run.features.window_tokens
-    pieces = micro_batches(_drawn(run, update), tokens, run.split, run.processes.rank)
+    pieces = micro_batches(_drawn(run, attempt), tokens, run.split, run.processes.rank)
     return [assemble(run.features, piece) for piece in pieces]
 
 
-def _dropout_seed(seed: int, update: int, rank: int) -> int:
-    return int(np.random.SeedSequence((seed, update, rank)).generate_state(1)[0])
+def _dropout_seed(seed: int, attempt: int, rank: int) -> int:
+    return int(np.random.SeedSequence((seed, attempt, rank)).generate_state(1)[0])
 
 
 def _halve_micro_batch(run: _Run, update: int) -> None:
@@ -328,9 +335,7 @@ def _save(run: _Run, update: int) -> None:
             if not torch.isfinite(value).all()
         ]
         if broken:
-            problem = _failure(
-                run, run.records[-1], f"{broken[0]} is no longer finite", "finite weights"
-            )
+            problem = _failure(run, update, f"{broken[0]} is no longer finite", "finite weights")
         else:
             try:
                 run.checkpoints.save(
@@ -348,38 +353,31 @@ def _save(run: _Run, update: int) -> None:
         raise TrainingError(problem or "see what the first process says")
 
 
-def _check(run: _Run, record: UpdateRecord) -> None:
-    fp16 = run.config.precision == "fp16"
+def _check_scale(run: _Run, update: int, attempt: int) -> None:
     if run.scaler.diverged:
         floor = run.config.loss_scale
         got = (
-            f"the last {floor.skips_at_minimum} updates overflowed fp16 at the smallest loss scale "
-            f"{floor.minimum:g}"
+            f"the last {floor.skips_at_minimum} attempts at it overflowed fp16 at the smallest "
+            f"loss scale {floor.minimum:g}"
         )
-        raise TrainingError(_failure(run, record, got, "at least one that does not", asked=True))
-    # An fp16 overflow may reach the loss; its update was skipped and the scale lowered.
-    if not fp16 and not math.isfinite(record.loss):
-        raise TrainingError(
-            _failure(run, record, f"loss {record.loss}", "a finite number", asked=True)
-        )
+        expected = "at least one that does not"
+        raise TrainingError(_failure(run, update, got, expected, attempt=attempt))
 
 
-def _failure(
-    run: _Run, record: UpdateRecord, got: str, expected: str, *, asked: bool = False
-) -> str:
-    """A message; with `asked` it names the questions of the record's update."""
+def _failure(run: _Run, update: int, got: str, expected: str, *, attempt: int | None = None) -> str:
+    """A message; with an attempt it names the questions of this."""
     config = run.config
     questions = ""
-    if asked:
-        drawn = _drawn(run, record.update)
-        rows = np.unique(run.features.windows.question[drawn])
+    if attempt is not None:
+        rows = np.unique(run.features.windows.question[_drawn(run, attempt)])
         ids = [run.features.question_ids[int(row)].as_py() for row in rows]
         questions = f" The update's questions: {', '.join(ids)}."
     last = run.checkpoints.last() if run.checkpoints else None
     kept = f" The last good checkpoint is {last}." if last else " There is no checkpoint yet."
+    rate = max(group["lr"] for group in run.optimizer.param_groups)
     return (
-        f"update {record.update} of {config.updates}: got {got}; expected {expected} (learning "
-        f"rate {record.lr_highest:.3g}, precision {config.precision}). Lower training.lr, lengthen "
+        f"update {update} of {config.updates}: got {got}; expected {expected} (learning "
+        f"rate {rate:.3g}, precision {config.precision}). Lower training.lr, lengthen "
         "training.warmup_updates, set training.max_grad_norm, or give another training.precision."
         f"{questions}{kept}"
     )

@@ -14,9 +14,11 @@ class LossScaleState(StrictModel):
 
     scale: float
     growth_tracker: int
-    """Updates without overflow since the scale last changed."""
+    """Updates since the scale last changed."""
     skips_at_minimum: int
-    """Updates in a row that overflowed at the smallest scale."""
+    """Attempts in a row that overflowed at the smallest scale."""
+    skipped: int
+    """Attempts at updates that overflowed, in all."""
 
 
 class LossScaler:
@@ -44,6 +46,8 @@ class LossScaler:
         self._scaler = self._new_scaler()
         self._scale = self._scaler.get_scale()
         self._skips_at_minimum = 0
+        self.skipped = 0
+        """Attempts at updates that overflowed, as of the last `settle`."""
 
     @property
     def state(self) -> LossScaleState:
@@ -53,11 +57,12 @@ class LossScaler:
             scale=scaler.get("scale", 1.0),
             growth_tracker=scaler.get("_growth_tracker", 0),
             skips_at_minimum=self._skips_at_minimum,
+            skipped=self.skipped,
         )
 
     @state.setter
     def state(self, state: LossScaleState) -> None:
-        self._skips_at_minimum = state.skips_at_minimum
+        self._skips_at_minimum, self.skipped = state.skips_at_minimum, state.skipped
         if self._scaler.is_enabled():
             kept = {"scale": state.scale, "_growth_tracker": state.growth_tracker}
             self._scaler.load_state_dict(self._scaler.state_dict() | kept)
@@ -91,18 +96,20 @@ class LossScaler:
         self._scaler.step(optimizer)
         self._scaler.update()
 
-    def settle(self) -> None:
-        """Looks at whether the update overflowed, for which it waits until the device is there."""
+    def settle(self) -> bool:
+        """Says whether it overflowed and was skipped, for which it waits for the device."""
         before, self._scale = self._scale, self._scaler.get_scale()
         overflowed = self._scale < before
+        self.skipped += overflowed
         self._skips_at_minimum = (
             self._skips_at_minimum + 1 if overflowed and before <= self._config.minimum else 0
         )
         if self._scale < self._config.minimum:
             self._scaler.update(self._config.minimum)
             self._scale = self._config.minimum
+        return overflowed
 
     @property
     def diverged(self) -> bool:
-        """Whether too many updates in a row overflowed at the smallest scale."""
+        """Whether too many attempts in a row overflowed at the smallest scale."""
         return self._skips_at_minimum >= self._config.skips_at_minimum

@@ -29,7 +29,7 @@ def train_step(
     """One update: gradients of all its micro-batches, then one step of the optimiser.
 
     Each micro-batch's loss is a sum divided by the windows of the whole update, so that how the
-    update is cut and shared out does not matter.
+    update is cut and shared out does not matter without dropout.
 
     Args:
         module: The reader, or what makes its gradients add up over processes.

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
+from roberta_squad_pipeline.distributed.launch import DEATH_FILE
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.worker import Worker, work
 from roberta_squad_pipeline.features.file import Features
@@ -35,7 +36,8 @@ def train(worker: Worker) -> None:
     # What a process takes at most; an update has no more for it.
     wanted = min(job.training.micro_batch, job.training.batch_size // processes.count)
     micro_batch = _within_memory(wanted, worker.folder / _HALVED, processes)
-    _check_deaths(worker.restarts - _halvings(wanted, micro_batch), job.max_restarts)
+    deaths = worker.restarts - _halvings(wanted, micro_batch)
+    _check_deaths(deaths, job.max_restarts, worker.folder / DEATH_FILE)
     if checkpoints is not None and micro_batch < wanted:
         checkpoints.keep_micro_batch(micro_batch)
     training = job.training.model_copy(update={"micro_batch": micro_batch})
@@ -87,11 +89,12 @@ def _halvings(wanted: int, micro_batch: int) -> int:
     return halvings
 
 
-def _check_deaths(deaths: int, allowed: int) -> None:
+def _check_deaths(deaths: int, allowed: int, death: Path) -> None:
     """Raises if more processes died than may; a restart with a smaller micro-batch is no death."""
     if deaths > allowed:
+        died = death.read_text() if death.exists() else "a process of another machine died"
         raise TrainingError(
-            f"got a process that died and deaths in all: {deaths}; expected at most {allowed}, "
+            f"{died}, and deaths in all: {deaths}; expected at most {allowed}, "
             "which is distributed.max_restarts. What they had to say stands above. The same "
             "command goes on from the last checkpoint."
         )
