@@ -157,6 +157,7 @@ def test_what_is_tracked(finished: Path) -> None:
     artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     assert artifacts == {
         *("configuration.yml", "evaluation.json", "metrics.json", "metrics_crossfit.json"),
+        "metrics_signature.json",
         *("null_odds.json", "predictions.json", "questions.parquet", "report.html", "figures"),
     }
     figures = [artifact.path for artifact in client.list_artifacts(run.info.run_id, "figures")]

@@ -55,7 +55,9 @@ def test_scores_go_under_a_name_of_their_own(
     own["calibration"]["threshold"] = -1000.0
     evaluation.write_text(json.dumps(own), encoding="utf-8")
     before = digests(finished_copy)
-    done = command("evaluate", "--run", "demo", "--data", elsewhere.name, "--as", "theirs")
+    [trained] = runs()
+    arguments = ("--run", "demo", "--data", elsewhere.name, "--as", "theirs")
+    done = command("evaluate", *arguments, "--params", "training.updates=77,training.seed=9")
     assert done.returncode == 0, done.stdout + done.stderr
     assert digests(finished_copy) == before
     found = _json(finished_copy / "data/08_reporting/theirs/evaluation.json")
@@ -74,6 +76,15 @@ def test_scores_go_under_a_name_of_their_own(
     assert (run.data.tags["reader"], run.data.tags["experiment"]) == ("demo", "theirs")
     assert run.data.tags["warning.abstains"] == "100.0% of the dev questions"
     assert "fingerprint" not in run.data.tags
+    # Trained with: the reader's own settings, whatever the command says.
+    assert run.data.tags["training_run"] == trained.info.run_id
+    assert run.data.tags["seed"] == trained.data.tags["seed"]
+    for name in ("training.updates", "training.seed", "model.encoder"):
+        assert run.data.params[name] == trained.data.params[name]
+    signature = _json(finished_copy / "data/08_reporting/theirs/metrics_signature.json")
+    for name in ("data", "data_sha256", "questions", "version"):
+        assert signature.pop(name) == found[name]
+    assert signature == {"threshold": 0.0, "null_score": "best_span"}
 
 
 def test_calibrate_tunes_the_reader_and_no_more(

@@ -1,5 +1,6 @@
 """Kedro's hooks: parameters are checked and files claimed first, runs are tracked in MLflow."""
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from kedro.pipeline.node import Node
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import redaction
+from roberta_squad_pipeline.common.same_run import digest, weights_of
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 from roberta_squad_pipeline.tracking.tracker import NullTracker
 
@@ -44,6 +46,12 @@ RESOLVED = {"trained_with": "training", "answered_with": "inference"}
 
 READER = "reader"
 """The dataset of the trained reader."""
+
+WEIGHTS_TAG = "reader.weights"
+"""Tag of a run that trained: a short name of its reader's weights, by which others find it."""
+
+_TRAINED_WITH = {"model", "training"}
+"""Sections of the parameters that only a run which trains goes by."""
 
 TRACKER = "tracker"
 """Name of the input through which a node tells its metrics."""
@@ -138,6 +146,7 @@ class TrackingHooks:
         # Of the experiments only the one that is run; its settings are among the others.
         parameters = self._parameters.model_dump(mode="json", exclude={"experiments"})
         self._provenance = provenance(self._project, self._redaction)
+        recorded = parameters if self._trains else self._with_reader_settings(parameters)
         self._run = open_run(
             project=self._project,
             experiment=self._parameters.tracking.experiment,
@@ -146,7 +155,7 @@ class TrackingHooks:
             tags={
                 **self._parent_tags(),
                 **self._subject_tags(),
-                "seed": str(self._parameters.training.seed),
+                "seed": str(recorded.get("training", {}).get("seed")),
                 "kedro.pipelines": ",".join(run_params["pipeline_names"] or ["__default__"]),
                 "kedro.env": run_params["env"] or "base",
             },
@@ -156,7 +165,9 @@ class TrackingHooks:
             "parameters": self._redaction.record(parameters),
             "catalog": self._redaction.record(self._catalog),
         }
-        self._run.log_params(resolved["parameters"])
+        self._run.log_params(self._redaction.record(recorded))
+        if not self._trains:
+            self._link_training_run(self._run)
         self._run.log_text(yaml.safe_dump(resolved, sort_keys=False), "configuration.yml")
 
     @hook_impl
@@ -203,6 +214,7 @@ class TrackingHooks:
 
             # Not sooner: an evaluation, if there is one, leaves threshold and calibration there.
             reader = self._path(READER)
+            self._run.set_tag(WEIGHTS_TAG, digest(weights_of(str(reader))))
             self._run.log_model(reader, self._parameters.tracking.experiment)
             checkpoints = self._project / self._catalog["checkpoints"]["filepath"]
             remove_finished(checkpoints, self._run.run_id)
@@ -292,6 +304,24 @@ class TrackingHooks:
         if reader is not None:
             return {"experiment": run, "reader": reader}
         return {"experiment": self._parameters.experiment or run}
+
+    def _with_reader_settings(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """The parameters with those that the reader was trained with, as far as it says them."""
+        header = self._path(READER) / "reader.json"
+        recipe = json.loads(header.read_bytes())["recipe"] if header.is_file() else {}
+        others = {name: parameters[name] for name in parameters.keys() - _TRAINED_WITH}
+        return others | {name: recipe[name] for name in recipe.keys() & _TRAINED_WITH}
+
+    def _link_training_run(self, run: "MlflowRun") -> None:
+        """Says which run trained the reader, found by the sha256 of its weights."""
+        from roberta_squad_pipeline.tracking.history import finished_runs
+
+        weights = digest(weights_of(str(self._path(READER))))
+        trained = finished_runs(
+            self._project, self._parameters.tracking.experiment, {WEIGHTS_TAG: weights}
+        )
+        if trained:
+            run.set_tag("training_run", trained[0].run_id)
 
     def _role(self, dataset_name: str) -> str | None:
         metadata = self._catalog.get(dataset_name, {}).get("metadata", {})

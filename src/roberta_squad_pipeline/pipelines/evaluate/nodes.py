@@ -131,8 +131,16 @@ def score_no_answer(
     }
 
 
-def score_predictions(questions: DataFrame, null_odds: dict[str, float]) -> dict[str, float | int]:
+def score_predictions(
+    files: dict[str, dict[str, Any]],
+    inference: InferenceParameters,
+    questions: DataFrame,
+    null_odds: dict[str, float],
+) -> dict[str, dict[str, Any]]:
     """The official scorer's report on the dev file.
+
+    Returns:
+        `metrics`, the report, and `signature`, what its figures belong to.
 
     Raises:
         InputError: A question has no finite no-answer score.
@@ -140,7 +148,18 @@ def score_predictions(questions: DataFrame, null_odds: dict[str, float]) -> dict
     from roberta_squad_pipeline.evaluation.questions import scores_of
     from roberta_squad_pipeline.evaluation.scoring import report_of
 
-    return report_of(scores_of(questions), _odds(questions, null_odds), NO_ANSWER_THRESHOLD)
+    odds = _odds(questions, null_odds)
+    return {
+        "metrics": report_of(scores_of(questions), odds, NO_ANSWER_THRESHOLD),
+        "signature": {
+            "data": files["dev"]["path"],
+            "data_sha256": files["dev"]["sha256"],
+            "questions": len(questions),
+            "threshold": NO_ANSWER_THRESHOLD,
+            "null_score": inference.null_score,
+            "version": __version__,
+        },
+    }
 
 
 def cross_fit_threshold(

@@ -59,8 +59,8 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 score_predictions,
-                ["question_table", "null_odds"],
-                "metrics",
+                ["squad_files", "params:inference", "question_table", "null_odds"],
+                {"metrics": "metrics", "signature": "metrics_signature"},
                 name="score_predictions",
                 tags="tracked",
             ),
