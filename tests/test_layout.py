@@ -42,7 +42,7 @@ TESTED_BY = {
     "pipelines/compare/nodes": "end_to_end/test_sweep.py",
     "pipelines/download/nodes": "end_to_end/test_chain.py",
     "pipelines/evaluate/nodes": "end_to_end/test_chain.py",
-    "pipelines/export_onnx/nodes": "end_to_end/test_reader.py",
+    "pipelines/export_onnx/nodes": "inference/test_onnx_export.py",
     "pipelines/features/nodes": "end_to_end/test_chain.py",
     "pipelines/import_fairseq/nodes": "end_to_end/test_start.py",
     "pipelines/inference/nodes": "end_to_end/test_chain.py",

@@ -8,7 +8,7 @@ with an exit code, signals and output of its own. Its workers are forks in turn.
 On each connection it is told the path of a JSON file, {"argv": ["kedro", "run", …], "cwd": …,
 "env": …, "stdout": …, "stderr": …}, the last two paths of files; it answers with the run's process
 id, and at the run's end with its exit code, ten characters each. It ends when its standard input is
-closed.
+closed, and takes the folder of the socket with it.
 """
 
 import gc
@@ -17,6 +17,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -67,6 +68,7 @@ def wait_for_run(path: str) -> list[str]:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while True:
             if sys.stdin in select.select([listener, sys.stdin], [], [])[0]:
+                shutil.rmtree(Path(path).parent)
                 raise SystemExit
             connection, _ = listener.accept()
             with connection:

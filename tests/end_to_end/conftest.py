@@ -92,44 +92,65 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
-    """Starts Kedro in a process of its own, without the seconds that imports take."""
-    # The path of a socket must not be long.
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "socket"
+def warm_kedro(made_once: MadeOnce) -> Iterator[Path]:
+    """The folder with the socket of `warm_kedro.py`, of which all of pytest's processes fork.
+
+    It ends when the last of them has closed its end of a pipe.
+    """
+
+    def make(folder: Path) -> None:
+        # The path of a socket must not be long.
+        served = Path(tempfile.mkdtemp())
+        os.mkfifo(served / "pipe")
+        reader = os.open(served / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        writer = os.open(served / "pipe", os.O_WRONLY)
+        os.set_blocking(reader, True)
         server = subprocess.Popen(
-            [sys.executable, ROOT / "tests/warm_kedro.py", path],
+            [sys.executable, ROOT / "tests/warm_kedro.py", served / "socket"],
             cwd=ROOT,
             env=environment(),
-            stdin=subprocess.PIPE,
+            stdin=reader,
         )
+        os.close(reader)
         deadline = time.monotonic() + 300
-        while not path.exists():
+        while not (served / "socket").exists():
             assert server.poll() is None, "warm_kedro.py does not start"
             assert time.monotonic() < deadline, "warm_kedro.py is not ready"
             time.sleep(0.05)
+        open_ends.append(writer)
+        (folder / "served").write_text(str(served), encoding="utf-8")
 
-        def start(
-            argv: Sequence[str], cwd: Path, *, separate_stderr: bool = True, **variables: str
-        ) -> Run:
-            said = tmp_path_factory.mktemp("said")
-            outputs = (said / "stdout", said / ("stderr" if separate_stderr else "stdout"))
-            request = {
-                "argv": ["kedro", *argv],
-                "cwd": str(cwd),
-                "env": environment() | variables,
-                "stdout": str(outputs[0]),
-                "stderr": str(outputs[1]),
-            }
-            (said / "request.json").write_text(json.dumps(request), encoding="utf-8")
-            connection = socket.socket(socket.AF_UNIX)
-            connection.connect(str(path))
-            connection.send(str(said / "request.json").encode())
-            return Run(connection, *outputs)
+    open_ends: list[int] = []
+    served = Path((made_once("warm_kedro", make) / "served").read_text(encoding="utf-8"))
+    open_ends.append(os.open(served / "pipe", os.O_WRONLY))
+    yield served
+    for end in open_ends:
+        os.close(end)
 
-        yield start
-        server.kill()
-        server.wait()
+
+@pytest.fixture(scope="session")
+def fork(tmp_path_factory: pytest.TempPathFactory, warm_kedro: Path) -> Fork:
+    """Starts Kedro in a process of its own, without the seconds that imports take."""
+
+    def start(
+        argv: Sequence[str], cwd: Path, *, separate_stderr: bool = True, **variables: str
+    ) -> Run:
+        said = tmp_path_factory.mktemp("said")
+        outputs = (said / "stdout", said / ("stderr" if separate_stderr else "stdout"))
+        request = {
+            "argv": ["kedro", *argv],
+            "cwd": str(cwd),
+            "env": environment() | variables,
+            "stdout": str(outputs[0]),
+            "stderr": str(outputs[1]),
+        }
+        (said / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(warm_kedro / "socket"))
+        connection.send(str(said / "request.json").encode())
+        return Run(connection, *outputs)
+
+    return start
 
 
 def run_command(pipelines: str, params: dict[str, Any], env: str = "base") -> list[str]:
