@@ -1,6 +1,7 @@
 """A user's mistake is one message that names file, place, rule and remedy; exit code 1."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -82,8 +83,11 @@ def test_validation_reports_all_and_rejects_the_unfit(project: Path, kedro: Kedr
     assert report["files"]["dev"]["findings"] == []
 
 
-def test_records_go_the_same_way_as_squad(project: Path, kedro: Kedro) -> None:
-    """JSON Lines for training, Parquet for dev; ids are numbers, and no version is given."""
+def test_records_go_the_same_way_as_squad(project: Path, command: Kedro) -> None:
+    """JSON Lines in two files for training, Parquet by an own entry of the catalog for dev.
+
+    Ids are numbers, no version is given, names hold commas; --params have the last word.
+    """
     paragraph = _squad()["data"][0]["paragraphs"][0]
     records = [
         {
@@ -97,12 +101,27 @@ def test_records_go_the_same_way_as_squad(project: Path, kedro: Kedro) -> None:
         }
         for number, asked in enumerate(paragraph["qas"])
     ]
-    (project / "own.jsonl").write_text("\n".join(map(json.dumps, records)))
-    pq.write_table(pa.Table.from_pylist(records), project / "own.parquet")
-    done = kedro("download,features", {"data.train": "own.jsonl", "data.dev": "own.parquet"})
+    names = ["my, own.jsonl", "$own.jsonl"]
+    for name, record in zip(names, records, strict=True):
+        (project / name).write_text(json.dumps(record))
+    pq.write_table(pa.Table.from_pylist(records), project / "own, $too.parquet")
+    mine = project / "conf/mine"
+    mine.mkdir()
+    (mine / "parameters.yml").write_text(json.dumps({"data": {"train": names}}))
+    entry = {"type": "pandas.ParquetDataset", "filepath": "own, $too.parquet"}
+    (mine / "catalog.yml").write_text(json.dumps({"dev_questions": entry}))
+    run = ("run", "--env", "mine", "--pipelines", "download,features")
+    done = command(*run)
     assert done.returncode == 0, done.stderr
     for split in ("train", "dev"):
-        assert f"{split}: 1 passages, 2 questions" in " ".join(done.stdout.split())
+        assert re.search(rf"{split}: [12] passages, 2 questions", " ".join(done.stdout.split()))
+    record = json.loads((project / "data/01_raw/demo/squad_files.json").read_text())
+    assert record["dev"]["path"] == "data/01_raw/demo/dev_questions.jsonl"
+    assert json.loads((project / record["train"]["path"]).read_text()) == names
+    again = command(*run[:3], "--pipelines", "download", "--params", "data.dev=$own.jsonl")
+    assert again.returncode == 0, again.stderr
+    record = json.loads((project / "data/01_raw/demo/squad_files.json").read_text())
+    assert record["dev"]["path"] == "$own.jsonl"
 
 
 @pytest.mark.parametrize(

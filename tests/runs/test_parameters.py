@@ -112,12 +112,12 @@ def test_what_a_user_has_to_give_is_asked_for_at_once(
         raw = _changed(raw, name, given.get(name, ""))
     parameters = check_parameters(raw)
     with pytest.raises(InputError) as caught:
-        check_before_run(parameters, ALL_INPUTS)
+        check_before_run(parameters, ALL_INPUTS, in_catalog=())
     assert f"parameter {missing}: got nothing" in str(caught.value)
     command = "kedro run --env own --params data.train=train.json,data.dev=dev.json,model.encoder="
     assert command in str(caught.value)
     # Pipelines that read neither can run.
-    check_before_run(parameters, {"predictions"})
+    check_before_run(parameters, {"predictions"}, in_catalog=())
 
 
 def test_the_embedded_encoder_is_trained_on_the_embedded_data_alone(base: dict[str, Any]) -> None:
@@ -126,10 +126,28 @@ def test_the_embedded_encoder_is_trained_on_the_embedded_data_alone(base: dict[s
     for encoder in (str(ENCODER), str(Path.cwd() / ENCODER)):
         parameters = check_parameters(_changed(own_data, "model.encoder", encoder))
         with pytest.raises(InputError, match=r"--env own --params data\.train=own\.json,data\.dev"):
-            check_before_run(parameters, ALL_INPUTS)
-        check_before_run(parameters, ALL_INPUTS - {"checkpoints"})
-    check_before_run(check_parameters(base), ALL_INPUTS)
-    check_before_run(check_parameters(_changed(own_data, "model.encoder", "own")), ALL_INPUTS)
+            check_before_run(parameters, ALL_INPUTS, in_catalog=())
+        check_before_run(parameters, ALL_INPUTS - {"checkpoints"}, in_catalog=())
+    check_before_run(check_parameters(base), ALL_INPUTS, in_catalog=())
+    with pytest.raises(InputError, match="trained on the catalog's questions"):
+        check_before_run(check_parameters(base), ALL_INPUTS, in_catalog={"train"})
+    other = check_parameters(_changed(own_data, "model.encoder", "own"))
+    check_before_run(other, ALL_INPUTS, in_catalog=())
+
+
+def test_questions_of_the_catalog_need_not_be_named(base: dict[str, Any]) -> None:
+    unnamed = _changed(_changed(base, "data.train", ""), "model.encoder", "own")
+    with pytest.raises(InputError, match=r"parameter data\.train: got nothing"):
+        check_before_run(check_parameters(unnamed), ALL_INPUTS, in_catalog={"dev"})
+    check_before_run(check_parameters(unnamed), ALL_INPUTS, in_catalog={"train"})
+
+
+def test_several_files_of_any_names(base: dict[str, Any]) -> None:
+    names = ["a, b.json", "c $d.json"]
+    for key in ("train", "dev", "validation"):
+        data = check_parameters(_changed(base, f"data.{key}", names)).data
+        assert getattr(data, key) == tuple(names)
+    assert data.validation_file == tuple(names)
 
 
 def test_no_parameter_has_a_second_home_in_code() -> None:

@@ -88,7 +88,9 @@ def feature_fingerprint(parameters: Parameters) -> str:
             "encoder": source,
             "evaluates": parameters.training.evaluate_every is not None,
             "files": [
-                _stamps(Path(path)) for path in (data.train, data.dev, str(data.validation), source)
+                _stamps(Path(path))
+                for named in (data.train, data.dev, str(data.validation), source)
+                for path in ([named] if isinstance(named, str) else named)
             ],
         }
     )

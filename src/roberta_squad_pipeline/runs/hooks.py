@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -37,6 +38,12 @@ REPORT = "report"
 EVALUATION, CROSSFIT = "evaluation", "metrics_crossfit"
 SCORES = {EVALUATION, CROSSFIT}
 """Datasets with the scores that are said in the end."""
+
+QUESTIONS = {"train": "train_questions", "dev": "dev_questions"}
+"""By split the dataset of its questions, in whose place a project may put one of its own."""
+
+QUESTION_FILES = "roberta_squad_pipeline.datasets.questions_dataset.QuestionsDataset"
+"""The type of these; where its entry has no filepath, parameters say which files."""
 
 SQUAD_FILES = "squad_files"
 """The dataset that says which data a run is about."""
@@ -87,6 +94,7 @@ class TrackingHooks:
         self._trains = self._trains_and_scores = False
         self._report: Path | None = None
         self._scored: dict[str, dict[str, Any]] = {}
+        self._in_catalog: set[str] = set()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -103,11 +111,29 @@ class TrackingHooks:
 
     @hook_impl
     def after_catalog_created(
-        self, conf_catalog: dict[str, Any], conf_creds: dict[str, Any]
+        self,
+        catalog: CatalogProtocol[Any, Any],
+        conf_catalog: dict[str, Any],
+        conf_creds: dict[str, Any],
     ) -> None:
-        """Keeps the catalog's entries, and what of them is not to be recorded."""
+        """Keeps the catalog's entries, and what of them is not to be recorded.
+
+        Questions that the command names count, whatever entry the catalog has for them.
+        """
         self._catalog = conf_catalog
         self._redaction = redaction(self._local, conf_creds)
+        named = (self._loader.runtime_params or {}).get("data", {})
+        self._in_catalog = set()
+        for split, name in QUESTIONS.items():
+            entry = conf_catalog.get(name, {"type": QUESTION_FILES})
+            if entry["type"] == QUESTION_FILES and not entry.get("filepath"):
+                continue
+            if split in named:
+                credentials = conf_creds.get(str(entry.get("credentials")))
+                by_parameter = {"type": QUESTION_FILES, "credentials": credentials}
+                catalog[name] = AbstractDataset.from_config(name, by_parameter)
+            else:
+                self._in_catalog.add(split)
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
@@ -122,7 +148,7 @@ class TrackingHooks:
 
         self._report = None
         self._scored = {}
-        check_before_run(self._parameters, pipeline.inputs())
+        check_before_run(self._parameters, pipeline.inputs(), in_catalog=self._in_catalog)
         # Of several machines that share a run, the first alone writes and records it.
         if self._parameters.distributed.node_rank > 0:
             return

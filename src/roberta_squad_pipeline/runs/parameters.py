@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from kedro.config import OmegaConfigLoader
 from omegaconf.errors import OmegaConfBaseException
@@ -21,6 +21,10 @@ from roberta_squad_pipeline.training.config import TrainingParameters
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """Names a file or a folder, and can name none outside of the one it is put in."""
+
+
+Paths = str | tuple[str, ...]
+"""One file, folder, pattern or address, or several."""
 
 
 class DemoSource(StrictModel):
@@ -48,12 +52,12 @@ class RemoteSource(StrictModel):
 class DataConfig(StrictModel):
     """Where questions come from."""
 
-    train: str
-    """Name of one of `sources`, or else the path of a SQuAD file; empty where conf/ leaves it to
-    the command."""
-    dev: str
+    train: Paths
+    """Name of one of `sources`, or else the path or address of a file of questions, or several of
+    these; empty where conf/ leaves it to the command or to the catalog's `train_questions`."""
+    dev: Paths
     """Like `train`."""
-    validation: float | str
+    validation: float | Paths
     """Questions that a reader is scored on while it is trained: "dev"; or a share of the training
     questions, at least, whose whole articles are held out of training; or a file like `train`."""
     sources: dict[Name, Annotated[DemoSource | RemoteSource, Field(discriminator="kind")]]
@@ -69,7 +73,7 @@ class DataConfig(StrictModel):
     @field_validator("validation", mode="before")
     @classmethod
     def _is_a_share_or_a_file(cls, value: object) -> object:
-        if isinstance(value, str) and value:
+        if isinstance(value, str | list | tuple) and value:
             return value
         if isinstance(value, float) and 0 < value < 1:
             return value
@@ -81,10 +85,10 @@ class DataConfig(StrictModel):
         )
 
     @property
-    def validation_file(self) -> str | None:
+    def validation_file(self) -> Paths | None:
         """Source or path of the validation questions; None where they have no file of their own."""
-        own = isinstance(self.validation, str) and self.validation != "dev"
-        return str(self.validation) if own else None
+        own = not isinstance(self.validation, float) and self.validation != "dev"
+        return cast("Paths", self.validation) if own else None
 
 
 class TrackingConfig(StrictModel):
@@ -220,12 +224,15 @@ def check_parameters(raw: dict[str, Any]) -> Parameters:
         ) from error
 
 
-def check_before_run(parameters: Parameters, inputs: Collection[str]) -> None:
+def check_before_run(
+    parameters: Parameters, inputs: Collection[str], *, in_catalog: Collection[str]
+) -> None:
     """Refuses a run that lacks what only a user can give.
 
     Args:
         parameters: Of the run.
         inputs: What its pipelines read, such as `params:data`; `checkpoints` if one trains.
+        in_catalog: Splits whose questions an entry of the catalog gives.
 
     Raises:
         InputError: Data or encoder are to be given and are not, or the embedded encoder would be
@@ -235,8 +242,8 @@ def check_before_run(parameters: Parameters, inputs: Collection[str]) -> None:
     # A reader of another run may be scored without any training questions.
     scored_alone = parameters.reader is not None and "params:training" not in inputs
     needed = {
-        "data.train": (data.train or scored_alone, "params:data"),
-        "data.dev": (data.dev, "params:data"),
+        "data.train": (data.train or scored_alone or "train" in in_catalog, "params:data"),
+        "data.dev": (data.dev or "dev" in in_catalog, "params:data"),
         "model.encoder": (model.source, "params:model"),
     }
     missing = [name for name, (value, read) in needed.items() if read in inputs and not value]
@@ -247,15 +254,21 @@ def check_before_run(parameters: Parameters, inputs: Collection[str]) -> None:
             expected="your own questions for training and dev, and a pre-trained encoder",
             remedy=f"Give them: {_own_command('train.json', 'dev.json')}",
         )
-    own_data = data.train not in data.sources
+    own_data = "train" in in_catalog or data.train not in data.sources
     if own_data and "checkpoints" in inputs and _is_demo_encoder(model.encoder):
         raise InputError(
             where="parameter model.encoder",
-            got=f"the embedded encoder to be trained on {data.train}",
+            got="the embedded encoder to be trained on "
+            + ("the catalog's questions" if "train" in in_catalog else _joined(data.train)),
             expected="one that was pre-trained on real text: the embedded one knows the words of "
             "the embedded data alone",
-            remedy=f"Give one, with settings that suit it: {_own_command(data.train, data.dev)}",
+            remedy="Give one, with settings that suit it: "
+            + _own_command(_joined(data.train), _joined(data.dev)),
         )
+
+
+def _joined(paths: Paths) -> str:
+    return paths if isinstance(paths, str) else " and ".join(paths)
 
 
 def _own_command(train: str, dev: str) -> str:

@@ -44,7 +44,7 @@ def fetch(
     import pooch  # imported here since most runs fetch nothing and it is slow to import
     from requests import RequestException
 
-    name = _name_in(url)
+    name = name_in(url)
     if sha256 is None:
         # Nothing tells files of the same name apart but where they come from.
         folder /= hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -94,7 +94,12 @@ class _WrongSizeError(ValueError):
     """A download of another size than expected; pooch retries after a ValueError."""
 
 
-def _name_in(url: str) -> str:
+def name_in(url: str) -> str:
+    """The file's name at the end of an address.
+
+    Raises:
+        InputError: There is none, or none that a file here can have.
+    """
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     if name in {"", ".."} or not name.isprintable() or len(name.encode()) > _NAME_BYTES:
         raise InputError(

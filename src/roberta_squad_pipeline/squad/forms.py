@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.squad.json_input import SchemaError, decoded, validated
+from roberta_squad_pipeline.squad.json_input import SchemaError, decoded, read_json, validated
 from roberta_squad_pipeline.squad.text_input import Text, checked_utf8, readable, utf8_text
 
 REMEDY = (
@@ -27,6 +27,9 @@ REMEDY = (
     "context and answers (text and answer_start), as JSON, JSON Lines, Parquet or CSV."
 )
 """What to do about files and items of another form."""
+
+FILE_LIST = ".files.json"
+"""How the names of lists of files end, which hold their paths as JSON."""
 
 _PARQUET = b"PAR1"
 _ROWS = 1000
@@ -47,6 +50,7 @@ class _Data(TypedDict):
 
 
 _SCHEMA: TypeAdapter[_Data] = TypeAdapter(_Data)
+_PATHS: TypeAdapter[list[str]] = TypeAdapter(list[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +87,12 @@ def files_of(path: Path) -> list[Path]:
     """The files that a path stands for, in the order of their names.
 
     Args:
-        path: A file; a folder, of which hidden files do not count; or a pattern for the names of
-            files in a folder, such as ``data/train-*.parquet``.
+        path: A file; a folder, of which hidden files do not count; a pattern for the names of
+            files in a folder, such as ``data/train-*.parquet``; or a list of files, whose name ends
+            in `FILE_LIST`.
 
     Returns:
-        The path itself if it is neither a folder nor a pattern.
+        The path itself if it is none of the others.
 
     Raises:
         InputError: No file is there, or those in a folder have the names of several splits.
@@ -96,19 +101,33 @@ def files_of(path: Path) -> list[Path]:
         files = [file for file in path.iterdir() if not file.name.startswith((".", "_"))]
     elif "*" in path.name and not path.exists():
         files = list(path.parent.glob(path.name))
+    elif path.name.endswith(FILE_LIST):
+        return [Path(file) for file in read_json(path, _PATHS, remedy="List paths of files.")]
     else:
         return [path]
     files = sorted(file for file in files if file.is_file())
-    splits = {found.group() for file in files if (found := _SPLIT.match(file.name.lower()))}
-    if files and len(splits) <= 1:
-        return files
-    pattern = (path if path.is_dir() else path.parent) / "train-*.parquet"
-    raise InputError(
-        where=str(path),
-        got=f"files of several splits ({', '.join(sorted(splits))})" if files else "no file",
-        expected="the files of one split",
-        remedy=f"Check the path, or give a pattern, such as {pattern}.",
-    )
+    check_one_split(str(path), [file.name for file in files])
+    return files
+
+
+def check_one_split(where: str, names: Sequence[str]) -> None:
+    """Checks that files are of one split, as far as their names say it.
+
+    Args:
+        where: The folder or pattern that they were found by.
+        names: Of the files.
+
+    Raises:
+        InputError: They are of several, or there are none.
+    """
+    splits = {found.group() for name in names if (found := _SPLIT.match(name.lower()))}
+    if not names or len(splits) > 1:
+        raise InputError(
+            where=where,
+            got=f"files of several splits ({', '.join(sorted(splits))})" if names else "no file",
+            expected="the files of one split",
+            remedy="Check the path, or give a pattern for their names, such as train-*.parquet.",
+        )
 
 
 def read_items(path: Path) -> Iterator[Item | InputError]:

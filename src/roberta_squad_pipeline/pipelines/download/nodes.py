@@ -1,59 +1,83 @@
 """Puts the run's SQuAD files on disk."""
 
 import json
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of, sha256_of_files, written_atomically
-from roberta_squad_pipeline.runs.parameters import DataConfig, DemoSource, RemoteSource
+from roberta_squad_pipeline.runs.parameters import DataConfig, DemoSource, Paths, RemoteSource
 from roberta_squad_pipeline.squad.download import fetch
 from roberta_squad_pipeline.squad.forms import files_of
+from roberta_squad_pipeline.squad.sources import QuestionFiles, local_path, write_questions
 
 SquadFiles = dict[str, dict[str, Any]]
 """For train and dev, and for validation where it has a file: path, size_bytes and sha256."""
 
+_logger = logging.getLogger(__name__)
 
-def fetch_squad_files(data: DataConfig, feature_set: str) -> SquadFiles:
-    """Fetches, generates or finds all files.
+
+def fetch_squad_files(
+    data: DataConfig, feature_set: str, train_questions: Any, dev_questions: Any
+) -> SquadFiles:
+    """Fetches, generates, writes or finds all files.
 
     Args:
         data: Which, and where to put them.
-        feature_set: Folder name for generated files, so that runs with other settings keep theirs.
+        feature_set: Folder name for files of this run, so that runs with other settings keep theirs.
+        train_questions: From the catalog: `QuestionFiles`, or else the questions themselves.
+        dev_questions: Like `train_questions`.
 
     Raises:
-        InputError: A file cannot be fetched or is not there.
+        InputError: A file cannot be fetched or is not there, or the catalog's questions are of no
+            known form.
     """
-    # Where another run's reader is scored, there may be no training questions.
-    names = {"dev": data.dev} if data.train == "" else {"train": data.train, "dev": data.dev}
-    if data.validation_file is not None:
-        names["validation"] = data.validation_file
-    return {
-        split: _describe(_materialise(name, data, feature_set)) for split, name in names.items()
+    paths = {
+        "train": _materialise("train", data.train, train_questions, data, feature_set),
+        "dev": _materialise("dev", data.dev, dev_questions, data, feature_set),
     }
+    if data.validation_file is not None:
+        paths["validation"] = _materialise(
+            "validation", data.validation_file, QuestionFiles(), data, feature_set
+        )
+    return {split: _describe(path) for split, path in paths.items() if path is not None}
 
 
-def _materialise(name: str, data: DataConfig, feature_set: str) -> Path:
-    source = data.sources.get(name)
+def _materialise(
+    split: str, name: Paths, questions: Any, data: DataConfig, feature_set: str
+) -> Path | None:
+    """None if there are no such questions, as where another run's reader is scored."""
+    folder = data.folder / feature_set
+    if not isinstance(questions, QuestionFiles):
+        entry = f"{split}_questions"
+        _logger.info("%s: the questions of the catalog's entry %s", split, entry)
+        return write_questions(questions, folder / entry, where=f"catalog entry {entry}")
+    paths = questions.paths or ((name,) if isinstance(name, str) else name)
+    if paths == ("",):
+        return None
+    source = data.sources.get(paths[0]) if len(paths) == 1 else None
     if isinstance(source, RemoteSource):
         return fetch(source.url, source.sha256, source.size_bytes, data.folder, progress=True)
     if isinstance(source, DemoSource):
         from roberta_squad_pipeline.demo.generator import generate
 
-        path = data.folder / feature_set / f"{name}.json"
+        path = folder / f"{paths[0]}.json"
         squad = generate(source.split, passages=source.passages, seed=source.seed)
         with written_atomically(path) as temp:
             temp.write_text(json.dumps(squad, indent=1) + "\n", encoding="utf-8")
         return path
-    path = Path(name)
-    if not files_of(path)[0].is_file():
-        raise InputError(
-            where=str(path),
-            got="no such file",
-            expected=f"a file of questions, or one of the sources {', '.join(data.sources)}",
-            remedy="Correct data.train, data.dev or data.validation; relative paths count from the "
-            "folder that the command is run in.",
-        )
+    path = local_path(replace(questions, paths=paths), folder, listed_as=split)
+    for file in files_of(path):
+        if not file.is_file():
+            raise InputError(
+                where=str(file),
+                got="no such file",
+                expected=f"a file of questions, or one of the sources {', '.join(data.sources)}",
+                remedy="Correct data.train, data.dev or data.validation; relative paths count from "
+                "the folder that the command is run in.",
+            )
     return path
 
 

@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 fetch_squad_files,
-                ["params:data", "params:feature_set"],
+                ["params:data", "params:feature_set", "train_questions", "dev_questions"],
                 "squad_files",
                 name="fetch_squad_files",
             )

@@ -72,7 +72,7 @@ def _part(
 ) -> FilePart | None:
     from roberta_squad_pipeline.squad.held_out import FilePart, hold_out
 
-    if isinstance(data.validation, str):
+    if not isinstance(data.validation, float):
         return None
     return FilePart(of=of, held_out=hold_out(Path(files["train"]["path"]), data.validation))
 
