@@ -86,10 +86,11 @@ def write_questions(questions: object, path: Path, *, where: str) -> Path:
 def _items(questions: Any) -> Iterator[Any]:
     if isinstance(questions, str | bytes) or not isinstance(questions, Iterable):
         raise TypeError("it holds no records")
+    frame: Any = questions
     # Not by its class, for which pandas would have to be imported.
-    if hasattr(questions, "iloc"):
-        for first in range(0, len(questions), _ROWS):
-            rows: Any = questions.iloc[first : first + _ROWS]
+    if hasattr(frame, "iloc"):
+        for first in range(0, len(frame), _ROWS):
+            rows = frame.iloc[first : first + _ROWS]
             yield from rows.astype(object).where(rows.notna(), None).to_dict(orient="records")
     else:
         yield from questions
