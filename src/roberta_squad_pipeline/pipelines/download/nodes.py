@@ -26,7 +26,7 @@ def fetch_squad_files(
 
     Args:
         data: Which, and where to put them.
-        feature_set: Folder name for files of this run, so that runs with other settings keep theirs.
+        feature_set: Folder name for files of this run; other runs keep theirs.
         train_questions: From the catalog: `QuestionFiles`, or else the questions themselves.
         dev_questions: Like `train_questions`.
 
