@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -105,7 +106,11 @@ def test_records_go_the_same_way_as_squad(project: Path, command: Kedro) -> None
     for name, record in zip(names, records, strict=True):
         (project / name).write_text(json.dumps(record))
     pq.write_table(pa.Table.from_pylist(records), project / "own, $too.parquet")
-    mine = project / "conf/mine"
+    conf = project / "conf"
+    shared = conf.resolve()
+    conf.unlink()
+    shutil.copytree(shared, conf, ignore=shutil.ignore_patterns("local"))
+    mine = conf / "mine"
     mine.mkdir()
     (mine / "parameters.yml").write_text(json.dumps({"data": {"train": names}}))
     entry = {"type": "pandas.ParquetDataset", "filepath": "own, $too.parquet"}
