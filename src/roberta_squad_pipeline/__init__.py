@@ -2,11 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
+from roberta_squad_pipeline.common.openmp import set_up_openmp
+
 if TYPE_CHECKING:
     from roberta_squad_pipeline.api import Reader
 
 __all__ = ["Reader"]
 __version__ = "0.1.0"
+
+set_up_openmp()  # here, since it has to be before any module of this package imports torch
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,7 @@ from torch.distributed import FileStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
+from roberta_squad_pipeline.common.openmp import available_cores
 from roberta_squad_pipeline.distributed.launch import (
     ERROR_FILE,
     EVENTS_FILE,
@@ -158,7 +159,7 @@ def _joined(launch: Launch, folder: Path) -> Iterator[Processes]:
         torch.cuda.set_device(device)
     elif "OMP_NUM_THREADS" not in os.environ:
         # As many threads as cores on each process would make them wait for each other.
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_count))
+        torch.set_num_threads(max(1, available_cores() // local_count))
     if interface := _interface(launch.address):
         # Otherwise gloo takes the one that this machine's name stands for, which may be any.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)

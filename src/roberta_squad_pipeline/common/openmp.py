@@ -1,0 +1,50 @@
+"""Threads for torch that leave the machine to others while they wait."""
+
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+
+_SPIN = "10000"
+"""How often a thread looks for work before it sleeps: some tenth of a millisecond. libgomp's own
+300,000 cost two runs on two cores nine tenths of their speed, for a thread that waits keeps the one
+that it waits for from its core (benchmarks/results/busy_cpu_2026-11-26.md)."""
+_OWN_SPIN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def set_up_openmp(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Sets OpenMP's variables where a user has not; it has to be before torch is imported.
+
+    Threads wait for each other for a short time only. A container that may use fewer cores than it
+    sees gets as many threads as it may use.
+    """
+    if not any(name in environment for name in _OWN_SPIN):
+        environment["GOMP_SPINCOUNT"] = _SPIN
+    cores = available_cores()
+    if "OMP_NUM_THREADS" not in environment and cores < (os.cpu_count() or 1):
+        environment["OMP_NUM_THREADS"] = str(cores)
+
+
+def available_cores(cgroup: Path = _CGROUP) -> int:
+    """Cores that this process may use: by its affinity, and by its container's quota.
+
+    Args:
+        cgroup: Where Linux shows the control group, of version 2 or 1.
+    """
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota(cgroup)
+    return seen if quota is None else max(1, min(seen, int(quota)))
+
+
+def _quota(cgroup: Path) -> float | None:
+    """Cores' worth of time; None without a limit."""
+    try:
+        if (cgroup / "cpu.max").exists():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            quota, period = (
+                (cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")
+            )
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError):  # no control group, or "max"
+        return None
