@@ -91,7 +91,7 @@ def inference_turn(encoder, features) -> Callable[[], int]:
 
 
 def feature_turn() -> Callable[[], int]:
-    """Builds the windows of the sample, with a tokenizer that remembers nothing of the last turn."""
+    """Builds the windows of the sample by a tokenizer that remembers nothing of the last turn."""
     from readers import sample_features
 
     def turn() -> int:
