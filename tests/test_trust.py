@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import ClickException
 from kedro.config import OmegaConfigLoader
 
+from roberta_squad_pipeline.cli import _messages_for_errors
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.nested import merged
 from roberta_squad_pipeline.runs.parameters import check_parameters, load_parameters
@@ -169,3 +171,9 @@ def test_hostile_names_on_the_command_line(parameter: str) -> None:
     for name in ("../x", "${oc.env:HOME}", "{run}", "a\0b", 5):
         with pytest.raises(InputError, match=r"parameter |configuration: got Unsupported"):
             load_parameters(loader({parameter: name}))
+
+
+def test_a_bug_s_traceback_tells_no_secret() -> None:
+    hidden = r"(?s)Traceback.*KeyError: 'https://\*\*\*@host'"
+    with pytest.raises(ClickException, match=hidden), _messages_for_errors():
+        raise KeyError("https://me:hush@host")

@@ -1,6 +1,7 @@
 """`kedro run` as this project wants it: a user's mistake is one message, not a traceback."""
 
 import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.io.core import DatasetError
 
 from roberta_squad_pipeline.common.errors import InputError, TrainingError, causes
+from roberta_squad_pipeline.common.redaction import hide_in_logs, redacted
 
 
 @click.group(name="roberta_squad_pipeline")
@@ -179,12 +181,20 @@ def send_tracking(env: str | None) -> None:
 
 @contextmanager
 def _messages_for_errors() -> Iterator[None]:
+    hide_in_logs()
     try:
         yield
     except (InputError, TrainingError) as error:
         raise click.ClickException(str(error)) from error
     except DatasetError as error:
-        raise click.ClickException(_explain(error)) from error
+        raise click.ClickException(redacted(_explain(error))) from error
+    except click.ClickException:
+        raise
+    except Exception as error:
+        told = "".join(traceback.format_exception(error))
+        if redacted(told) == told:
+            raise
+        raise click.ClickException(redacted(told)) from None
 
 
 def _explain(error: DatasetError) -> str:

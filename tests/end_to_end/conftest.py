@@ -351,8 +351,10 @@ def start(fork: Fork, project: Path) -> Iterator[Callable[..., Run]]:
     """Starts pipelines in the background; they are gone when the test ends."""
     runs = []
 
-    def run(params: dict[str, Any], pipelines: str = "", **variables: str) -> Run:
-        command = run_command(pipelines, TINY | params)
+    def run(
+        params: dict[str, Any], pipelines: str = "", env: str = "base", **variables: str
+    ) -> Run:
+        command = run_command(pipelines, TINY | params, env)
         runs.append(fork(command, project, separate_stderr=False, **variables))
         return runs[-1]
 

@@ -17,6 +17,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from planted_secrets import SECRETS, check_secrets, plant_secrets
+
 UPDATES = 150
 PARAMS = {"training.updates": UPDATES, "training.checkpoint_every": 100}
 
@@ -28,6 +30,7 @@ class Server:
     """`mlflow server` on a port of its own, with its data in a folder."""
 
     def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
         self.uri = f"http://127.0.0.1:{port}"
         self._command = [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
@@ -132,21 +135,32 @@ def test_server_that_is_killed_and_comes_back(project: Path, start: Start, serve
 def test_server_that_never_comes_back_is_told_later(
     project: Path, start: Start, command: Command, server: Server
 ) -> None:
-    process = start(PARAMS, MLFLOW_TRACKING_URI=server.uri)
-    wait_for_curve(server, process)
+    """Meanwhile and afterwards, what is secret stays so."""
+    passage = "Mill Bridge crosses the Wend."
+    answers = [{"text": "Wend", "answer_start": passage.index("Wend")}]
+    asked = [{"id": "a", "question": "Which river?", "answers": answers, "is_impossible": False}]
+    squad = {"version": "v2.0", "data": [{"paragraphs": [{"context": passage, "qas": asked}]}]}
+    params = plant_secrets(project, squad)
+    uri = server.uri.replace("://", f"://me:{SECRETS['uri']}@")
+    run = start(PARAMS | params, env="local", MLFLOW_TRACKING_URI=uri)
+    wait_for_curve(server, run)
     server.kill()
-    said = " ".join(process.communicate(timeout=300)[0].split())
-    assert process.returncode == 0, said
+    everything = run.communicate(timeout=300)[0]
+    said = " ".join(everything.split())
+    assert run.returncode == 0, said
     assert "send them when it answers again: kedro send-tracking" in said
     assert "Traceback" not in said
     assert (project / "data/08_reporting/demo/metrics.json").exists()
-    away = command("send-tracking")
+    check_secrets(project, everything, project / "data/08_reporting/_unsent")
+    away = command("send-tracking", MLFLOW_TRACKING_URI=uri)
     assert away.returncode == 1
     assert "got no answer" in away.stderr
     assert "Traceback" not in away.stdout + away.stderr
     server.start()
-    done = command("send-tracking")
+    done = command("send-tracking", MLFLOW_TRACKING_URI=uri)
     assert done.returncode == 0, done.stderr
     assert f"run {server.run().info.run_id}: " in done.stdout
     check_complete(server)
+    for sent in (away, done):
+        check_secrets(project, sent.stdout + sent.stderr, server.folder)
     assert "nothing left to send" in command("send-tracking").stdout

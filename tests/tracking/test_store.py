@@ -14,21 +14,7 @@ from roberta_squad_pipeline.tracking.store import (
     first_line,
     run_page,
     tracking_uri,
-    without_password,
 )
-
-
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("http://me:secret@host:5000/a", "http://host:5000/a"),
-        ("http://host:5000", "http://host:5000"),
-        ("sqlite:////tmp/mlflow.db", "sqlite:////tmp/mlflow.db"),
-    ],
-)
-def test_password_is_not_kept(uri: str, shown: str) -> None:
-    assert without_password(uri) == shown
-
 
 WITH_CREDENTIALS = "https://us%40er:tok%40en@127.0.0.1:9/x"
 

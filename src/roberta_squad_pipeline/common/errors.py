@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 
+from roberta_squad_pipeline.common.redaction import redacted
+
 
 class InputError(ValueError):
     """Something that the user can put right; its message is all they need to do so.
 
-    The command line prints it as one message without a traceback and exits with 1.
+    Users, passwords and queries of URLs and other secrets are taken out. The command line prints it
+    as one message without a traceback and exits with 1.
 
     Args:
         where: File, place in it, or parameter, such as
@@ -17,11 +20,11 @@ class InputError(ValueError):
     """
 
     def __init__(self, *, where: str, got: str, expected: str, remedy: str) -> None:
-        self.where = where
-        self.got = got
-        self.expected = expected
-        self.remedy = remedy
-        super().__init__(f"{where}: got {got}; expected {expected}. {remedy}")
+        self.where = redacted(where)
+        self.got = redacted(got)
+        self.expected = redacted(expected)
+        self.remedy = redacted(remedy)
+        super().__init__(f"{self.where}: got {self.got}; expected {self.expected}. {self.remedy}")
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,10 +1,13 @@
-"""What a record of a run must not tell: passwords, credentials, and all that conf/local says."""
+"""What no text tells: passwords and credentials; and no record: all that conf/local says."""
 
+import logging
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -12,13 +15,68 @@ from roberta_squad_pipeline.common.nested import merged
 
 HIDDEN = "***"
 
-_USER_IN_URL = re.compile(r"(?<=://)[^/\s]+@")
-_QUERY_OF_URL = re.compile(r"(://[^\s?'\"]*\?)[^\s'\",]+")
+_USER_IN_URL = re.compile(
+    r"(?<=://)(?:[^/\s]+"
+    r"|[^/\s:@]*:[^\s@]*)@"  # the password of a database may have slashes
+)
+_QUERY_OF_URL = re.compile(
+    r"(://[^\s?'\"]*\?"
+    r"|/[^\s?'\"]*\?(?=[\w.~%-]+=))"  # urllib3 quotes paths without their host
+    r"[^\s'\",]+"
+)
 _SECRET_NAME = re.compile(
     r"(^|_)(credentials?|passwords?|passwd|secret|token|api_?key|(access|private|secret)_key)$"
 )
 _NAMES_OF_RUNS = {"experiment", "run", "feature_set"}
 """Parameters that are folder names and what runs are found by; no place for a secret."""
+_SHORTEST_IN_ENVIRONMENT = 4  # what is shorter is a switch
+
+_credentials: set[str] = set()
+
+
+def keep_secret(credentials: Mapping[str, Any]) -> None:
+    """Hides Kedro's credentials from all that this process says and records from now on."""
+    _credentials.update(str(leaf) for leaf in _leaves(credentials))
+
+
+def redacted(text: str) -> str:
+    """A text, whoever wrote it, without users, passwords and queries of URLs and without secrets.
+
+    These are the credentials and what the environment's variables hold whose names say so.
+    """
+    text = _QUERY_OF_URL.sub(rf"\1{HIDDEN}", _USER_IN_URL.sub(f"{HIDDEN}@", text))
+    named = {value for name, value in os.environ.items() if _SECRET_NAME.search(name.lower())}
+    named = {value for value in named if len(value) >= _SHORTEST_IN_ENVIRONMENT}
+    return _hidden(text, _credentials | named | {quote(value, safe="") for value in named})
+
+
+def without_credentials(url: str) -> str:
+    """An address as it may be kept: without user, password and query."""
+    return _USER_IN_URL.sub("", url).partition("?")[0]
+
+
+class _SecretsFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        if redacted(said) != said:
+            record.msg, record.args = redacted(said), None
+        if record.exc_info:
+            told = logging.Formatter().formatException(record.exc_info)
+            if redacted(told) != told:
+                record.exc_info, record.exc_text = None, redacted(told)
+        return True
+
+
+_filter = _SecretsFilter()
+
+
+def hide_in_logs() -> None:
+    """Takes secrets out of log messages: MLflow and urllib3 quote addresses as they are.
+
+    Kedro's conf/logging.yml may not name a filter of a project's own.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_filter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +89,8 @@ class Redaction:
     """Texts that are hidden wherever they stand."""
 
     def text(self, text: str) -> str:
-        """Without users, passwords and queries of URLs, and without the values."""
-        text = _QUERY_OF_URL.sub(rf"\1{HIDDEN}", _USER_IN_URL.sub(f"{HIDDEN}@", text))
-        for value in sorted(self.values, key=len, reverse=True):
-            # As a whole: a short one may be part of a word that tells nothing.
-            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", HIDDEN, text)
-        return text
+        """As `redacted`, and without the values."""
+        return _hidden(redacted(text), self.values)
 
     def record(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A nested record without what conf/local sets and without what its names call secret."""
@@ -56,12 +110,11 @@ class Redaction:
         return self.text(value) if isinstance(value, str) else value
 
 
-def redaction(local: Path | None, credentials: Mapping[str, Any]) -> Redaction:
+def redaction(local: Path | None) -> Redaction:
     """Collects what may not be recorded.
 
     Args:
         local: The folder conf/local, if the run reads it.
-        credentials: Kedro's, composed from all environments that the run reads.
     """
     settings: dict[str, Any] = {}
     for path in sorted(local.rglob("*.y*ml")) if local else ():
@@ -70,9 +123,16 @@ def redaction(local: Path | None, credentials: Mapping[str, Any]) -> Redaction:
             told = {key: value for key, value in read.items() if key not in _NAMES_OF_RUNS}
             settings = merged(settings, told)
     # What it sets may be quoted by settings that stand elsewhere.
-    values = {str(leaf) for leaf in _leaves(credentials)}
-    values |= {leaf for leaf in _leaves(settings) if isinstance(leaf, str)}
-    return Redaction(settings, frozenset(values - {""}))
+    values = frozenset(leaf for leaf in _leaves(settings) if isinstance(leaf, str))
+    return Redaction(settings, values)
+
+
+def _hidden(text: str, values: Iterable[str]) -> str:
+    for value in sorted(values, key=len, reverse=True):
+        if value:
+            # As a whole: a short one may be part of a word that tells nothing.
+            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", HIDDEN, text)
+    return text
 
 
 def _leaves(value: Any) -> Iterator[Any]:

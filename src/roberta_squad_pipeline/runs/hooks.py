@@ -15,7 +15,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.redaction import redaction
+from roberta_squad_pipeline.common.redaction import hide_in_logs, keep_secret, redaction
 from roberta_squad_pipeline.common.same_run import digest, weights_of
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 from roberta_squad_pipeline.tracking.tracker import NullTracker
@@ -101,12 +101,11 @@ class TrackingHooks:
         """Rejects wrong parameters, and keeps those of this run."""
         from roberta_squad_pipeline.runs.parameters import load_parameters
 
+        hide_in_logs()
         self._loader: Any = context.config_loader
         self._parameters: Parameters = load_parameters(self._loader)
         self._project = Path(context.project_path)
-        local = Path(context.config_loader.conf_source) / LOCAL
-        # Kedro reads it beside conf/base unless another environment is asked for.
-        self._local = local if context.env in {None, LOCAL} else None
+        self._local = local_settings(Path(context.config_loader.conf_source), context.env)
         self._env = f" --env {context.env}" if self._local is None else ""
 
     @hook_impl
@@ -120,8 +119,9 @@ class TrackingHooks:
 
         Questions that the command names count, whatever entry the catalog has for them.
         """
+        keep_secret(conf_creds)
         self._catalog = conf_catalog
-        self._redaction = redaction(self._local, conf_creds)
+        self._redaction = redaction(self._local)
         named = (self._loader.runtime_params or {}).get("data", {})
         self._in_catalog = set()
         for split, name in QUESTIONS.items():
@@ -378,6 +378,12 @@ class TrackingHooks:
 
     def _path(self, dataset_name: str) -> Path:
         return self._project / str(self._catalog[dataset_name]["filepath"])
+
+
+def local_settings(conf: Path, env: str | None) -> Path | None:
+    """The folder of this machine's own settings, if a run of that environment reads it."""
+    # Kedro reads it beside conf/base unless another environment is asked for.
+    return conf / LOCAL if env in {None, LOCAL} else None
 
 
 def _summary(scored: dict[str, dict[str, Any]]) -> list[str]:

@@ -13,9 +13,10 @@ from kedro.framework.project import settings
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.nested import merged
-from roberta_squad_pipeline.common.redaction import Redaction
+from roberta_squad_pipeline.common.redaction import redaction
 from roberta_squad_pipeline.common.same_run import digest
 from roberta_squad_pipeline.runs.fingerprint import fingerprint
+from roberta_squad_pipeline.runs.hooks import local_settings
 from roberta_squad_pipeline.runs.parameters import Parameters, config_loader, load_parameters
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 
@@ -187,6 +188,7 @@ def _parent_run(sweep: Sweep) -> "MlflowRun":
     from roberta_squad_pipeline.tracking.mlflow_run import open_run, reopen_run
     from roberta_squad_pipeline.tracking.provenance import provenance
 
+    local = local_settings(sweep.project / "conf", sweep.env)
     tags = {"sweep": digest(fingerprints(sweep))}
     unsent = sweep.project / sweep.planned[0].parameters.tracking.unsent
     return reopen_run(
@@ -196,7 +198,7 @@ def _parent_run(sweep: Sweep) -> "MlflowRun":
         unsent=unsent,
         experiment=sweep.tracked_in,
         name="sweep",
-        provenance=provenance(sweep.project, Redaction()),
+        provenance=provenance(sweep.project, redaction(local)),
         tags=tags | {"kedro.env": sweep.env or "base", "sweep.runs": str(len(sweep.planned))},
     )
 

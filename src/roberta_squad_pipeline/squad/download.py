@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of
-from roberta_squad_pipeline.common.redaction import Redaction
+from roberta_squad_pipeline.common.redaction import redacted
 
 _RETRIES = 2
 _CHUNK_BYTES = 1 << 16
@@ -73,7 +73,7 @@ def fetch(
     expected = [name] if sha256 is None else [f"{name} with sha256 {sha256}"]
     expected += [] if size_bytes is None else [f"{size_bytes:,} bytes"]
     raise InputError(
-        where=Redaction().text(url),
+        where=url,
         got=got,
         expected=" and ".join(expected),
         remedy=f"{remedy}, or fetch the file by hand and put it at {folder / name}, or give its "
@@ -85,7 +85,7 @@ def _warn_unchecked(url: str, path: Path) -> None:
     _logger.warning(
         "%s: taken unchecked, since its source has sha256: null. Whoever serves it, or sits in "
         "between, decides what it holds. What is here now has sha256: %s",
-        Redaction().text(url),
+        redacted(url),
         sha256_of(path),
     )
 
@@ -103,7 +103,7 @@ def name_in(url: str) -> str:
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     if name in {"", ".."} or not name.isprintable() or len(name.encode()) > _NAME_BYTES:
         raise InputError(
-            where=Redaction().text(url),
+            where=url,
             got="an address without a file name, or with one that no file can have",
             expected="an address whose path ends in one",
             remedy="Correct the address.",

@@ -1,6 +1,5 @@
 """Runs that were tracked before."""
 
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,6 @@ def load_questions(project: Path, run_id: str) -> "pd.DataFrame | None":
     """The table of questions that a run kept (see `judged`); None where it kept none."""
     import pandas as pd
 
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"  # a bar a file says nothing
     client = connect(project)
     if all(artifact.path != _QUESTIONS for artifact in client.list_artifacts(run_id)):
         return None

@@ -20,7 +20,6 @@ from roberta_squad_pipeline.tracking.store import (
     first_line,
     run_page,
     tracking_uri,
-    without_password,
 )
 from roberta_squad_pipeline.tracking.tracker import flat_params
 
@@ -132,7 +131,7 @@ def open_run(
         run = client.create_run(experiment_id, run_name=name)
     except MlflowException as error:
         raise InputError(
-            where=f"MLflow tracking store {without_password(uri)}",
+            where=f"MLflow tracking store {uri}",
             got=f"no answer ({first_line(error)})",
             expected="a store that takes runs",
             remedy="Start the server, or correct or unset MLFLOW_TRACKING_URI.",

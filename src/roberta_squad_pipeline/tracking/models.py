@@ -1,7 +1,5 @@
 """Trained readers as models that MLflow keeps, registers and serves."""
 
-import logging
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +13,7 @@ from mlflow.entities import LoggedModel, LoggedModelOutput
 from mlflow.exceptions import MlflowException
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.tracking.store import (
-    fail_fast,
-    first_line,
-    hide_credentials,
-    without_password,
-)
+from roberta_squad_pipeline.tracking.store import fail_fast, first_line, hide_credentials
 
 MODEL = "reader"
 """Name of a run's model, and of the artifact in it that is the reader's folder."""
@@ -67,7 +60,6 @@ def pack_model(reader: Path, folder: Path) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-    _quietly()
     pyfunc.save_model(
         str(folder),
         python_model=str(_CODE),
@@ -102,7 +94,6 @@ def log_model(client: MlflowClient, run_id: str, folder: Path, registered_as: st
     """
     from mlflow.models import Model
 
-    _quietly()
     record = folder.with_name(_MODEL_ID)
     run = client.get_run(run_id)
     if record.exists():
@@ -154,7 +145,6 @@ def fetched_reader(uri: str) -> Iterator[Path]:
     """
     from mlflow.artifacts import download_artifacts
 
-    _quietly()
     hide_credentials()
     fail_fast()
     with TemporaryDirectory() as folder:
@@ -165,7 +155,7 @@ def fetched_reader(uri: str) -> Iterator[Path]:
         except (MlflowException, OSError, KeyError, TypeError) as error:
             raise InputError(
                 where=uri,
-                got=f"no reader in {without_password(get_tracking_uri())} ({first_line(error)})",
+                got=f"no reader in {get_tracking_uri()} ({first_line(error)})",
                 expected=f"models:/NAME/VERSION or runs:/RUN_ID/{MODEL} of a run that trained",
                 remedy="Check the name in mlflow ui, and MLFLOW_TRACKING_URI.",
             ) from error
@@ -181,8 +171,3 @@ def _environment() -> dict[str, object]:
         "channels": ["conda-forge"],
         "dependencies": [f"python={python}", "pip", {"pip": pinned}],
     }
-
-
-def _quietly() -> None:
-    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"  # a bar a file says nothing

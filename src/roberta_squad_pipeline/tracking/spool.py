@@ -22,9 +22,10 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.redaction import without_credentials
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.tracking.models import log_model
-from roberta_squad_pipeline.tracking.store import first_line, without_password
+from roberta_squad_pipeline.tracking.store import first_line
 
 Operation = dict[str, Any]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -55,7 +56,7 @@ class SpoolHeader(StrictModel):
     """Where a spool is to be sent."""
 
     tracking_uri: str
-    """Without user and password."""
+    """Without user, password and query."""
     run_id: str
 
 
@@ -71,8 +72,8 @@ class Spool:
     def __init__(self, folder: Path, tracking_uri: str, run_id: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._uri = tracking_uri
-        header = SpoolHeader(tracking_uri=without_password(tracking_uri), run_id=run_id)
+        self._uri = without_credentials(tracking_uri)
+        header = SpoolHeader(tracking_uri=self._uri, run_id=run_id)
         (folder / _HEADER).write_text(header.model_dump_json())
         self._file = (folder / _OPERATIONS).open("a", encoding="utf-8")
         # Tells others that this process lives; the lock goes with it, however it ends.
@@ -120,7 +121,7 @@ class Spool:
         _logger.warning(
             "MLflow at %s does not know %d of %d operations of this run. They are kept in %s; "
             "send them when it answers again: kedro send-tracking",
-            without_password(self._uri),
+            self._uri,
             self._added - self._sender.sent,
             self._added,
             self.folder,
@@ -150,7 +151,7 @@ class Spool:
                     _logger.warning(
                         "MLflow at %s does not answer (%s). The run goes on; what MLflow should "
                         "know is kept in %s.",
-                        without_password(self._uri),
+                        self._uri,
                         error,
                         self.folder,
                     )
@@ -278,7 +279,7 @@ def send_unsent(unsent: Path, tracking_uri: str) -> Iterator[tuple[str, int]]:
     for header_path in sorted(unsent.glob(f"*/{_HEADER}"), key=lambda path: path.stat().st_mtime):
         folder = header_path.parent
         header = SpoolHeader.model_validate_json(header_path.read_bytes())
-        known = without_password(tracking_uri) == header.tracking_uri
+        known = without_credentials(tracking_uri) == header.tracking_uri
         uri = tracking_uri if known else header.tracking_uri
         with _held(folder):
             sender = _Sender(MlflowClient(tracking_uri=uri), header.run_id, folder)

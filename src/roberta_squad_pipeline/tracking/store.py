@@ -3,12 +3,12 @@
 import fcntl
 import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from mlflow import MlflowClient
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.redaction import Redaction
+from roberta_squad_pipeline.common.redaction import redacted, without_credentials
 
 _URI = "MLFLOW_TRACKING_URI"
 
@@ -28,12 +28,12 @@ def hide_credentials() -> None:
     if parts.scheme in {"http", "https"} and parts.username and parts.password:
         os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
         os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
-        os.environ[_URI] = without_password(os.environ[_URI])
+        os.environ[_URI] = without_credentials(os.environ[_URI])
 
 
 def first_line(error: Exception) -> str:
-    """What an error of MLflow's says, without the password of a database."""
-    return Redaction().text((str(error).splitlines() or [type(error).__name__])[0])
+    """What an error of MLflow's says, without secrets."""
+    return redacted((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def connect(project: Path) -> MlflowClient:
@@ -55,7 +55,7 @@ def connect(project: Path) -> MlflowClient:
             return MlflowClient(tracking_uri=uri)
     except OSError as error:
         raise InputError(
-            where=f"MLflow tracking store {without_password(uri)}",
+            where=f"MLflow tracking store {uri}",
             got=error.strerror or str(error),
             expected="a file that can be written and locked",
             remedy="Give the right to write there, or correct or unset MLFLOW_TRACKING_URI.",
@@ -68,20 +68,12 @@ def _database_file(uri: str) -> Path | None:
     return Path(path).absolute() if scheme.split("+")[0] == "sqlite" and path else None
 
 
-def without_password(uri: str) -> str:
-    """A tracking URI as it may be kept and shown."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def run_page(uri: str, experiment_id: str, run_id: str) -> str:
     """The address at which MLflow shows a run, of a database once `mlflow ui` is started."""
     # Otherwise MLflow shows it among its pages on language models.
     page = f"/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
     if uri.startswith(("http:", "https:")):
-        return without_password(uri).rstrip("/") + page
+        return without_credentials(uri).rstrip("/") + page
     return f"http://127.0.0.1:5000{page} (mlflow ui shows it)"
 
 

@@ -233,7 +233,8 @@ def evaluate_reader(
         tracker.set_tag("warning.abstains", f"{abstained:.1%} of the dev questions")
     evaluation = Evaluation(
         version=__version__,
-        data=files["dev"]["path"],
+        # Not its folder: what is here goes to MLflow, with the reader and in the report.
+        data=Path(files["dev"]["path"]).name,
         data_sha256=files["dev"]["sha256"],
         questions=len(questions),
         # Predictions may have been made elsewhere, where `auto` came to something else than here.
