@@ -104,7 +104,7 @@ def test_secrets_are_nowhere_after_failure(
 ) -> None:
     """A source that is away, a signed address where a file is wanted, and MLflow away."""
     run = start(plant_secrets(project, hostile_squad()) | given, env="local", **variables)
-    said = run.communicate(timeout=100)[0]
+    said = run.communicate(timeout=300)[0]
     assert run.returncode == 1
     assert got in said
     assert "Traceback" not in said
