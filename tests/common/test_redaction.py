@@ -28,6 +28,7 @@ from roberta_squad_pipeline.common.redaction import (
             "a.url=https://h/f?***,b.url=https://***@h/f",
         ),
         ("postgresql+psycopg://u:p@db/x", "postgresql+psycopg://***@db/x"),
+        ("https:/me:x@host/a?sig", "https:/***@host/a?***"),
         ("postgresql://u:p/w@db/x", "postgresql://***@db/x"),
         ("postgresql://db/x?user=u&password=p", "postgresql://db/x?***"),
         (

@@ -158,11 +158,26 @@ def test_what_is_tracked(finished: Path) -> None:
     assert artifacts == {
         *("configuration.yml", "evaluation.json", "metrics.json", "metrics_crossfit.json"),
         "metrics_signature.json",
-        *("null_odds.json", "predictions.json", "questions.parquet", "report.html", "figures"),
+        *("null_odds.json", "predictions.json", "questions.parquet", "report.html"),
     }
-    figures = [artifact.path for artifact in client.list_artifacts(run.info.run_id, "figures")]
-    drawn = (finished / "data/08_reporting/demo/figures").iterdir()
-    assert figures == sorted(f"figures/{path.stem}.html" for path in drawn)
+    inputs = {one.tags[0].value: one.dataset for one in run.inputs.dataset_inputs}
+    assert {split: one.name for split, one in inputs.items()} == {
+        "train": "demo_train.json",
+        "dev": "demo_dev.json",
+    }
+    digest = inputs["dev"].digest
+    assert params["squad_files.dev.sha256"].startswith(digest)
+    assert tags["mlflow.note.content"].startswith("best F1 ")
+    best = client.get_model_version_by_alias("roberta_squad_pipeline", "best")
+    score = run.data.metrics["dev/best_f1"]
+    commit = tags["mlflow.source.git.commit"]
+    expected = {"run": "demo", "git": commit, "best_f1": f"{score:.2f}", "data": digest}
+    assert best.tags == expected
+    of_model = {
+        one.key: one.value
+        for one in client.get_logged_model(run.outputs.model_outputs[0].model_id).metrics
+    }
+    assert of_model["dev/best_f1"] == score
 
 
 def test_step_by_step_gives_the_same_bytes(

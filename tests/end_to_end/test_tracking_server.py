@@ -138,8 +138,8 @@ def test_server_that_never_comes_back_is_told_later(
     """Meanwhile and afterwards, what is secret stays so."""
     passage = "Mill Bridge crosses the Wend."
     answers = [{"text": "Wend", "answer_start": passage.index("Wend")}]
-    asked = [{"id": "a", "question": "Which river?", "answers": answers, "is_impossible": False}]
-    squad = {"version": "v2.0", "data": [{"paragraphs": [{"context": passage, "qas": asked}]}]}
+    asked = [{"id": "a", "question": "Which river?", "answers": answers}]
+    squad = {"version": "1.1", "data": [{"paragraphs": [{"context": passage, "qas": asked}]}]}
     params = plant_secrets(project, squad)
     uri = server.uri.replace("://", f"://me:{SECRETS['uri']}@")
     run = start(PARAMS | params, env="local", MLFLOW_TRACKING_URI=uri)

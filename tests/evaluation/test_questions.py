@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.evaluation.questions import question_table, question_word, scores_of
+from roberta_squad_pipeline.evaluation.questions import (
+    question_table,
+    question_word,
+    scores_of,
+    surest_answer,
+)
 from roberta_squad_pipeline.evaluation.scoring import report_of, score_questions, scores_in_order
 from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
 from roberta_squad_pipeline.squad.faults import OnMisaligned
@@ -132,3 +137,16 @@ def test_scores_do_not_depend_on_where_answers_stand(
     assert report == pytest.approx(golden["metrics"], rel=0, abs=1e-9)
     assert table["id"].tolist() == [question["id"] for question in asked]
     assert all(len(row.answer_starts) <= len(row.answers) for row in table.itertuples())
+
+
+def test_the_surest_right_answer(questions: "DataFrame") -> None:
+    """Oracle: by hand, see ASKED; the reader is made surer of one question, and of a wrong one."""
+    scores = {"Who built mill 3?": -99.0, "Is mill 3 old?": -100.0}
+    surer = questions.assign(
+        no_answer_score=questions["question"].map(scores).fillna(questions["no_answer_score"])
+    )
+    found = surest_answer(surer)
+    assert found is not None
+    assert found["question"] == "Who built mill 3?"
+    assert found["passage"] == questions.set_index("question").loc["Who built mill 3?", "passage"]
+    assert surest_answer(surer.assign(abstains=True)) is None

@@ -17,7 +17,7 @@ from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.start import started_reader
 from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
 from roberta_squad_pipeline.tracking.fetching import start_folder
-from roberta_squad_pipeline.tracking.models import log_model, pack_model
+from roberta_squad_pipeline.tracking.models import Registration, log_model, pack_model
 
 
 def test_nothing_to_start_from() -> None:
@@ -54,8 +54,9 @@ def test_reader_in_mlflow_is_there_for_as_long_as_it_is_needed(
     client = MlflowClient(uri)
     experiment = client.create_experiment("qa", artifact_location=(tmp_path / "runs").as_uri())
     run_id = client.create_run(experiment).info.run_id
-    pack_model(tmp_path / "mine", tmp_path / "packed")
-    log_model(client, run_id, tmp_path / "packed", "qa")
+    pack_model(tmp_path / "mine", tmp_path / "packed", None)
+    registration = Registration(name="qa", tags={}, dataset=None)
+    log_model(client, run_id, tmp_path / "packed", registration, [])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     for start in ("models:/qa/1", f"runs:/{run_id}/reader"):
         config = ModelConfig(start=start, encoder=None, dropout=0.0, attention_dropout=0.0)

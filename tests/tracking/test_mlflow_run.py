@@ -1,5 +1,6 @@
 """Oracle: what MLflow itself says of the run."""
 
+import json
 import math
 import multiprocessing
 import time
@@ -12,7 +13,7 @@ from mlflow import MlflowClient
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, open_run
 from roberta_squad_pipeline.tracking.provenance import Provenance
-from roberta_squad_pipeline.tracking.store import connect
+from roberta_squad_pipeline.tracking.store import connected
 
 CODE = Provenance(user="someone", command="kedro run", git_commit="abc", git_tree="clean")
 
@@ -104,6 +105,47 @@ def test_a_server_that_is_not_there(project: Path, monkeypatch: pytest.MonkeyPat
         )
 
 
+def test_deleted_experiment(
+    run: MlflowRun, project: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted = client.create_experiment("gone")
+    client.delete_experiment(deleted)
+    with pytest.raises(InputError, match=f"got one that was deleted.*restore -x {deleted}"):
+        open_run(
+            project=project,
+            experiment="gone",
+            name="x",
+            provenance=CODE,
+            tags={},
+            unsent=project / "unsent",
+        )
+
+
+def test_questions_scores_and_load(
+    run: MlflowRun, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The experiment says which score counts and how its runs are listed."""
+    monkeypatch.setattr("roberta_squad_pipeline.tracking.mlflow_run._SECONDS_BETWEEN_LOADS", 0.1)
+    run.watch_machine()
+    file = {"path": "folder/a.json", "size_bytes": 3, "sha256": "0123456789abcdef"}
+    for _ in range(2):
+        run.log_datasets({"train": file, "dev": file | {"sha256": "f" * 64}})
+    run.describe(["best F1 81.6", "681 questions"])
+    time.sleep(0.5)
+    run.end("FINISHED")
+    ended = client.get_run(run.run_id)
+    inputs = {one.tags[0].value: one.dataset for one in ended.inputs.dataset_inputs}
+    assert len(ended.inputs.dataset_inputs) == 2
+    assert (inputs["train"].name, inputs["train"].digest) == ("a.json", "0123456789ab")
+    assert json.loads(inputs["dev"].profile) == {"sha256": "f" * 64, "size_bytes": 3}
+    assert ended.data.tags["mlflow.note.content"] == "best F1 81.6\n\n681 questions"
+    assert ended.data.metrics["system/system_memory_usage_megabytes"] > 0
+    tags = client.get_experiment(ended.info.experiment_id).tags
+    assert tags["mlflow.experiment.primaryMetric.name"] == "dev/best_f1"
+    view = json.loads(tags["mlflow.sharedViewState.scores"])
+    assert "metrics.`dev/best_f1`" in view["selectedColumns"]
+
+
 def test_run_that_was_killed_is_told_by_the_one_that_carries_it_on(
     run: MlflowRun, project: Path, client: MlflowClient
 ) -> None:
@@ -152,4 +194,4 @@ def test_several_processes_make_one_database(
 def test_database_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'missing/mlflow.db'}")
     with pytest.raises(InputError, match=r"missing/mlflow.db: got No such file or directory"):
-        connect(tmp_path)
+        connected(tmp_path).__enter__()

@@ -7,11 +7,23 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Metric
 from mlflow.models import Model
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
-from roberta_squad_pipeline.tracking.models import fetched_reader, log_model, pack_model
+from roberta_squad_pipeline.tracking.models import (
+    Registration,
+    fetched_reader,
+    log_model,
+    pack_model,
+)
+
+QA = Registration(
+    name="qa",
+    tags={"run": "mine", "git": "abc", "best_f1": "80.00", "data": "d1"},
+    dataset=("dev.json", "d1"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +51,19 @@ def test_model_is_logged_once_however_often_it_is_sent(
     uri, experiment, run_id = store
     client = MlflowClient(uri)
     packed = tmp_path / "reader"
-    pack_model(folder, packed)
+    pack_model(folder, packed, None)
+    scores = [("dev/f1", 80.0, 1, 0)]
+    client.log_batch(run_id, metrics=[Metric(*scores[0])])
     for _ in range(2):
-        log_model(client, run_id, packed, "qa")
+        log_model(client, run_id, packed, QA, scores)
     [version] = client.search_model_versions("name = 'qa'")
     [logged] = client.search_logged_models([experiment])
     assert (version.run_id, version.source) == (run_id, logged.artifact_location)
     assert logged.status == "READY"
+    assert version.tags == QA.tags
+    [metric] = client.get_logged_model(logged.model_id).metrics
+    assert (metric.key, metric.value, metric.dataset_name) == ("dev/f1", 80.0, "dev.json")
+    assert len(client.get_metric_history(run_id, "dev/f1")) == 1
     [output] = client.get_run(run_id).outputs.model_outputs
     assert output.model_id == logged.model_id
     described = Model.load(str(packed))
@@ -68,16 +86,46 @@ def test_model_is_logged_once_however_often_it_is_sent(
         fetched_reader("models:/qa/7").__enter__()
 
 
+def test_alias_moves_to_better_versions_on_the_same_questions(
+    store: tuple[str, str, str], folder: Path, tmp_path: Path
+) -> None:
+    """Oracle: by hand; the first version that has scores gets it."""
+    uri, experiment, _ = store
+    client = MlflowClient(uri)
+    packed = tmp_path / "reader"
+    pack_model(folder, packed, None)
+    scored = [
+        ({}, None),
+        ({"best_f1": "70.00", "data": "d1"}, 2),
+        ({"best_f1": "69.99", "data": "d1"}, 2),
+        ({"best_f1": "99.00", "data": "d2"}, 2),
+        ({"best_f1": "100.00", "data": "d1"}, 5),
+        ({}, 5),
+    ]
+    for tags, best in scored:
+        packed.with_name("model_id").unlink(missing_ok=True)
+        run_id = client.create_run(experiment).info.run_id
+        log_model(client, run_id, packed, Registration(name="al", tags=tags, dataset=None), [])
+        aliases = client.get_registered_model("al").aliases
+        assert {name: int(version) for name, version in aliases.items()} == (
+            {} if best is None else {"best": best}
+        )
+
+
 def test_run_sends_its_model_in_the_end(
     store: tuple[str, str, str], folder: Path, tmp_path: Path
 ) -> None:
     uri, experiment, _ = store
     client = MlflowClient(uri)
     run = MlflowRun(uri, client.create_run(experiment).info.run_id, tmp_path / "unsent")
-    run.log_model(folder, "other")
+    example = {"question": "Who?", "passage": "He."}
+    run.log_model(folder, QA.model_copy(update={"name": "other"}), example)
     run.end("FINISHED")
     [version] = client.search_model_versions("name = 'other'")
     assert version.run_id == run.run_id
+    with fetched_reader(f"runs:/{run.run_id}/reader") as fetched:
+        model = fetched.parents[1]
+        assert Model.load(str(model)).load_input_example(str(model)).to_dict("records") == [example]
     assert list((tmp_path / "unsent").iterdir()) == []
 
 
@@ -87,7 +135,7 @@ def test_folder_that_is_not_there_costs_the_model_alone(
     uri, experiment, _ = store
     client = MlflowClient(uri)
     run = MlflowRun(uri, client.create_run(experiment).info.run_id, tmp_path / "unsent")
-    run.log_model(tmp_path / "nothing", "none")
+    run.log_model(tmp_path / "nothing", QA, None)
     run.end("FINISHED")
     assert "is not a model in MLflow" in caplog.text
     assert client.get_run(run.run_id).info.status == "FINISHED"

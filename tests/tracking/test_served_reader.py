@@ -29,7 +29,7 @@ def reader(evaluated: TrainedReader) -> Reader:
 @pytest.fixture
 def server(evaluated: TrainedReader, tmp_path: Path) -> TestClient:
     save_reader(evaluated, tmp_path / "reader")
-    pack_model(tmp_path / "reader", tmp_path / "model")
+    pack_model(tmp_path / "reader", tmp_path / "model", None)
     return TestClient(scoring_server.init(pyfunc.load_model(str(tmp_path / "model"))))
 
 

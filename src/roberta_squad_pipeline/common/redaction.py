@@ -16,11 +16,11 @@ from roberta_squad_pipeline.common.nested import merged
 HIDDEN = "***"
 
 _USER_IN_URL = re.compile(
-    r"(?<=://)(?:[^/\s]+"
+    r"(:/{1,2})(?:[^/\s]+"  # a path that an address is taken for has one slash
     r"|[^/\s:@]*:[^\s@]*)@"  # the password of a database may have slashes
 )
 _QUERY_OF_URL = re.compile(
-    r"(://[^\s?'\"]*\?"
+    r"(:/[^\s?'\"]*\?"
     r"|/[^\s?'\"]*\?(?=[\w.~%-]+=))"  # urllib3 quotes paths without their host
     r"[^\s'\",]+"
 )
@@ -44,7 +44,7 @@ def redacted(text: str) -> str:
 
     These are the credentials and what the environment's variables hold whose names say so.
     """
-    text = _QUERY_OF_URL.sub(rf"\1{HIDDEN}", _USER_IN_URL.sub(f"{HIDDEN}@", text))
+    text = _QUERY_OF_URL.sub(rf"\1{HIDDEN}", _USER_IN_URL.sub(rf"\1{HIDDEN}@", text))
     named = {value for name, value in os.environ.items() if _SECRET_NAME.search(name.lower())}
     named = {value for value in named if len(value) >= _SHORTEST_IN_ENVIRONMENT}
     return _hidden(text, _credentials | named | {quote(value, safe="") for value in named})
@@ -52,7 +52,7 @@ def redacted(text: str) -> str:
 
 def without_credentials(url: str) -> str:
     """An address as it may be kept: without user, password and query."""
-    return _USER_IN_URL.sub("", url).partition("?")[0]
+    return _USER_IN_URL.sub(r"\1", url).partition("?")[0]
 
 
 class _SecretsFilter(logging.Filter):

@@ -170,6 +170,22 @@ def judged(
     )
 
 
+def surest_answer(questions: "pd.DataFrame") -> dict[str, str] | None:
+    """The question, with its passage, that a reader is surest of among those it answers right.
+
+    Args:
+        questions: See `judged`.
+
+    Returns:
+        None where it answers none.
+    """
+    right = questions[questions["answerable"] & ~questions["abstains"]]
+    surest = right[right["scored_exact"] > 0].nsmallest(1, "no_answer_score")
+    for row in surest[["question", "passage"]].to_dict("records"):
+        return {"question": row["question"], "passage": row["passage"]}
+    return None
+
+
 def question_word(question: str) -> str:
     """The first word that asks, in lower case; "other" where there is none."""
     found = _QUESTION_WORD.search(question)

@@ -23,6 +23,7 @@ from roberta_squad_pipeline.tracking.tracker import NullTracker
 if TYPE_CHECKING:
     from roberta_squad_pipeline.runs.parameters import Parameters
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
+    from roberta_squad_pipeline.tracking.models import Registration
     from roberta_squad_pipeline.tracking.provenance import Provenance
     from roberta_squad_pipeline.tracking.spool import Status
 
@@ -50,6 +51,9 @@ SQUAD_FILES = "squad_files"
 
 RESOLVED = {"trained_with": "training", "answered_with": "inference"}
 """Datasets with what settings came to, and the section of the parameters that these stand in."""
+
+JUDGED = "questions"
+"""The dataset of all dev questions and what came of them."""
 
 READER = "reader"
 """The dataset of the trained reader."""
@@ -83,7 +87,7 @@ class TrackingHooks:
 
     Before that it claims what the run reads and writes, so that no two get in each other's way.
     What of the catalog goes into it is said in the catalog, under `metadata: mlflow:`, as
-    `metrics`, `params`, `figure` or `artifact`.
+    `metrics`, `params` or `artifact`.
     """
 
     def __init__(self) -> None:
@@ -95,6 +99,7 @@ class TrackingHooks:
         self._report: Path | None = None
         self._scored: dict[str, dict[str, Any]] = {}
         self._in_catalog: set[str] = set()
+        self._example: dict[str, str] | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -148,6 +153,7 @@ class TrackingHooks:
 
         self._report = None
         self._scored = {}
+        self._example = None
         check_before_run(self._parameters, pipeline.inputs(), in_catalog=self._in_catalog)
         # Of several machines that share a run, the first alone writes and records it.
         if self._parameters.distributed.node_rank > 0:
@@ -187,6 +193,8 @@ class TrackingHooks:
             },
             unsent=self._project / self._parameters.tracking.unsent,
         )
+        if self._parameters.tracking.system_metrics:
+            self._run.watch_machine()
         resolved = {
             "parameters": self._redaction.record(parameters),
             "catalog": self._redaction.record(self._catalog),
@@ -226,6 +234,10 @@ class TrackingHooks:
             self._report = self._path(dataset_name)
         if dataset_name in SCORES:
             self._scored[dataset_name] = data
+        if dataset_name == JUDGED:
+            from roberta_squad_pipeline.evaluation.questions import surest_answer
+
+            self._example = surest_answer(data)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -241,9 +253,11 @@ class TrackingHooks:
             # Not sooner: an evaluation, if there is one, leaves threshold and calibration there.
             reader = self._path(READER)
             self._run.set_tag(WEIGHTS_TAG, digest(weights_of(str(reader))))
-            self._run.log_model(reader, self._parameters.tracking.experiment)
+            self._run.log_model(reader, self._registration(), self._example)
             checkpoints = self._project / self._catalog["checkpoints"]["filepath"]
             remove_finished(checkpoints, self._run.run_id)
+        if self._run is not None and self._scored.keys() == SCORES:
+            self._run.describe(_summary(self._scored))
         page = self._run.page if self._run is not None else None
         self.end_run("FINISHED")
         # Not logged: a log breaks lines, and then nobody can click on an address.
@@ -320,6 +334,23 @@ class TrackingHooks:
         run.set_tag("recipe", recipe(self._parameters, files))
         run.set_tag("data", files["dev"]["sha256"])
 
+    def _registration(self) -> "Registration":
+        """What the registry says of the run's reader."""
+        from roberta_squad_pipeline.tracking.models import Registration, digest_of
+
+        tags = {"run": self._parameters.run, "git": self._provenance.git_commit}
+        scores: dict[str, float] = self._scored.get(EVALUATION, {}).get("scores", {})
+        dataset = None
+        if scores and self._files:
+            dev = self._files["dev"]
+            tags |= {"best_f1": f"{scores['best_f1']:.2f}", "data": digest_of(dev)}
+            dataset = (Path(dev["path"]).name, digest_of(dev))
+        return Registration(
+            name=self._parameters.tracking.registered_model,
+            tags=tags,
+            dataset=dataset,
+        )
+
     def _parent_tags(self) -> dict[str, str]:
         parent = self._parameters.tracking.parent_run
         return {"mlflow.parentRunId": parent} if parent else {}
@@ -364,16 +395,11 @@ class TrackingHooks:
             self._run.log_params({dataset_name: hidden})
             if dataset_name == SQUAD_FILES:
                 self._files = data
-            return
-        if role == "figure":
-            from roberta_squad_pipeline.evaluation.report.page import figure_page
-
-            name = self._path(dataset_name).stem
-            self._run.log_text(figure_page(name, data), f"figures/{name}.html")
+                self._run.log_datasets(hidden)
             return
         if role == "metrics":
             grouped = {f"{METRICS_GROUP}{name}": value for name, value in data.items()}
-            self._run.log_metrics(grouped, step=0)
+            self._run.log_scores(grouped)
         self._run.log_file(self._path(dataset_name))
 
     def _path(self, dataset_name: str) -> Path:

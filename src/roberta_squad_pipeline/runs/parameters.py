@@ -95,7 +95,12 @@ class TrackingConfig(StrictModel):
     """Where runs are recorded."""
 
     experiment: str = Field(min_length=1)
-    """MLflow's name for all runs of this project, and for its model in the registry."""
+    """MLflow's name for all runs of this project."""
+    registered_model: Name
+    """Name in MLflow's registry, in which each trained reader becomes a version."""
+    system_metrics: bool
+    """Whether the load of processors, memory, disk, network and GPUs is recorded, every ten
+    seconds."""
     parent_run: str | None
     """MLflow id of the run that this one is shown under; a sweep sets it."""
     unsent: Path

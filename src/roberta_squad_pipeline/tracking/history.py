@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlflow.entities import Run
 
-from roberta_squad_pipeline.tracking.store import connect
+from roberta_squad_pipeline.tracking.store import connected
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,22 +37,20 @@ def finished_runs(project: Path, experiment: str, tags: dict[str, str]) -> list[
     Returns:
         The newest first; none where there is no such experiment yet.
     """
-    client = connect(project)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        return []
     wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
     query = " and ".join([*wanted, "attributes.status = 'FINISHED'"])
     runs: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            [found.experiment_id], query, order_by=["start_time DESC"], page_token=token
-        )
-        runs += page
-        token = page.token
-        if not token:
-            break
+    with connected(project) as client:
+        found = client.get_experiment_by_name(experiment)
+        token = None
+        while found is not None:
+            page = client.search_runs(
+                [found.experiment_id], query, order_by=["start_time DESC"], page_token=token
+            )
+            runs += page
+            token = page.token
+            if not token:
+                break
     return [FinishedRun(r.info.run_id, r.info.run_name, r.data.tags, r.data.params) for r in runs]
 
 
@@ -71,8 +69,7 @@ def load_questions(project: Path, run_id: str) -> "pd.DataFrame | None":
     """The table of questions that a run kept (see `judged`); None where it kept none."""
     import pandas as pd
 
-    client = connect(project)
-    if all(artifact.path != _QUESTIONS for artifact in client.list_artifacts(run_id)):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
+    with connected(project) as client, tempfile.TemporaryDirectory() as folder:
+        if all(artifact.path != _QUESTIONS for artifact in client.list_artifacts(run_id)):
+            return None
         return pd.read_parquet(client.download_artifacts(run_id, _QUESTIONS, folder))

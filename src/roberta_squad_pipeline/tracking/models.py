@@ -1,22 +1,27 @@
 """Trained readers as models that MLflow keeps, registers and serves."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import yaml
 from mlflow import MlflowClient, get_tracking_uri
-from mlflow.entities import LoggedModel, LoggedModelOutput
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
 from mlflow.exceptions import MlflowException
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.tracking.store import fail_fast, first_line, hide_credentials
 
 MODEL = "reader"
 """Name of a run's model, and of the artifact in it that is the reader's folder."""
+
+BEST = "best"
+"""Alias of the version with the best F1."""
 
 _PACKAGE = Path(__file__).parents[1]
 _CODE = Path(__file__).with_name("served_reader.py")
@@ -44,12 +49,29 @@ _OUTPUTS = {
 _PARAMS = {"threshold": "double", "n_best": "long"}
 
 
-def pack_model(reader: Path, folder: Path) -> None:
+class Registration(StrictModel):
+    """A model's name in the registry, and what is said of it there."""
+
+    name: str
+    tags: dict[str, str]
+    """Of the version; `best_f1` and `data` are what the alias `best` goes by."""
+    dataset: tuple[str, str] | None
+    """Name and digest of the questions that it was scored on."""
+
+
+def digest_of(file: Mapping[str, Any]) -> str:
+    """Of a file of questions, as MLflow shows it."""
+    return str(file["sha256"])[:12]
+
+
+def pack_model(reader: Path, folder: Path, example: dict[str, str] | None) -> None:
     """Writes a reader as an MLflow model from code: this package's files, and no pickle.
 
     Args:
         reader: The trained reader's folder; it is copied.
         folder: Does not exist yet.
+        example: A question and a passage that the reader answers it from; None stands for one on
+            the embedded data.
 
     Raises:
         MlflowException: MLflow does not take it.
@@ -74,11 +96,17 @@ def pack_model(reader: Path, folder: Path) -> None:
             ),
             params=ParamSchema([ParamSpec(name, kind, None) for name, kind in _PARAMS.items()]),
         ),
-        input_example=pd.DataFrame([_EXAMPLE]),
+        input_example=pd.DataFrame([example or _EXAMPLE]),
     )
 
 
-def log_model(client: MlflowClient, run_id: str, folder: Path, registered_as: str) -> None:
+def log_model(
+    client: MlflowClient,
+    run_id: str,
+    folder: Path,
+    registration: Registration,
+    scores: Sequence[tuple[str, float, int, int]],
+) -> None:
     """Uploads what `pack_model` wrote as a run's model, and registers it.
 
     Called again after the store was lost half-way, it goes on with the same model.
@@ -87,7 +115,8 @@ def log_model(client: MlflowClient, run_id: str, folder: Path, registered_as: st
         client: Of the run's store.
         run_id: The run.
         folder: Written by `pack_model`; which model it became is written beside it.
-        registered_as: Name in the registry, in which it becomes the next version.
+        registration: In which it becomes the next version.
+        scores: Name, value, time and step of what the run has recorded of the reader.
 
     Raises:
         MlflowException: The store does not take it, or does not answer.
@@ -111,25 +140,49 @@ def log_model(client: MlflowClient, run_id: str, folder: Path, registered_as: st
     outputs = run.outputs.model_outputs if run.outputs else []
     if not any(one.model_id == logged.model_id for one in outputs):
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    _register(client, run_id, logged, registered_as)
+    name, digest = registration.dataset or (None, None)
+    # MLflow has them of the run already, and takes them as such only once.
+    metrics = [Metric(*score, logged.model_id, name, digest) for score in scores]
+    client.log_batch(run_id, metrics=metrics)
+    _register(client, run_id, logged, registration)
 
 
-def _register(client: MlflowClient, run_id: str, logged: LoggedModel, name: str) -> None:
+def _register(
+    client: MlflowClient, run_id: str, logged: LoggedModel, registration: Registration
+) -> None:
+    name = registration.name
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    if not any(one.source == logged.artifact_location for one in versions):
-        # Not as models:/ID, which MLflow would look up in the store that is set for the process.
-        client.create_model_version(
+    known = [one for one in versions if one.source == logged.artifact_location]
+    # Not as models:/ID, which MLflow would look up in the store that is set for the process.
+    version = (
+        known[0]
+        if known
+        else client.create_model_version(
             name,
             logged.artifact_location,
             run_id,
+            tags=registration.tags,
             await_creation_for=0,
             model_id=logged.model_id,
         )
+    )
+    best = client.get_registered_model(name).aliases.get(BEST)
+    if _is_better(registration.tags, best and client.get_model_version(name, str(best)).tags):
+        client.set_registered_model_alias(name, BEST, version.version)
+
+
+def _is_better(own: Mapping[str, str], best: Mapping[str, str] | None) -> bool:
+    """Scores on other questions cannot be compared: the alias stays where it is."""
+    if "best_f1" not in own:
+        return False
+    if not best:
+        return True
+    return own["data"] == best.get("data") and float(own["best_f1"]) > float(best["best_f1"])
 
 
 @contextmanager

@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import without_credentials
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.tracking.models import log_model
-from roberta_squad_pipeline.tracking.store import first_line
+from roberta_squad_pipeline.tracking.models import Registration, log_model
+from roberta_squad_pipeline.tracking.store import first_line, refusal
 
 Operation = dict[str, Any]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -166,7 +167,15 @@ class Spool:
 
 
 class ServerLostError(ConnectionError):
-    """The tracking server does not answer; it may later."""
+    """The tracking server does not answer; it may later.
+
+    Args:
+        said: What came instead of an answer.
+    """
+
+    def __init__(self, said: Exception) -> None:
+        super().__init__(first_line(said)[:80])
+        self.said = said
 
 
 class _Sender:
@@ -182,6 +191,7 @@ class _Sender:
             "metrics": self._send_metrics,
             "params": self._send_params,
             "tags": self._send_tags,
+            "datasets": self._send_datasets,
             "file": self._send_file,
             "model": self._send_model,
             "supersede": self._send_supersede,
@@ -198,11 +208,11 @@ class _Sender:
             self._send_kind[operations[0]["kind"]](operations)
         except MlflowException as error:
             if error.error_code not in _NEVER_TAKEN:
-                raise ServerLostError(first_line(error)[:80]) from error
+                raise ServerLostError(error) from error
             kind = operations[0]["kind"]
             _logger.warning("MLflow does not take %s: %s", kind, first_line(error))
         except OSError as error:  # requests' errors among them
-            raise ServerLostError(type(error).__name__) from error
+            raise ServerLostError(error) from error
         self.sent += len(operations)
         (self._folder / _SENT).write_text(str(self.sent))
 
@@ -222,6 +232,14 @@ class _Sender:
             tags = [RunTag(key, value) for key, value in operation["tags"].items()]
             self._client.log_batch(operation.get("run_id", self._run_id), tags=tags)
 
+    def _send_datasets(self, operations: list[Operation]) -> None:
+        for operation in operations:
+            inputs = []
+            for one in operation["datasets"]:
+                tags = [InputTag(MLFLOW_DATASET_CONTEXT, one["split"])]
+                inputs.append(DatasetInput(Dataset(**one["dataset"]), tags))
+            self._client.log_inputs(self._run_id, inputs)
+
     def _send_file(self, operations: list[Operation]) -> None:
         for operation in operations:
             path = self._folder / operation["path"]
@@ -234,7 +252,8 @@ class _Sender:
         for operation in operations:
             folder = self._folder / operation["path"]
             if folder.exists():
-                log_model(self._client, self._run_id, folder, operation["registered_as"])
+                registration = Registration.model_validate(operation["registration"])
+                log_model(self._client, self._run_id, folder, registration, operation["scores"])
 
     def _send_supersede(self, operations: list[Operation]) -> None:
         for operation in operations:
@@ -288,12 +307,7 @@ def send_unsent(unsent: Path, tracking_uri: str) -> Iterator[tuple[str, int]]:
                 for operations in _grouped(left):
                     sender.send(operations)
             except ServerLostError as error:
-                raise InputError(
-                    where=f"MLflow tracking store {header.tracking_uri}",
-                    got=f"no answer ({error})",
-                    expected=f"a store that takes what is in {folder}",
-                    remedy="Start the server, then run kedro send-tracking again.",
-                ) from error
+                raise refusal(error.said, header.tracking_uri) from error
             shutil.rmtree(folder)
         yield header.run_id, len(left)
 

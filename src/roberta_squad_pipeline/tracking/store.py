@@ -2,10 +2,14 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mlflow import MlflowClient
+from mlflow import MlflowClient, __version__
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import redacted, without_credentials
@@ -36,16 +40,47 @@ def first_line(error: Exception) -> str:
     return redacted((str(error).splitlines() or [type(error).__name__])[0])
 
 
-def connect(project: Path) -> MlflowClient:
-    """A client of the tracking store.
-
-    MLflow makes the tables of a database file on the first connection, and two processes that do so
-    at once crash: here one waits for the other.
+@contextmanager
+def connected(project: Path) -> Iterator[MlflowClient]:
+    """A client of the tracking store; what the store refuses within the block is an `InputError`.
 
     Raises:
-        InputError: The store is a file that cannot be written.
+        InputError: See `refusal`, or the store is a file that cannot be written.
     """
+    fail_fast()
     uri = tracking_uri(project)
+    try:
+        yield _connect(uri)
+    except (MlflowException, SQLAlchemyError, ModuleNotFoundError) as error:
+        raise refusal(error, uri) from error
+
+
+def refusal(error: Exception, uri: str) -> InputError:
+    """What a store says instead of an answer, and what to do about it."""
+    said = first_line(error)
+    got, expected = f"no answer ({said})", "a store that takes runs"
+    remedy = "Start the server, or correct or unset MLFLOW_TRACKING_URI."
+    if "out-of-date database schema" in said:
+        got, expected = "a database of another release of MLflow", f"one of MLflow {__version__}"
+        remedy = f"Back it up, then: mlflow db upgrade {uri}"
+    elif "filesystem tracking backend" in said:
+        got, expected = "a folder of files, which MLflow no longer takes", "a database or a server"
+        remedy = "Unset MLFLOW_TRACKING_URI, or set one: sqlite:///mlflow.db. `mlflow "
+        remedy += "migrate-filestore` moves what is in the folder."
+    elif getattr(error, "error_code", None) in {"UNAUTHENTICATED", "PERMISSION_DENIED"}:
+        got, expected = f"no access ({said})", "credentials that the server takes"
+        remedy = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+        remedy += "MLFLOW_TRACKING_TOKEN, or ask whoever runs the server for the right."
+    elif isinstance(error, ModuleNotFoundError):
+        remedy = "Install the database's driver, or correct or unset MLFLOW_TRACKING_URI."
+    return InputError(
+        where=f"MLflow tracking store {uri}", got=got, expected=expected, remedy=remedy
+    )
+
+
+def _connect(uri: str) -> MlflowClient:
+    # MLflow makes the tables of a database file on the first connection, and two processes that do
+    # so at once crash: here one waits for the other.
     database = _database_file(uri)
     if database is None:
         return MlflowClient(tracking_uri=uri)

@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from roberta_squad_pipeline.evaluation.report.page import figure_page
-
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
     from selenium.webdriver import Chrome
     from selenium.webdriver.remote.webelement import WebElement
 
@@ -350,11 +347,3 @@ def test_a_phone_needs_no_sideways_scrolling(opened: "Chrome") -> None:
         )
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-def test_a_figure_stands_alone(
-    chrome: "Chrome", drawn: "dict[str, Figure]", tmp_path: Path
-) -> None:
-    _open(chrome, figure_page("slices", drawn["slices"]), tmp_path / "slices.html")
-    assert chrome.get_log("browser") == []  # type: ignore[no-untyped-call]
-    assert len(_all(chrome, ".plot svg.main-svg")) > 0

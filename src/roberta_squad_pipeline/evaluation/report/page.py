@@ -71,16 +71,6 @@ def report_page(
     )
 
 
-def figure_page(name: str, figure: "Figure") -> str:
-    """Writes one figure as a page of its own.
-
-    Args:
-        name: Of letters and underscores.
-        figure: The figure.
-    """
-    return _page("figure.html", name, figures={name: figure}, browser={})
-
-
 def _page(
     template: str,
     title: str,
