@@ -113,9 +113,10 @@ def test_alias_moves_to_better_versions_on_the_same_questions(
 
 
 def test_run_sends_its_model_in_the_end(
-    store: tuple[str, str, str], folder: Path, tmp_path: Path
+    store: tuple[str, str, str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri, experiment, _ = store
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     client = MlflowClient(uri)
     run = MlflowRun(uri, client.create_run(experiment).info.run_id, tmp_path / "unsent")
     example = {"question": "Who?", "passage": "He."}
