@@ -338,7 +338,10 @@ class TrackingHooks:
         """What the registry says of the run's reader."""
         from roberta_squad_pipeline.tracking.models import Registration, digest_of
 
-        tags = {"run": self._parameters.run, "git": self._provenance.git_commit}
+        tags = {
+            "run": self._parameters.run,
+            "git": self._provenance.git_commit if self._provenance else "none",
+        }
         scores: dict[str, float] = self._scored.get(EVALUATION, {}).get("scores", {})
         dataset = None
         if scores and self._files:
