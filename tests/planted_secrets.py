@@ -78,7 +78,7 @@ def check_secrets(project: Path, said: str, *recorded: Path) -> None:
     for path in project.rglob("*"):
         if path.is_file() and not any(path.is_relative_to(one) for one in own):
             found += [(path, place) for place in secrets_in(path) - {"train", "dev"}]
-    assert found == []
+    assert found == [], found
 
 
 def secrets_in(path: Path) -> set[str]:

@@ -152,7 +152,7 @@ def score_predictions(
     return {
         "metrics": report_of(scores_of(questions), odds, NO_ANSWER_THRESHOLD),
         "signature": {
-            "data": files["dev"]["path"],
+            "data": _dev_name(files),
             "data_sha256": files["dev"]["sha256"],
             "questions": len(questions),
             "threshold": NO_ANSWER_THRESHOLD,
@@ -233,8 +233,7 @@ def evaluate_reader(
         tracker.set_tag("warning.abstains", f"{abstained:.1%} of the dev questions")
     evaluation = Evaluation(
         version=__version__,
-        # Not its folder: what is here goes to MLflow, with the reader and in the report.
-        data=Path(files["dev"]["path"]).name,
+        data=_dev_name(files),
         data_sha256=files["dev"]["sha256"],
         questions=len(questions),
         # Predictions may have been made elsewhere, where `auto` came to something else than here.
@@ -360,6 +359,11 @@ def _settings(
         "code": {"version": evaluated.version, "git commit": git, **surroundings()},
     }
     return {name: flat_params(group) for name, group in redaction.record(groups).items()}
+
+
+def _dev_name(files: dict[str, dict[str, Any]]) -> str:
+    # Not its folder, which conf/local may keep secret: what tells of the data goes to MLflow.
+    return Path(files["dev"]["path"]).name
 
 
 def _logits(questions: DataFrame, inference: InferenceParameters) -> "NoAnswerLogits":
