@@ -31,6 +31,7 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
     """One training run, which tells its updates on stdout."""
     import torch
 
+    from roberta_squad_pipeline.demo import PACKAGED_ENCODER
     from roberta_squad_pipeline.distributed.config import DistributedConfig
     from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
@@ -63,7 +64,7 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
     )
     model = ModelConfig(
         start=None,
-        encoder=str(ROOT / "data/01_raw/demo_encoder"),
+        encoder=str(PACKAGED_ENCODER),
         dropout=0.1,
         attention_dropout=0.1,
     )
@@ -259,6 +260,7 @@ def make_features(path: Path) -> None:
     import pyarrow as pa
 
     from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
+    from roberta_squad_pipeline.demo import PACKAGED_ENCODER
     from roberta_squad_pipeline.demo.generator import generate
     from roberta_squad_pipeline.features.build import build_features
     from roberta_squad_pipeline.features.config import WindowConfig
@@ -267,7 +269,7 @@ def make_features(path: Path) -> None:
 
     squad = path.with_suffix(".json")
     squad.write_text(json.dumps(generate("train", passages=40, seed=1)))
-    tokenizer = PassageTokenizer.load(str(ROOT / "data/01_raw/demo_encoder"))
+    tokenizer = PassageTokenizer.load(str(PACKAGED_ENCODER))
     windows = WindowConfig(order="passage_first", max_tokens=160, max_question_tokens=40, stride=64)
     batch = build_features(
         read_squad(squad, on_misaligned="error").passages,

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from roberta_squad_pipeline.demo import PACKAGED_ENCODER
+
 ROOT = Path(__file__).parents[1]
 
 PLACES = ("number", "credentials", "catalog", "globals", "train", "dev", "uri", "user", "signature")
@@ -54,7 +56,7 @@ def plant_secrets(project: Path, squad: dict[str, Any]) -> dict[str, Any]:
     for path in (train, f"{SECRETS['dev']}/dev.json"):
         (project / path).write_text(json.dumps(squad))
     # Where it lies, it is trained on the embedded data alone.
-    shutil.copytree(ROOT / "data/01_raw/demo_encoder", project / "encoder")
+    shutil.copytree(PACKAGED_ENCODER, project / "encoder")
     source = {"kind": "remote", "url": FAR, "sha256": "null", "size_bytes": "null"}
     return {"model.encoder": "encoder"} | {f"data.sources.far.{k}": v for k, v in source.items()}
 

@@ -38,6 +38,9 @@ def test_environment_composes(env: str) -> None:
     for pipeline in register_pipelines().values():
         for dataset in pipeline.datasets():
             assert dataset.startswith("params:") or dataset in catalog, dataset
+        # So that the next node may run in another process.
+        for output in pipeline.all_outputs():
+            assert "filepath" in loader["catalog"][output], output
     assert f"/{parameters.run}/" in loader["catalog"]["metrics"]["filepath"]
 
 

@@ -55,7 +55,6 @@ TESTED_BY = {
     "runs/hooks": "end_to_end/test_tracking_server.py",
     "runs/measured": "runs/test_comparison.py",
     "runs/runner": "end_to_end/test_machines.py",
-    "runs/session": "end_to_end/test_interruptions.py",
     "runs/sweep": "end_to_end/test_sweep.py",
     "squad/faults": "squad/test_dataset.py",
     "tracking/history": "end_to_end/test_sweep.py",

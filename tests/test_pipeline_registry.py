@@ -1,8 +1,10 @@
-"""What `kedro registry list` costs."""
+"""What `kedro registry list` costs, and what tags choose."""
 
 import subprocess
 import sys
 from pathlib import Path
+
+from roberta_squad_pipeline.pipeline_registry import register_pipelines
 
 HEAVY = {"numpy", "pandas", "plotly", "pyarrow", "tokenizers", "torch", "transformers", "mlflow"}
 
@@ -39,3 +41,19 @@ def test_listing_pipelines_imports_nothing_heavy() -> None:
     for name in names:
         assert f"- {name}\n" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_tags_leave_out_nothing_between() -> None:
+    """Oracle: Kedro's own walk from the chosen nodes on, and up to them."""
+    chain = register_pipelines()["__default__"]
+    chosen = {}
+    for tag in ("data", "training", "evaluation", "tracked"):
+        nodes = chain.only_nodes_with_tags(tag)
+        names = [node.name for node in nodes.nodes]
+        between = chain.from_nodes(*names) & chain.to_nodes(*names)
+        assert set(names) == {node.name for node in between.nodes}
+        chosen[tag] = set(names)
+    tracked = chosen.pop("tracked")
+    assert tracked == chosen["training"] | chosen["evaluation"]
+    assert sum(map(len, chosen.values())) == len(chain.nodes)
+    assert len(set.union(*chosen.values())) == len(chain.nodes)

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
-from roberta_squad_pipeline.demo import ENCODER
+from roberta_squad_pipeline.demo import PACKAGED_ENCODER
 from roberta_squad_pipeline.demo.passages import (
     Size,
     Story,
@@ -102,7 +102,9 @@ class Example:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=ENCODER, help="folder of the encoder")
+    parser.add_argument(
+        "--output", type=Path, default=PACKAGED_ENCODER, help="folder of the encoder"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--updates", type=int, default=7500)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -1,17 +1,19 @@
-"""`python -m roberta_squad_pipeline`: the same as `kedro run`."""
+"""`python -m roberta_squad_pipeline`: `kedro run` and the other commands, without Kedro's own."""
 
 import sys
 from pathlib import Path
 
 from kedro.framework.project import configure_project
 
-from roberta_squad_pipeline.cli import run
+from roberta_squad_pipeline.cli import cli
 
 
 def main() -> None:
-    """Runs the project's pipelines."""
+    """Runs a command: `run`, if the first argument is the option of one."""
     configure_project(Path(__file__).parent.name)
-    run(args=sys.argv[1:])
+    given = sys.argv[1:]
+    options_alone = not given or (given[0].startswith("-") and given[0] != "--help")
+    cli(args=["run", *given] if options_alone else given)
 
 
 if __name__ == "__main__":

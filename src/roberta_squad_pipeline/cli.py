@@ -1,18 +1,25 @@
 """`kedro run` as this project wants it: a user's mistake is one message, not a traceback."""
 
 import logging
+import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import click
+import yaml
+from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.project import configure_logging, pipelines
 from kedro.io.core import DatasetError
+from kedro.utils import find_kedro_project
 
 from roberta_squad_pipeline.common.errors import InputError, TrainingError, causes
 from roberta_squad_pipeline.common.redaction import hide_in_logs, redacted
+from roberta_squad_pipeline.runs.session import in_project
 
 
 @click.group(name="roberta_squad_pipeline")
@@ -24,6 +31,7 @@ def cli() -> None:
 @click.option("--verbose", "-v", is_flag=True, help="Tell what is loaded and saved.")
 def run(*, verbose: bool, **options: Any) -> None:
     """Run pipelines."""
+    _project()
     if verbose:
         logging.getLogger("kedro").setLevel(logging.INFO)
     # Kedro deprecates the option; here it stays, as the singular of --pipelines.
@@ -34,10 +42,61 @@ def run(*, verbose: bool, **options: Any) -> None:
     with _messages_for_errors():
         try:
             click.get_current_context().invoke(kedro_run, pipeline=None, **options)
-        except ValueError as error:
-            if str(error).startswith("Failed to find the pipeline named"):
-                raise click.ClickException(str(error)) from error
+        except (ValueError, AttributeError) as error:
+            if _raised_in(error) in _LOOK_UP_NAMES:
+                raise click.ClickException(f"{error}{_close_nodes(str(error))}") from error
             raise
+
+
+_LOOK_UP_NAMES = {"kedro.framework.session.session", "kedro.pipeline.pipeline", "kedro.utils"}
+"""Modules of Kedro that say of a pipeline, node, tag, dataset or runner that there is none."""
+
+
+def _raised_in(error: Exception) -> str:
+    """The module whose code found the fault."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals["__name__"])
+
+
+def _close_nodes(said: str) -> str:
+    nodes = {node.name for pipeline in pipelines.values() for node in pipeline.nodes}
+    unknown = re.search(r"nodes named \['(.*?)'", said)
+    close = get_close_matches(unknown[1], nodes) if unknown else []
+    return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
+def _project() -> Path:
+    """The project that a command is given in: this folder, or one above it."""
+    project = Path(find_kedro_project(Path.cwd()) or Path.cwd())
+    logging_config = project / "conf/logging.yml"
+    # Kedro looks for it in this folder alone.
+    if project != Path.cwd() and logging_config.is_file():
+        configure_logging(yaml.safe_load(logging_config.read_text(encoding="utf-8")))
+    return project
+
+
+def _names(of: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Completes the names of folders that hold a file."""
+
+    def complete(context: click.Context, option: click.Parameter, begun: str) -> list[str]:
+        names = {path.parent.name for path in _project().glob(of)}
+        return sorted(name for name in names if name.startswith(begun))
+
+    return complete
+
+
+_trained = _names("data/06_models/*/reader.json")
+_scored = _names("data/08_reporting/*/metrics.json")
+
+
+def _experiments(context: click.Context, option: click.Parameter, begun: str) -> list[str]:
+    """Completes the last of several names."""
+    from roberta_squad_pipeline.runs.parameters import config_loader
+
+    before, comma, last = begun.rpartition(",")
+    loader = config_loader(_project() / "conf", context.params.get("env"), {})
+    rows = loader["parameters"]["experiments"]["rows"]
+    return [f"{before}{comma}{name}" for name in rows if name.startswith(last)]
 
 
 def _option(name: str) -> click.Parameter:
@@ -52,11 +111,16 @@ def _shard(context: click.Context, option: click.Parameter, value: str) -> tuple
 
 
 @cli.command(params=[_option("env"), _option("params")])
-@click.option("--experiments", default="", help="Names, comma-separated [all reported ones].")
+@click.option(
+    "--experiments",
+    default="",
+    shell_complete=_experiments,
+    help="Names, comma-separated [all reported ones].",
+)
 @click.option("--seeds", default=1, type=click.IntRange(1), help="Runs of each experiment.")
 @click.option("--shard", default="1/1", callback=_shard, help="A share of the runs, such as 2/4.")
 @click.option("--dry-run", is_flag=True, help="Say what would run.")
-def sweep(*, experiments: str, dry_run: bool, **options: Any) -> None:
+def sweep(*, experiments: str, dry_run: bool, params: dict[str, Any], **options: Any) -> None:
     """Run many experiments, then compare them.
 
     Runs that were finished with the same settings, code and data are skipped.
@@ -64,8 +128,9 @@ def sweep(*, experiments: str, dry_run: bool, **options: Any) -> None:
     from roberta_squad_pipeline.runs import sweep as hall
 
     names = [name for name in experiments.split(",") if name]
-    with _messages_for_errors():
-        planned = hall.plan(Path.cwd(), experiments=names, **options)
+    project = _project()
+    with _messages_for_errors(), in_project(project, params) as given:
+        planned = hall.plan(project, params=given, experiments=names, **options)
         if not planned.planned:
             click.echo("This share holds no run.")
             return
@@ -85,7 +150,7 @@ def sweep(*, experiments: str, dry_run: bool, **options: Any) -> None:
 
 
 @cli.command(params=[_option("env")])
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN ...")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN ...", shell_complete=_scored)
 def compare(*, env: str | None, runs: tuple[str, ...]) -> None:
     """Compare finished runs on the same questions.
 
@@ -97,7 +162,7 @@ def compare(*, env: str | None, runs: tuple[str, ...]) -> None:
         raise click.UsageError("Give two different runs or more.")
     from roberta_squad_pipeline.runs.comparison import compare_runs, write_comparison
 
-    project = Path.cwd()
+    project = _project()
     with _messages_for_errors():
         comparison = compare_runs(project, env, runs)
         click.echo(comparison.markdown)
@@ -106,7 +171,11 @@ def compare(*, env: str | None, runs: tuple[str, ...]) -> None:
 
 
 @cli.command(params=[_option("env")])
-@click.option("--experiment", help="The run whose reader answers [the one that conf/ names].")
+@click.option(
+    "--experiment",
+    shell_complete=_trained,
+    help="The run whose reader answers [the one that conf/ names].",
+)
 @click.option("--reader", help="A reader's folder, or a model in MLflow (models:/NAME/1), instead.")
 @click.option("--passage", help="The passage itself [typed].")
 @click.option("--passage-file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -137,12 +206,14 @@ def ask(
     with _messages_for_errors():
         from roberta_squad_pipeline.api import Reader
 
-        loaded = Reader.load(reader or reader_folder(Path.cwd(), env, experiment))
+        loaded = Reader.load(reader or reader_folder(_project(), env, experiment))
         converse(loaded, passage, Console(highlight=False))
 
 
 @cli.command(params=[_option("env"), _option("params")])
-@click.option("--run", "reader", required=True, help="The run whose reader answers.")
+@click.option(
+    "--run", "reader", required=True, shell_complete=_trained, help="The run whose reader answers."
+)
 @click.option("--data", required=True, help="Questions with answers, as data.dev takes them.")
 @click.option("--as", "name", required=True, help="Name of the scores and all that leads to them.")
 @click.option(
@@ -157,7 +228,7 @@ def evaluate(*, params: dict[str, Any], calibrate: bool, **options: Any) -> None
 
     with _messages_for_errors():
         given = params | ({"calibrate": True} if calibrate else {})
-        evaluate_elsewhere(Path.cwd(), params=given, **options)
+        evaluate_elsewhere(_project(), params=given, **options)
 
 
 @cli.command("send-tracking", params=[_option("env")])
@@ -167,7 +238,7 @@ def send_tracking(env: str | None) -> None:
     from roberta_squad_pipeline.tracking.spool import send_unsent
     from roberta_squad_pipeline.tracking.store import fail_fast, tracking_uri
 
-    project = Path.cwd()
+    project = _project()
     fail_fast()
     with _messages_for_errors():
         unsent = project / project_parameters(project, env, {}).tracking.unsent
@@ -188,6 +259,8 @@ def _messages_for_errors() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
     except DatasetError as error:
         raise click.ClickException(redacted(_explain(error))) from error
+    except MissingConfigException as error:
+        raise click.ClickException(f"{error}{_environments(error)}") from error
     except click.ClickException:
         raise
     except Exception as error:
@@ -195,6 +268,15 @@ def _messages_for_errors() -> Iterator[None]:
         if redacted(told) == told:
             raise
         raise click.ClickException(redacted(told)) from None
+
+
+def _environments(error: MissingConfigException) -> str:
+    """What may be given as --env, if it was that."""
+    conf = Path(str(error).rpartition(": ")[2]).parent
+    if not conf.is_dir():
+        return ". conf/ is looked for in the folder of the project, or in this one outside of it."
+    known = ", ".join(sorted(path.name for path in conf.iterdir() if path.is_dir()))
+    return f". Its environments (--env) are {known}."
 
 
 def _explain(error: DatasetError) -> str:

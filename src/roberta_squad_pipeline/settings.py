@@ -2,11 +2,11 @@
 
 from roberta_squad_pipeline.runs.experiments import RESOLVERS
 from roberta_squad_pipeline.runs.hooks import TrackingHooks
-from roberta_squad_pipeline.runs.session import InterruptibleSession
+from roberta_squad_pipeline.runs.session import watch_sessions
 
 HOOKS = (TrackingHooks(),)
 
-SESSION_CLASS = InterruptibleSession
+watch_sessions()
 
 # An environment overrides single parameters of conf/base, not whole sections.
 CONFIG_LOADER_ARGS = {

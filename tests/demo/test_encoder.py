@@ -1,13 +1,13 @@
 """The shipped encoder is a RoBERTa with a tokenizer of its own, made for this data."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
-ENCODER = Path(__file__).parents[2] / "data" / "01_raw" / "demo_encoder"
+from roberta_squad_pipeline.demo import PACKAGED_ENCODER as ENCODER
+
 MAX_TOKENS = 160
 SPECIAL_TOKENS = 3
 

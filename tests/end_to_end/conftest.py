@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient, entities
+from omegaconf import OmegaConf
+
+from roberta_squad_pipeline.demo import PACKAGED_ENCODER
 
 ROOT = Path(__file__).parents[2]
 
@@ -163,6 +166,15 @@ def run_command(pipelines: str, params: dict[str, Any], env: str = "base") -> li
 
 
 @pytest.fixture(scope="session")
+def tiny() -> Any:
+    """`TINY` as it is given to a session."""
+    given = OmegaConf.create()
+    for name, value in TINY.items():
+        OmegaConf.update(given, name, value)
+    return OmegaConf.to_container(given)
+
+
+@pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
     """Makes folders that all of pytest's processes share."""
     root = tmp_path_factory.getbasetemp()
@@ -199,7 +211,7 @@ def make_project(folder: Path, database: Path) -> Path:
     (folder / "src").mkdir()
     encoder = folder / "data/01_raw/demo_encoder"
     encoder.parent.mkdir(parents=True)
-    encoder.symlink_to(ROOT / "data/01_raw/demo_encoder")
+    encoder.symlink_to(PACKAGED_ENCODER)
     shutil.copy(database, folder)
     return folder
 

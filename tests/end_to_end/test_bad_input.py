@@ -147,12 +147,25 @@ def test_wrong_parameter(project: Path, kedro: Kedro, params: dict[str, Any], pl
 
 
 def test_outputs_of_an_earlier_pipeline_that_are_missing(project: Path, kedro: Kedro) -> None:
-    _check_one_message(kedro("inference"), "data/06_models/demo", "kedro run --pipeline train")
+    first = kedro("inference")
+    _check_one_message(first, "data/06_models/demo", "kedro run --pipeline train")
+    assert "No nodes ran" not in first.stdout
     _check_one_message(kedro("evaluate"), "squad_files.json")
 
 
-def test_unknown_pipeline(project: Path, kedro: Kedro) -> None:
-    _check_one_message(kedro("featurs"), "featurs", rule="Did you mean")
+@pytest.mark.parametrize(
+    ("option", "name", "rule"),
+    [
+        ("--pipelines", "featurs", "Did you mean"),
+        ("--nodes", "train.train_readr", "Did you mean train.train_reader?"),
+        ("--to-outputs", "metric", "does not contain datasets"),
+        ("--env", "nope", "Its environments (--env) are base, local, own, squad2."),
+        ("--runner", "Nope", "has no attribute"),
+        ("--runner", "ParallelRunner", "expected Kedro's sequential runner"),
+    ],
+)
+def test_unknown_name(project: Path, command: Kedro, option: str, name: str, rule: str) -> None:
+    _check_one_message(command("run", option, name), name, rule=rule)
 
 
 def test_features_of_another_tokenizer(

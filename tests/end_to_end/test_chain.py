@@ -181,14 +181,26 @@ def test_what_is_tracked(finished: Path) -> None:
 
 
 def test_step_by_step_gives_the_same_bytes(
-    finished: Path, project: Path, kedro: Kedro, runs: Runs
+    finished: Path, project: Path, tiny: dict[str, Any], runs: Runs
 ) -> None:
-    """Oracle: the files of the whole chain in one run; each pipeline finds the earlier one's."""
-    for pipelines in ("train", "inference", "evaluate"):
-        done = kedro(pipelines)
-        assert done.returncode == 0, done.stderr
+    """As a script or Airflow does it: sessions of one process, from another folder.
+
+    Oracle: the files of the whole chain in one run; each pipeline finds the earlier one's.
+    """
+    script = (
+        "import sys\n"
+        "from kedro.framework.session import KedroSession\n"
+        "from kedro.framework.startup import bootstrap_project\n"
+        "bootstrap_project(sys.argv[1])\n"
+        "for name in ('train', 'inference', 'evaluate'):\n"
+        f"    with KedroSession.create(sys.argv[1], runtime_params={tiny}) as session:\n"
+        "        session.run(pipeline_names=[name])\n"
+    )
+    command = [sys.executable, "-c", script, project]
+    subprocess.run(command, cwd=project.parent, check=True, timeout=300)
     tracked = [run.data.tags["kedro.pipelines"] for run in runs()]
     assert tracked == ["evaluate", "inference", "train"]
+    assert not list((project / "data/.locks").glob("*.json"))
     for folder in ("06_models", "07_model_output", "08_reporting"):
         found = sorted((project / "data" / folder / "demo").rglob("*"))
         written = [path for path in found if path.is_file()]

@@ -133,7 +133,7 @@ def test_kedro_ask(
     asked: dict[str, tuple[str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(finished)
+    monkeypatch.chdir(finished / "src")  # any folder of the project will do
     bootstrap_project(finished)
     question, passage = next(iter(asked.values()))
     typed = f"{passage}\n\n{question}\n"

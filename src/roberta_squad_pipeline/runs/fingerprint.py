@@ -9,10 +9,8 @@ from roberta_squad_pipeline.runs.parameters import Parameters
 from roberta_squad_pipeline.tracking.tracker import flat_params
 
 _NOT_SETTINGS: Any = {
-    **dict.fromkeys(
-        ("run", "feature_set", "experiments", "scale", "tracking", "distributed", "locks"), True
-    ),
-    "checkpoint": True,
+    **dict.fromkeys(("run", "feature_set", "experiments", "scale", "tracking"), True),
+    **dict.fromkeys(("distributed", "checkpoint", "locks", "made_with"), True),
     "training": {"checkpoint_every", "resume"},
 }
 
@@ -26,16 +24,23 @@ _SECTIONS = {
 }
 
 
+def settings_of(parameters: Parameters) -> dict[str, Any]:
+    """Of a run's parameters those that its results depend on.
+
+    Names of folders, where it is tracked and how many processes and checkpoints it has do not.
+    """
+    return parameters.model_dump(mode="json", exclude=_NOT_SETTINGS)
+
+
 def description(parameters: Parameters, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Settings, code, libraries, data and the encoder's weights, under the names that MLflow has.
 
     Args:
-        parameters: Of the run; names of folders, where it is tracked and how many
-            processes and checkpoints it has do not count.
+        parameters: Of the run.
         files: The record of the run's SQuAD files.
     """
     return (
-        parameters.model_dump(mode="json", exclude=_NOT_SETTINGS)
+        settings_of(parameters)
         | surroundings()
         | {
             "squad_files": {split: {"sha256": file["sha256"]} for split, file in files.items()},
@@ -87,13 +92,19 @@ def feature_fingerprint(parameters: Parameters) -> str:
             "windows": parameters.features.model_dump(mode="json"),
             "encoder": source,
             "evaluates": parameters.training.evaluate_every is not None,
-            "files": [
-                _stamps(Path(path))
-                for named in (data.train, data.dev, str(data.validation), source)
-                for path in ([named] if isinstance(named, str) else named)
-            ],
+            "files": file_stamps(parameters),
         }
     )
+
+
+def file_stamps(parameters: Parameters) -> list[list[tuple[str, int, int]]]:
+    """Names, sizes and times of the files that the parameters name."""
+    data = parameters.data
+    return [
+        _stamps(Path(path))
+        for named in (data.train, data.dev, str(data.validation), parameters.model.source)
+        for path in ([named] if isinstance(named, str) else named)
+    ]
 
 
 def _stamps(path: Path) -> list[tuple[str, int, int]]:

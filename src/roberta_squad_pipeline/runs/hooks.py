@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -17,6 +18,9 @@ from kedro.pipeline.node import Node
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import hide_in_logs, keep_secret, redaction
 from roberta_squad_pipeline.common.same_run import digest, weights_of
+from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
+from roberta_squad_pipeline.demo import unpack_encoder
+from roberta_squad_pipeline.runs.made_with import MadeWith
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 from roberta_squad_pipeline.tracking.tracker import NullTracker
 
@@ -78,7 +82,10 @@ LOCAL = "local"
 
 _logger = logging.getLogger(__name__)
 
-FEATURE_SET = {SQUAD_FILES, "train_features", "validation_features", "dev_features"}
+FEATURE_SET = {
+    *(SQUAD_FILES, "validation", "admitted_files"),
+    *("train_features", "validation_features", "dev_features"),
+}
 """Datasets that lie under the name of `feature_set`; those of tracked nodes lie under the run's."""
 
 
@@ -94,12 +101,17 @@ class TrackingHooks:
         self._held = ExitStack()
         self._run: MlflowRun | None = None
         self._provenance: Provenance | None = None
+        self._in_catalog: set[str] = set()
+        self._forget_run()
+
+    def _forget_run(self) -> None:
+        """Sessions of one process share these hooks."""
         self._files: dict[str, dict[str, Any]] | None = None
         self._trains = self._trains_and_scores = False
         self._report: Path | None = None
         self._scored: dict[str, dict[str, Any]] = {}
-        self._in_catalog: set[str] = set()
         self._example: dict[str, str] | None = None
+        self._saved: set[str] = set()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -141,7 +153,9 @@ class TrackingHooks:
                 self._in_catalog.add(split)
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline) -> None:
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
+    ) -> None:
         """Claims what the run reads and writes and opens it, before any work is done.
 
         Raises:
@@ -151,20 +165,22 @@ class TrackingHooks:
         """
         from roberta_squad_pipeline.runs.parameters import check_before_run
 
-        self._report = None
-        self._scored = {}
-        self._example = None
+        self._forget_run()
         check_before_run(self._parameters, pipeline.inputs(), in_catalog=self._in_catalog)
         # Of several machines that share a run, the first alone writes and records it.
         if self._parameters.distributed.node_rank > 0:
             return
+        if self._parameters.model.encoder == str(DEMO_ENCODER):
+            unpack_encoder()
+        self._made_with = MadeWith(catalog, self._parameters)
+        if run_params["only_missing_outputs"]:
+            pipeline = self._made_with.outdated(pipeline)
         self._check_start_is_kept(pipeline)
         self._check_other_runs_are_kept(pipeline)
         claim = _claim(self._parameters, pipeline)
         self._held.enter_context(held(claim, self._project / self._parameters.locks))
         if claim.run is None:
             return
-        self._files = None
         names = {node.name for node in pipeline.nodes}
         self._trains = "train.train_reader" in names
         self._trains_and_scores = self._trains and "evaluate.score_predictions" in names
@@ -227,8 +243,15 @@ class TrackingHooks:
             self._record(dataset_name, data)
 
     @hook_impl
-    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Records what the catalog marks."""
+    def before_dataset_saved(self, dataset_name: str) -> None:
+        """Forgets what an earlier file was made with."""
+        self._made_with.forget(dataset_name)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Records what the catalog marks, and notes with which settings it was made."""
+        self._made_with.keep(dataset_name, node)
+        self._saved.add(dataset_name)
         self._record(dataset_name, data)
         if dataset_name == REPORT:
             self._report = self._path(dataset_name)
@@ -260,6 +283,7 @@ class TrackingHooks:
             self._run.describe(_summary(self._scored))
         page = self._run.page if self._run is not None else None
         self.end_run("FINISHED")
+        self._tell_of_outdated()
         # Not logged: a log breaks lines, and then nobody can click on an address.
         for line in self._result(page):
             click.echo(line)
@@ -281,6 +305,21 @@ class TrackingHooks:
             yield f"next: kedro ask --experiment {reader}{self._env}"
         if self._trains_and_scores:
             yield f"      kedro evaluate --run {reader} --data FILE --as NAME{self._env}"
+
+    def _tell_of_outdated(self) -> None:
+        """A part of the chain leaves outputs that follow from what it has replaced."""
+        chain = pipelines["__default__"]
+        replaced = {name for node in chain.nodes for name in node.inputs} & self._saved
+        # With another run's reader, the chain's outputs are not this run's.
+        if not replaced or self._parameters.reader is not None:
+            return
+        outdated = self._made_with.outdated(chain.from_inputs(*replaced))
+        if older := self._made_with.existing(outdated.all_outputs()):
+            _logger.warning(
+                "not made anew, and no longer in keeping with what was: %s. The same --params with "
+                "kedro run --only-missing-outputs make them anew.",
+                ", ".join(older),
+            )
 
     def end_run(self, status: "Status") -> None:
         """Closes the run, if one is open."""

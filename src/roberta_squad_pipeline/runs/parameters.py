@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from roberta_squad_pipeline.common.errors import InputError, causes
+from roberta_squad_pipeline.common.nested import merged
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.distributed.config import DistributedConfig
@@ -136,6 +137,8 @@ class Parameters(StrictModel):
     """A fairseq checkpoint, for the pipeline `import_fairseq`."""
     locks: Path
     """Folder in which runs that are going on tell others of it; the same for all of them."""
+    made_with: Path
+    """Folder in which each output has a note of the settings that it was made with."""
 
 
 def load_parameters(loader: Mapping[str, Any]) -> Parameters:
@@ -187,6 +190,45 @@ def config_loader(
     return OmegaConfigLoader(
         str(conf), env=env, runtime_params=dict(params), **settings.CONFIG_LOADER_ARGS
     )
+
+
+_GIVEN_PATHS = (
+    *(("data", name) for name in ("train", "dev", "validation")),
+    *(("model", name) for name in ("encoder", "start")),
+    ("checkpoint",),
+)
+"""Parameters that may name a file of the user's."""
+
+
+def absolute_paths(given: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Parameters that name something in a folder, so that they name it in every other, too.
+
+    Args:
+        given: On the command line, nested.
+        folder: That the command was given in.
+    """
+    for keys in _GIVEN_PATHS:
+        value: Any = given
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        if (keys[-1], value) == ("validation", "dev"):
+            continue
+        named: Any = None
+        if isinstance(value, str) and value:
+            named = _absolute(value, folder)
+        elif isinstance(value, list):
+            named = [_absolute(str(path), folder) for path in value]
+        if named is not None:
+            for key in reversed(keys):
+                named = {key: named}
+            given = merged(given, named)
+    return given
+
+
+def _absolute(named: str, folder: Path) -> str:
+    path = folder / named
+    # Names of sources and of models on the hub are no files there; a pattern names several.
+    return str(path) if path.exists() or any(path.parent.glob(path.name)) else named
 
 
 def parameters_by_experiment(loader: OmegaConfigLoader) -> dict[str, Parameters]:

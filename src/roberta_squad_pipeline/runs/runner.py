@@ -1,16 +1,19 @@
 """Kedro's sequential runner on machine 0; on every other machine only the shared work."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from kedro.io.core import CatalogProtocol
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 from pluggy import PluginManager
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
+from roberta_squad_pipeline.runs.made_with import MadeWith
+from roberta_squad_pipeline.runs.parameters import check_parameters
 
 _SHARED = ("train.train_reader", "inference.predict_answers")
 """Nodes in which several machines work together."""
@@ -46,6 +49,25 @@ class MachineRunner(SequentialRunner):
         else:
             with _warnings_alone(self._logger):
                 super()._run(pipeline, catalog, hook_manager, run_id)
+
+    def _filter_pipeline_for_missing_outputs(
+        self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
+    ) -> Pipeline:
+        """Kedro itself goes by existence alone: what has other settings is missing, too."""
+        parameters = check_parameters(catalog.load("parameters"))
+        outdated = MadeWith(catalog, parameters).outdated(pipeline)
+        self._log_filtering_results(len(pipeline.nodes), outdated, pipeline.nodes)
+        return outdated
+
+    def _suggest_resume_scenario(
+        self,
+        pipeline: Pipeline,
+        done_nodes: Iterable[Node],
+        catalog: CatalogProtocol[Any, Any],
+    ) -> None:
+        """Where no node has run, the error's own message is all there is to say."""
+        if done_nodes:
+            super()._suggest_resume_scenario(pipeline, done_nodes, catalog)
 
 
 @contextmanager

@@ -1,42 +1,93 @@
-"""A Kedro session that also ends its tracked run when it is interrupted."""
+"""What holds for every Kedro session: a command's, a notebook's, a script's, Airflow's."""
 
+import inspect
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager
+from functools import wraps
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from kedro.framework.session import KedroSession
 from kedro.runner import SequentialRunner
 
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.runs.hooks import TrackingHooks
+from roberta_squad_pipeline.runs.parameters import absolute_paths
 from roberta_squad_pipeline.runs.runner import MachineRunner
 
 
-class InterruptibleSession(KedroSession):
-    """Tells hooks how a run ended also where Kedro itself tells them nothing, as of Ctrl-C."""
+def watch_sessions() -> None:
+    """Has every session of this project tell its hooks how its run ended, and run in its folder.
 
-    def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Runs pipelines like `KedroSession.run`; a run that is interrupted ends as KILLED."""
-        runner = kwargs.get("runner")
-        if runner is None or type(runner) is SequentialRunner:
-            kwargs["runner"] = MachineRunner()
+    Kedro tells hooks nothing of Ctrl-C. `KedroSession.create`, which scripts and Airflow call, asks
+    no setting for a class, so that a method of Kedro's own is replaced.
+    """
+    # Once, also where a notebook loads this project again.
+    KedroSession.run = _watched(inspect.unwrap(KedroSession.run))  # type: ignore[method-assign]
+
+
+def _watched(run: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    signature = inspect.signature(run)
+
+    @wraps(run)
+    def watched(session: KedroSession, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        plugins = session._hook_manager.get_plugins()
+        own = [plugin for plugin in plugins if isinstance(plugin, TrackingHooks)]
+        if not own:  # another project's, in the same process
+            return run(session, *args, **kwargs)
+        given = signature.bind(session, *args, **kwargs)
+        given.arguments["runner"] = _runner(given.arguments.get("runner"))
+        params = session.store.get("runtime_params") or {}
         try:
-            with _sigterm_as_exit():
-                outputs: dict[str, Any] = super().run(*args, **kwargs)
-                return outputs
+            with _sigterm_as_exit(), in_project(session._project_path, params) as params:
+                session._store["runtime_params"] = params
+                return run(*given.args, **given.kwargs)
         except (KeyboardInterrupt, SystemExit):
-            for hooks in self._own_hooks():
+            for hooks in own:
                 hooks.end_run("KILLED")
             raise
         finally:
-            for hooks in self._own_hooks():
+            for hooks in own:
                 hooks.release()
 
-    def _own_hooks(self) -> list[TrackingHooks]:
-        plugins = self._hook_manager.get_plugins()
-        return [plugin for plugin in plugins if isinstance(plugin, TrackingHooks)]
+    return watched
+
+
+@contextmanager
+def in_project(project: Path, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Works in the project's folder while the block runs: relative paths in conf/ count from there.
+
+    Args:
+        project: The project's folder.
+        params: Given beside conf/.
+
+    Yields:
+        The same; what of them names a file in the folder that one came from, still names it.
+    """
+    if project != Path.cwd():
+        params = absolute_paths(params, Path.cwd())
+    with chdir(project):
+        yield params
+
+
+def _runner(runner: Any) -> SequentialRunner:
+    if runner is None:
+        return MachineRunner()
+    if type(runner) is SequentialRunner:
+        return MachineRunner(is_async=runner._is_async)
+    if isinstance(runner, SequentialRunner):
+        return runner
+    name = type(runner).__name__
+    raise InputError(
+        where=f"runner {name}",
+        got="one that runs nodes side by side",
+        expected="Kedro's sequential runner, since each step needs the one before it",
+        remedy="Leave --runner out: training and inference share their work among processes by "
+        "themselves (distributed.processes).",
+    )
 
 
 @contextmanager

@@ -18,4 +18,5 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="download",
         prefix_datasets_with_namespace=False,
+        tags="data",
     )

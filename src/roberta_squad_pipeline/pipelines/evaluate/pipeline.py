@@ -33,6 +33,7 @@ def create_pipeline() -> Pipeline:
                 ],
                 "kept_tuning",
                 name="keep_tuning",
+                tags="tracked",
             ),
             node(
                 build_question_table,
@@ -49,6 +50,7 @@ def create_pipeline() -> Pipeline:
                 ],
                 "question_table",
                 name="build_question_table",
+                tags="tracked",
             ),
             node(
                 score_no_answer,
@@ -126,4 +128,5 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="evaluate",
         prefix_datasets_with_namespace=False,
+        tags="evaluation",
     )

@@ -29,4 +29,5 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="features",
         prefix_datasets_with_namespace=False,
+        tags="data",
     )

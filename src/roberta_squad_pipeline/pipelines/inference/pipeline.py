@@ -30,4 +30,5 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="inference",
         prefix_datasets_with_namespace=False,
+        tags="evaluation",
     )

@@ -35,4 +35,5 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="train",
         prefix_datasets_with_namespace=False,
+        tags="training",
     )

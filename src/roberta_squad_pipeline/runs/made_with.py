@@ -1,0 +1,98 @@
+"""What each output was made with, so that one of other settings is not taken for what is wanted."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from roberta_squad_pipeline.common.same_run import digest
+from roberta_squad_pipeline.runs.fingerprint import file_stamps, settings_of
+from roberta_squad_pipeline.runs.parameters import Parameters
+
+_PARAMETER = "params:"
+
+
+class MadeWith:
+    """Keeps, for each file or folder that a dataset is, a short name of what it was made with.
+
+    That is the settings that its node takes, and what the node's other inputs were made with.
+
+    Args:
+        catalog: Says where datasets are.
+        parameters: Of the run.
+    """
+
+    def __init__(self, catalog: CatalogProtocol[Any, Any], parameters: Parameters) -> None:
+        self._catalog = catalog
+        self._folder = parameters.made_with
+        self._settings = settings_of(parameters) | {"files": file_stamps(parameters)}
+
+    def forget(self, dataset: str) -> None:
+        """Before a dataset is replaced, which may fail halfway."""
+        if record := self._record(dataset):
+            record.unlink(missing_ok=True)
+
+    def keep(self, dataset: str, node: Node) -> None:
+        """Once a dataset was saved by its node."""
+        if record := self._record(dataset):
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.write_text(self._name(node, {}), encoding="utf-8")
+
+    def outdated(self, pipeline: Pipeline) -> Pipeline:
+        """The nodes of which an output is missing, or was made with something else than now."""
+        now: dict[str, str] = {}
+        nodes = []
+        for node in pipeline.nodes:
+            name = self._name(node, now)
+            now |= dict.fromkeys(node.outputs, name)
+            # A node without outputs is there for what it says.
+            if not node.outputs or any(self._read(output) != name for output in node.outputs):
+                nodes.append(node)
+        return Pipeline(nodes)
+
+    def existing(self, datasets: Iterable[str]) -> list[str]:
+        """Of these datasets those that are on disk."""
+        return sorted(name for name in datasets if (path := self._path(name)) and path.exists())
+
+    def _name(self, node: Node, now: dict[str, str]) -> str:
+        inputs: dict[str, Any] = {}
+        for name in node.inputs:
+            section = name.removeprefix(_PARAMETER)
+            if section == name:
+                inputs[name] = now.get(name) or self._read(name)
+            else:
+                inputs[name] = self._setting(section, node)
+            if section in {"data", "model"}:  # which name files
+                inputs["files"] = self._settings["files"]
+        return digest({"outputs": sorted(node.outputs), "inputs": inputs})
+
+    def _setting(self, section: str, node: Node) -> Any:
+        """What of a section of the parameters counts for a node."""
+        evaluates = self._settings["training"]["evaluate_every"] is not None
+        if section == "training" and "data" in node.tags:
+            return evaluates
+        # Nobody wants a reader trained anew to see more of its answers.
+        if section == "inference" and "evaluation" not in node.tags and not evaluates:
+            return None
+        return self._settings.get(section)
+
+    def _read(self, dataset: str) -> str | None:
+        record = self._record(dataset)
+        if record is None or not record.exists() or not self._catalog.exists(dataset):
+            return None
+        return record.read_text(encoding="utf-8")
+
+    def _record(self, dataset: str) -> Path | None:
+        if (path := self._path(dataset)) is None:
+            return None
+        # The reader's evaluation is first read, and later written, as another dataset.
+        return self._folder / f"{quote(os.path.relpath(path), safe='')}.{dataset}"
+
+    def _path(self, dataset: str) -> Path | None:
+        found = getattr(self._catalog.get(dataset), "_filepath", None)
+        return Path(found) if found else None

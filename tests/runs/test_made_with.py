@@ -1,0 +1,94 @@
+"""What is missing or was made with other settings. Oracle: what follows from what, by hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog
+from kedro_datasets.json import JSONDataset
+
+from roberta_squad_pipeline.pipeline_registry import register_pipelines
+from roberta_squad_pipeline.runs.made_with import MadeWith
+from roberta_squad_pipeline.runs.parameters import load_parameters
+from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
+
+CONF = Path(__file__).parents[2] / "conf"
+CHAIN = register_pipelines()["__default__"]
+NAMES = {node.name for node in CHAIN.nodes}
+EVALUATION = {node.name for node in CHAIN.only_nodes_with_tags("evaluation").nodes}
+FEATURES = {f"features.build_{split}_features" for split in ("train", "validation", "dev")}
+TRAIN = "train.train_reader"
+
+Outdated = Callable[..., set[str]]
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., MadeWith]:
+    """Of the chain with other parameters, on a catalog in which every output is a JSON file."""
+    monkeypatch.chdir(tmp_path)
+    files = {name: JSONDataset(filepath=f"{name}.json") for name in CHAIN.all_outputs()}
+
+    def of(**params: Any) -> MadeWith:
+        given = params | {"model": {"encoder": "encoder"}}
+        loader = OmegaConfigLoader(
+            str(CONF), env="base", runtime_params=given, **CONFIG_LOADER_ARGS
+        )
+        return MadeWith(DataCatalog(files), load_parameters(loader))
+
+    return of
+
+
+@pytest.fixture
+def outdated(made: Callable[..., MadeWith]) -> Outdated:
+    """Names of the chain's nodes that would run, after the whole chain has run once."""
+    first = made()
+    for node in CHAIN.nodes:
+        for output in node.outputs:
+            Path(f"{output}.json").write_text("{}")
+            first.keep(output, node)
+    return lambda **params: {node.name for node in made(**params).outdated(CHAIN).nodes}
+
+
+def test_before_the_first_run_all_is_missing(made: Callable[..., MadeWith]) -> None:
+    assert {node.name for node in made().outdated(CHAIN).nodes} == NAMES
+    assert made().existing(CHAIN.all_outputs()) == []
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({}, set()),
+        ({"run": "demo", "distributed": {"max_restarts": 1}}, set()),
+        ({"training": {"lr": 1.0}}, {TRAIN} | EVALUATION),
+        ({"features": {"stride": 9}}, NAMES - {"download.fetch_squad_files"}),
+        ({"data": {"on_misaligned": "drop"}}, NAMES),
+        ({"inference": {"n_best": 3}}, EVALUATION),
+        ({"calibrate": True}, EVALUATION),
+    ],
+)
+def test_settings_that_changed(
+    outdated: Outdated, params: dict[str, Any], expected: set[str]
+) -> None:
+    assert outdated(**params) == expected
+
+
+def test_files_that_changed(outdated: Outdated) -> None:
+    """A missing output that would be the same again makes no other one old; new weights do."""
+    Path("metrics.json").unlink()
+    assert outdated() == {"evaluate.score_predictions"}
+    Path("encoder").mkdir()
+    Path("encoder/model.safetensors").touch()
+    assert outdated() > FEATURES
+
+
+def test_an_output_that_was_replaced_halfway_is_missing(
+    outdated: Outdated, made: Callable[..., MadeWith]
+) -> None:
+    made().forget("reader")
+    assert outdated() == {TRAIN}
+    node = next(node for node in CHAIN.nodes if node.name == TRAIN)
+    made(training={"lr": 1.0}).keep("reader", node)
+    assert outdated() == {TRAIN}
+    assert made().existing({"reader", "tracker"}) == ["reader"]
