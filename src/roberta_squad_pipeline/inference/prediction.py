@@ -224,7 +224,7 @@ def add_spans(
         first, last = (
             np.where(real, each + offset[rows, None], 0) for each in (spans.start, spans.end)
         )
-        new = real & ~_repeats(features, question[rows], first, last)
+        new = real & ~_repeats(features, question[rows].astype(np.int64), first, last)
         kept = np.argsort(~new, axis=1, kind="stable")[:, : config.n_best]
         place = np.ix_(indices[rows], np.arange(kept.shape[1]))
         score = np.where(new, spans.score, np.float32(-np.inf))
@@ -358,8 +358,9 @@ def _repeats(
     repeats = np.zeros(first.shape, np.bool_)
     for row in np.flatnonzero((keys[:, 1:] == keys[:, :-1]).any(1)):
         before: set[str] = set()
-        for column, place in enumerate(zip(starts[row].tolist(), ends[row].tolist(), strict=True)):
-            text = texts[row][slice(*place)]
+        spans = zip(starts[row].tolist(), ends[row].tolist(), strict=True)
+        for column, (start, end) in enumerate(spans):
+            text = texts[row][start:end]
             repeats[row, column] = text in before
             before.add(text)
     return repeats
