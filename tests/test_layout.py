@@ -46,6 +46,7 @@ TESTED_BY = {
     "pipelines/features/nodes": "end_to_end/test_chain.py",
     "pipelines/import_fairseq/nodes": "end_to_end/test_start.py",
     "pipelines/inference/nodes": "end_to_end/test_chain.py",
+    "pipelines/predict/nodes": "end_to_end/test_reader.py",
     "pipelines/train/nodes": "end_to_end/test_chain.py",
     "pipelines/validate/nodes": "end_to_end/test_validation.py",
     "reader/exchange/model_card": "reader/exchange/test_export.py",

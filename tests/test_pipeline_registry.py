@@ -35,6 +35,7 @@ def test_listing_pipelines_imports_nothing_heavy() -> None:
         "evaluate_elsewhere",
         "features",
         "inference",
+        "predict",
         "train",
         "validate",
     )

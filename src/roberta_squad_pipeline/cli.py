@@ -172,20 +172,22 @@ def compare(*, env: str | None, runs: tuple[str, ...]) -> None:
 
 @cli.command(params=[_option("env")])
 @click.option(
-    "--experiment",
+    *("--run", "--experiment", "run_name"),
     shell_complete=_trained,
     help="The run whose reader answers [the one that conf/ names].",
 )
 @click.option("--reader", help="A reader's folder, or a model in MLflow (models:/NAME/1), instead.")
 @click.option("--passage", help="The passage itself [typed].")
 @click.option("--passage-file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON per answer, as from predict.")
 def ask(
     *,
     env: str | None,
-    experiment: str | None,
+    run_name: str | None,
     reader: str | None,
     passage: str | None,
     passage_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Ask a trained reader.
 
@@ -206,8 +208,33 @@ def ask(
     with _messages_for_errors():
         from roberta_squad_pipeline.api import Reader
 
-        loaded = Reader.load(reader or reader_folder(_project(), env, experiment))
-        converse(loaded, passage, Console(highlight=False))
+        loaded = Reader.load(reader or reader_folder(_project(), env, run_name))
+        converse(loaded, passage, Console(highlight=False), as_json=as_json)
+
+
+@cli.command(params=[_option("env"), _option("params")])
+@click.option(
+    *("--run", "run_name"),
+    required=True,
+    shell_complete=_trained,
+    help="The run whose reader answers.",
+)
+@click.option("--input", "questions", required=True, help="Questions, in any form of data.dev.")
+@click.option("--output", required=True, help="Where answers go: FILE.jsonl or FILE.parquet.")
+def predict(
+    *, env: str | None, params: dict[str, Any], run_name: str, questions: str, output: str
+) -> None:
+    """Answer a file of questions.
+
+    They need no answers. The same command goes on where it was killed.
+    """
+    from roberta_squad_pipeline.common.nested import merged
+    from roberta_squad_pipeline.runs.session import run_pipeline
+
+    files = {"input": questions, "output": str(Path(output).absolute())}
+    with _messages_for_errors():
+        given = merged(params, {"run": run_name, "predict": files})
+        run_pipeline(_project(), env, given, "predict")
 
 
 @cli.command(params=[_option("env"), _option("params")])

@@ -9,6 +9,7 @@ from roberta_squad_pipeline.pipelines.export_onnx import pipeline as export_onnx
 from roberta_squad_pipeline.pipelines.features import pipeline as features
 from roberta_squad_pipeline.pipelines.import_fairseq import pipeline as import_fairseq
 from roberta_squad_pipeline.pipelines.inference import pipeline as inference
+from roberta_squad_pipeline.pipelines.predict import pipeline as predict
 from roberta_squad_pipeline.pipelines.train import pipeline as train
 from roberta_squad_pipeline.pipelines.validate import pipeline as validate
 
@@ -26,6 +27,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "export_onnx": export_onnx.create_pipeline(),
         "import_fairseq": import_fairseq.create_pipeline(),
         "train": up_to_train,
+        "predict": predict.create_pipeline(),
         "inference": inference.create_pipeline(),
         "evaluate": evaluate.create_pipeline(),
         # Of another run's reader, on dev questions alone.

@@ -66,7 +66,7 @@ def test_data_and_encoder_are_all_that_has_to_be_given(
     done = command(*_command(roberta_folder))
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
-    assert "next: kedro ask --experiment own --env own" in said
+    assert "next: kedro ask --run own --env own" in said
     assert f"3 epochs of {QUESTIONS} windows = {UPDATES} updates of 4, 1 of them warm-up" in said
     fast = fast_precision(available_device())
     reader = own_files / "data/06_models/own"

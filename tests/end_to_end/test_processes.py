@@ -58,6 +58,31 @@ def test_two_processes_train_and_answer(
     assert outputs(tmp_path, "demo") == of_two
 
 
+def test_two_processes_answer_a_file(
+    finished_copy: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Three chunks; one process alone writes the same bytes."""
+    records = [
+        {"id": number, "question": "Which river is it?", "context": f"The Isk rises at {number}."}
+        for number in range(2500)
+    ]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (finished_copy / "questions.jsonl").write_text(lines)
+    written = []
+    for processes in (2, 1):
+        done = command(
+            *("predict", "--run", "demo", "--input", "questions.jsonl"),
+            *("--output", f"{processes}.jsonl"),
+            *("--params", f"distributed.processes={processes}"),
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        written.append((finished_copy / f"{processes}.jsonl").read_bytes())
+    assert written[0] == written[1]
+    assert [json.loads(line)["id"] for line in written[0].splitlines()] == [
+        str(record["id"]) for record in records
+    ]
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     project: Path, kedro: Kedro, start: Start, runs: Runs, processes: int

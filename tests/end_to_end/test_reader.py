@@ -11,9 +11,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
@@ -21,6 +23,8 @@ from mlflow import MlflowClient
 
 from roberta_squad_pipeline import Reader
 from roberta_squad_pipeline.cli import cli
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def _json(path: Path) -> Any:
@@ -59,6 +63,39 @@ def test_reader_says_what_the_pipeline_predicted(
         ]
         passage = asked[name][1]
         assert passage[answer.best.char_start : answer.best.char_end] == answer.best.text
+
+
+def test_predict_says_the_same_of_every_form(
+    finished_copy: Path, asked: dict[str, tuple[str, str]], command: Command
+) -> None:
+    output = finished_copy / "data/07_model_output/demo"
+    predictions, null_odds = _json(output / "predictions.json"), _json(output / "null_odds.json")
+    records = [
+        {"id": name, "question": question, "context": passage}
+        for name, (question, passage) in asked.items()
+    ]
+    frame = pd.DataFrame(records)
+    frame.to_json(finished_copy / "dev.jsonl", orient="records", lines=True)
+    frame.to_parquet(finished_copy / "dev.parquet")
+    nested = _json(finished_copy / "data/01_raw/demo/squad_files.json")["dev"]["path"]
+    for questions in (nested, "dev.jsonl", "dev.parquet"):
+        arguments = ("--run", "demo", "--input", questions, "--output", "answers.jsonl")
+        done = command("predict", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = (finished_copy / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = {row["id"]: row for row in map(json.loads, lines)}
+        assert {name: row["best_span"] for name, row in rows.items()} == predictions
+        assert {name: row["no_answer_score"] for name, row in rows.items()} == null_odds
+    for said, given in {
+        "predict.output: got 'answers.txt'": ("--input", "dev.jsonl", "--output", "answers.txt"),
+        "got no such file": ("--input", "nothing.jsonl", "--output", "answers.jsonl"),
+    }.items():
+        refused = command("predict", "--run", "demo", *given)
+        assert refused.returncode == 1
+        assert said in refused.stderr
+        assert "Traceback" not in refused.stderr
+    unsaid = command("run", "--pipeline", "predict")
+    assert "predict.input, predict.output: got nothing, nothing" in unsaid.stderr
 
 
 def test_reader_of_the_run_is_registered(
@@ -142,6 +179,10 @@ def test_kedro_ask(
     answer = reader.answer(question, passage)
     marked = passage[: answer.best.char_start] + f"[[{answer.best.text}]]"
     assert marked[-100:] in done.output
+    as_json = CliRunner().invoke(cli, ["ask", "--run", "demo", "--json"], input=typed)
+    row = json.loads(as_json.output)
+    assert (row["question"], row["answer"]) == (question, answer.text)
+    assert row["no_answer_score"] == answer.no_answer_score
     (finished.parent / "latin1.txt").write_bytes("Zoë".encode("latin-1"))
     refused = {
         "Train one: kedro run": ["--experiment", "nobody"],

@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -212,3 +213,19 @@ def test_a_folder_is_of_one_split(tmp_path: Path, names: list[str], got: str) ->
     assert isinstance(fault, InputError)
     assert got in fault.got
     assert "train-*.parquet" in fault.remedy
+
+
+def test_parquet_is_not_held_whole(tmp_path: Path) -> None:
+    """Oracle: what Arrow has allocated, for a file of 16 MB in one group of rows."""
+    rows = [{"question": "?", "context": os.urandom(400).hex()} for _ in range(20_000)]
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=len(rows))
+    del rows
+    before = pa.total_allocated_bytes()
+    items = read_items(path)
+    first = next(items)
+    held = pa.total_allocated_bytes() - before
+    assert isinstance(first, Item)
+    assert first.place == "row 0"
+    assert 0 < held < path.stat().st_size / 3
+    assert sum(1 for _ in items) == 19_999

@@ -70,6 +70,16 @@ def test_records_that_repeat_a_passage_share_it_while_they_stand_together(tmp_pa
     ]
 
 
+def test_no_more_than_so_many_records_are_held_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roberta_squad_pipeline.squad.paragraphs._AT_ONCE", 2)
+    found = paragraphs(tmp_path, [asked(n, context="a") for n in range(5)])
+    cut = [one for one in found if isinstance(one, Paragraph)]
+    assert [one.records for one in cut] == [("[0]", "[1]"), ("[2]", "[3]"), ("[4]",)]
+    assert {one.article for one in cut} == {0}
+
+
 def test_articles_of_records_and_passages_go_by_title(tmp_path: Path) -> None:
     titles = ["Rome", "Rome", 1, None, None, "Rome"]
     records = [asked(n, context=f"{n}", title=title) for n, title in enumerate(titles)]

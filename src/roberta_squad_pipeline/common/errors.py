@@ -26,6 +26,10 @@ class InputError(ValueError):
         self.remedy = redacted(remedy)
         super().__init__(f"{self.where}: got {self.got}; expected {self.expected}. {self.remedy}")
 
+    def at(self, where: str) -> "InputError":
+        """The same, found somewhere else."""
+        return InputError(where=where, got=self.got, expected=self.expected, remedy=self.remedy)
+
 
 def causes(error: BaseException) -> Iterator[BaseException]:
     """An error and what led to it, the innermost last; frameworks wrap what happened inside."""

@@ -40,6 +40,17 @@ def sha256_of_files(paths: Iterable[Path]) -> str:
     return whole.hexdigest()
 
 
+def stamps(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size in bytes and time of change of a file, or of what is in a folder.
+
+    Returns:
+        Nothing if there is no such path.
+    """
+    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+    stats = [(file.name, file.stat()) for file in files]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+
 @contextmanager
 def written_atomically(path: Path) -> Iterator[Path]:
     """Writes a file or a folder whole or not at all.

@@ -59,15 +59,20 @@ class Processes:
         if self.count > 1:
             dist.broadcast(tensor, src=0)
 
-    def broadcast_bytes(self, data: bytes | None) -> bytes:
-        """What rank 0 has to say; the others give None."""
+    def broadcast_bytes(self, data: bytes | None, source: int = 0) -> bytes:
+        """What one process has to say, rank 0 unless another is named; the others may give None."""
         if self.count == 1:
             return data or b""
+        data = data if self.rank == source else None
         # The others do not know how much to make room for.
         size = torch.tensor(len(data or b""))
-        dist.broadcast(size, src=0, group=self.control)
+        dist.broadcast(size, src=source, group=self.control)
         content = torch.empty(int(size), dtype=torch.uint8)
         if data:
             content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        dist.broadcast(content, src=0, group=self.control)
+        dist.broadcast(content, src=source, group=self.control)
         return content.numpy().tobytes()
+
+    def gather_bytes(self, data: bytes) -> list[bytes]:
+        """What each process has to say, by rank; in every process."""
+        return [self.broadcast_bytes(data, source=rank) for rank in range(self.count)]

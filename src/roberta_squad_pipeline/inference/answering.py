@@ -1,11 +1,12 @@
 """Questions to answers, by the same steps as a whole file: features, windows, spans."""
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import NamedTuple
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import torch
 
@@ -25,6 +26,19 @@ _SHORT = 256
 
 _MISSING = {"None", "nan", "<NA>"}
 """What pandas has where there is nothing."""
+
+ANSWER_COLUMNS = {
+    "answer": "string",
+    "best_span": "string",
+    "char_start": "int64",
+    "char_end": "int64",
+    "answer_probability": "float64",
+    "no_answer_probability": "float64",
+    "no_answer_score": "float64",
+    "threshold": "float64",
+    "question_tokens_cut": "int64",
+}
+"""Of a row that says an answer, with their types; `candidates` and `error` stand beside them."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -60,7 +74,11 @@ class Answer:
 
 
 def answer_questions(
-    trained: TrainedReader, asked: Sequence[Asked], *, device: torch.device
+    trained: TrainedReader,
+    asked: Sequence[Asked],
+    *,
+    device: torch.device,
+    quiet: bool = False,
 ) -> list[Answer]:
     """Answers questions to passages of any length.
 
@@ -68,6 +86,7 @@ def answer_questions(
         trained: Moved to `device`.
         asked: A passage that is asked several questions is read into tokens once.
         device: Where to compute.
+        quiet: Whether neither progress nor questions that are cut are told of.
 
     Returns:
         One answer per question, in the order of `asked`.
@@ -80,8 +99,11 @@ def answer_questions(
         return []
     features = _features(trained, asked)
     cut = dict(zip(features.question_ids.to_pylist(), features.question_tokens_cut, strict=True))
-    _tell_of_cut_questions(features)
-    with _shown(len(features.windows.question)) as on_windows:
+    windows = len(features.windows.question)
+    if not quiet:
+        _tell_of_cut_questions(features)
+    unseen = quiet or windows <= _SHORT
+    with nullcontext(lambda _: None) if unseen else _progress(windows) as on_windows:
         predictions = predict(
             trained.reader, features, trained.inference, device=device, on_windows=on_windows
         )
@@ -112,20 +134,51 @@ def answers_or_errors(
             asked[number] = as_asked(row, number)
         except InputError as error:
             found.append(error)
-    try:
-        answers: list[Answer | InputError] = list(
-            answer_questions(trained, list(asked.values()), device=device)
-        )
-    except InputError as error:
-        if len(asked) == 1:
-            answers = [error]
-        else:
-            # Of one whose text has no word in it, only its own answer tells.
-            answers = [
-                answers_or_errors(trained, [one], device=device)[0] for one in asked.values()
-            ]
+    answers = _answers_or_errors(trained, list(asked.values()), device)
     errors, answered = iter(found), iter(answers)
     return [next(answered if number in asked else errors) for number in range(len(rows))]
+
+
+def _answers_or_errors(
+    trained: TrainedReader, asked: Sequence[Asked], device: torch.device
+) -> list[Answer | InputError]:
+    try:
+        return [*answer_questions(trained, asked, device=device, quiet=True)]
+    except InputError as error:
+        if len(asked) == 1:
+            return [error]
+    # One of them has a text without a word in it, which is only found out while it is read.
+    half = len(asked) // 2
+    return [
+        *_answers_or_errors(trained, asked[:half], device),
+        *_answers_or_errors(trained, asked[half:], device),
+    ]
+
+
+def as_row(found: Answer | InputError | str, threshold: float) -> dict[str, Any]:
+    """An answer as a row of a table, with the same columns where there is none.
+
+    Args:
+        found: An answer, or why there is none.
+        threshold: No-answer score above which the reader abstains; infinite where it always
+            answers or always abstains.
+    """
+    if not isinstance(found, Answer):
+        row: dict[str, Any] = dict.fromkeys(ANSWER_COLUMNS)
+        return row | {"candidates": [], "error": str(found)}
+    return {
+        "answer": None if found.no_answer_score > threshold else found.best.text,
+        "best_span": found.best.text,
+        "char_start": found.best.char_start,
+        "char_end": found.best.char_end,
+        "answer_probability": found.answer_probability,
+        "no_answer_probability": found.no_answer_probability,
+        "no_answer_score": found.no_answer_score,
+        "threshold": threshold if math.isfinite(threshold) else None,
+        "question_tokens_cut": found.question_tokens_cut,
+        "candidates": [asdict(one) for one in found.candidates],
+        "error": None,
+    }
 
 
 def as_asked(row: object, number: int) -> Asked:
@@ -156,13 +209,6 @@ def as_asked(row: object, number: int) -> Asked:
         "context",
         remedy='Give such rows: [("Which river?", "The mill stands on the Isk.")]',
     )
-
-
-def _shown(windows: int) -> AbstractContextManager[Callable[[int], None]]:
-    """What is told of windows that were read; shows how far it is where that takes a while."""
-    if windows <= _SHORT:
-        return nullcontext(lambda _: None)
-    return _progress(windows)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Predictions made in this process or in many, and what crosses between them."""
 
 import dataclasses
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,11 +9,21 @@ from typing import Any
 
 from safetensors.numpy import load_file, save_file
 
+from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.distributed.launch import JOB_FILE, launch, local_processes
+from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import stop_requests
 from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.inference.file_answers import (
+    Done,
+    answer_file,
+    count_questions,
+    read_done,
+    work_folder,
+    write_answers,
+)
 from roberta_squad_pipeline.inference.prediction import (
     Prediction,
     WindowSpans,
@@ -22,6 +33,8 @@ from roberta_squad_pipeline.inference.prediction import (
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.storage import TrainedReader
+
+_logger = logging.getLogger(__name__)
 
 _WORKER = "roberta_squad_pipeline.inference.worker"
 
@@ -34,6 +47,17 @@ class InferenceJob(StrictModel):
     inference: InferenceConfig
     spans: Path
     """Where rank 0 puts what was found."""
+
+
+class FileJob(StrictModel):
+    """What the processes that answer a file of questions are to do."""
+
+    reader: Path
+    questions: Path
+    work: Path
+    """See `work_folder`."""
+    suffix: str
+    """Of the output."""
 
 
 def run_inference(
@@ -86,6 +110,62 @@ def run_inference(
         _launch(Path(folder), distributed, name, on_event)
         found = WindowSpans(**load_file(spans))
     return merge_windows(found, features, config)
+
+
+def answer_questions_of(
+    questions: Path,
+    output: Path,
+    trained: TrainedReader,
+    distributed: DistributedConfig,
+    *,
+    name: str,
+) -> Done:
+    """Answers the questions of a file, and goes on where an earlier run was killed.
+
+    Args:
+        questions: In any form, with or without answers.
+        output: What to write; see `write_answers`.
+        trained: Loaded from a folder.
+        distributed: How many processes, and where.
+        name: Of the run, the same on all machines.
+
+    Returns:
+        How many questions there were.
+
+    Raises:
+        InputError: There is no question, the output cannot be written, or machines do not meet.
+        TrainingError: Processes died too often.
+    """
+    count = count_questions(questions)
+    with work_folder(output, trained, questions) as work, stop_requests() as stop:
+        done = read_done(work).questions
+        if done:
+            _logger.info("going on: %d of %d questions are answered already", done, count)
+        with progress("predict", count - done, "questions") as advance:
+            if distributed.nodes * local_processes(distributed) == 1:
+                answer_file(
+                    trained,
+                    questions,
+                    work,
+                    suffix=output.suffix,
+                    processes=Processes.alone(available_device()),
+                    on_questions=lambda more: advance(more, ""),
+                    stop=stop,
+                )
+            else:
+                job = FileJob(
+                    reader=trained.path, questions=questions, work=work, suffix=output.suffix
+                )
+                with tempfile.TemporaryDirectory() as folder:
+                    (Path(folder) / JOB_FILE).write_text(job.model_dump_json())
+                    _launch(
+                        Path(folder),
+                        distributed,
+                        name,
+                        lambda event: advance(event["questions"], ""),
+                    )
+        stop.obey()
+        return write_answers(work, output)
 
 
 def help_inference(distributed: DistributedConfig, *, name: str) -> None:

@@ -1,17 +1,32 @@
 """One process of an inference run: `python -m roberta_squad_pipeline.inference.worker FOLDER`."""
 
+from pydantic import TypeAdapter
+
 from roberta_squad_pipeline.distributed.worker import Worker, work
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.inference.job import InferenceJob, save_spans
+from roberta_squad_pipeline.inference.file_answers import answer_file
+from roberta_squad_pipeline.inference.job import FileJob, InferenceJob, save_spans
 from roberta_squad_pipeline.inference.prediction import search_windows
-from roberta_squad_pipeline.reader.sharing import share_reader
+from roberta_squad_pipeline.reader.sharing import share_reader, share_trained
 from roberta_squad_pipeline.reader.storage import load_reader
+
+_JOB: TypeAdapter[InferenceJob | FileJob] = TypeAdapter(InferenceJob | FileJob)
 
 
 def read(worker: Worker) -> None:
-    """Reads this process's share of all windows."""
-    job = InferenceJob.model_validate_json(worker.job)
-    processes = worker.processes
+    """Reads this process's share of all windows, or of all chunks of a file."""
+    job, processes = _JOB.validate_json(worker.job), worker.processes
+    if isinstance(job, FileJob):
+        answer_file(
+            share_trained(job.reader, processes),
+            job.questions,
+            job.work,
+            suffix=job.suffix,
+            processes=processes,
+            on_questions=lambda more: worker.tell({"questions": more}),
+            stop=worker.stop,
+        )
+        return
     features = Features.open(worker.share_file(job.features))
     reader = load_reader(job.reader).reader if processes.first else None
     spans = search_windows(

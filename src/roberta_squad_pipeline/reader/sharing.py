@@ -1,11 +1,19 @@
 """One reader in many processes."""
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from transformers import AutoConfig
 
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader
+from roberta_squad_pipeline.reader.storage import (
+    WEIGHTS,
+    TrainedReader,
+    load_beside_weights,
+    load_reader,
+)
 
 
 def share_reader(reader: ReaderModel | None, processes: Processes) -> ReaderModel:
@@ -32,3 +40,25 @@ def share_reader(reader: ReaderModel | None, processes: Processes) -> ReaderMode
     for tensor in reader.state_dict().values():
         processes.broadcast(tensor)
     return reader
+
+
+def share_trained(folder: Path, processes: Processes) -> TrainedReader:
+    """Gives every process the reader of a folder, with tokenizer and tuning.
+
+    Args:
+        folder: Only rank 0 needs to have it.
+        processes: Each has to call it.
+
+    Returns:
+        A reader on the process's device.
+    """
+    trained = load_reader(folder) if processes.first else None
+    reader = share_reader(trained.reader if trained else None, processes)
+    files = [path for path in folder.iterdir() if path.is_file()] if trained else []
+    beside = [path.name for path in files if path.suffix != Path(WEIGHTS).suffix]
+    names = json.loads(processes.broadcast_bytes(json.dumps(beside).encode()))
+    with TemporaryDirectory() as temp:
+        for name in names:
+            content = processes.broadcast_bytes((folder / name).read_bytes() if trained else None)
+            (Path(temp) / name).write_bytes(content)
+        return load_beside_weights(reader, Path(temp))

@@ -131,11 +131,17 @@ def load_reader(folder: Path) -> TrainedReader:
         if (folder / ANSWERABILITY_HEAD).is_file():
             weights = from_question_answering(weights, load_file(folder / ANSWERABILITY_HEAD))
         reader.load_state_dict(weights)
-        tokenizer = PassageTokenizer.load(str(folder))
-        evaluation = load_evaluation(folder)
+        return load_beside_weights(reader, folder)
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError, InputError) as error:
         raise _no_reader(folder, error) from error
-    return TrainedReader(reader, tokenizer, header, folder, evaluation)
+
+
+def load_beside_weights(reader: ReaderModel, folder: Path) -> TrainedReader:
+    """Reads what `save_beside_weights` wrote."""
+    tokenizer = PassageTokenizer.load(str(folder))
+    return TrainedReader(
+        reader, tokenizer, load_header(folder), folder, evaluation=load_evaluation(folder)
+    )
 
 
 def is_reader(folder: Path) -> bool:

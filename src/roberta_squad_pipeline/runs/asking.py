@@ -1,5 +1,6 @@
 """`kedro ask`: questions from a terminal or a pipe, and answers marked in their passage."""
 
+import json
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -33,13 +34,16 @@ def reader_folder(project: Path, env: str | None, run: str | None) -> Path:
     return project / str(loader["catalog"]["reader"]["filepath"])
 
 
-def converse(reader: "Reader", passage: str | None, console: Console) -> None:
+def converse(
+    reader: "Reader", passage: str | None, console: Console, *, as_json: bool = False
+) -> None:
     """Answers every question that is typed or piped in, one per line.
 
     Args:
         reader: Who answers.
         passage: None if it is typed first, up to an empty line.
         console: Where to show answers.
+        as_json: Whether an answer is shown as a JSON object on a line of its own.
 
     Raises:
         InputError: There is no passage.
@@ -57,7 +61,9 @@ def converse(reader: "Reader", passage: str | None, console: Console) -> None:
         )
     for question in _typed("\n? " if console.is_terminal else ""):
         if question.strip():
-            console.print(shown(reader.answer(question, passage), passage, console), soft_wrap=True)
+            answer = reader.answer(question, passage)
+            said = _line(question, answer, reader) if as_json else shown(answer, passage, console)
+            console.print(said, soft_wrap=True)
 
 
 def _typed(prompt: str) -> Iterator[str]:
@@ -67,6 +73,13 @@ def _typed(prompt: str) -> Iterator[str]:
             yield input(prompt).removeprefix("\ufeff")
         except EOFError:
             return
+
+
+def _line(question: str, answer: "Answer", reader: "Reader") -> Text:
+    from roberta_squad_pipeline.inference.answering import as_row
+
+    row = as_row(answer, reader.trained.calibration.abstains_above)
+    return Text(json.dumps({"question": question} | row, ensure_ascii=False))
 
 
 def shown(answer: "Answer", passage: str, console: Console) -> Text:

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from kedro.framework.project import settings
-
 from roberta_squad_pipeline.common.nested import merged
 from roberta_squad_pipeline.runs.asking import reader_folder
+from roberta_squad_pipeline.runs.session import run_pipeline
 
 PIPELINE = "evaluate_elsewhere"
 
@@ -31,10 +30,7 @@ def evaluate_elsewhere(
     own = reader_parameters(folder) | {"run": name, "feature_set": name, "reader": reader}
     # Nothing is trained, so that there is neither training nor validation data.
     given = merged(params, {"data": {"train": "", "dev": data, "validation": "dev"}})
-    with settings.SESSION_CLASS.create(
-        project, env=env, runtime_params=merged(own, given)
-    ) as session:
-        session.run(pipeline_names=[PIPELINE])
+    run_pipeline(project, env, merged(own, given), PIPELINE)
 
 
 def reader_parameters(folder: Path) -> dict[str, Any]:

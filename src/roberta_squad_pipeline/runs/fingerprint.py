@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from roberta_squad_pipeline.common.files import stamps
 from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
 from roberta_squad_pipeline.runs.parameters import Parameters
 from roberta_squad_pipeline.tracking.tracker import flat_params
 
 _NOT_SETTINGS: Any = {
     **dict.fromkeys(("run", "feature_set", "experiments", "scale", "tracking"), True),
-    **dict.fromkeys(("distributed", "checkpoint", "locks", "made_with"), True),
+    **dict.fromkeys(("distributed", "checkpoint", "locks", "made_with", "predict"), True),
     "training": {"checkpoint_every", "resume"},
 }
 
@@ -101,13 +102,7 @@ def file_stamps(parameters: Parameters) -> list[list[tuple[str, int, int]]]:
     """Names, sizes and times of the files that the parameters name."""
     data = parameters.data
     return [
-        _stamps(Path(path))
+        stamps(Path(path))
         for named in (data.train, data.dev, str(data.validation), parameters.model.source)
         for path in ([named] if isinstance(named, str) else named)
     ]
-
-
-def _stamps(path: Path) -> list[tuple[str, int, int]]:
-    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
-    stats = [(file.name, file.stat()) for file in files]
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]

@@ -192,7 +192,7 @@ class TrackingHooks:
         from roberta_squad_pipeline.tracking.provenance import provenance
 
         # Of the experiments only the one that is run; its settings are among the others.
-        parameters = self._parameters.model_dump(mode="json", exclude={"experiments"})
+        parameters = self._parameters.model_dump(mode="json", exclude={"experiments", "predict"})
         self._provenance = provenance(self._project, self._redaction)
         recorded = parameters if self._trains else self._with_reader_settings(parameters)
         self._run = open_run(
@@ -302,7 +302,7 @@ class TrackingHooks:
             yield f"MLflow: {page}"
         reader = self._parameters.reader or self._parameters.run
         if self._trains:
-            yield f"next: kedro ask --experiment {reader}{self._env}"
+            yield f"next: kedro ask --run {reader}{self._env}"
         if self._trains_and_scores:
             yield f"      kedro evaluate --run {reader} --data FILE --as NAME{self._env}"
 

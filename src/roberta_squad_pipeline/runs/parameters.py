@@ -27,6 +27,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 Paths = str | tuple[str, ...]
 """One file, folder, pattern or address, or several."""
 
+_PREDICT = "Give them: kedro predict --run NAME --input FILE --output answers.jsonl"
+
 
 class DemoSource(StrictModel):
     """A file of the embedded data set, written by the package's generator."""
@@ -92,6 +94,27 @@ class DataConfig(StrictModel):
         return cast("Paths", self.validation) if own else None
 
 
+class PredictConfig(StrictModel):
+    """A file of questions to be answered, for the pipeline `predict`."""
+
+    input: Path | None
+    """In any form that `data.dev` may have; its questions need no answers."""
+    output: Path | None
+    """JSON Lines or Parquet, by its name."""
+
+    @field_validator("output")
+    @classmethod
+    def _has_a_form(cls, output: Path | None) -> Path | None:
+        if output is None or output.suffix in {".jsonl", ".ndjson", ".parquet"}:
+            return output
+        raise InputError(
+            where="parameter predict.output",
+            got=repr(str(output)),
+            expected="a name that ends in .jsonl or .parquet",
+            remedy=_PREDICT,
+        )
+
+
 class TrackingConfig(StrictModel):
     """Where runs are recorded."""
 
@@ -133,6 +156,7 @@ class Parameters(StrictModel):
     inference: InferenceParameters
     distributed: DistributedConfig
     tracking: TrackingConfig
+    predict: PredictConfig
     checkpoint: Path | None
     """A fairseq checkpoint, for the pipeline `import_fairseq`."""
     locks: Path
@@ -285,7 +309,7 @@ def check_before_run(
         InputError: Data or encoder are to be given and are not, or the embedded encoder would be
             trained on other data than the embedded.
     """
-    data, model = parameters.data, parameters.model
+    data, model, predict = parameters.data, parameters.model, parameters.predict
     # A reader of another run may be scored without any training questions.
     scored_alone = parameters.reader is not None and "params:training" not in inputs
     needed = {
@@ -300,6 +324,13 @@ def check_before_run(
             got="nothing",
             expected="your own questions for training and dev, and a pre-trained encoder",
             remedy=f"Give them: {_own_command('train.json', 'dev.json')}",
+        )
+    if "params:predict" in inputs and not (predict.input and predict.output):
+        raise InputError(
+            where="parameter predict.input, predict.output",
+            got=f"{predict.input or 'nothing'}, {predict.output or 'nothing'}",
+            expected="a file of questions, and where their answers go",
+            remedy=_PREDICT,
         )
     own_data = "train" in in_catalog or data.train not in data.sources
     if own_data and "checkpoints" in inputs and _is_demo_encoder(model.encoder):

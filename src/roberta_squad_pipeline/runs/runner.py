@@ -15,7 +15,7 @@ from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.runs.made_with import MadeWith
 from roberta_squad_pipeline.runs.parameters import check_parameters
 
-_SHARED = ("train.train_reader", "inference.predict_answers")
+_SHARED = ("train.train_reader", "inference.predict_answers", "predict.answer_file")
 """Nodes in which several machines work together."""
 
 
@@ -86,6 +86,5 @@ def _help(shared: list[str], distributed: DistributedConfig, *, name: str) -> No
     from roberta_squad_pipeline.training.job import help_training
 
     for node in shared:
-        {"train.train_reader": help_training, "inference.predict_answers": help_inference}[node](
-            distributed, name=name
-        )
+        helper = help_training if node == "train.train_reader" else help_inference
+        helper(distributed, name=name)

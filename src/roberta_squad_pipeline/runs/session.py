@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from kedro.framework.project import settings
 from kedro.framework.session import KedroSession
 from kedro.runner import SequentialRunner
 
@@ -88,6 +89,22 @@ def _runner(runner: Any) -> SequentialRunner:
         remedy="Leave --runner out: training and inference share their work among processes by "
         "themselves (distributed.processes).",
     )
+
+
+def run_pipeline(project: Path, env: str | None, params: dict[str, Any], name: str) -> None:
+    """Runs one pipeline in a session of its own.
+
+    Args:
+        project: The project's folder.
+        env: Kedro's environment.
+        params: As given on the command line.
+        name: Of the pipeline.
+
+    Raises:
+        InputError: The run is refused.
+    """
+    with settings.SESSION_CLASS.create(project, env=env, runtime_params=params) as session:
+        session.run(pipeline_names=[name])
 
 
 @contextmanager

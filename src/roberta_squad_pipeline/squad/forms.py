@@ -32,7 +32,7 @@ FILE_LIST = ".files.json"
 """How the names of lists of files end, which hold their paths as JSON."""
 
 _PARQUET = b"PAR1"
-_ROWS = 1000
+_ROWS, _BUFFER = 1000, 2**20
 _KNOWN = (
     *("id", "title", "context", "question", "answers", "answers.text", "answers.answer_start"),
     *("is_impossible", "plausible_answers", "paragraphs", "qas"),
@@ -231,7 +231,8 @@ def _parquet_rows(path: Path) -> Iterator[Item]:
     number = count()
     file = SourceFile(path)
     try:
-        with ParquetFile(path) as table:
+        # A group of rows may be as large as the file, and none is to be held whole.
+        with ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as table:
             names = _known_columns(path, table.schema_arrow.names)
             for batch in table.iter_batches(batch_size=_ROWS, columns=names):
                 for row in batch.to_pylist():

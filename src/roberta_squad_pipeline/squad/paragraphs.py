@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,9 @@ _ARTICLE: TypeAdapter[_Article] = TypeAdapter(_Article)
 _PASSAGE: TypeAdapter[_Passage] = TypeAdapter(_Passage)
 _RAW_PASSAGE: TypeAdapter[RawPassage] = TypeAdapter(RawPassage)
 _RAW_QUESTION: TypeAdapter[RawQuestion] = TypeAdapter(RawQuestion)
+
+_AT_ONCE = 10_000
+"""Records on one passage."""
 
 _REMEDIES = {
     "answers": 'Give its answers, or "answers": [] if the passage does not answer it.',
@@ -151,7 +154,7 @@ def squad_paragraphs(path: Path) -> Iterator[Paragraph | InputError]:
     """Reads files passage by passage, and goes on after a fault where it can.
 
     Questions that are records of their own and repeat the passage belong to one passage as long as
-    they stand together.
+    they stand together; `_AT_ONCE` of them at most, so that no more are held.
 
     Args:
         path: A file of any form that `read_items` reads.
@@ -161,11 +164,10 @@ def squad_paragraphs(path: Path) -> Iterator[Paragraph | InputError]:
     """
     article, last_title = -1, ""
     for _, group in groupby(read_items(path), key=_same_passage):
-        first, *others = group
+        first = next(group)
         if isinstance(first, InputError):
             yield first
             continue
-        repeating = [one for one in others if isinstance(one, Item)]
         title = as_text(first.content.get("title")) if isinstance(first.content, dict) else None
         if not isinstance(title, str | None):
             yield _fault(first, "title", title, "a string or null", "Give a text, or leave it out.")
@@ -173,7 +175,10 @@ def squad_paragraphs(path: Path) -> Iterator[Paragraph | InputError]:
         if _is_article(first.content) or not title or title != last_title:
             article += 1
         last_title = title or ""
-        yield from _paragraphs([first, *repeating], article, last_title)
+        others = (one for one in group if isinstance(one, Item))  # noqa: B031 (the rest of it)
+        repeating = chain([first], others)
+        while items := list(islice(repeating, _AT_ONCE)):
+            yield from _paragraphs(items, article, last_title)
 
 
 def _same_passage(item: Item | InputError) -> object:

@@ -35,17 +35,7 @@ _EXAMPLE = {
     "passage": "The Girber Bridge, built by Lirban Limited, was drawn by Slivus Dathow. The arches "
     "of the Krearkock Bridge are of cedar. The Krearkock Bridge crosses the Shilgel.",
 }
-_OUTPUTS = {
-    "answer": "string",
-    "best_span": "string",
-    "char_start": "long",
-    "char_end": "long",
-    "answer_probability": "double",
-    "no_answer_probability": "double",
-    "question_tokens_cut": "long",
-    "error": "string",
-}
-"""Each may be missing, where a row is wrong; candidates come beside them with `n_best`."""
+_TYPES = {"string": "string", "int64": "long", "float64": "double"}
 _PARAMS = {"threshold": "double", "n_best": "long"}
 
 
@@ -82,6 +72,9 @@ def pack_model(reader: Path, folder: Path, example: dict[str, str] | None) -> No
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
+    from roberta_squad_pipeline.inference.answering import ANSWER_COLUMNS
+
+    columns = ANSWER_COLUMNS | {"error": "string"}
     pyfunc.save_model(
         str(folder),
         python_model=str(_CODE),
@@ -91,8 +84,9 @@ def pack_model(reader: Path, folder: Path, example: dict[str, str] | None) -> No
         conda_env=_environment(),
         signature=ModelSignature(
             inputs=Schema([ColSpec("string", name) for name in _EXAMPLE]),
+            # Each may be missing, where a row is wrong; with `n_best`, candidates come beside them.
             outputs=Schema(
-                [ColSpec(kind, name, required=False) for name, kind in _OUTPUTS.items()]
+                [ColSpec(_TYPES[kind], name, required=False) for name, kind in columns.items()]
             ),
             params=ParamSchema([ParamSpec(name, kind, None) for name, kind in _PARAMS.items()]),
         ),

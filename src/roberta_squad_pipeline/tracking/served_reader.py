@@ -3,7 +3,7 @@
 The reader's folder is its artifact `reader`.
 """
 
-from dataclasses import asdict
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.inference.answering import Answer, answers_or_errors
+from roberta_squad_pipeline.inference.answering import ANSWER_COLUMNS, answers_or_errors, as_row
 from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.storage import load_reader
 
-_NUMBERS = {
-    "char_start": "int64",
-    "char_end": "int64",
-    "answer_probability": "float64",
-    "no_answer_probability": "float64",
-    "question_tokens_cut": "int64",
-}
+_IN_SPARK = {"string": "", "int64": -1}
+"""What stands there for a missing value of a type: of a missing text MLflow's function for Spark makes
+"None", and at a missing whole number it fails. Numbers with a fraction may be missing."""
 
 
 class ServedReader(PythonModel):
@@ -49,9 +44,10 @@ class ServedReader(PythonModel):
 
         Returns:
             A row per question: answer (missing where the reader abstains), the best span and its
-            characters in the passage, both probabilities, how many tokens at the question's end
-            were not read, with `n_best` the candidates, best first, and `error`, which says what is
-            wrong with a row that has no answer for that.
+            characters in the passage, both probabilities, the no-answer score and the threshold
+            that it is held against, how many tokens at the question's end were not read, with
+            `n_best` the candidates, best first, and `error`, which says what is wrong with a row
+            that has no answer for that.
 
         Raises:
             MlflowException: A parameter is out of range.
@@ -60,12 +56,29 @@ class ServedReader(PythonModel):
         found = answers_or_errors(
             self._trained, model_input.to_dict(orient="records"), device=available_device()
         )
-        rows = [_row(one, threshold, n_best) for one in found]
+        if threshold is None:
+            threshold = self._trained.calibration.abstains_above
+        rows = [as_row(one, threshold) for one in found]
+        for row in rows:
+            candidates = row.pop("candidates")
+            if n_best is not None:
+                row["candidates"] = candidates[:n_best]
+            if _in_spark():
+                row |= {
+                    name: _IN_SPARK[kind]
+                    for name, kind in (ANSWER_COLUMNS | {"error": "string"}).items()
+                    if row[name] is None and kind in _IN_SPARK
+                }
         # As objects what is missing stays None, which JSON has, and whole numbers stay whole.
         table = pd.DataFrame(rows, dtype=object)
-        if any(isinstance(one, InputError) for one in found):
-            return table
-        return table.astype({name: kind for name, kind in _NUMBERS.items() if name in table})
+        numbers = {name: kind for name, kind in ANSWER_COLUMNS.items() if kind != "string"}
+        whole = [name for name in numbers if name in table and table[name].notna().all()]
+        return table.astype({name: numbers[name] for name in whole})
+
+
+def _in_spark() -> bool:
+    spark = sys.modules.get("pyspark")
+    return spark is not None and spark.TaskContext.get() is not None
 
 
 def _checked(params: dict[str, Any]) -> tuple[float | None, int | None]:
@@ -76,28 +89,6 @@ def _checked(params: dict[str, Any]) -> tuple[float | None, int | None]:
             "span alone."
         )
     return threshold, n_best
-
-
-def _row(found: Answer | InputError, threshold: float | None, n_best: int | None) -> dict[str, Any]:
-    if isinstance(found, InputError):
-        names = ("answer", "best_span", *_NUMBERS)
-        candidates: dict[str, Any] = {} if n_best is None else {"candidates": []}
-        return dict.fromkeys(names) | candidates | {"error": str(found)}
-    text, best = found.text, found.best
-    if threshold is not None:
-        text = None if found.no_answer_score > threshold else best.text
-    row: dict[str, Any] = {
-        "answer": text,
-        "best_span": best.text,
-        "char_start": best.char_start,
-        "char_end": best.char_end,
-        "answer_probability": found.answer_probability,
-        "no_answer_probability": found.no_answer_probability,
-        "question_tokens_cut": found.question_tokens_cut,
-    }
-    if n_best is not None:
-        row["candidates"] = [asdict(one) for one in found.candidates[:n_best]]
-    return row | {"error": None}
 
 
 set_model(ServedReader())

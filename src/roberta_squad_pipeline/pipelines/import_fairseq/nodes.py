@@ -79,4 +79,4 @@ def import_checkpoint(
     reader.load_state_dict(read.heads, strict=False)  # the encoder has its weights
     with written_atomically(folder) as temp:
         save_reader(TrainedReader(reader, tokenizer, header), temp)
-    _logger.info("a reader: kedro ask --experiment %s", folder.name)
+    _logger.info("a reader: kedro ask --run %s", folder.name)

@@ -1,0 +1,21 @@
+"""The predict pipeline."""
+
+from kedro.pipeline import Pipeline, node
+
+from roberta_squad_pipeline.pipelines.predict.nodes import answer_file
+
+
+def create_pipeline() -> Pipeline:
+    """A trained reader and a file of questions to a file of answers."""
+    return Pipeline(
+        [
+            node(
+                answer_file,
+                ["reader", "params:predict", "params:distributed", "params:run"],
+                None,
+                name="answer_file",
+            )
+        ],
+        namespace="predict",
+        prefix_datasets_with_namespace=False,
+    )
