@@ -17,8 +17,8 @@ from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.storage import load_reader
 
 _IN_SPARK = {"string": "", "int64": -1}
-"""What stands there for a missing value of a type: of a missing text MLflow's function for Spark makes
-"None", and at a missing whole number it fails. Numbers with a fraction may be missing."""
+"""What stands there for what is missing, by type: MLflow's function for Spark makes "None" of a missing
+text, and fails at a missing whole number."""
 
 
 class ServedReader(PythonModel):
