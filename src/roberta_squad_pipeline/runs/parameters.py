@@ -97,8 +97,8 @@ class DataConfig(StrictModel):
 class PredictConfig(StrictModel):
     """A file of questions to be answered, for the pipeline `predict`."""
 
-    input: Path | None
-    """In any form that `data.dev` may have; its questions need no answers."""
+    input: Paths | None
+    """Anywhere and in any form that `data.dev` may have; its questions need no answers."""
     output: Path | None
     """JSON Lines or Parquet, by its name."""
 

@@ -17,8 +17,8 @@ from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.storage import load_reader
 
 _IN_SPARK = {"string": "", "int64": -1}
-"""What stands there for what is missing, by type: MLflow's function for Spark makes "None" of a missing
-text, and fails at a missing whole number."""
+"""What stands there for what is missing, by type: MLflow's function for Spark makes "None" of a
+missing text, and fails at a missing whole number."""
 
 
 class ServedReader(PythonModel):

@@ -1,11 +1,13 @@
 """Answers a file of questions."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.runs.parameters import PredictConfig
+from roberta_squad_pipeline.squad.sources import QuestionFiles, local_path
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.storage import TrainedReader
@@ -17,16 +19,31 @@ _logger = logging.getLogger(__name__)
 
 
 def answer_file(
-    trained: TrainedReader, predict: PredictConfig, distributed: DistributedConfig, run: str
+    trained: TrainedReader,
+    files: QuestionFiles,
+    predict: PredictConfig,
+    folder: str,
+    distributed: DistributedConfig,
+    run: str,
 ) -> None:
     """Writes an answer to each question of a file: see `answer_questions_of`.
+
+    Args:
+        trained: Who answers.
+        files: With which credentials files are fetched that are elsewhere.
+        predict: Where the questions are, and where their answers go.
+        folder: Where files are fetched to.
+        distributed: How many processes, and where.
+        run: Whose reader it is.
 
     Raises:
         InputError: There is no question, or the output cannot be written.
     """
     from roberta_squad_pipeline.inference.job import answer_questions_of
 
-    questions, output = Path(str(predict.input)), Path(str(predict.output))
+    given, output = predict.input or "", Path(str(predict.output))
+    paths = (given,) if isinstance(given, str) else given
+    questions = local_path(replace(files, paths=paths), Path(folder) / run, listed_as="predict")
     done = answer_questions_of(questions, output, trained, distributed, name=run)
     _logger.info("%d questions, %s", done.questions, output)
     if done.errors:

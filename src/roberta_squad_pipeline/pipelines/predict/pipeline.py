@@ -11,7 +11,14 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 answer_file,
-                ["reader", "params:predict", "params:distributed", "params:run"],
+                [
+                    "reader",
+                    "predict_questions",
+                    "params:predict",
+                    "params:data.folder",
+                    "params:distributed",
+                    "params:run",
+                ],
                 None,
                 name="answer_file",
             )
