@@ -143,4 +143,4 @@ def test_long_passage_shows_how_far_it_is(
         answer_questions(evaluated, [Asked("When?", "In 1889. ")], device=CPU)
         assert caplog.messages == []
         answer_questions(evaluated, [Asked("When?", "In 1889. " * 3000)], device=CPU)
-    assert re.fullmatch(r"read: (\d+)/\1 windows , 0 s left", caplog.messages[-1])
+    assert re.fullmatch(r"read: (\d+)/\1 windows, 0 s left", caplog.messages[-1])
