@@ -47,7 +47,7 @@ def test_spark_answers_a_parquet_table(
     )
     table.to_parquet(tmp_path / "questions.parquet")
     save_reader(evaluated, tmp_path / "reader")
-    pack_model(tmp_path / "reader", tmp_path / "model")
+    pack_model(tmp_path / "reader", tmp_path / "model", None)
     answer = pyfunc.spark_udf(spark, str(tmp_path / "model"), env_manager="local")
     questions = spark.read.parquet(str(tmp_path / "questions.parquet"))
     answered = questions.withColumn("found", answer("question", "passage"))

@@ -219,7 +219,7 @@ def config_loader(
 _GIVEN_PATHS = (
     *(("data", name) for name in ("train", "dev", "validation")),
     *(("model", name) for name in ("encoder", "start")),
-    ("checkpoint",),
+    *(("checkpoint",), ("predict", "input")),
 )
 """Parameters that may name a file of the user's."""
 
