@@ -51,6 +51,7 @@ def test_broken_file(project: Path, kedro: Kedro, kind: str) -> None:
     done = kedro("download,features", {"data.train": "own.json", "run": "own"})
     _check_one_message(done, "own.json", place)
     assert not (project / "data/04_feature/own/train.arrow").exists()
+    assert not (project / "data/01_raw/own/squad_files.json").exists()
 
 
 def test_misaligned_answers_can_be_dropped(project: Path, kedro: Kedro) -> None:

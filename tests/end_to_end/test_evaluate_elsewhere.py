@@ -34,10 +34,9 @@ def elsewhere(finished_copy: Path) -> Path:
     return path
 
 
-def digests(project: Path) -> dict[str, str]:
-    """Of all that the run that trained the reader has written."""
-    folders = [project / "data" / name / "demo" for name in ("06_models", "07_model_output")]
-    folders += [project / "data" / name / "demo" for name in ("01_raw", "08_reporting")]
+def digests(project: Path, run: str = "demo") -> dict[str, str]:
+    """Of all that a run has written."""
+    folders = (project / "data").glob(f"*/{run}")
     return {
         str(path): hashlib.sha256(path.read_bytes()).hexdigest()
         for folder in folders
@@ -85,6 +84,14 @@ def test_scores_go_under_a_name_of_their_own(
     for name in ("data", "data_sha256", "questions", "version"):
         assert signature.pop(name) == found[name]
     assert signature == {"threshold": 0.0, "null_score": "best_span"}
+    # The same name with another content.
+    before = digests(finished_copy, "theirs")
+    elsewhere.write_text(json.dumps(generate("dev", passages=20, seed=8)), encoding="utf-8")
+    again = command("evaluate", *arguments)
+    assert again.returncode == 1
+    assert "features of run theirs: got other settings or data" in again.stderr
+    assert "finished run's (sha256.dev: " in again.stderr
+    assert digests(finished_copy, "theirs") == before
 
 
 def test_calibrate_tunes_the_reader_and_no_more(
@@ -104,7 +111,7 @@ def test_calibrate_tunes_the_reader_and_no_more(
 def test_nothing_is_replaced_in_silence(
     finished_copy: Path, elsewhere: Path, command: Command
 ) -> None:
-    """The run's own name with other data, and a name that has a reader."""
+    """The run's own name with other data or settings, and a name that has a reader."""
     before = digests(finished_copy)
     refused = {
         "kedro evaluate --run demo --data FILE --as NAME": (
@@ -114,8 +121,16 @@ def test_nothing_is_replaced_in_silence(
         "the name of a run that has a reader itself": (
             *("evaluate", "--run", "demo", "--data", elsewhere.name, "--as", "demo"),
         ),
-        "predictions made with max_answer_tokens 48 instead of 9": (
+        "inference.max_answer_tokens: 48 there, 9 here": (
             *("run", "--pipelines", "evaluate", "--params", "inference.max_answer_tokens=9"),
+        ),
+        "features of run demo: got other settings or data than the finished run's (data.dev": (
+            *("run", "--pipelines", "download,features", "--params", "data.dev=demo_train"),
+        ),
+        "the finished one: --params overwrite=true": (
+            "run",
+            "--params",
+            "training.lr=0.5",
         ),
         "a pipeline that trains a reader of its own": ("run", "--params", "reader=demo,run=other"),
     }

@@ -36,7 +36,7 @@ def test_fetched_and_kept(project: Path, kedro: Kedro, url: str) -> None:
     sha256 = hashlib.sha256(CONTENT).hexdigest()
     done = kedro("download", _source(url, sha256))
     assert done.returncode == 0, done.stderr
-    record = json.loads((project / "data/01_raw/demo/squad_files.json").read_text())
+    record = json.loads((project / "data/01_raw/demo/fetched_files.json").read_text())
     assert record["dev"]["sha256"] == sha256
     assert (project / record["dev"]["path"]).read_bytes() == CONTENT
 

@@ -106,7 +106,10 @@ def test_a_file_of_its_own(project: Path, kedro: Kedro, runs: Runs) -> None:
     assert run.data.params["squad_files.validation.path"].endswith("own.json")
     assert "validation after update 4: loss" in said
     # What is not there any more is not left from before.
-    said_by(kedro("train"))
+    refused = kedro("train")
+    assert refused.returncode == 1
+    assert "run demo: got other settings or data than the finished run's" in refused.stderr
+    said_by(kedro("train", {"overwrite": True}))
     assert not (project / "data/04_feature/demo/validation.arrow").exists()
 
 

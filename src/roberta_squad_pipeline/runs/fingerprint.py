@@ -11,7 +11,8 @@ from roberta_squad_pipeline.tracking.tracker import flat_params
 
 _NOT_SETTINGS: Any = {
     **dict.fromkeys(("run", "feature_set", "experiments", "scale", "tracking"), True),
-    **dict.fromkeys(("distributed", "checkpoint", "locks", "made_with", "predict"), True),
+    **dict.fromkeys(("distributed", "checkpoint", "locks", "made_with"), True),
+    **dict.fromkeys(("predict", "overwrite"), True),
     "training": {"checkpoint_every", "resume"},
 }
 

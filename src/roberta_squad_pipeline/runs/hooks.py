@@ -50,6 +50,9 @@ QUESTIONS = {"train": "train_questions", "dev": "dev_questions"}
 QUESTION_FILES = "roberta_squad_pipeline.datasets.questions_dataset.QuestionsDataset"
 """The type of these; where its entry has no filepath, parameters say which files."""
 
+FETCHED = "fetched_files"
+"""The dataset that says which data there are, fit or not."""
+
 SQUAD_FILES = "squad_files"
 """The dataset that says which data a run is about."""
 
@@ -83,7 +86,7 @@ LOCAL = "local"
 _logger = logging.getLogger(__name__)
 
 FEATURE_SET = {
-    *(SQUAD_FILES, "validation", "admitted_files"),
+    *(FETCHED, SQUAD_FILES, "validation"),
     *("train_features", "validation_features", "dev_features"),
 }
 """Datasets that lie under the name of `feature_set`; those of tracked nodes lie under the run's."""
@@ -160,8 +163,8 @@ class TrackingHooks:
 
         Raises:
             InputError: Data or encoder are missing, another run that is going on has claimed what
-                it writes, MLflow does not answer, or the trained reader would replace the one that
-                training goes on from.
+                it writes, MLflow does not answer, the trained reader would replace the one that
+                training goes on from, or a finished run of other settings would be replaced.
         """
         from roberta_squad_pipeline.runs.parameters import check_before_run
 
@@ -178,6 +181,7 @@ class TrackingHooks:
         self._check_start_is_kept(pipeline)
         self._check_other_runs_are_kept(pipeline)
         claim = _claim(self._parameters, pipeline)
+        self._check_finished_runs_are_kept(pipeline, claim)
         self._held.enter_context(held(claim, self._project / self._parameters.locks))
         if claim.run is None:
             return
@@ -243,8 +247,17 @@ class TrackingHooks:
             self._record(dataset_name, data)
 
     @hook_impl
-    def before_dataset_saved(self, dataset_name: str) -> None:
-        """Forgets what an earlier file was made with."""
+    def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Forgets what an earlier file was made with.
+
+        Raises:
+            InputError: The data are others than a finished run's whose features would be replaced.
+        """
+        if dataset_name == FETCHED and not self._parameters.overwrite:
+            from roberta_squad_pipeline.runs.finished import check_replacement, of_files
+
+            made = of_files(self._made_of, data)
+            check_replacement(made, self._scores.parent, run=None, builds=True)
         self._made_with.forget(dataset_name)
 
     @hook_impl
@@ -281,6 +294,10 @@ class TrackingHooks:
             remove_finished(checkpoints, self._run.run_id)
         if self._run is not None and self._scored.keys() == SCORES:
             self._run.describe(_summary(self._scored))
+        if self._run is not None:
+            from roberta_squad_pipeline.runs.finished import keep, of_files
+
+            keep(of_files(self._made_of, self._files or {}), self._scores)
         page = self._run.page if self._run is not None else None
         self.end_run("FINISHED")
         self._tell_of_outdated()
@@ -342,6 +359,23 @@ class TrackingHooks:
                 expected="a reader that is still there afterwards",
                 remedy="Give the run a name of its own: --params run=NAME",
             )
+
+    def _check_finished_runs_are_kept(self, pipeline: Pipeline, claim: Claim) -> None:
+        from roberta_squad_pipeline.runs.finished import check_replacement, made_of
+
+        tracked = pipeline.only_nodes_with_tags(TRACKED)
+        with_features = claim.builds or "checkpoints" in tracked.inputs()
+        self._made_of = made_of(
+            self._parameters, tracked, self._redaction, with_features=with_features
+        )
+        if not self._parameters.overwrite:
+            folder, builds = self._scores.parent, claim.builds
+            check_replacement(self._made_of, folder, run=claim.run, builds=builds)
+
+    @property
+    def _scores(self) -> Path:
+        """The folder of the run's scores."""
+        return self._path("metrics").parent
 
     def _check_other_runs_are_kept(self, pipeline: Pipeline) -> None:
         run, reader = self._parameters.run, self._parameters.reader

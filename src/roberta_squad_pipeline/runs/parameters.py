@@ -146,6 +146,8 @@ class Parameters(StrictModel):
     calibrate: bool
     """Whether that reader's threshold and calibration, or those that the run's own reader has of
     another dev file, are replaced by what is fitted on `data.dev`."""
+    overwrite: bool
+    """Whether a finished run of other settings or data may be replaced."""
     experiments: Experiments
     scale: Scale
     """What the experiments' updates and learning rates are multiplied by."""

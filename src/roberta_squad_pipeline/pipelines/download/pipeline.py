@@ -12,7 +12,7 @@ def create_pipeline() -> Pipeline:
             node(
                 fetch_squad_files,
                 ["params:data", "params:feature_set", "train_questions", "dev_questions"],
-                "squad_files",
+                "fetched_files",
                 name="fetch_squad_files",
             )
         ],

@@ -9,7 +9,7 @@ from roberta_squad_pipeline.pipelines.features.nodes import (
 )
 from roberta_squad_pipeline.pipelines.validate.pipeline import admission_node, validation_node
 
-_INPUTS = ["admitted_files", "params:data", "params:features", "params:model"]
+_INPUTS = ["squad_files", "params:data", "params:features", "params:model"]
 
 
 def create_pipeline() -> Pipeline:

@@ -14,7 +14,7 @@ def validation_node() -> Node:
     """Files on disk to a report on them, which is also the first step towards features."""
     return node(
         validate_squad_files,
-        ["squad_files", "params:data", "params:features", "params:model", "params:inference"],
+        ["fetched_files", "params:data", "params:features", "params:model", "params:inference"],
         {"report": "validation", "markdown": "validation_markdown"},
         name="validate_squad_files",
     )
@@ -24,8 +24,8 @@ def admission_node() -> Node:
     """What the report says to whether features may be built of the files."""
     return node(
         admit_squad_files,
-        ["squad_files", "validation", "validation_folder"],
-        "admitted_files",
+        ["fetched_files", "validation", "validation_folder"],
+        "squad_files",
         name="admit_squad_files",
     )
 

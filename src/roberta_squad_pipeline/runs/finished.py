@@ -1,0 +1,138 @@
+"""A finished run is not replaced in silence by one of other settings or data."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kedro.pipeline import Pipeline
+from pydantic import ValidationError
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.common.redaction import Redaction
+from roberta_squad_pipeline.common.same_run import differences
+from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.runs.parameters import Parameters
+
+_RECORD = "settings.json"
+
+_RESULTS = ("model", "training", "inference", "reader")
+"""What results depend on beside the features, if nodes read it."""
+_WITHOUT_EFFECT: Any = {
+    "training": {"micro_batch", "checkpoint_every", "resume"},
+    "inference": {"batch_windows"},
+}
+
+
+class MadeOf(StrictModel):
+    """What a run was made of; it lies beside its scores."""
+
+    feature_set: str
+    features: dict[str, Any]
+    """Data, windows and encoder; empty where a run took features without a look at them."""
+    sha256: dict[str, str]
+    """Of the data, by split, once they are known."""
+    results: dict[str, Any]
+    """What its tracked nodes read, by section of the parameters."""
+
+
+def made_of(
+    parameters: Parameters, tracked: Pipeline, redaction: Redaction, *, with_features: bool
+) -> MadeOf:
+    """What a run will be made of.
+
+    Args:
+        parameters: Of the run.
+        tracked: Its nodes that write outputs under the run's name.
+        redaction: What must not be told of it.
+        with_features: Whether its parameters are those of its features.
+    """
+    told = redaction.record(parameters.model_dump(mode="json", exclude=_WITHOUT_EFFECT))
+    features = {
+        "data": told["data"],
+        "features": told["features"],
+        "model": {name: told["model"][name] for name in ("encoder", "start")},
+    }
+    read = {name: told[name] for name in _RESULTS if f"params:{name}" in tracked.inputs()}
+    return MadeOf(
+        feature_set=parameters.feature_set,
+        features=features if with_features else {},
+        sha256={},
+        results=read,
+    )
+
+
+def check_replacement(mine: MadeOf, folder: Path, *, run: str | None, builds: bool) -> None:
+    """Refuses a run that would replace a finished one of other settings or data.
+
+    Args:
+        mine: What it will be made of.
+        folder: That holds the folders of scores, by run.
+        run: The run's name if it writes outputs under it.
+        builds: Whether it writes features or the record of their data.
+
+    Raises:
+        InputError: It would replace outputs of its name, or features that a finished run has.
+    """
+    for file in sorted(folder.glob(f"*/{_RECORD}")):
+        name, kept = file.parent.name, _read(file)
+        if kept is None:
+            continue
+        where = f"run {name}"
+        changes: list[str] = []
+        if name == run:
+            changes += _unlike(kept.results, mine.results)
+        if builds and kept.features and kept.feature_set == mine.feature_set:
+            if not changes:
+                where = f"features of run {name}"
+            changes += differences(kept.features, mine.features)
+            changes += _unlike(kept.sha256, mine.sha256, "sha256.")
+        if changes:
+            # Sections of both kinds may name the same setting.
+            said = "; ".join(dict.fromkeys(changes))
+            raise InputError(
+                where=where,
+                got=f"other settings or data than the finished run's ({said})",
+                expected="the same, since it would be replaced",
+                remedy="Give this one a name of its own: --params run=NAME (kedro evaluate: --as "
+                "NAME). Or replace the finished one: --params overwrite=true",
+            )
+
+
+def of_files(mine: MadeOf, files: Mapping[str, Mapping[str, Any]]) -> MadeOf:
+    """The same with the record of the run's SQuAD files."""
+    sha256 = {split: file["sha256"] for split, file in files.items()}
+    return mine.model_copy(update={"sha256": sha256})
+
+
+def keep(mine: MadeOf, scores: Path) -> None:
+    """Says of a run that it is finished, and what it was made of.
+
+    Args:
+        mine: What it was made of; what it did not read is kept as it was.
+        scores: The folder of its scores.
+    """
+    before = _read(scores / _RECORD)
+    if before is not None:
+        results = before.results | mine.results
+        features = mine.features or before.features
+        sha256 = mine.sha256 or before.sha256
+        mine = mine.model_copy(update={"results": results, "features": features, "sha256": sha256})
+    ordered = {name: mine.results[name] for name in _RESULTS if name in mine.results}
+    with written_atomically(scores / _RECORD) as temp:
+        record = mine.model_copy(update={"results": ordered})
+        temp.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _unlike(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """What differs in what both of them say."""
+    common = there.keys() & here.keys()
+    before, now = ({name: one[name] for name in common} for one in (there, here))
+    return differences(before, now, prefix)
+
+
+def _read(file: Path) -> MadeOf | None:
+    try:
+        return MadeOf.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return None

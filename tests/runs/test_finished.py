@@ -1,0 +1,90 @@
+"""Finished runs, and what is refused because of them.
+
+Oracle: settings that are changed one by one, by hand.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.pipeline import Pipeline
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.redaction import Redaction
+from roberta_squad_pipeline.pipelines.evaluate.pipeline import create_pipeline as evaluation
+from roberta_squad_pipeline.pipelines.inference.pipeline import create_pipeline as inference
+from roberta_squad_pipeline.pipelines.train.pipeline import create_pipeline as training
+from roberta_squad_pipeline.runs.finished import MadeOf, check_replacement, keep, made_of, of_files
+from roberta_squad_pipeline.runs.parameters import load_parameters
+from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
+
+CHAIN = training() + inference() + evaluation()
+SCORING = inference() + evaluation()
+
+
+def made(
+    changes: dict[str, Any], pipeline: Pipeline = CHAIN, *, with_features: bool = True
+) -> MadeOf:
+    loader = OmegaConfigLoader("conf", env="base", runtime_params=changes, **CONFIG_LOADER_ARGS)
+    tracked = pipeline.only_nodes_with_tags("tracked")
+    return made_of(load_parameters(loader), tracked, Redaction(), with_features=with_features)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pipeline", "builds", "said"),
+    [
+        ({}, CHAIN, True, None),
+        ({"training": {"micro_batch": 1, "resume": "never"}}, CHAIN, True, None),
+        ({"inference": {"batch_windows": 1}}, CHAIN, True, None),
+        ({"distributed": {"processes": 2}}, CHAIN, True, None),
+        ({"training": {"lr": 0.5}}, CHAIN, True, r"run demo: .*\(training.lr: \S+ there, 0.5 here"),
+        # What is not read changes nothing.
+        ({"training": {"lr": 0.5}, "data": {"dev": "other"}}, SCORING, False, None),
+        ({"inference": {"n_best": 3}}, SCORING, False, r"run demo: .*n_best: 20 there, 3 here\)"),
+        ({"features": {"stride": 9}}, Pipeline([]), True, r"features of run demo: .*stride"),
+        (
+            {"data": {"dev": "other"}},
+            CHAIN,
+            True,
+            r"features of run demo: .*data.dev: demo_dev t",
+        ),
+        ({"features": {"stride": 9}, "feature_set": "x"}, Pipeline([]), True, None),
+    ],
+)
+def test_what_would_replace_a_finished_run(
+    tmp_path: Path, changes: dict[str, Any], pipeline: Pipeline, builds: bool, said: str | None
+) -> None:
+    folder = tmp_path / "demo"
+    keep(made({}), folder)
+    before = (folder / "settings.json").read_bytes()
+    mine = made(changes, pipeline, with_features=builds)
+    check_replacement(mine, tmp_path, run="other", builds=False)
+    if said is None:
+        check_replacement(mine, tmp_path, run="demo", builds=builds)
+        keep(mine, folder)
+        if not {"feature_set", "features"} & changes.keys():
+            assert (folder / "settings.json").read_bytes() == before
+    else:
+        with pytest.raises(InputError, match=said):
+            check_replacement(mine, tmp_path, run="demo", builds=builds)
+
+
+def test_a_file_of_the_same_name_and_other_content(tmp_path: Path) -> None:
+    one, two = (of_files(made({}), {"dev": {"sha256": name}}) for name in ("one", "two"))
+    keep(one, tmp_path / "mine")
+    check_replacement(one, tmp_path, run=None, builds=True)
+    # Not known yet.
+    check_replacement(made({}), tmp_path, run="mine", builds=True)
+    with pytest.raises(InputError, match=r"features of run mine: .*\(sha256.dev: one there, two h"):
+        check_replacement(two, tmp_path, run=None, builds=True)
+
+
+def test_step_by_step_as_at_once(tmp_path: Path) -> None:
+    files = {"dev": {"sha256": "one"}}
+    keep(of_files(made({}), files), tmp_path / "once")
+    keep(of_files(made({}, training()), files), tmp_path / "steps")
+    keep(made({}, inference(), with_features=False), tmp_path / "steps")
+    keep(made({}, evaluation(), with_features=False), tmp_path / "steps")
+    once, steps = ((tmp_path / name / "settings.json").read_bytes() for name in ("once", "steps"))
+    assert once == steps
