@@ -87,7 +87,12 @@ def test_predict_says_the_same_of_every_form(
         assert {name: row["best_span"] for name, row in rows.items()} == predictions
         assert {name: row["no_answer_score"] for name, row in rows.items()} == null_odds
     for said, given in {
-        "predict.output: got 'answers.txt'": ("--input", "dev.jsonl", "--output", "answers.txt"),
+        "answers.txt'; expected a name that ends in .jsonl": (
+            "--input",
+            "dev.jsonl",
+            "--output",
+            "answers.txt",
+        ),
         "got no such file": ("--input", "nothing.jsonl", "--output", "answers.jsonl"),
     }.items():
         refused = command("predict", "--run", "demo", *given)
