@@ -126,7 +126,7 @@ def test_records_go_the_same_way_as_squad(project: Path, command: Kedro) -> None
     assert json.loads((project / record["train"]["path"]).read_text()) == names
     again = command(*run[:3], "--pipelines", "download", "--params", "data.dev=$own.jsonl")
     assert again.returncode == 0, again.stderr
-    record = json.loads((project / "data/01_raw/demo/squad_files.json").read_text())
+    record = json.loads((project / "data/01_raw/demo/fetched_files.json").read_text())
     assert record["dev"]["path"] == "$own.jsonl"
 
 
@@ -172,7 +172,7 @@ def test_unknown_name(project: Path, command: Kedro, option: str, name: str, rul
 def test_features_of_another_tokenizer(
     finished_copy: Path, kedro: Kedro, bert_folder: Path
 ) -> None:
-    assert kedro("features", {"model.encoder": bert_folder}).returncode == 0
+    assert kedro("features", {"model.encoder": bert_folder, "overwrite": True}).returncode == 0
     _check_one_message(kedro("inference"), "reader", str(bert_folder))
 
 
