@@ -19,7 +19,7 @@ from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
 from roberta_squad_pipeline.features.file import Features
 
 ROWS = ("passages.tokens", "passages.char_start", "passages.char_end", "question_tokens")
-DERIVED = {"question_passage", "windows.question"} | {
+DERIVED = {"question_passage", "question_tokens_cut", "windows.question"} | {
     f"{rows}.{part}" for rows in ROWS for part in ("begins", "lengths")
 }
 """Worked out from the file's offsets at opening; everything else is a view."""
