@@ -1,25 +1,17 @@
-"""Threads for torch that leave the machine to others while they wait."""
+"""As many threads for torch as its container may run."""
 
 import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
-_SPIN = "10000"
-"""How often a thread looks for work before it sleeps: some tenth of a millisecond. libgomp's own
-300,000 cost two runs on two cores nine tenths of their speed, for a thread that waits keeps the one
-that it waits for from its core (benchmarks/results/busy_cpu_2026-11-26.md)."""
-_OWN_SPIN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 def set_up_openmp(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Sets OpenMP's variables where a user has not; it has to be before torch is imported.
+    """Gives torch as many threads as it may use cores, where that is fewer than it sees.
 
-    Threads wait for each other for a short time only. A container that may use fewer cores than it
-    sees gets as many threads as it may use.
+    It has to be before torch is imported. What a user has set stays.
     """
-    if not any(name in environment for name in _OWN_SPIN):
-        environment["GOMP_SPINCOUNT"] = _SPIN
     cores = available_cores()
     if "OMP_NUM_THREADS" not in environment and cores < (os.cpu_count() or 1):
         environment["OMP_NUM_THREADS"] = str(cores)
