@@ -24,12 +24,12 @@ ROOT = Path(__file__).parents[1]
 
 
 def child(told: Path, arguments: list[str]) -> None:
-    """One `kedro` command, with every `train_step` timed."""
+    """One `kedro` command, with every step timed."""
     from kedro.framework.cli import main as kedro
 
     from roberta_squad_pipeline.training import loop
 
-    usual = loop.train_step
+    usual = loop._step
     steps: list[tuple[float, float]] = []
 
     def timed(*args, **named):
@@ -38,7 +38,7 @@ def child(told: Path, arguments: list[str]) -> None:
         steps.append((began, time.monotonic()))
         return loss
 
-    loop.train_step = timed
+    loop._step = timed
     sys.argv = ["kedro", *arguments]
     try:
         kedro()

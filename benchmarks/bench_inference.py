@@ -78,8 +78,11 @@ def side(
         answers[f"{type(reader).__name__} {precision}"] = list(found)
 
     def turn_of_the_recipe() -> None:
-        # torch's own products, as everywhere but in this project's inference.
-        with mock.patch.object(prediction, "reading_in", computing_in):
+        # torch's own products and threads, as everywhere but in this project's inference.
+        with (
+            mock.patch.object(prediction, "reading_in", computing_in),
+            mock.patch.object(prediction, "lane_count", return_value=1),
+        ):
             turn()
 
     return turn_of_the_recipe if isinstance(reader, PaddedReader) else turn

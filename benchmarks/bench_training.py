@@ -14,7 +14,7 @@ dropout of RoBERTa's own settings (0.1), and take turns in one process.
 
 import argparse
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 
 import torch
@@ -32,7 +32,6 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, DataColla
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from common import header, spread, take_turns, times_faster
-from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import (
     assemble,
@@ -40,49 +39,67 @@ from roberta_squad_pipeline.reader.batching import (
     split_update,
     update_windows,
 )
+from roberta_squad_pipeline.reader.lanes import Lanes, even_lane_count
 from roberta_squad_pipeline.reader.model import ReaderModel
-from roberta_squad_pipeline.training.loss_scale import LossScaler
-from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates, train_step
+from roberta_squad_pipeline.training.step import (
+    build_optimizer,
+    set_learning_rates,
+    train_step_in_lanes,
+)
 
 BATCH = 48
 MAX_TOKENS = 384
 CPU = torch.device("cpu")
 
 
-def ours(features: Features, precision: str, updates: int) -> Callable[[], None]:
+def ours(
+    features: Features,
+    precision: str,
+    updates: int,
+    *,
+    shape: Mapping[str, int] = MINI,
+    batch: int = BATCH,
+) -> Callable[[], None]:
     """A side that makes the next updates of a run, as the training loop makes them."""
-    config = training_config(precision=precision)
-    reader = ReaderModel(random_encoder(MINI), 0.1).train()
+    config = training_config(precision=precision, batch_size=batch)
+    reader = ReaderModel(random_encoder(shape), 0.1).train()
     optimizer = build_optimizer(reader, config)
-    processes = Processes.alone(CPU)
-    scaler = LossScaler(config.loss_scale, enabled=False, device=CPU)
-    split = split_update(BATCH, 1, config.micro_batch)
+    lanes = Lanes(even_lane_count(CPU, batch)).__enter__()
+    split = split_update(batch, 1, config.micro_batch, lanes.count)
     numbers = count(1)
 
     def turn() -> None:
         for update in (next(numbers) for _ in range(updates)):
             set_learning_rates(optimizer, update, config)
             tokens = features.window_tokens
-            drawn = update_windows(len(tokens), BATCH, config.seed, update)
-            pieces = micro_batches(drawn, tokens, split, rank=0)
-            batches = [assemble(features, piece) for piece in pieces]
-            train_step(reader, batches, optimizer, scaler, config, processes=processes).item()
+            drawn = update_windows(len(tokens), batch, config.seed, update)
+            shares = [micro_batches(drawn, tokens, split, lane) for lane in range(lanes.count)]
+            batches = [[assemble(features, piece) for piece in share] for share in shares]
+            seeds = range(update, update + lanes.count)
+            train_step_in_lanes(reader, batches, optimizer, config, lanes=lanes, seeds=seeds).item()
 
     return turn
 
 
 def recipe(
-    features: Features, *, grouped: bool, bf16: bool, padding: str, updates: int
+    features: Features,
+    *,
+    grouped: bool,
+    bf16: bool,
+    padding: str,
+    updates: int,
+    shape: Mapping[str, int] = MINI,
+    batch: int = BATCH,
 ) -> Callable[[], None]:
     """A side that makes updates as the usual recipe makes them."""
     rows = plain_rows(features)
     torch.manual_seed(0)
-    model = AutoModelForQuestionAnswering.from_config(encoder_config(MINI)).train()
+    model = AutoModelForQuestionAnswering.from_config(encoder_config(shape)).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-5, fused=True)
     collate = DataCollatorWithPadding(
         AutoTokenizer.from_pretrained(TOKENIZER), padding=padding, max_length=MAX_TOKENS
     )
-    order = drawn_updates([len(row["input_ids"]) for row in rows], grouped, updates)
+    order = drawn_updates([len(row["input_ids"]) for row in rows], grouped, updates, batch)
     loader = iter(DataLoader(rows, batch_sampler=order, collate_fn=collate))
 
     def turn() -> None:
@@ -97,7 +114,9 @@ def recipe(
     return turn
 
 
-def drawn_updates(lengths: list[int], grouped: bool, updates: int) -> Iterator[list[int]]:
+def drawn_updates(
+    lengths: list[int], grouped: bool, updates: int, batch: int
+) -> Iterator[list[int]]:
     """Windows of one update after the other.
 
     Where windows are grouped by length, an update of long ones takes many times as long as one of
@@ -106,11 +125,11 @@ def drawn_updates(lengths: list[int], grouped: bool, updates: int) -> Iterator[l
     """
     while True:
         if not grouped:
-            for drawn in torch.randperm(len(lengths)).split(BATCH):
+            for drawn in torch.randperm(len(lengths)).split(batch):
                 yield drawn.tolist()
             continue
-        drawn = torch.tensor(get_length_grouped_indices(lengths, BATCH)).split(BATCH)
-        mega = min(len(lengths) // (BATCH * 4), 50)
+        drawn = torch.tensor(get_length_grouped_indices(lengths, batch)).split(batch)
+        mega = min(len(lengths) // (batch * 4), 50)
         for start in range(0, len(drawn) - mega + 1, mega):
             step = mega // updates
             for first in range(step):

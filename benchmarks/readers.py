@@ -23,15 +23,21 @@ LARGE = {"layers": 24, "hidden": 1024, "heads": 16}
 """RoBERTa large's shape: 302 million parameters in the layers."""
 
 
-def sample_features(split: str, max_tokens: int) -> Features:
-    """Windows of the real sample with RoBERTa's own tokenizer; `split` is train or dev."""
+def sample_features(split: str, max_tokens: int, every: int = 1) -> Features:
+    """Windows of the real sample with RoBERTa's own tokenizer.
+
+    Args:
+        split: train or dev.
+        max_tokens: Of a window.
+        every: Of so many passages one is taken.
+    """
     tokenizer = PassageTokenizer.load(str(TOKENIZER))
     path = SHARED / "squad" / f"{split}-sample.json"
     windows = WindowConfig(
         order="passage_first", max_tokens=max_tokens, max_question_tokens=64, stride=128
     )
     batch = build_features(
-        read_squad(path, on_misaligned="error").passages,
+        read_squad(path, on_misaligned="error").passages[::every],
         tokenizer=tokenizer,
         windows=windows,
         source=str(path),

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from roberta_squad_pipeline.common.openmp import set_up_openmp
+from roberta_squad_pipeline.common.torch_setup import set_up_torch
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.api import Reader
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["Reader"]
 __version__ = "0.1.0"
 
-set_up_openmp()  # here, since it has to be before any module of this package imports torch
+set_up_torch()  # here, since it has to be before any module of this package imports torch
 
 
 def __getattr__(name: str) -> Any:

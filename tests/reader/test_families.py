@@ -4,6 +4,7 @@ Oracle: transformers' own encoders, asked with nothing between; each window read
 """
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
 from roberta_squad_pipeline.common.errors import InputError
@@ -19,6 +20,7 @@ from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import Batch, assemble
 from roberta_squad_pipeline.reader.config import ModelConfig
+from roberta_squad_pipeline.reader.dropout import seed_thread
 from roberta_squad_pipeline.reader.families import FAMILIES
 from roberta_squad_pipeline.reader.model import (
     ReaderModel,
@@ -27,6 +29,7 @@ from roberta_squad_pipeline.reader.model import (
     new_reader,
 )
 from roberta_squad_pipeline.squad.dataset import SquadDataset
+from roberta_squad_pipeline.training.loss import summed_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -159,3 +162,24 @@ def test_unknown_family_is_named(tmp_path: Path) -> None:
     assert caught.value.where == f"model.encoder={tmp_path}"
     assert caught.value.got == "an encoder of type funnel"
     assert "deberta-v2" in caught.value.expected
+
+
+def test_a_thread_of_its_own_random_numbers_drops_out_by_them_alone(
+    family_folder: Path, features: Features
+) -> None:
+    """In families that are read in lanes; and every weight has a gradient there."""
+    reader = reader_on(family_folder, dropout=0.1, attention_dropout=0.1).train()
+    if reader.first_position is None:
+        pytest.skip("read by all of torch's threads at once")
+    batch = assemble(features, np.arange(len(features.windows.question)))
+
+    def gradients(own: int, others: int) -> list[Tensor]:
+        torch.manual_seed(others)
+        seed_thread(own)
+        loss = summed_loss(reader(batch), batch, plausible_weight=0.0)
+        return [loss, *torch.autograd.grad(loss, list(reader.parameters()))]
+
+    with ThreadPoolExecutor(1) as thread:
+        read = list(thread.map(gradients, (1, 1, 2), (7, 8, 8)))
+    assert all(torch.equal(one, other) for one, other in zip(read[0], read[1], strict=True))
+    assert not torch.equal(read[1][0], read[2][0])

@@ -8,7 +8,7 @@ import copy
 import logging
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ def one_update(
     tokens = features.window_tokens
     drawn = update_windows(len(tokens), config.batch_size, config.seed, 1)
     split = split_update(config.batch_size, 1, config.micro_batch)
-    batches = [assemble(features, piece) for piece in micro_batches(drawn, tokens, split, rank=0)]
+    batches = [assemble(features, piece) for piece in micro_batches(drawn, tokens, split, 0)]
     scaler = LossScaler(config.loss_scale, enabled=config.precision == "fp16", device=CPU)
     alone = Processes.alone(CPU)
     return train_step(reader, batches, optimizer, scaler, config, processes=alone).item()
@@ -383,11 +383,20 @@ def with_dropout(folder: Path) -> ReaderModel:
     return new_reader(config, max_tokens=64, vocabulary=1)
 
 
+@pytest.fixture(params=[1, 3])
+def lanes(request: pytest.FixtureRequest) -> Iterator[int]:
+    """How many a reader is trained in: as many as torch has threads."""
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(1)
+
+
 @one_encoder
 def test_seed_decides_everything(
-    encoder_folder: Path, tiny_features: Features, recipe: TrainingConfig
+    encoder_folder: Path, tiny_features: Features, recipe: TrainingConfig, lanes: int
 ) -> None:
     """The same seed gives the same losses and weights, bit by bit, dropout included."""
+    recipe = changed(recipe, batch_size=4 * lanes)
     runs = []
     for seed in (1, 1, 2):
         reader = with_dropout(encoder_folder)
@@ -398,6 +407,34 @@ def test_seed_decides_everything(
     assert runs[0][0] == runs[1][0]
     assert all(torch.equal(runs[0][1][name], weight) for name, weight in runs[1][1].items())
     assert runs[0][0] != runs[2][0]
+
+
+@one_encoder
+@pytest.mark.parametrize("max_grad_norm", [None, 0.1])
+def test_lanes_make_the_updates_that_one_makes(
+    encoder_folder: Path,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    max_grad_norm: float | None,
+) -> None:
+    """Without dropout, but for the order in which gradients are added up."""
+    config = changed(recipe, batch_size=12, max_grad_norm=max_grad_norm, lr=1e-3)
+    made = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        torch.manual_seed(5)
+        start = ModelConfig(
+            start=None, encoder=str(encoder_folder), dropout=0.0, attention_dropout=0.0
+        )
+        reader = new_reader(start, max_tokens=64, vocabulary=1)
+        records = train(reader, tiny_features, config)
+        made.append(([record.loss for record in records], weights(reader)))
+    torch.set_num_threads(1)
+    (losses, one), (others, several) = made
+    assert losses != [0.0] * len(losses)
+    assert losses == pytest.approx(others, rel=1e-4)
+    for name, value in one.items():
+        torch.testing.assert_close(several[name], value, rtol=1e-3, atol=1e-4)
 
 
 def test_dropout_is_on_while_training(
@@ -604,6 +641,7 @@ def test_stopped_run_goes_on_as_if_nothing_had_happened(
     tmp_path: Path,
     precision: str,
     empty_windows: str | float,
+    lanes: int,
 ) -> None:
     """Weights, the optimiser's state and every record, bit by bit, with dropout.
 
@@ -611,7 +649,7 @@ def test_stopped_run_goes_on_as_if_nothing_had_happened(
     place: with a reader of other weights.
     """
     changes = {"precision": precision, "lr": 1e-2, "loss_scale__growth_updates": 3}
-    config = changed(recipe, **changes, empty_windows=empty_windows)
+    config = changed(recipe, **changes, empty_windows=empty_windows, batch_size=4 * lanes)
     expected = train(with_dropout(roberta_folder), tiny_features, config, tmp_path / "undisturbed")
     told: list[UpdateRecord] = []
     for number, updates in enumerate((7, 1, 4)):

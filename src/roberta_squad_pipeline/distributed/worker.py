@@ -25,7 +25,7 @@ from torch.distributed import FileStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
-from roberta_squad_pipeline.common.openmp import available_cores
+from roberta_squad_pipeline.common.torch_setup import available_cores
 from roberta_squad_pipeline.distributed.launch import (
     ERROR_FILE,
     EVENTS_FILE,

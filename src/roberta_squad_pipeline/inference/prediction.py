@@ -24,6 +24,7 @@ from roberta_squad_pipeline.reader.batching import (
 )
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.device import reading_in
+from roberta_squad_pipeline.reader.lanes import Lanes, lane_count
 from roberta_squad_pipeline.reader.model import ReaderOutput
 
 _PRIME = 1_000_003
@@ -129,8 +130,6 @@ def predict(
     return merge_windows(spans, features, config)
 
 
-# Not in inference mode: what FSDP gathers in it could not be trained with any more.
-@torch.no_grad()
 def search_windows(
     reader: nn.Module,
     features: Features,
@@ -158,16 +157,24 @@ def search_windows(
     device = processes.device
     reader.to(device).eval()
     batches = list(length_sorted_batches(features.window_tokens, config.batch_windows))
-    for turn in range(0, len(batches), processes.count):
-        number = turn + processes.rank
+
+    def read(number: int) -> tuple[Batch, ReaderOutput]:
         indices = batches[min(number, len(batches) - 1)]
         batch = assemble(features, indices).to(device)
-        with reading_in(config.precision, device):
+        # Not in inference mode: what FSDP gathers in it could not be trained with any more.
+        with torch.no_grad(), reading_in(config.precision, device):
             output = reader(batch)
         # One whose weights are shared out has to be called by all processes equally often.
         if number < len(batches):
             add_spans(found, output, features, indices, config)
-            on_batch(batch, output)
+        return batch, output
+
+    numbers = range(processes.rank, len(batches) + processes.rank, processes.count)
+    count = lane_count(device, len(batches)) if processes.count == 1 else 1
+    with Lanes(count) as lanes:
+        for number, (batch, output) in zip(numbers, lanes.map(read, numbers), strict=True):
+            if number < len(batches):
+                on_batch(batch, output)
     # What a process did not find itself is the smallest value there, so that the maximum is what
     # the process that did find it has.
     for array in (found.score, found.first, found.last, found.no_answer, found.null_span):

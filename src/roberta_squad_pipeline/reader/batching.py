@@ -161,27 +161,36 @@ class UpdateSplit:
     """How the windows of an update are shared out to processes and cut into micro-batches."""
 
     processes: int
+    lanes: int
+    """Of each process."""
     share: int
-    """Windows of each process."""
+    """Windows of each lane."""
     accumulation: int
-    """Micro-batches of each process; their sizes differ by one at most."""
+    """Micro-batches of each lane; their sizes differ by one at most."""
+
+    @property
+    def shares(self) -> int:
+        """Lanes of all processes together."""
+        return self.processes * self.lanes
 
     def __str__(self) -> str:
         whole, rest = divmod(self.share, self.accumulation)
         pieces = f"{whole} or {whole + 1}" if rest else str(whole)
+        lanes = f"{self.lanes} (threads) \u00d7 " if self.lanes > 1 else ""
         return (
-            f"{self.processes * self.share} windows per update = {self.processes} (processes) "
-            f"\u00d7 {pieces} (windows) \u00d7 {self.accumulation} (micro-batches)"
+            f"{self.shares * self.share} windows per update = {self.processes} (processes) "
+            f"\u00d7 {lanes}{pieces} (windows) \u00d7 {self.accumulation} (micro-batches)"
         )
 
 
-def split_update(batch_size: int, processes: int, micro_batch: int) -> UpdateSplit:
+def split_update(batch_size: int, processes: int, micro_batch: int, lanes: int = 1) -> UpdateSplit:
     """Derives what each process does of an update, so that results do not depend on how many.
 
     Args:
         batch_size: Windows per update, all processes together.
         processes: How many there are.
-        micro_batch: Windows in a forward and backward pass at most.
+        micro_batch: Windows of a process in forward and backward passes at once at most.
+        lanes: Of each process; they divide its share.
 
     Raises:
         InputError: The windows cannot be shared out evenly.
@@ -196,37 +205,37 @@ def split_update(batch_size: int, processes: int, micro_batch: int) -> UpdateSpl
             expected=f"a batch size that {processes} divides",
             remedy=f"Run {below} processes, or choose an experiment of another batch size.",
         )
-    return UpdateSplit(processes, share, -(-share // micro_batch))
+    return UpdateSplit(processes, lanes, share // lanes, -(-share // max(micro_batch, lanes)))
 
 
 def micro_batches(
-    drawn: IndexArray, tokens: IntArray, split: UpdateSplit, rank: int
+    drawn: IndexArray, tokens: IntArray, split: UpdateSplit, number: int
 ) -> list[IndexArray]:
-    """Cuts a process's share of an update into pieces of like length.
+    """Cuts a lane's share of an update into pieces of like length.
 
     Lengths are sorted within the update and never across updates, so that an update stays a
-    uniform draw. Every process gets as many windows and about as many tokens as the others: windows
+    uniform draw. Every lane gets as many windows and about as many tokens as the others: windows
     are dealt out one at a time from the longest on, each to whoever has the fewest tokens.
 
     Args:
         drawn: The update's windows. Shape: (batch_size,)
         tokens: Length of every window there is, in tokens. Shape: (windows,)
         split: How they are shared out and cut.
-        rank: Whose share.
+        number: Whose share, counted over the lanes of all processes.
 
     Returns:
         Window indices, the longest windows first, so that memory runs out at once or never.
     """
     by_length = drawn[np.argsort(-tokens[drawn], kind="stable")]
     owner = _deal(tokens[by_length], split)
-    return list(np.array_split(by_length[owner == rank], split.accumulation))
+    return list(np.array_split(by_length[owner == number], split.accumulation))
 
 
 def _deal(tokens: IntArray, split: UpdateSplit) -> IndexArray:
     """Whose each window is, windows sorted by length. Shape: (batch_size,)."""
     owner = np.empty(len(tokens), np.int64)
-    held = np.zeros(split.processes, np.int64)
-    total = np.zeros(split.processes)
+    held = np.zeros(split.shares, np.int64)
+    total = np.zeros(split.shares)
     for window, length in enumerate(tokens):
         to = int(np.argmin(np.where(held < split.share, total, np.inf)))
         owner[window] = to

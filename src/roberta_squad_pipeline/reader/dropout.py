@@ -4,6 +4,7 @@ On the CPU torch draws them in one thread and takes four times as long as this: 
 product in bf16 that makes the values. Sixteen bits tell chances apart to 1/65,536.
 """
 
+import threading
 from typing import Any, cast
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 _LEVELS = 2**16
 _PER_DRAW = 4
 """Numbers of 16 bits in one of 64."""
+_of_thread = threading.local()
+"""`generator`, for a thread that has one of its own."""
 
 
 class Dropout(nn.Dropout):
@@ -32,10 +35,15 @@ def replace_dropout(module: nn.Module) -> None:
                 setattr(parent, name, Dropout(child.p))
 
 
+def seed_thread(seed: int) -> None:
+    """Gives this thread random numbers of its own: of torch's, shared, any might come first."""
+    _of_thread.generator = torch.Generator().manual_seed(seed)
+
+
 def draw_noise(count: int) -> Tensor:
     """Draws on the CPU what decides which of `count` values are dropped. Shape: (count,)."""
     drawn = torch.empty(-(-count // _PER_DRAW), dtype=torch.int64)
-    drawn.random_(-(2**63), None)
+    drawn.random_(-(2**63), None, generator=getattr(_of_thread, "generator", None))
     return drawn.view(torch.int16)[:count]
 
 

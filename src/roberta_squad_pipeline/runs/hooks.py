@@ -257,7 +257,7 @@ class TrackingHooks:
             from roberta_squad_pipeline.runs.finished import check_replacement, of_files
 
             made = of_files(self._made_of, data)
-            check_replacement(made, self._scores.parent, run=None, builds=True)
+            check_replacement(made, self._scores().parent, run=None, builds=True)
         self._made_with.forget(dataset_name)
 
     @hook_impl
@@ -297,7 +297,7 @@ class TrackingHooks:
         if self._run is not None:
             from roberta_squad_pipeline.runs.finished import keep, of_files
 
-            keep(of_files(self._made_of, self._files or {}), self._scores)
+            keep(of_files(self._made_of, self._files or {}), self._scores())
         page = self._run.page if self._run is not None else None
         self.end_run("FINISHED")
         self._tell_of_outdated()
@@ -369,10 +369,9 @@ class TrackingHooks:
             self._parameters, tracked, self._redaction, with_features=with_features
         )
         if not self._parameters.overwrite:
-            folder, builds = self._scores.parent, claim.builds
+            folder, builds = self._scores().parent, claim.builds
             check_replacement(self._made_of, folder, run=claim.run, builds=builds)
 
-    @property
     def _scores(self) -> Path:
         """The folder of the run's scores."""
         return self._path("metrics").parent

@@ -27,6 +27,7 @@ from roberta_squad_pipeline.reader.batching import (
     thinning_of,
     update_windows,
 )
+from roberta_squad_pipeline.reader.lanes import Lanes, even_lane_count
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
@@ -39,7 +40,12 @@ from roberta_squad_pipeline.training.state import (
     gather_weights,
     spread_state,
 )
-from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates, train_step
+from roberta_squad_pipeline.training.step import (
+    build_optimizer,
+    set_learning_rates,
+    train_step,
+    train_step_in_lanes,
+)
 from roberta_squad_pipeline.training.strategy import distribute
 from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
 
@@ -68,8 +74,9 @@ class _Run:
     checkpoints: Checkpoints | None
     split: UpdateSplit
     thinning: Thinning | None
-    next_batches: list[Batch] | None = None
-    """Of the update that comes next, where they are assembled already."""
+    lanes: Lanes
+    next_batches: list[list[Batch]] | None = None
+    """Each lane's, of the update that comes next, where they are assembled already."""
     records: list[UpdateRecord] = field(default_factory=list)
     """Of all updates so far; on rank 0 alone."""
     evaluations: list[EvaluationRecord] = field(default_factory=list)
@@ -119,7 +126,8 @@ def fit_reader(
             fit into memory, or a checkpoint cannot be written. Every process raises it.
         torch.OutOfMemoryError: This one of several processes has too little GPU memory.
     """
-    split = split_update(config.batch_size, processes.count, config.micro_batch)
+    lanes = _lanes(reader, config, processes)
+    split = split_update(config.batch_size, processes.count, config.micro_batch, lanes.count)
     reader.to(processes.device).train()
     module = distribute(reader, processes, strategy)
     optimizer = build_optimizer(reader, config)
@@ -138,10 +146,31 @@ def fit_reader(
         checkpoints=checkpoints,
         split=split,
         thinning=thinning_of(features.windows, config.empty_windows),
+        lanes=lanes,
     )
+    with lanes:
+        return _train(run, validation, stop, on_update, on_evaluation)
+
+
+def _lanes(reader: ReaderModel, config: TrainingConfig, processes: Processes) -> Lanes:
+    """One where the work is not the CPU's alone, or random numbers are not all our own."""
+    own = reader.first_position is not None and config.precision != "fp16"
+    if not own or processes.count > 1:
+        return Lanes(1)
+    return Lanes(even_lane_count(processes.device, config.batch_size))
+
+
+def _train(
+    run: _Run,
+    validation: Validation | None,
+    stop: StopRequest,
+    on_update: Callable[[UpdateRecord], None],
+    on_evaluation: Callable[[EvaluationRecord], None],
+) -> bool:
+    config, processes = run.config, run.processes
     done = _resume(run)
     if processes.first:
-        _logger.info("%s", split)
+        _logger.info("%s", run.split)
         _tell_again(run, on_update, on_evaluation)
     ended = _out_of_patience(run)
     for update in range(done + 1, config.updates + 1):
@@ -196,15 +225,10 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
     while not made:
         # Like fairseq: what overflows fp16 is no update, and the next windows are tried.
         attempt = update + run.scaler.skipped
-        # Every attempt has random numbers of its own: one that is made again, after a kill or for
-        # want of memory, drops out the same values.
-        torch.manual_seed(_dropout_seed(config.seed, attempt, run.processes.rank))
         batches = run.next_batches or _assemble(run, attempt)
         run.next_batches = None
         try:
-            loss = train_step(
-                run.module, batches, run.optimizer, run.scaler, config, processes=run.processes
-            )
+            loss = _step(run, batches, attempt)
         except torch.OutOfMemoryError:
             # Of several processes the others wait for this one's gradients: all start again.
             if run.processes.count > 1:
@@ -231,6 +255,21 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
         got = f"loss {record.loss}"
         raise TrainingError(_failure(run, update, got, "a finite number", attempt=attempt))
     return record
+
+
+def _step(run: _Run, batches: list[list[Batch]], attempt: int) -> Tensor:
+    config, rank = run.config, run.processes.rank
+    # Every attempt has random numbers of its own: one that is made again, after a kill or for want
+    # of memory, drops out the same values.
+    seeds = [_dropout_seed(config.seed, attempt, rank, lane) for lane in range(run.lanes.count)]
+    if run.lanes.count > 1:
+        return train_step_in_lanes(
+            run.reader, batches, run.optimizer, config, lanes=run.lanes, seeds=seeds
+        )
+    torch.manual_seed(seeds[0])
+    return train_step(
+        run.module, batches[0], run.optimizer, run.scaler, config, processes=run.processes
+    )
 
 
 def _tell_again(
@@ -288,15 +327,20 @@ def _drawn(run: _Run, attempt: int) -> IndexArray:
     return update_windows(windows, config.batch_size, config.seed, attempt, run.thinning)
 
 
-def _assemble(run: _Run, attempt: int) -> list[Batch]:
-    """This process's micro-batches of an attempt at an update."""
-    tokens = run.features.window_tokens
-    pieces = micro_batches(_drawn(run, attempt), tokens, run.split, run.processes.rank)
-    return [assemble(run.features, piece) for piece in pieces]
+def _assemble(run: _Run, attempt: int) -> list[list[Batch]]:
+    """The micro-batches of each of this process's lanes, of an attempt at an update."""
+    drawn, first = _drawn(run, attempt), run.processes.rank * run.lanes.count
+    shares = (
+        micro_batches(drawn, run.features.window_tokens, run.split, first + lane)
+        for lane in range(run.lanes.count)
+    )
+    return [[assemble(run.features, piece) for piece in share] for share in shares]
 
 
-def _dropout_seed(seed: int, attempt: int, rank: int) -> int:
-    return int(np.random.SeedSequence((seed, attempt, rank)).generate_state(1)[0])
+def _dropout_seed(seed: int, attempt: int, rank: int, lane: int) -> int:
+    # Each of them may be any number, so that none can stand for two.
+    entropy = (seed, attempt, rank, lane) if lane else (seed, attempt, rank)
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
 def _halve_micro_batch(run: _Run, update: int) -> None:

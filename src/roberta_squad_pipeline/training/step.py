@@ -1,6 +1,7 @@
 """One update: gradients of all its micro-batches, over all processes, and the optimiser's step."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.reader.batching import Batch
 from roberta_squad_pipeline.reader.device import computing_in
+from roberta_squad_pipeline.reader.dropout import seed_thread
+from roberta_squad_pipeline.reader.lanes import Lanes
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.loss import summed_loss
@@ -54,6 +57,68 @@ def train_step(
     # Every rank reports, and checks, the loss of the whole update, not of its own share.
     processes.sum(total)
     return total
+
+
+def train_step_in_lanes(
+    reader: ReaderModel,
+    batches: Sequence[Sequence[Batch]],
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    *,
+    lanes: Lanes,
+    seeds: Sequence[int],
+) -> Tensor:
+    """The same of one process on the CPU, each lane of which reads its micro-batches.
+
+    Args:
+        reader: On the CPU.
+        batches: Each lane's micro-batches.
+        optimizer: Over the reader's parameters.
+        config: The recipe, in fp32 or bf16.
+        lanes: As many as there are lists of batches.
+        seeds: Of each lane's dropout.
+
+    Returns:
+        The update's mean loss. Shape: ()
+    """
+    parameters = [each for each in reader.parameters() if each.requires_grad]
+    found = list(lanes.map(partial(_lane_gradients, reader, parameters, config), batches, seeds))
+
+    def finish() -> None:
+        for parameter, *parts in zip(parameters, *(of for _, of in found), strict=True):
+            parameter.grad, *others = parts
+            for other in others:
+                parameter.grad += other
+        if config.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+        optimizer.step()
+
+    lanes.run(finish)
+    return torch.stack([loss for loss, _ in found]).sum()
+
+
+def _lane_gradients(
+    reader: ReaderModel,
+    parameters: Sequence[nn.Parameter],
+    config: TrainingConfig,
+    batches: Sequence[Batch],
+    seed: int,
+) -> tuple[Tensor, list[Tensor]]:
+    """A lane's part of the update's loss, and of its gradients, which other lanes add theirs to."""
+    seed_thread(seed)
+    alone = Processes.alone(torch.device("cpu"))
+    total = torch.zeros(())
+    gradients: list[Tensor] = []
+    for batch in batches:
+        loss = _loss(reader, batch, config, alone)
+        found = torch.autograd.grad(loss, parameters)
+        if gradients:
+            for sum_so_far, gradient in zip(gradients, found, strict=True):
+                sum_so_far.add_(gradient)
+        else:
+            gradients = list(found)
+        total += loss.detach()
+    return total, gradients
 
 
 def _accumulate(

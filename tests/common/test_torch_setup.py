@@ -1,4 +1,4 @@
-"""Torch's threads are no more than may run.
+"""What torch's libraries are told.
 
 Oracle: the formats of Linux's control groups.
 """
@@ -10,15 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from roberta_squad_pipeline.common.openmp import available_cores, set_up_openmp
+from roberta_squad_pipeline.common.torch_setup import available_cores, set_up_torch
 
 SEEN = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def test_what_a_user_set_stays() -> None:
-    environment = {"OMP_NUM_THREADS": "3"}
-    set_up_openmp(environment)
-    assert environment == {"OMP_NUM_THREADS": "3"}
+    environment = {
+        "OMP_NUM_THREADS": "3",
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024",
+        "LRU_CACHE_CAPACITY": "7",
+    }
+    before = dict(environment)
+    set_up_torch(environment)
+    assert environment == before
+    untouched: dict[str, str] = {}
+    set_up_torch(untouched)
+    assert untouched.keys() - {"OMP_NUM_THREADS"} == before.keys() - {"OMP_NUM_THREADS"}
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,24 @@
-"""As many threads for torch as its container may run."""
+"""What torch's libraries are told before they are loaded."""
 
 import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
+_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""Of oneDNN, and of the layer between it and torch."""
+_KERNELS_IN_CACHE = "64"
+"""More than a forward and backward pass over one batch needs. By default each cache keeps 1,024, at
+up to a megabyte for two, and hardly two batches that lie end to end are of one size."""
 
 
-def set_up_openmp(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Gives torch as many threads as it may use cores, where that is fewer than it sees.
+def set_up_torch(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Gives torch as many threads as it may use cores, and small caches of kernels.
 
     It has to be before torch is imported. What a user has set stays.
     """
+    for cache in _CACHES:
+        environment.setdefault(cache, _KERNELS_IN_CACHE)
     cores = available_cores()
     if "OMP_NUM_THREADS" not in environment and cores < (os.cpu_count() or 1):
         environment["OMP_NUM_THREADS"] = str(cores)
