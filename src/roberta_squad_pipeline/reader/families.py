@@ -42,6 +42,10 @@ class Family:
     """Whether windows can lie end to end in one row: nothing but attention, which goes through
     transformers' interface, looks beyond a token."""
 
+    drops_out_in_layers: bool = True
+    """Whether what it drops out, it drops out in layers for it, or in attention through
+    transformers' interface: then every thread can have random numbers of its own."""
+
     def first_position(self, config: PretrainedConfig) -> int:
         """Position of a window's first token."""
         return int(config.pad_token_id) + 1 if self.counts_after_padding else 0
@@ -128,6 +132,7 @@ FAMILIES = {
         has_pooling_layer=False,
         # Most of its blocks look no further than a few tokens.
         packable=False,
+        drops_out_in_layers=False,
     ),
     "mpnet": replace(
         _ROBERTA,

@@ -50,6 +50,7 @@ class ReaderModel(nn.Module):
         )
         family = family_of(encoder.config)
         self.takes_token_types = family.has_token_types and encoder.config.type_vocab_size > 1
+        self.drops_out_in_layers = family.drops_out_in_layers
         self.first_position = family.first_position(encoder.config) if family.packable else None
         if self.first_position is not None:
             encoder.set_attn_implementation(ATTENTION)

@@ -154,7 +154,7 @@ def fit_reader(
 
 def _lanes(reader: ReaderModel, config: TrainingConfig, processes: Processes) -> Lanes:
     """One where the work is not the CPU's alone, or random numbers are not all our own."""
-    own = reader.first_position is not None and config.precision != "fp16"
+    own = reader.drops_out_in_layers and config.precision != "fp16"
     if not own or processes.count > 1:
         return Lanes(1)
     return Lanes(even_lane_count(processes.device, config.batch_size))
