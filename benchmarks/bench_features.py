@@ -185,6 +185,7 @@ def rates(repeats: int, times: int) -> None:
         "| processor time, s | less than padded by | than not padded |"
     )
     print("| --- " * 8 + "|")
+    times_faster(seconds, "ours, from the JSON file", recipe[0], stage="features")
     for side, taken in seconds.items():
         ratios, less = (
             " | ".join(f"{times_faster(spent, side, theirs):.2f}" for theirs in recipe)

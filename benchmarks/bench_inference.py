@@ -26,7 +26,7 @@ from roberta_squad_pipeline.inference import prediction
 from roberta_squad_pipeline.inference.prediction import Prediction, predict
 from roberta_squad_pipeline.reader.batching import Batch, assemble, length_sorted_batches
 from roberta_squad_pipeline.reader.config import InferenceConfig
-from roberta_squad_pipeline.reader.device import computing_in, reading_in
+from roberta_squad_pipeline.reader.device import computing_in, fast_precision, reading_in
 from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
 
 MAX_TOKENS = 384
@@ -159,9 +159,10 @@ def main() -> None:
     answers: dict[str, list[Prediction]] = {}
     # The recipe's batch is transformers' default, at which it was faster than with larger ones.
     sides = {
-        "recipe: padded to 384, fp32": side(PaddedReader(reader), features, "fp32", 8, answers),
-        "here: fp32": side(reader, features, "fp32", 16, answers),
-        "here: bf16": side(reader, features, "bf16", 16, answers),
+        f"{name}: {precision}": side(read, features, precision, size, answers)
+        for name, read, size in (("recipe", PaddedReader(reader), 8), ("here", reader, 16))
+        for precision in ("fp32", fast_precision(torch.device("cpu")))
+        if (name, precision) != ("recipe", "bf16")
     }
     seconds = take_turns(sides, options.turns, warm_up=0)
     windows = len(features.windows.question)
@@ -171,12 +172,14 @@ def main() -> None:
     print("| side | windows/s | s: median (least to greatest) |\n| --- | --- | --- |")
     for name, taken in seconds.items():
         print(f"| {name} | {windows / statistics.median(taken):.1f} | {spread(taken)} |")
-    padded, single, half = seconds
-    print(f"\nhere, fp32 / recipe: {times_faster(seconds, single, padded):.2f} times")
-    print(f"here, bf16 / recipe: {times_faster(seconds, half, padded):.2f} times")
-    recipe = answers["PaddedReader fp32"]
-    print(f"fp32: {compare(answers['ReaderModel fp32'], recipe)}")
-    print(f"bf16: {compare(answers['ReaderModel bf16'], recipe)}")
+    for name in seconds:
+        precision = name.removeprefix("here: ")
+        if precision != name:
+            stage = f"inference, {precision} beside fp32"
+            ratio = times_faster(seconds, name, "recipe: fp32", stage=stage)
+            print(f"\n{name} / recipe: {ratio:.2f} times")
+            same = compare(answers[f"ReaderModel {precision}"], answers["PaddedReader fp32"])
+            print(f"{name}: {same}")
 
 
 if __name__ == "__main__":

@@ -240,7 +240,9 @@ def main() -> None:
         rate = windows / sorted(timed)[len(timed) // 2]
         print(f"| {name} | {spread(timed)} | {rate:,.0f} |")
     for what in ("search alone", "with texts"):
-        ratio = times_faster(seconds, f"ours, {what}", f"nested loops, {what}")
+        ratio = times_faster(
+            seconds, f"ours, {what}", f"nested loops, {what}", stage=f"span search, {what}"
+        )
         print(f"| ratio, {what} | {ratio:.1f} | |")
 
 

@@ -3,7 +3,8 @@
 The recipe is Hugging Face's example as publicly described: `AutoModelForQuestionAnswering`,
 `DataCollatorWithPadding`, AdamW (the same fused one), a pass of 48 windows per update. By default
 it pads every window to 384 tokens and computes in fp32; its best flags group windows by length over
-many updates (`LengthGroupedSampler`'s mega-batches) and compute in bf16 autocast. Here an update is
+many updates (`LengthGroupedSampler`'s mega-batches) and compute in bf16 autocast, where the
+processor has instructions for it. Here an update is
 a uniform random draw, and windows lie end to end without padding.
 
 All sides read the same windows of the real sample with encoders of the same random weights and the
@@ -39,6 +40,7 @@ from roberta_squad_pipeline.reader.batching import (
     split_update,
     update_windows,
 )
+from roberta_squad_pipeline.reader.device import fast_precision
 from roberta_squad_pipeline.reader.lanes import Lanes, even_lane_count
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.step import (
@@ -146,15 +148,15 @@ def main() -> None:
     options = parser.parse_args()
     updates = options.updates
     features = sample_features("train", MAX_TOKENS)
+    fast = fast_precision(CPU)
     sides = {
         "recipe, default: padded to 384, fp32": lambda: recipe(
             features, grouped=False, bf16=False, padding="max_length", updates=updates
         ),
-        "recipe, best flags: grouped by length, bf16": lambda: recipe(
-            features, grouped=True, bf16=True, padding="longest", updates=updates
+        f"recipe, best flags: grouped by length, {fast}": lambda: recipe(
+            features, grouped=True, bf16=fast == "bf16", padding="longest", updates=updates
         ),
-        "here: fp32": lambda: ours(features, "fp32", updates),
-        "here: bf16": lambda: ours(features, "bf16", updates),
+        f"here: {fast}": lambda: ours(features, fast, updates),
     }
     wanted = tuple(options.only or [""])
     sides = {name: build() for name, build in sides.items() if name.startswith(wanted)}
@@ -169,10 +171,11 @@ def main() -> None:
         rate = BATCH * updates / statistics.median(taken)
         print(f"| {name} | {rate:.1f} | {spread(taken)} |")
     if not options.only:
-        default, best, single, mine = seconds
-        print(f"\nhere, bf16 / recipe, default: {times_faster(seconds, mine, default):.2f} times")
-        print(f"here, bf16 / recipe, best flags: {times_faster(seconds, mine, best):.2f} times")
-        print(f"here, fp32 / recipe, default: {times_faster(seconds, single, default):.2f} times")
+        *theirs, mine = seconds
+        for side, flags in zip(theirs, ("default", "best flags"), strict=True):
+            stage = f"training, beside the recipe's {flags}"
+            ratio = times_faster(seconds, mine, side, stage=stage)
+            print(f"\nhere / recipe, {flags}: {ratio:.2f} times")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from pathlib import Path
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 """Real SQuAD questions and RoBERTa's own tokenizer, beside the project."""
+RATIOS = "BENCH_RATIOS"
+"""Variable of the environment with the file that ratios are told to, a line of JSON each."""
 
 
 def take_turns(
@@ -39,9 +41,25 @@ def take_turns(
     return seconds
 
 
-def times_faster(seconds: Mapping[str, list[float]], ours: str, theirs: str) -> float:
-    """How many times as fast one side is as another: the ratio of median seconds."""
-    return statistics.median(seconds[theirs]) / statistics.median(seconds[ours])
+def times_faster(
+    seconds: Mapping[str, list[float]], ours: str, theirs: str, *, stage: str | None = None
+) -> float:
+    """How many times as fast one side is as another: the ratio of median seconds.
+
+    Args:
+        seconds: Of every turn, by side.
+        ours: The side that is faster, if all is well.
+        theirs: The side that it is beside.
+        stage: Under which `benchmarks/all.py`, if it asks, is told the ratio and those of the
+            single turns.
+    """
+    ratio = statistics.median(seconds[theirs]) / statistics.median(seconds[ours])
+    if stage is not None and (told := os.environ.get(RATIOS)):
+        turns = [their / our for their, our in zip(seconds[theirs], seconds[ours], strict=True)]
+        row = {"stage": stage, "ratio": ratio, "least": min(turns), "greatest": max(turns)}
+        with Path(told).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    return ratio
 
 
 def spread(values: list[float]) -> str:
