@@ -84,8 +84,11 @@ def told(row: dict[str, Any]) -> str:
 def main() -> None:
     """Runs everything, and keeps and prints the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stages", nargs="*", default=list(COMMANDS), choices=COMMANDS)
-    run = made_again(parser.parse_args().stages)
+    parser.add_argument("stages", nargs="*", metavar="|".join(COMMANDS), help="all unless given")
+    stages = parser.parse_args().stages or list(COMMANDS)
+    if unknown := set(stages) - set(COMMANDS):
+        parser.error(f"no such stage: {', '.join(unknown)}")
+    run = made_again(stages)
     before = last_run(run["machine"])
     KEPT.mkdir(exist_ok=True)
     path = KEPT / f"{time.strftime('%Y-%m-%d_%H%M')}.json"
