@@ -84,18 +84,13 @@ def inference_turn(encoder, features, precision) -> Callable[[], int]:
     """Answers a few questions, again and again."""
     import torch
 
+    from readers import inference_config
+
     from roberta_squad_pipeline.inference.prediction import predict
-    from roberta_squad_pipeline.reader.config import InferenceConfig
     from roberta_squad_pipeline.reader.model import ReaderModel
 
     reader = ReaderModel(encoder, 0.1).eval()
-    config = InferenceConfig(
-        batch_windows=BATCH,
-        precision=precision,
-        max_answer_tokens=30,
-        n_best=20,
-        null_score="best_span",
-    )
+    config = inference_config(precision, BATCH)
     windows = len(features.windows.question)
 
     def turn() -> int:

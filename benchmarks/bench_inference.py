@@ -16,7 +16,7 @@ from collections.abc import Callable
 from unittest import mock
 
 import torch
-from readers import MINI, random_encoder, sample_features
+from readers import MINI, inference_config, random_encoder, sample_features
 from torch import nn
 from torch.nn import functional as F
 
@@ -25,7 +25,6 @@ from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference import prediction
 from roberta_squad_pipeline.inference.prediction import Prediction, predict
 from roberta_squad_pipeline.reader.batching import Batch, assemble, length_sorted_batches
-from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.device import computing_in, fast_precision, reading_in
 from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
 
@@ -63,13 +62,7 @@ def side(
     answers: dict[str, list[Prediction]],
 ) -> Callable[[], None]:
     """Answers all questions, and leaves the predictions under the precision and kind of reader."""
-    config = InferenceConfig(
-        batch_windows=batch_windows,
-        precision=precision,
-        max_answer_tokens=30,
-        n_best=20,
-        null_score="best_span",
-    )
+    config = inference_config(precision, batch_windows)
 
     def turn() -> None:
         found = predict(

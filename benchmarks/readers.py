@@ -13,6 +13,7 @@ from roberta_squad_pipeline.features.build import build_features
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
+from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.squad.dataset import read_squad
 from roberta_squad_pipeline.training.config import LossScaleConfig, TrainingConfig
 
@@ -101,6 +102,17 @@ def training_config(**changes: Any) -> TrainingConfig:
         "patience": None,
     }
     return TrainingConfig(**settings | changes)
+
+
+def inference_config(precision: str, batch_windows: int) -> InferenceConfig:
+    """The usual recipe's settings of the search."""
+    return InferenceConfig(
+        batch_windows=batch_windows,
+        precision=precision,
+        max_answer_tokens=30,
+        n_best=20,
+        null_score="best_span",
+    )
 
 
 def plain_rows(features: Features) -> list[dict[str, Any]]:
