@@ -83,7 +83,6 @@ def prepared(work: str) -> Callable[[], int]:
 def inference_turn(encoder, features, precision) -> Callable[[], int]:
     """Answers a few questions, again and again."""
     import torch
-
     from readers import inference_config
 
     from roberta_squad_pipeline.inference.prediction import predict
