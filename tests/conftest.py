@@ -195,6 +195,14 @@ def tiny_features(
     return build(tiny_squad, encoder_folder, window_config)
 
 
+@pytest.fixture(scope="session")
+def family_features(
+    build: "Build", tiny_squad: "SquadDataset", family_folder: Path, window_config: "WindowConfig"
+) -> "Features":
+    """Features of `tiny_squad` for a tiny encoder of each family."""
+    return build(tiny_squad, family_folder, window_config)
+
+
 @pytest.fixture
 def free_port() -> int:
     """A port of this machine on which nothing listens."""

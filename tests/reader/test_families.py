@@ -34,14 +34,6 @@ from roberta_squad_pipeline.training.loss import summed_loss
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture
-def features(
-    build: Any, tiny_squad: SquadDataset, family_folder: Path, window_config: WindowConfig
-) -> Features:
-    built: Features = build(tiny_squad, family_folder, window_config)
-    return built
-
-
 def reader_on(folder: Path, dropout: float = 0.0, attention_dropout: float = 0.0) -> ReaderModel:
     config = ModelConfig(
         start=None, encoder=str(folder), dropout=dropout, attention_dropout=attention_dropout
@@ -50,19 +42,19 @@ def reader_on(folder: Path, dropout: float = 0.0, attention_dropout: float = 0.0
 
 
 def test_each_window_is_read_as_transformers_reads_it_alone(
-    family_folder: Path, features: Features
+    family_folder: Path, family_features: Features
 ) -> None:
     """So padding changes nothing, and token types are given to those that have them."""
     reader = reader_on(family_folder).eval()
     original = AutoModel.from_pretrained(family_folder).eval()
     typed = original.config.model_type in {"bert", "electra"}
     assert reader.takes_token_types == typed
-    batch = assemble(features, np.arange(len(features.windows.question)))
+    batch = assemble(family_features, np.arange(len(family_features.windows.question)))
     with torch.no_grad():
         # Without padding where the family can be read so, and with it.
         read = [reader(batch), reader(replace(batch, packing=None))]
-        for index, tokens in enumerate(features.window_tokens):
-            alone = assemble(features, np.array([index]))
+        for index, tokens in enumerate(family_features.window_tokens):
+            alone = assemble(family_features, np.array([index]))
             types = {"token_type_ids": alone.token_type_ids} if typed else {}
             hidden = original(input_ids=alone.input_ids, **types).last_hidden_state
             expected = reader.span_head(hidden)[0]
@@ -96,9 +88,9 @@ def test_convolution_of_the_larger_deberta_v2(
 
 @pytest.mark.parametrize(("dropout", "attention_dropout"), [(0.5, 0.0), (0.0, 0.5)])
 def test_dropout_is_in_force_while_training_only(
-    family_folder: Path, features: Features, dropout: float, attention_dropout: float
+    family_folder: Path, family_features: Features, dropout: float, attention_dropout: float
 ) -> None:
-    batch = assemble(features, np.array([0]))
+    batch = assemble(family_features, np.array([0]))
     reader = reader_on(family_folder, dropout, attention_dropout)
     logits = [reader.train(mode)(batch).start_logits[0] for mode in (True, True, False, False)]
     assert not torch.allclose(logits[0], logits[1])
@@ -165,11 +157,11 @@ def test_unknown_family_is_named(tmp_path: Path) -> None:
 
 
 def test_a_thread_of_its_own_random_numbers_drops_out_by_them_alone(
-    family_folder: Path, features: Features
+    family_folder: Path, family_features: Features
 ) -> None:
     """In families that are read in lanes; and every weight has a gradient there."""
     reader = reader_on(family_folder, dropout=0.1, attention_dropout=0.1).train()
-    batch = assemble(features, np.arange(len(features.windows.question)))
+    batch = assemble(family_features, np.arange(len(family_features.windows.question)))
 
     def gradients(own: int, others: int) -> list[Tensor]:
         torch.manual_seed(others)

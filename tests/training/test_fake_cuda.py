@@ -23,13 +23,11 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from roberta_squad_pipeline.distributed.processes import Processes
-from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import Batch, assemble
 from roberta_squad_pipeline.reader.config import ModelConfig, Precision
 from roberta_squad_pipeline.reader.device import reading_in
 from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
-from roberta_squad_pipeline.squad.dataset import SquadDataset
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.step import build_optimizer, train_step
@@ -44,17 +42,9 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def features(
-    build: Any, tiny_squad: SquadDataset, family_folder: Path, window_config: WindowConfig
-) -> Features:
-    built: Features = build(tiny_squad, family_folder, window_config)
-    return built
-
-
-@pytest.fixture
-def reader(family_folder: Path, features: Features) -> ReaderModel:
+def reader(family_folder: Path, family_features: Features) -> ReaderModel:
     config = ModelConfig(start=None, encoder=str(family_folder), dropout=0.1, attention_dropout=0.1)
-    entries = features.meta.tokenizer.entries
+    entries = family_features.meta.tokenizer.entries
     return new_reader(config, max_tokens=64, vocabulary=entries)
 
 
@@ -112,7 +102,7 @@ def batches_of(features: Features) -> list[Batch]:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_an_update_runs_there_and_waits_for_nothing(
-    reader: ReaderModel, features: Features, recipe: TrainingConfig, precision: Precision
+    reader: ReaderModel, family_features: Features, recipe: TrainingConfig, precision: Precision
 ) -> None:
     changed = {"precision": precision, "max_grad_norm": 1.0, "plausible_weight": 1.0}
     config = recipe.model_copy(update=changed)
@@ -124,7 +114,7 @@ def test_an_update_runs_there_and_waits_for_nothing(
         scaler = LossScaler(config.loss_scale, enabled=precision == "fp16", device=GPU)
         loss = train_step(
             reader,
-            batches_of(features),
+            batches_of(family_features),
             optimizer,
             scaler,
             config,
@@ -138,10 +128,10 @@ def test_an_update_runs_there_and_waits_for_nothing(
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_batch_is_read_there(
-    reader: ReaderModel, features: Features, precision: Precision
+    reader: ReaderModel, family_features: Features, precision: Precision
 ) -> None:
     with fake_gpu(reader.eval()), torch.no_grad(), reading_in(precision, GPU):
-        batch = batches_of(features)[0]
+        batch = batches_of(family_features)[0]
         output = reader(batch.to(GPU))
     shape = tuple(batch.input_ids.shape)
     for logits, expected in zip(output, (shape, shape, shape[:1]), strict=True):
