@@ -253,17 +253,27 @@ def test_the_filtered_questions_are_saved(fresh: "Chrome", questions: Any, tmp_p
     )
     _choose(fresh, "outcome", "partly")
     _all(fresh, "#save")[0].click()
-    path = tmp_path / "questions.csv"
-    for _ in range(100):
-        if path.exists():
-            break
-        fresh.execute_async_script("setTimeout(arguments[0], 100)")
-    saved = pd.read_csv(path, dtype={"id": str})
+    saved = pd.read_csv(_downloaded(fresh, tmp_path / "questions.csv"), dtype={"id": str})
     expected = questions[questions["outcome"] == "partly"].reset_index(drop=True)
     for name in ("id", "title", "question", "predicted", "outcome", "windows"):
         assert saved[name].tolist() == expected[name].tolist(), name
     assert saved["answers"].tolist() == ["in 1850 | 1850"] * 12
-    assert saved["f1"].tolist() == pytest.approx(expected["f1"], abs=1e-4)
+    for name in ("f1", "no_answer_score"):
+        assert saved[name].tolist() == pytest.approx(expected[name], abs=1e-4)
+
+    fresh.execute_script(
+        """save("cells.csv", [["=1+1", ["@A1", "x"], "\\t=1", "a=b", -1.5, true]])"""
+    )
+    text = _downloaded(fresh, tmp_path / "cells.csv").read_text(encoding="utf-8-sig")
+    assert text == '"\'=1+1","\'@A1 | x","\'\t=1","a=b","-1.5","true"\n'
+
+
+def _downloaded(chrome: "Chrome", path: Path) -> Path:
+    for _ in range(100):
+        if path.exists():
+            break
+        chrome.execute_async_script("setTimeout(arguments[0], 100)")
+    return path
 
 
 def test_the_best_spans_of_a_question(fresh: "Chrome", questions: Any) -> None:

@@ -188,7 +188,12 @@ function browse() {
 }
 
 function save(name, rows) {
-  const cell = (value) => `"${[value].flat().join(" | ").replaceAll('"', '""')}"`;
+  const cell = (value) => {
+    const text = [value].flat().join(" | ");
+    // A spreadsheet would execute it; numbers may be negative.
+    const safe = typeof value !== "number" && /^[=+\-@\t\r\n]/.test(text) ? `'${text}` : text;
+    return `"${safe.replaceAll('"', '""')}"`;
+  };
   const lines = rows.map((values) => values.map(cell).join(",") + "\r\n");
   const link = make("a");
   // The mark at the beginning tells Excel that this is UTF-8.

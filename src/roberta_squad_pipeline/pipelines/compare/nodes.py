@@ -34,6 +34,7 @@ def compare_experiments(
     """
     import pandas as pd
 
+    from roberta_squad_pipeline.common.spreadsheet import without_formulas
     from roberta_squad_pipeline.runs.experiment_table import (
         build_other_rows,
         build_rows,
@@ -56,7 +57,7 @@ def compare_experiments(
         frame[column] = frame[column].str.join("; ")
     return {
         "markdown": to_markdown(rows, other_rows, signature),
-        "rows": frame,
+        "rows": without_formulas(frame),
         "figure": _figure(rows),
     }
 
