@@ -30,12 +30,13 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., MadeW
     monkeypatch.chdir(tmp_path)
     files = {name: JSONDataset(filepath=f"{name}.json") for name in CHAIN.all_outputs()}
 
-    def of(**params: Any) -> MadeWith:
+    def of(questions: JSONDataset | None = None, **params: Any) -> MadeWith:
+        own = {"dev_questions": questions} if questions else {}
         given = params | {"model": {"encoder": "encoder"}}
         loader = OmegaConfigLoader(
             str(CONF), env="base", runtime_params=given, **CONFIG_LOADER_ARGS
         )
-        return MadeWith(DataCatalog(files), load_parameters(loader))
+        return MadeWith(DataCatalog(files | own), load_parameters(loader))
 
     return of
 
@@ -81,6 +82,10 @@ def test_files_that_changed(outdated: Outdated) -> None:
     Path("encoder").mkdir()
     Path("encoder/model.safetensors").touch()
     assert outdated() > FEATURES
+
+
+def test_questions_of_an_entry_of_its_own(outdated: Outdated) -> None:
+    assert outdated(questions=JSONDataset(filepath="mine.json")) == NAMES
 
 
 def test_an_output_that_was_replaced_halfway_is_missing(

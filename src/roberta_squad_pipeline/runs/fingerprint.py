@@ -1,13 +1,22 @@
 """What a run depends on, as one short name: equal names, equal results."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from kedro.io import CatalogProtocol
 
 from roberta_squad_pipeline.common.files import stamps
 from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
 from roberta_squad_pipeline.runs.parameters import Parameters
 from roberta_squad_pipeline.tracking.tracker import flat_params
+
+QUESTIONS = {"train": "train_questions", "dev": "dev_questions"}
+"""By split the dataset of its questions, in whose place a project may put one of its own."""
+
+QUESTION_FILES = "roberta_squad_pipeline.datasets.questions_dataset.QuestionsDataset"
+"""The type of these; where its entry has no filepath, parameters say which files."""
 
 _NOT_SETTINGS: Any = {
     **dict.fromkeys(("run", "feature_set", "experiments", "scale", "tracking"), True),
@@ -79,12 +88,40 @@ def recipe_params(params: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def feature_fingerprint(parameters: Parameters) -> str:
+def own_questions(catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:
+    """The entries of a project's own that questions are loaded from, as texts, by dataset.
+
+    A file or folder that one names counts with the sizes and times of what is in it; credentials
+    do not count.
+
+    Args:
+        catalog: Of the run.
+
+    Returns:
+        Nothing for questions whose files parameters name.
+    """
+    found = {}
+    for name in QUESTIONS.values():
+        dataset = catalog.get(name)
+        entry = {} if dataset is None else dataset._init_config()
+        path = entry.get("filepath")
+        if not entry or (entry["type"] == QUESTION_FILES and not path):
+            continue
+        paths = path if isinstance(path, list) else [path] if path else []
+        counted = {key: entry[key] for key in entry.keys() - {"metadata", "credentials"}}
+        files = [stamps(Path(one)) for one in paths]
+        # A resolver of the project's may have made an argument of any type.
+        found[name] = json.dumps([counted, files], sort_keys=True, default=str)
+    return found
+
+
+def feature_fingerprint(parameters: Parameters, questions: Mapping[str, str]) -> str:
     """Of all that the record of SQuAD files and the features depend on.
 
     Args:
         parameters: Of the run. A file or folder that they name counts with the sizes and times of
             what is in it.
+        questions: See `own_questions`.
     """
     data, source = parameters.data, parameters.model.source
     return digest(
@@ -95,6 +132,7 @@ def feature_fingerprint(parameters: Parameters) -> str:
             "encoder": source,
             "evaluates": parameters.training.evaluate_every is not None,
             "files": file_stamps(parameters),
+            "questions": dict(questions),
         }
     )
 

@@ -20,6 +20,7 @@ from roberta_squad_pipeline.common.redaction import hide_in_logs, keep_secret, r
 from roberta_squad_pipeline.common.same_run import digest, weights_of
 from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.demo import unpack_encoder
+from roberta_squad_pipeline.runs.fingerprint import QUESTION_FILES, QUESTIONS
 from roberta_squad_pipeline.runs.made_with import MadeWith
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 from roberta_squad_pipeline.tracking.tracker import NullTracker
@@ -43,12 +44,6 @@ REPORT = "report"
 EVALUATION, CROSSFIT = "evaluation", "metrics_crossfit"
 SCORES = {EVALUATION, CROSSFIT}
 """Datasets with the scores that are said in the end."""
-
-QUESTIONS = {"train": "train_questions", "dev": "dev_questions"}
-"""By split the dataset of its questions, in whose place a project may put one of its own."""
-
-QUESTION_FILES = "roberta_squad_pipeline.datasets.questions_dataset.QuestionsDataset"
-"""The type of these; where its entry has no filepath, parameters say which files."""
 
 FETCHED = "fetched_files"
 """The dataset that says which data there are, fit or not."""
@@ -180,7 +175,7 @@ class TrackingHooks:
             pipeline = self._made_with.outdated(pipeline)
         self._check_start_is_kept(pipeline)
         self._check_other_runs_are_kept(pipeline)
-        claim = _claim(self._parameters, pipeline)
+        claim = _claim(self._parameters, pipeline, catalog)
         self._check_finished_runs_are_kept(pipeline, claim)
         self._held.enter_context(held(claim, self._project / self._parameters.locks))
         if claim.run is None:
@@ -515,13 +510,15 @@ def _tell_of_scale(parameters: "Parameters") -> None:
         )
 
 
-def _claim(parameters: "Parameters", pipeline: Pipeline) -> Claim:
-    from roberta_squad_pipeline.runs.fingerprint import feature_fingerprint
+def _claim(
+    parameters: "Parameters", pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
+) -> Claim:
+    from roberta_squad_pipeline.runs.fingerprint import feature_fingerprint, own_questions
 
     tracked = any(TRACKED in node.tags for node in pipeline.nodes)
     return Claim(
         run=parameters.run if tracked else None,
         feature_set=parameters.feature_set if FEATURE_SET & pipeline.datasets() else None,
         builds=bool(FEATURE_SET & pipeline.all_outputs()),
-        built_from=feature_fingerprint(parameters),
+        built_from=feature_fingerprint(parameters, own_questions(catalog)),
     )

@@ -11,7 +11,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from roberta_squad_pipeline.common.same_run import digest
-from roberta_squad_pipeline.runs.fingerprint import file_stamps, settings_of
+from roberta_squad_pipeline.runs.fingerprint import file_stamps, own_questions, settings_of
 from roberta_squad_pipeline.runs.parameters import Parameters
 
 _PARAMETER = "params:"
@@ -31,6 +31,7 @@ class MadeWith:
         self._catalog = catalog
         self._folder = parameters.made_with
         self._settings = settings_of(parameters) | {"files": file_stamps(parameters)}
+        self._questions = own_questions(catalog)
 
     def forget(self, dataset: str) -> None:
         """Before a dataset is replaced, which may fail halfway."""
@@ -64,7 +65,7 @@ class MadeWith:
         for name in node.inputs:
             section = name.removeprefix(_PARAMETER)
             if section == name:
-                inputs[name] = now.get(name) or self._read(name)
+                inputs[name] = now.get(name) or self._questions.get(name) or self._read(name)
             else:
                 inputs[name] = self._setting(section, node)
             if section in {"data", "model"}:  # which name files
