@@ -13,13 +13,15 @@ from roberta_squad_pipeline.tracking.history import FinishedRun
 HOSTILE = "</td><script>alert(1)</script>"
 
 
-def _run(name: str, f1: list[float], odds: list[float], **params: str) -> MeasuredRun:
+def _run(
+    name: str, f1: list[float], odds: list[float], tags: dict[str, str] | None = None, **params: str
+) -> MeasuredRun:
     """A run on questions of which the last has no answer."""
     count = len(f1)
     questions = pd.DataFrame(
         {
             "id": [str(number) for number in range(count)],
-            "title": "Mills",
+            "title": "=1+1",
             "question": [f"who built it | {number}? {HOSTILE}" for number in range(count)],
             "answers": [["Anna", "Anna Ødegård"]] * (count - 1) + [[]],
             "predicted": [f"{name}{number}" for number in range(count)],
@@ -30,7 +32,7 @@ def _run(name: str, f1: list[float], odds: list[float], **params: str) -> Measur
             "passage_number": range(count),
         }
     )
-    return measured_run(FinishedRun(f"id_{name}", name, {}, params), questions)
+    return measured_run(FinishedRun(f"id_{name}", name, tags or {}, params), questions)
 
 
 FIRST = _run("first", [1, 1, 0, 0.5, 0], [-1, -1, -1, -1, 5], **{"training.updates": "40"})
@@ -75,9 +77,65 @@ def test_files(tmp_path: Path) -> None:
     table = pd.read_csv(paths[2])
     assert table["question"].tolist() == [f"who built it | {n}? {HOSTILE}" for n in (2, 1, 4)]
     assert csv.startswith("change,run,against,id,")
+    assert set(table["title"]) == {"'=1+1"}
 
 
 def test_identical_runs_change_nothing(tmp_path: Path) -> None:
     comparison = side_by_side([FIRST, _run("twin", [1, 1, 0, 0.5, 0], [-1, -1, -1, -1, 5])])
     assert comparison.changed.empty
     assert write_comparison(comparison, tmp_path)
+
+
+TRAINED = {
+    "run": "trained",
+    "reader": "None",
+    "code": "1",
+    "weights.model.safetensors": "2",
+    "data.train": "train.json",
+    "data.validation": "0.1",
+    "data.dev": "dev.json",
+    "squad_files.train.sha256": "3",
+    "squad_files.dev.sha256": "4",
+    "training.lr": "None",
+    "trained_with.lr": "0.001",
+    "training.evaluate_every": "5",
+    "inference.precision": "auto",
+    "inference.n_best": "9",
+    "answered_with.precision": "fp32",
+    "answered_with.features_sha256": "5",
+}
+EVALUATED = {
+    "run": "evaluated",
+    "reader": "trained",
+    "data.train": "",
+    "data.validation": "dev",
+    "data.dev": "same.json",
+    "squad_files.dev.sha256": "4",
+    "training.lr": "0.001",
+    "inference.precision": "fp32",
+    "inference.n_best": "9",
+    "answered_with.precision": "fp32",
+    "answered_with.features_sha256": "6",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, ""),
+        ({"training.lr": "0.01"}, "training.lr: 0.001 there, 0.01 here"),
+        ({"inference.n_best": "3"}, "inference.n_best: 9 there, 3 here"),
+        ({"squad_files.dev.sha256": "7"}, "squad_files.dev.sha256: 4 there, 7 here"),
+        ({"reader": "other"}, "reader: trained there, other here"),
+    ],
+)
+def test_what_a_run_that_only_evaluates_does_not_have_is_no_difference(
+    changed: dict[str, str], said: str
+) -> None:
+    """Oracle: by hand, of what a reader's header and a run's parameters say."""
+    scored: tuple[list[float], list[float]] = ([1, 0], [-1, 1])
+    trained = _run("trained", *scored, {"recipe": "0"}, **TRAINED)
+    evaluated = _run("evaluated", *scored, **EVALUATED | changed)
+    assert side_by_side([trained, evaluated]).rows[1][-1] == said
+    twin = _run("twin", *scored, {"recipe": "0"}, **TRAINED | {"run": "twin", "code": "9"})
+    assert side_by_side([trained, twin]).rows[1][-1] == "code: 1 there, 9 here"

@@ -1,7 +1,7 @@
 """`kedro compare RUN RUN …`: settings, scores, and questions that one run fixed or broke."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,19 +12,22 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import written_atomically
 from roberta_squad_pipeline.common.markdown import table
 from roberta_squad_pipeline.common.same_run import differences
+from roberta_squad_pipeline.common.spreadsheet import without_formulas
 from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 from roberta_squad_pipeline.runs.experiment_table import lead_text
 from roberta_squad_pipeline.runs.fingerprint import recipe_params
+from roberta_squad_pipeline.runs.hooks import RESOLVED
 from roberta_squad_pipeline.runs.measured import MeasuredRun, load_measured
 from roberta_squad_pipeline.runs.sweep import project_parameters
-from roberta_squad_pipeline.tracking.history import runs_called
+from roberta_squad_pipeline.tracking.history import FinishedRun, runs_called
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _FOLDER = "data/08_reporting/_compared"
 _MOST_OF_A_NAME = 200
+_OF_TRAINING = ("data.train", "data.validation")
 _SETTINGS = ("updates", "batch_size", "lr", "layer_decay", "seed")
 _HEAD = (
     *("run", "steps", "batch", "lr", "decay", "seed", "best F1", "95 % interval"),
@@ -148,7 +151,7 @@ def write_comparison(comparison: Comparison, project: Path) -> list[Path]:
     texts = {
         "comparison.md": comparison.markdown,
         "comparison.html": page,
-        "questions.csv": changed.to_csv(index=False),
+        "questions.csv": without_formulas(changed).to_csv(index=False),
     }
     for file, text in texts.items():
         with written_atomically(folder / file) as temp:
@@ -214,7 +217,6 @@ def _shown(setting: str) -> str:
 
 def _row(run: MeasuredRun, first: MeasuredRun, behind: Behind) -> tuple[str, ...]:
     low, high = interval_of_mean(run.f1, run.passages)
-    own, other = (recipe_params(one.run.params) for one in (run, first))
     is_first = run is first
     return (
         run.run.name,
@@ -224,5 +226,32 @@ def _row(run: MeasuredRun, first: MeasuredRun, behind: Behind) -> tuple[str, ...
         lead_text(behind.difference, within_noise=behind.within_noise),
         "" if is_first else str(int((run.right & ~first.right).sum())),
         "" if is_first else str(int((first.right & ~run.right).sum())),
-        "; ".join(differences(other, own)).replace("|", "/"),
+        "; ".join(_settings_that_differ(first, run)).replace("|", "/"),
     )
+
+
+def _settings_that_differ(first: MeasuredRun, run: MeasuredRun) -> Iterator[str]:
+    runs = first.run, run.run
+    if all("recipe" in one.tags for one in runs):
+        there, here = (recipe_params(one.params) for one in runs)
+        return differences(there, here)
+    # A run that only evaluates knows no more of the training than its reader says.
+    there, here = map(_comparable, runs)
+    common = there.keys() & here.keys()
+    return differences(*({name: one[name] for name in common} for one in (there, here)))
+
+
+def _comparable(run: FinishedRun) -> dict[str, str]:
+    """Settings in the same words, whether the run trained or only evaluates."""
+    params = dict(run.params)
+    # A reader says what its settings came to, not what was left open.
+    for name, value in run.params.items():
+        dataset, _, setting = name.partition(".")
+        left_open = f"{RESOLVED.get(dataset)}.{setting}"
+        if left_open in params:
+            params[left_open] = value
+    if params.get("reader") == "None":
+        params["reader"] = run.params.get("run", run.name)
+    # Of the dev file the content counts; where nothing is trained there is no other.
+    apart = {"data.dev"} if params.get("data.train") else {"data.dev", *_OF_TRAINING}
+    return {name: value for name, value in recipe_params(params).items() if name not in apart}
