@@ -38,13 +38,13 @@ ANSWER_COLUMNS = {
     "threshold": "float64",
     "question_tokens_cut": "int64",
 }
-"""Of a row that says an answer, with their types; `candidates` and `error` stand beside them."""
+"""Columns of an answer's row, with their types; `candidates` and `error` stand beside them."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Asked(NamedTuple):
-    """A question to a passage."""
+    """A question about a passage."""
 
     question: str
     passage: str
@@ -52,7 +52,7 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a reader says to a question."""
+    """A reader's answer to a question."""
 
     text: str | None
     """The best span, or None: the reader abstains."""
@@ -61,15 +61,15 @@ class Answer:
     no_answer_probability: float
     """Calibrated: that the passage does not answer the question."""
     no_answer_score: float
-    """The logit that is held against the threshold; high means unanswerable."""
+    """The logit that is compared with the threshold; high means unanswerable."""
     candidates: tuple[Candidate, ...]
-    """Best first; at least one, also where the reader abstains."""
+    """Best first; at least one, even where the reader abstains."""
     question_tokens_cut: int
-    """Tokens at the question's end that the reader did not see, since it takes no longer ones."""
+    """Tokens at the question's end that the reader did not see, since the question was too long."""
 
     @property
     def best(self) -> Candidate:
-        """The best span and where it stands, also where the reader abstains."""
+        """The best span and where it stands, even where the reader abstains."""
         return self.candidates[0]
 
 
@@ -80,13 +80,13 @@ def answer_questions(
     device: torch.device,
     quiet: bool = False,
 ) -> list[Answer]:
-    """Answers questions to passages of any length.
+    """Answers questions about passages of any length.
 
     Args:
         trained: Moved to `device`.
-        asked: A passage that is asked several questions is read into tokens once.
+        asked: A passage with several questions is tokenised once.
         device: Where to compute.
-        quiet: Whether neither progress nor questions that are cut are told of.
+        quiet: Whether to say nothing of progress and of questions that are cut.
 
     Returns:
         One answer per question, in the order of `asked`.
@@ -117,7 +117,7 @@ def answer_questions(
 def answers_or_errors(
     trained: TrainedReader, rows: Sequence[object], *, device: torch.device
 ) -> list[Answer | InputError]:
-    """Answers what can be answered, and says of every other row why it cannot.
+    """Answers the rows that can be answered, and says of every other why it cannot be.
 
     Args:
         trained: Moved to `device`.
@@ -182,11 +182,11 @@ def as_row(found: Answer | InputError | str, threshold: float) -> dict[str, Any]
 
 
 def as_asked(row: object, number: int) -> Asked:
-    """A question with its passage, of the forms that people have them in.
+    """Reads a question with its passage from one of the forms that people use.
 
     Args:
         row: A question and its passage; or a mapping with `question` and `passage`, or `context`
-            instead, and whatever else.
+            instead, and any other keys.
         number: Of the row, from 0.
 
     Raises:

@@ -35,15 +35,15 @@ def best_spans(
     max_answer_tokens: int,
     n_best: int,
 ) -> Spans:
-    """Finds the spans with the highest sum of start and end logit; of equal ones any.
+    """Finds the spans with the highest sum of start and end logit; of equal ones, any.
 
     Args:
         start_logits: Shape: (windows, tokens)
         end_logits: Shape: (windows, tokens)
         may_start: Where a span may start. Shape: (windows, tokens)
         may_end: Where a span may end. Shape: (windows, tokens)
-        max_answer_tokens: Tokens of a span at most.
-        n_best: Spans wanted of each window.
+        max_answer_tokens: Most tokens of a span.
+        n_best: Spans wanted per window.
 
     Returns:
         `n_best` spans per window, fewer where all windows together have no place for as many.

@@ -1,8 +1,8 @@
-"""The questions of a file to a file of answers, a chunk at a time.
+"""From a file of questions to a file of answers, a chunk at a time.
 
 Each chunk is answered whole by one process, so that answers are the same however many processes
-there are. What is answered lies in a folder beside the output until all of it is there: a run that
-was killed goes on from there.
+there are. Finished chunks lie in a folder beside the output until all of them are there, so that a
+run goes on where it was killed.
 """
 
 import errno
@@ -89,17 +89,17 @@ class Done(StrictModel):
     """What the answers depend on, as a short name."""
     chunks: int = 0
     questions: int = 0
-    """Rows: questions, and what stands in the place of one."""
+    """Rows that are done, questions or not."""
     errors: int = 0
-    """Those of them that have no answer."""
+    """How many of them have no answer."""
     first_error: str | None = None
 
 
 def count_questions(path: Path) -> int:
-    """Questions of a file in any form, and what stands in the place of one.
+    """Counts the rows of a file in any form, questions or not.
 
     Raises:
-        InputError: Not one question can be asked.
+        InputError: No question in it can be asked.
     """
     count = asked = 0
     for row in _rows(path):
@@ -113,11 +113,11 @@ def count_questions(path: Path) -> int:
 
 @contextmanager
 def work_folder(output: Path, trained: TrainedReader, questions: Path) -> Iterator[Path]:
-    """Where answers are kept until all are there: those of an earlier run, if it was the same.
+    """The folder that keeps answers until all are there, those of an earlier such run included.
 
     Args:
         output: The folder lies beside it.
-        trained: Who answers; loaded from a folder.
+        trained: The reader that answers, loaded from a folder.
         questions: The file.
 
     Raises:
@@ -159,7 +159,7 @@ def work_folder(output: Path, trained: TrainedReader, questions: Path) -> Iterat
 
 
 def read_done(work: Path) -> Done:
-    """How far it is."""
+    """Reads how far the work in a folder is."""
     return Done.model_validate_json((work / _DONE).read_bytes())
 
 
@@ -178,11 +178,11 @@ def answer_file(
     Args:
         trained: Moved to the process's device.
         questions: The file; only rank 0 needs to have it.
-        work: Where rank 0 keeps what is answered; see `work_folder`.
-        suffix: Of the output, which tells its form.
+        work: Where rank 0 keeps the answers; see `work_folder`.
+        suffix: Of the output; it gives the format.
         processes: Each answers chunks of its own, and each calls this function.
-        on_questions: Told in rank 0 of how many more questions the answers are kept.
-        stop: Ends it after the chunks that are being answered.
+        on_questions: Called on rank 0 with how many more questions have their answers kept.
+        stop: Ends the work after the chunks that are being answered.
     """
     chunks: Iterator[list[_Row]] = iter(())
     if processes.first:
@@ -202,11 +202,11 @@ def answer_file(
 
 
 def write_answers(work: Path, output: Path) -> Done:
-    """Makes one file of all that was answered, and removes the folder.
+    """Writes all answers into one file, and removes the folder.
 
     Args:
         work: See `work_folder`.
-        output: What to write; its suffix tells the form.
+        output: The file to write; its suffix gives the format.
 
     Returns:
         How many questions there were.

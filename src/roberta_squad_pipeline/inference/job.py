@@ -46,7 +46,7 @@ class InferenceJob(StrictModel):
     reader: Path
     inference: InferenceConfig
     spans: Path
-    """Where rank 0 puts what was found."""
+    """Where rank 0 writes the spans."""
 
 
 class FileJob(StrictModel):
@@ -77,7 +77,7 @@ def run_inference(
         config: How spans are searched and scored.
         distributed: How many processes, and where.
         name: Of the run, the same on all machines.
-        on_windows: Told how many more windows were read.
+        on_windows: Called with how many more windows were read.
 
     Returns:
         Predictions in the order of the features' questions.
@@ -124,7 +124,7 @@ def answer_questions_of(
 
     Args:
         questions: In any form, with or without answers.
-        output: What to write; see `write_answers`.
+        output: The file to write; see `write_answers`.
         trained: Loaded from a folder.
         distributed: How many processes, and where.
         name: Of the run, the same on all machines.

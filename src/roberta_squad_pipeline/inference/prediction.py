@@ -1,4 +1,4 @@
-"""A reader over all windows of a file: one prediction per question."""
+"""Runs a reader over all windows of a file and makes one prediction per question."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a reader says to one question."""
+    """A reader's prediction for one question."""
 
     question_id: str
     no_answer_logit: float
@@ -54,15 +54,15 @@ class Prediction:
     span_no_answer_logit: float
     """Of the span head: start plus end logit of ``<s>``, less the best span's."""
     texts: list[str]
-    """Of the spans that might be the answer, best first; at least one, and none twice: of spans of
-    one text the best stands for all."""
+    """Texts of the spans that might be the answer, best first: at least one, and each only once. Of
+    spans with the same text the best stands for all."""
     char_starts: list[int]
     char_ends: list[int]
     scores: list[float]
 
     @property
     def no_answer_logits(self) -> dict[str, float]:
-        """Both, as `NoAnswerLogits` takes them."""
+        """Both logits, as `NoAnswerLogits` takes them."""
         return {"head": self.no_answer_logit, "span": self.span_no_answer_logit}
 
     @property
@@ -77,7 +77,8 @@ class WindowSpans:
     """Best spans of every window of a file, in passage tokens."""
 
     score: Float32Array
-    """Infinite for the first where a logit of the window is not finite. Shape: (windows, spans)"""
+    """Infinite for the first span where a logit of the window is not finite.
+    Shape: (windows, spans)"""
     first: IndexArray
     """Shape: (windows, spans)"""
     last: IndexArray
@@ -114,7 +115,7 @@ def predict(
         features: The questions.
         config: How spans are searched and scored.
         device: Where to compute.
-        on_windows: Told after each forward pass how many windows it held.
+        on_windows: Called after each forward pass with the number of its windows.
 
     Returns:
         Predictions in the order of the features' questions.
@@ -148,7 +149,7 @@ def search_windows(
         features: The windows.
         config: How spans are searched and scored.
         processes: Each reads its share of the batches, and each calls this function.
-        on_batch: Told of each forward pass of this process what it read and made of it.
+        on_batch: Called after each forward pass of this process with the batch and its output.
 
     Returns:
         The spans of all windows, in every process.
@@ -189,14 +190,14 @@ def add_spans(
     indices: IndexArray,
     config: InferenceConfig,
 ) -> None:
-    """Searches the spans of a batch of windows and puts them with those of the others.
+    """Searches the spans of a batch of windows and stores them among those of all windows.
 
     Args:
-        found: What is added to.
+        found: Where they are stored.
         output: The reader's, of these windows.
         features: All windows.
         indices: Which of them were read. Shape: (batch,)
-        config: How spans are searched. Of spans of one text the best is kept.
+        config: How spans are searched. Of spans with the same text the best is kept.
     """
     windows = features.windows
     question = windows.question[indices]

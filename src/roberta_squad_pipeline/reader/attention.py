@@ -36,7 +36,7 @@ def attend(
     packing: Packing | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Scaled dot-product attention of every token to all of its window.
+    """Scaled dot-product attention of every token to all tokens of its window.
 
     Args:
         module: The encoder's attention layer.
@@ -45,12 +45,12 @@ def attend(
         value: Shape: that of query.
         attention_mask: None with a packing.
         scaling: Factor of the scores.
-        dropout: Chance of a token not to be attended to.
+        dropout: Chance that a token is not attended to.
         packing: Where in the row the windows are.
-        others: What an encoder hands to transformers' attention.
+        others: What else an encoder hands to transformers' attention.
 
     Returns:
-        What was attended to, shape (1, tokens, heads, size), and no weights.
+        The attended values, shape (1, tokens, heads, size), and no weights.
     """
     if packing is None:
         return sdpa_attention_forward(

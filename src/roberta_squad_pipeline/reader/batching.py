@@ -57,7 +57,7 @@ class Batch:
     """For encoders that need no padding; without it windows are read with their padding."""
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on another device; nothing waits until it is there."""
+        """The same batch on another device; the copy is not waited for."""
         packing = self.packing and Packing(
             self.packing.lengths,
             _moved(self.packing.offsets, device),
@@ -84,9 +84,9 @@ def _moved(tensor: Tensor, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Thinning:
-    """Windows without a label that are too many to be drawn in each epoch; told apart by identity.
+    """Windows without a label of which each epoch draws only some; compared by identity.
 
-    Each epoch draws others of them.
+    Each epoch draws different ones.
     """
 
     thinned: NDArray[np.bool_]
@@ -162,7 +162,7 @@ class UpdateSplit:
 
     processes: int
     lanes: int
-    """Of each process."""
+    """Lanes of each process."""
     share: int
     """Windows of each lane."""
     accumulation: int
@@ -184,12 +184,12 @@ class UpdateSplit:
 
 
 def split_update(batch_size: int, processes: int, micro_batch: int, lanes: int = 1) -> UpdateSplit:
-    """Derives what each process does of an update, so that results do not depend on how many.
+    """Works out the share of each process, so that results do not depend on how many there are.
 
     Args:
         batch_size: Windows per update, all processes together.
         processes: How many there are.
-        micro_batch: Windows of a process in forward and backward passes at once at most.
+        micro_batch: Most windows that a process has in forward and backward passes at once.
         lanes: Of each process; they divide its share.
 
     Raises:
@@ -213,15 +213,15 @@ def micro_batches(
 ) -> list[IndexArray]:
     """Cuts a lane's share of an update into pieces of like length.
 
-    Lengths are sorted within the update and never across updates, so that an update stays a
-    uniform draw. Every lane gets as many windows and about as many tokens as the others: windows
-    are dealt out one at a time from the longest on, each to whoever has the fewest tokens.
+    Lengths are sorted within the update and never across updates, so that an update stays a uniform
+    draw. Every lane gets as many windows and about as many tokens as the others: windows are dealt
+    out one at a time from the longest on, each to the lane that has the fewest tokens.
 
     Args:
         drawn: The update's windows. Shape: (batch_size,)
         tokens: Length of every window there is, in tokens. Shape: (windows,)
         split: How they are shared out and cut.
-        number: Whose share, counted over the lanes of all processes.
+        number: The lane's, counted over the lanes of all processes.
 
     Returns:
         Window indices, the longest windows first, so that memory runs out at once or never.
@@ -249,7 +249,7 @@ def length_sorted_batches(tokens: IntArray, batch_windows: int) -> Iterator[Inde
 
     Args:
         tokens: Length of every window in tokens. Shape: (windows,)
-        batch_windows: Windows in a batch at most.
+        batch_windows: Most windows in a batch.
 
     Yields:
         Window indices, the longest windows first. Shape: (at most batch_windows,)

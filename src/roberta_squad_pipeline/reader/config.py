@@ -17,7 +17,7 @@ PrecisionSetting = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def chosen(setting: PrecisionSetting, fast: Precision) -> Precision:
-    """The number format that a setting stands for on a device that computes fast in `fast`."""
+    """The number format that a setting stands for on a device whose fast one is `fast`."""
     return fast if setting == "auto" else setting
 
 
@@ -75,12 +75,12 @@ class InferenceParameters(StrictModel):
     """How logits become answers, as conf/ says it."""
 
     batch_windows: int = Field(gt=0)
-    """Windows in a forward pass at most."""
+    """Most windows in a forward pass."""
     precision: PrecisionSetting
     max_answer_tokens: int = Field(gt=0)
-    """Tokens of an answer at most."""
+    """Most tokens of an answer."""
     n_best: int = Field(gt=0)
-    """Spans kept for each question in nbest.json at most, each of another text."""
+    """Most spans kept for each question in nbest.json, no two with the same text."""
     null_score: NullScore
     """What a question's no-answer score is. `best_span`: the answerability logit of the window that
     its best span comes from (the recipe); `min_window`: the lowest of its windows; `combined`: that
@@ -88,10 +88,10 @@ class InferenceParameters(StrictModel):
     threshold is."""
 
     def unlike(self, other: "InferenceParameters", *, apart_from: Collection[str]) -> str:
-        """The settings that differ from others, and theirs, to be read; empty where none does.
+        """The settings that differ from others, with both values, as text; empty where none does.
 
         Args:
-            other: As it was done.
+            other: The settings that were used.
             apart_from: Settings that may differ; so may a precision that is `auto` here.
         """
         mine, theirs = self.model_dump(), other.model_dump()
@@ -102,7 +102,7 @@ class InferenceParameters(StrictModel):
         )
 
     def resolved(self, fast: Precision) -> "InferenceConfig":
-        """The same on a device that computes fast in `fast`."""
+        """The same on a device whose fast number format is `fast`."""
         settings = self.model_dump() | {"precision": chosen(self.precision, fast)}
         return InferenceConfig(**settings)
 

@@ -20,8 +20,8 @@ def available_device() -> torch.device:
 def fast_precision(device: torch.device) -> Precision:
     """The number format that a device computes fast in.
 
-    bf16 where the device has instructions for it: elsewhere it is emulated, on a CPU more slowly
-    than fp32 is computed. GPUs that lack them have fp16's.
+    bf16 where the device has instructions for it. Elsewhere it is emulated, which on a CPU is
+    slower than fp32. GPUs without instructions for bf16 have them for fp16.
     """
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
@@ -37,7 +37,7 @@ def computing_in(precision: Precision, device: torch.device) -> AbstractContextM
 
 
 def reading_in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
-    """Forward passes without gradients inside this context: as `computing_in`, but faster.
+    """As `computing_in`, but faster, for forward passes without gradients.
 
     For fp32 on the CPU torch multiplies by MKL, which on processors that are not Intel's uses half
     the width of their registers. oneDNN, which torch multiplies by in bf16, uses all of it.

@@ -28,7 +28,7 @@ class Dropout(nn.Dropout):
 
 
 def replace_dropout(module: nn.Module) -> None:
-    """Puts `Dropout` in the place of every plain `nn.Dropout` inside a module."""
+    """Replaces every plain `nn.Dropout` inside a module by `Dropout`."""
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:
@@ -36,7 +36,7 @@ def replace_dropout(module: nn.Module) -> None:
 
 
 def seed_thread(seed: int) -> None:
-    """Gives this thread random numbers of its own: of torch's, shared, any might come first."""
+    """Gives this thread random numbers of its own, whatever other threads draw meanwhile."""
     _of_thread.generator = torch.Generator().manual_seed(seed)
 
 
@@ -48,11 +48,11 @@ def draw_noise(count: int) -> Tensor:
 
 
 def kept(noise: Tensor, p: float) -> tuple[Tensor, float]:
-    """What dropout keeps of values that have this noise.
+    """Which values dropout keeps, by their noise.
 
     Args:
-        noise: Of `draw_noise`, in any shape.
-        p: Chance to be dropped, rounded to a multiple of 1/65,536.
+        noise: From `draw_noise`, in any shape.
+        p: Chance that a value is dropped, rounded to a multiple of 1/65,536.
 
     Returns:
         32-bit ones where a value is kept and zeros elsewhere, and the chance of a one.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class AnsweredWith(InferenceConfig):
-    """What predictions were made of and how; it lies beside them."""
+    """What predictions were made from and how; it lies beside them."""
 
     features_sha256: str
 
@@ -33,17 +33,17 @@ class AnsweredWith(InferenceConfig):
 
 
 class Tuning(StrictModel):
-    """What makes a reader's scores readable, and the data that say so."""
+    """What gives a reader's scores their meaning, and the data that it was fitted on."""
 
     no_answer_weights: NoAnswerWeights
     """What makes one no-answer score of the reader's two logits."""
     calibration: Calibration
     data_sha256: str | None
-    """None: of no data."""
+    """None: it was fitted on no data."""
 
 
 class Evaluation(StrictModel):
-    """Scores with what they belong to, and what makes scores of other questions readable."""
+    """Scores with what they belong to, and what gives scores of other questions their meaning."""
 
     format_version: Literal[2] = 2
     version: str
@@ -58,7 +58,7 @@ class Evaluation(StrictModel):
     """The official scorer's report: at threshold 0, and at the best threshold of this data."""
     selected_on_data: bool = False
     """Whether scores on this very data decided which update was the last or kept, so that all of
-    these are optimistic."""
+    these scores are optimistic."""
     cross_fitted_f1: float | None
     """At thresholds that were chosen on other passages, in per cent; None where there are too few
     passages."""
@@ -66,15 +66,15 @@ class Evaluation(StrictModel):
     """What makes one no-answer score of the reader's two logits."""
     calibration: Calibration
     tuned_elsewhere: bool = False
-    """Whether weights, threshold and calibration are those that the reader had before, of other
-    data, so that they were only tried on these."""
+    """Whether weights, threshold and calibration were fitted before, on other data, and only
+    applied to these."""
     at_threshold: dict[str, float | int] | None = None
     """The official scorer's report at the reader's own threshold, and `abstained`, the share of
     questions that it abstains on there, 0 to 1."""
 
 
 def read_evaluation(written: Mapping[str, Any]) -> Evaluation:
-    """An evaluation as it was saved, that of an older version as if it were of today's.
+    """Reads a saved evaluation; one of an older version is brought up to date.
 
     Raises:
         ValueError: It is of another kind.
@@ -110,8 +110,8 @@ def kept_tuning(
         None where threshold and calibration are to be fitted on this file.
 
     Raises:
-        InputError: The run's own reader was tuned on another file, or that of another run answers
-            in another way than it was tuned in.
+        InputError: The run's own reader was tuned on another file, or another run's reader is to
+            answer in another way than it was tuned for.
     """
     if calibrate:
         return None
@@ -154,7 +154,7 @@ def check_predictions(
     *,
     run: str,
 ) -> None:
-    """Checks that predictions were made of these features, and with these settings.
+    """Checks that predictions were made from these features and with these settings.
 
     Args:
         answered_with: What lies beside the predictions.
@@ -185,7 +185,7 @@ def check_predictions(
 
 
 def features_sha256(features: "Features") -> str:
-    """Of the file that features were opened from."""
+    """The sha256 of the file that features were opened from."""
     if features.path is None:
         raise ValueError("predictions can only be told to be of features that are a file")
     return sha256_of(features.path)

@@ -16,7 +16,7 @@ from roberta_squad_pipeline.common.errors import InputError
 class Family:
     """Encoders that are built alike.
 
-    Parameters are told by how their names begin.
+    Parameters are recognised by how their names begin.
     """
 
     blocks: str = "encoder.layer."
@@ -66,7 +66,7 @@ class Family:
             0 below the blocks, i + 1 in block i.
 
         Raises:
-            InputError: One belongs to no part of the family that is known.
+            InputError: One belongs to no known part of the family.
         """
         names = list(parameters)
         block = re.compile(rf"{re.escape(self.blocks)}(\d+)\.")
@@ -151,7 +151,7 @@ def family_of(config: PretrainedConfig) -> Family:
     """The family that an encoder belongs to.
 
     Raises:
-        InputError: It is none that is known.
+        InputError: It is not a known one.
     """
     family = FAMILIES.get(config.model_type)
     if family is None:

@@ -3,7 +3,7 @@
 Torch's own threads share every single operation, and wait for each other after it in a busy loop.
 On a machine that does something else as well, one of them is often put aside: the others then keep
 the core that it waits for, and everything takes ten times as long
-(benchmarks/results/busy_cpu_2026-11-26.md). Threads that wait once an update have nothing to lose.
+(benchmarks/results/busy_cpu_2026-11-26.md). Threads that wait once per update lose nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class Lanes:
-    """A number of threads, which share out those that torch would compute one operation with.
+    """Threads, among which those that torch would use for one operation are divided.
 
     With one lane the work is done where it is asked for, by all of torch's threads.
 
@@ -52,23 +52,23 @@ class Lanes:
             torch.set_num_threads(self._torch_threads)
 
     def map(self, work: Callable[..., Result], *items: Iterable[Any]) -> Iterator[Result]:
-        """Works on each item; gives what came of them in their order.
+        """Works on each item, and gives the results in the order of the items.
 
-        Whatever torch keeps for each thread, as the number format, has to be set within the work.
+        What torch keeps for each thread, such as the number format, has to be set inside `work`.
 
         Args:
             work: Done by one lane for each item.
-            items: What it is given; of several, one of each.
+            items: Its arguments; of several iterables, one of each.
         """
         return map(work, *items) if self._pool is None else self._pool.map(work, *items)
 
     def run(self, work: Callable[[], Result]) -> Result:
-        """Does one thing in one lane, so that torch's threads have no part in it."""
+        """Does one piece of work in one lane, so that torch's threads have no part in it."""
         return work() if self._pool is None else self._pool.submit(work).result()
 
 
 def lane_count(device: torch.device, pieces: int) -> int:
-    """How many lanes a device has for so many pieces of work: those of a GPU wait for nothing."""
+    """How many lanes a device has for this many pieces of work; a GPU has one."""
     return max(1, min(torch.get_num_threads(), pieces)) if device.type == "cpu" else 1
 
 
@@ -77,7 +77,7 @@ def even_lane_count(device: torch.device, windows: int) -> int:
 
     Args:
         device: Where they are read.
-        windows: How many.
+        windows: How many there are.
     """
     most = lane_count(device, windows // _WINDOWS_OF_A_LANE)
     return max(lanes for lanes in range(1, most + 1) if windows % lanes == 0)

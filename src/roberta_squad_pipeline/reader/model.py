@@ -18,7 +18,7 @@ from roberta_squad_pipeline.reader.families import family_of
 
 
 class ReaderOutput(NamedTuple):
-    """What a reader says of a batch of windows."""
+    """A reader's output for a batch of windows."""
 
     start_logits: Tensor
     """Minus infinity on padding. Shape: (windows, tokens)"""
@@ -135,13 +135,13 @@ def new_reader(config: ModelConfig, *, max_tokens: int, vocabulary: int) -> Read
 def load_weights(
     kind: Any, source: str, config: PretrainedConfig, **settings: bool
 ) -> tuple[PreTrainedModel, dict[str, set[str]]]:
-    """One of transformers' models with its 32-bit weights, and what it says of their names.
+    """Loads one of transformers' models in 32 bits, with its report on the weights' names.
 
     Args:
         kind: transformers' auto class.
         source: Folder or hub id.
-        config: Its config.json, with what is to be changed.
-        settings: Of the model's class.
+        config: Its config.json, with any changes.
+        settings: For the model's class.
 
     Raises:
         InputError: The weights do not load.
@@ -166,7 +166,7 @@ def load_weights(
 
 
 def check_complete(loaded: dict[str, set[str]], source: str) -> None:
-    """Checks that no weight was drawn at random for want of one in the file.
+    """Checks that no weight was drawn at random because the file lacks it.
 
     Raises:
         InputError: One was.
@@ -188,7 +188,7 @@ def load_encoder_config(encoder: str) -> PretrainedConfig:
     """An encoder's config.json.
 
     Raises:
-        InputError: There is none, or of an encoder of no known family.
+        InputError: There is none, or the encoder is of no known family.
     """
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(encoder, trust_remote_code=False)

@@ -17,10 +17,10 @@ from roberta_squad_pipeline.reader.storage import (
 
 
 def share_reader(reader: ReaderModel | None, processes: Processes) -> ReaderModel:
-    """Gives every process a reader like rank 0's, so that it alone needs the encoder's files.
+    """Gives every process a reader like rank 0's, so that only rank 0 needs the encoder's files.
 
     Args:
-        reader: On rank 0; the others give None.
+        reader: On rank 0; the others pass None.
         processes: Each has to call it.
 
     Returns:

@@ -1,7 +1,7 @@
 """What a reader is made of: a pre-trained encoder, or a reader that training goes on from.
 
 The latter is one of this project's, or transformers' question-answering model, which has an encoder
-and a span head as ours has, and no answerability head.
+and a span head like ours but no answerability head.
 """
 
 import logging
@@ -68,7 +68,7 @@ class FirstReader(NamedTuple):
 def started_reader(
     config: ModelConfig, folder: Path, *, max_tokens: int, vocabulary: int
 ) -> FirstReader:
-    """A reader with the weights of another one; what that lacks is drawn from torch's random state.
+    """A reader with another one's weights; what that lacks is drawn from torch's random state.
 
     Args:
         config: Dropout, and what `folder` is called in messages.
@@ -91,7 +91,7 @@ def started_reader(
 def source_tokenizer(
     config: ModelConfig, start: Path | None, windows: WindowConfig
 ) -> PassageTokenizer:
-    """The tokenizer of what a reader is to be made of, which is checked first.
+    """Checks the encoder or reader that training starts from, and loads its tokenizer.
 
     Args:
         config: Which encoder or reader.
@@ -121,7 +121,7 @@ def source_tokenizer(
 def tell_of_unused_head(encoder: str) -> None:
     """Warns of a head that an encoder's folder has and a reader with new heads does not use.
 
-    Heads that served pre-training are not worth a word.
+    Heads that only served pre-training are not mentioned.
 
     Raises:
         InputError: The encoder's config.json does not load.
@@ -142,7 +142,7 @@ def tell_of_unused_head(encoder: str) -> None:
 
 
 def tell_of_start(config: ModelConfig, origin: Origin) -> None:
-    """Says which tensors of what was started from are not used, and which were not there."""
+    """Says which tensors of the starting point are not used, and which it lacks."""
     _logger.info("starting from %s", config.start)
     if origin.unused:
         _logger.warning("%s: not used: %s", config.source_parameter, ", ".join(origin.unused))

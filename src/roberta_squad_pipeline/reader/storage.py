@@ -150,7 +150,7 @@ def is_reader(folder: Path) -> bool:
 
 
 def load_header(folder: Path) -> ReaderHeader:
-    """A reader's header, that of an older version as if it were of today's.
+    """Reads a reader's header; one of an older version is brought up to date.
 
     Raises:
         InputError: There is none, or it is damaged or of a version that is not known.
@@ -169,7 +169,7 @@ def load_header(folder: Path) -> ReaderHeader:
 
 
 def load_evaluation(folder: Path) -> Evaluation | None:
-    """What a reader's folder holds of its scores; None where it was never evaluated.
+    """Reads what a reader's folder says of its scores; None where it was never evaluated.
 
     Raises:
         ValueError: It holds something else.

@@ -30,7 +30,7 @@ from roberta_squad_pipeline.training.records import (
 )
 
 KEPT = 2
-"""Checkpoints that are kept: the newest, and one for the case that it is damaged."""
+"""How many checkpoints are kept: the newest, and another in case it is damaged."""
 
 FORMAT_VERSION: Literal[2] = 2
 
@@ -63,7 +63,7 @@ class Checkpoint:
 
     path: Path
     update: int
-    """Updates that were made before it."""
+    """Updates made before it."""
     loss_scale: LossScaleState
     records: tuple[UpdateRecord, ...]
     """Of all updates before it."""
@@ -118,9 +118,9 @@ class Checkpoints:
         Args:
             update: Updates that were made.
             tensors: Weights and the optimiser's state, by name, on the CPU, of any shapes.
-            loss_scale: Where it stands.
+            loss_scale: Its state.
             records: Of all updates.
-            evaluations: Of all of them.
+            evaluations: All there were.
             best_weights: Of the best evaluation, by name, on the CPU, if they are to be kept.
 
         Returns:
@@ -157,7 +157,8 @@ class Checkpoints:
         """The newest checkpoint that is whole; warns of those that are not.
 
         Raises:
-            InputError: It is of another release. To start anew could be what nobody wants.
+            InputError: It is of another release. Starting anew instead may not be what the user
+                wants.
         """
         for path in self._paths():
             _check_release(path)
@@ -173,11 +174,11 @@ class Checkpoints:
         return None
 
     def keep_micro_batch(self, windows: int) -> None:
-        """Keeps a micro-batch for which memory was enough, for whoever goes on from here."""
+        """Keeps a micro-batch that fits into memory, for runs that go on from here."""
         (self.folder / _MICRO_BATCH).write_text(str(windows))
 
     def micro_batch(self, wanted: int) -> int:
-        """The micro-batch that is wanted, or a smaller one that was kept."""
+        """The wanted micro-batch, or the kept one if that is smaller."""
         kept = self.folder / _MICRO_BATCH
         return min(wanted, int(kept.read_text())) if kept.exists() else wanted
 

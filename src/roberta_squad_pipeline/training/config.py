@@ -21,33 +21,35 @@ class LossScaleConfig(StrictModel):
 
     initial: float = Field(gt=0)
     growth_updates: int = Field(gt=0)
-    """The scale doubles after so many updates without overflow; at an overflow it is halved."""
+    """The scale doubles after this many updates without overflow; at an overflow it is halved."""
     minimum: float = Field(gt=0)
     """The scale never falls below this."""
     skips_at_minimum: int = Field(gt=0)
-    """Training stops after so many updates in a row that overflow at the minimum."""
+    """Training stops after this many updates in a row that overflow at the minimum."""
 
 
 class RateBySize(StrictModel):
-    """The learning rate of encoders of a size."""
+    """The learning rate for encoders up to a size."""
 
     up_to_million_parameters: float | None = Field(gt=0)
-    """In the encoder's layers at most, embeddings left out; null is any number."""
+    """Most parameters in the encoder's layers, in millions and without embeddings; null sets no
+    limit."""
     lr: float = Field(gt=0)
 
 
 class TrainingSettings(StrictModel):
-    """What of training depends on neither data nor encoder nor device."""
+    """Training settings that depend on neither data nor encoder nor device."""
 
     batch_size: int = Field(gt=0)
     """Windows per update, all processes and micro-batches together."""
     micro_batch: int = Field(gt=0)
-    """Windows in one forward and backward pass of a process at most; changes memory and speed,
-    not results."""
+    """Most windows in one forward and backward pass of a process; changes memory and speed, not
+    results."""
     layer_decay: float = Field(gt=0, le=1)
     """Factor from one layer's learning rate to that of the layer below it; 1 switches it off."""
     decay_power: float = Field(gt=0)
-    """Learning rates fall from the peak to 0 at the last update with this power of what is left."""
+    """Learning rates fall from the peak to 0 at the last update as this power of the share of
+    updates that is left."""
     betas: tuple[AveragingFactor, AveragingFactor]
     """Adam's averaging factors of the gradient and of its square."""
     eps: float = Field(gt=0)
@@ -55,8 +57,8 @@ class TrainingSettings(StrictModel):
     weight_decay: float = Field(ge=0)
     """Decoupled decay per update, times the learning rate; biases and LayerNorm have none."""
     empty_windows: Literal["keep"] | Share
-    """Of the windows that hold no answer, of questions with several windows, the share that each
-    epoch draws, or all of them; see `Thinning`."""
+    """Share of the windows without an answer that each epoch draws, among those of questions with
+    several windows; `keep` draws all of them. See `Thinning`."""
     plausible_weight: float = Field(ge=0)
     """Weight of the loss at plausible answers to unanswerable questions, where a file has them; see
     `summed_loss`."""
@@ -67,18 +69,18 @@ class TrainingSettings(StrictModel):
     seed: int = Field(ge=0)
     """Of the heads' first weights, the order of windows, and dropout."""
     checkpoint_every: int = Field(gt=0)
-    """Updates from one checkpoint to the next, which is the most that a kill can cost."""
+    """Updates from one checkpoint to the next, the most work that a kill can cost."""
     resume: Literal["auto", "never"]
     """Whether an interrupted run of the same settings and data is carried on."""
     evaluate_every: int | None = Field(gt=0)
     """Updates from one evaluation on the validation questions to the next; there is one after the
     last update, too. Null never evaluates."""
     keep: Literal["last", "best"]
-    """Whether the reader has the weights of the last update, or those of the evaluation with the
+    """Which weights the reader gets: those of the last update, or those of the evaluation with the
     highest mean of best F1 and F1 of answerable questions (`EvaluationRecord.criterion`)."""
     patience: int | None = Field(gt=0)
-    """Training ends early after so many evaluations in a row that were not the best so far; null
-    never does."""
+    """Training ends early after this many evaluations in a row without a new best; null never ends
+    it early."""
 
     @property
     def selects(self) -> bool:
@@ -103,7 +105,7 @@ class TrainingParameters(TrainingSettings):
     updates: int | None = Field(gt=0)
     """Optimiser updates of the whole run; null where `epochs` is given instead."""
     epochs: float | None = Field(gt=0)
-    """How often every training window is drawn that `empty_windows` leaves; null where `updates` is
+    """How often each training window that `empty_windows` leaves is drawn; null where `updates` is
     given instead."""
     warmup_updates: int | None = Field(ge=0)
     """Updates over which learning rates rise linearly from 0 to their peak; null where
@@ -145,12 +147,12 @@ class TrainingParameters(TrainingSettings):
         return self
 
     def for_run(self, *, windows: int, layer_parameters: int, fast: Precision) -> "TrainingConfig":
-        """The same in numbers.
+        """These settings with what they leave open in numbers.
 
         Args:
-            windows: Of an epoch.
-            layer_parameters: In the encoder's layers, embeddings left out.
-            fast: The number format that the device computes fast in.
+            windows: Windows per epoch.
+            layer_parameters: How many the encoder's layers have, embeddings left out.
+            fast: The device's fast number format.
 
         Raises:
             InputError: The warm-up is longer than the run.

@@ -22,8 +22,8 @@ def training_curve(
 ) -> dict[str, Any]:
     """The loss, the learning rates and the validation scores of a run.
 
-    A layer's learning rate at an update is its peak times the update's multiplier, so that neither
-    is stored as often as the other is long.
+    A layer's learning rate at an update is its peak times the update's multiplier, so that one list
+    of each is enough.
 
     Args:
         records: Of all updates.
@@ -34,10 +34,10 @@ def training_curve(
             kept; None where none did.
 
     Returns:
-        `update` (from 1), `loss` and `lr_multiplier`, each with one
-        entry per update, and `peak_rates`; `validation` with the fields of `EvaluationRecord` but
-        for its time, each with one entry an evaluation; and `kept_update`, after which the reader's
-        weights were taken; `selected_on`.
+        `update` (from 1), `loss` and `lr_multiplier`, each with one entry per update, and
+        `peak_rates`; `validation` with the fields of `EvaluationRecord` but for its time, each with
+        one entry per evaluation; `kept_update`, the update whose weights the reader has; and
+        `selected_on`.
     """
     kept = best_evaluation(evaluations) if config.keep == "best" else records[-1]
     return {

@@ -69,7 +69,7 @@ def first_reader(
     Args:
         features: The training windows.
         model: What it is made of.
-        training: Says the seed of what is drawn.
+        training: Gives the seed for what is drawn at random.
         start: Where the files of `model.start` lie; None if there is no such setting.
 
     Raises:
@@ -95,7 +95,7 @@ def run_training(
 ) -> None:
     """Trains a reader in place, in this process if one is enough, else in as many as it takes.
 
-    Ctrl-C and SIGTERM end it after the update that is being made and a checkpoint.
+    On Ctrl-C or SIGTERM it finishes the current update, writes a checkpoint and stops.
 
     Args:
         job: What to do.
@@ -103,9 +103,9 @@ def run_training(
         features: The training windows.
         distributed: How many processes, and where.
         name: Of the run, the same on all machines.
-        on_update: Told of every update once.
-        on_evaluation: Told of every evaluation once.
-        on_restart: Told how often processes had to be started again, if they had to.
+        on_update: Called once for every update.
+        on_evaluation: Called once for every evaluation.
+        on_restart: Called with the number of restarts, if processes had to be started again.
 
     Raises:
         InputError: The update cannot be shared out evenly, or machines do not meet.

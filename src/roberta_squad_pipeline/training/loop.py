@@ -108,23 +108,23 @@ def fit_reader(
         features: The training windows.
         config: The recipe.
         validation: What it is scored on every `evaluate_every` updates, if that is set.
-        processes: Which train together; each calls this function.
+        processes: Those that train together; each calls this function.
         strategy: How the model is shared out among them.
-        checkpoints: Where rank 0 keeps them; the others give None.
-        stop: Looked at after every update.
-        on_update: On rank 0 told of every update as soon as it is made, and first of those that
-            were made before the checkpoint.
-        on_evaluation: On rank 0 told of every evaluation in the same way, after its update.
+        checkpoints: Where rank 0 keeps them; the others pass None.
+        stop: Checked after every update.
+        on_update: On rank 0, called for every update as soon as it is made; first for those made
+            before the checkpoint.
+        on_evaluation: On rank 0, called for every evaluation in the same way, after its update.
 
     Returns:
-        True at the end, which comes early where patience runs out; False if it was stopped before.
-        A checkpoint was written in either case.
+        True if training ended, also if it ended early because patience ran out; False if it was
+        stopped. A checkpoint was written in either case.
 
     Raises:
         InputError: The update cannot be shared out evenly.
-        TrainingError: The loss is no longer a number, fp16 overflows for ever, one window does not
+        TrainingError: The loss is no longer a number, fp16 keeps overflowing, one window does not
             fit into memory, or a checkpoint cannot be written. Every process raises it.
-        torch.OutOfMemoryError: This one of several processes has too little GPU memory.
+        torch.OutOfMemoryError: Of several processes this one has too little GPU memory.
     """
     lanes = _lanes(reader, config, processes)
     split = split_update(config.batch_size, processes.count, config.micro_batch, lanes.count)

@@ -14,11 +14,11 @@ ANSWERABILITY_WEIGHT = 0.5
 def summed_loss(output: ReaderOutput, batch: Batch, plausible_weight: float) -> Tensor:
     """Sum over windows of (CE(start) + CE(end)) / 2 + 0.5 · BCE(no-answer logit, unanswerable).
 
-    In a no-answer window both cross-entropies point at ``<s>``. Where such a window holds what only
-    seems to answer its question, `plausible_weight` times the cross-entropies at that span are
-    added, over all tokens but ``<s>``: they say which span it would be, if there were one. It is a
-    sum because an update's micro-batches and processes hold unequal numbers of windows: the caller
-    divides by the update's global number.
+    In a no-answer window both cross-entropies point at ``<s>``. Where such a window holds a
+    plausible answer, one that only seems right, `plausible_weight` times the cross-entropies at
+    that span are added, over all tokens but ``<s>``: they say which span it would be, if there were
+    one. It is a sum because an update's micro-batches and processes hold unequal numbers of
+    windows: the caller divides by the number of windows in the whole update.
 
     Args:
         output: The reader's.

@@ -10,7 +10,7 @@ from roberta_squad_pipeline.training.config import LossScaleConfig
 
 
 class LossScaleState(StrictModel):
-    """Where a loss scale stands."""
+    """The state of a loss scale."""
 
     scale: float
     growth_tracker: int
@@ -22,13 +22,14 @@ class LossScaleState(StrictModel):
 
 
 class LossScaler:
-    """Scales losses, skips updates that overflow, and says when there is no hope.
+    """Scales losses, skips updates that overflow, and tells when training has diverged.
 
-    torch's scaler doubles and halves; the floor and the end are the recipe's and ours.
+    torch's scaler doubles and halves the scale. It has no minimum and no end of training at it;
+    both are added here.
 
     Args:
         config: The recipe's numbers.
-        enabled: Off, nothing is scaled and nothing skipped.
+        enabled: If False, nothing is scaled and nothing skipped.
         device: Where the losses are.
     """
 
@@ -70,11 +71,14 @@ class LossScaler:
 
     @property
     def scale(self) -> float:
-        """What the next loss is multiplied with, as of the last `settle`."""
+        """Factor of the next loss, as of the last `settle`."""
         return self._scale
 
     def begin_again(self) -> None:
-        """Forgets an update that was not made: torch's scaler unscales gradients once an update."""
+        """Forgets an update that was not made.
+
+        torch's scaler unscales gradients only once per update.
+        """
         state = self.state
         self._scaler = self._new_scaler()
         self.state = state
@@ -97,7 +101,7 @@ class LossScaler:
         self._scaler.update()
 
     def settle(self) -> bool:
-        """Says whether it overflowed and was skipped, for which it waits for the device."""
+        """Waits for the device and says whether the update overflowed and was skipped."""
         before, self._scale = self._scale, self._scaler.get_scale()
         overflowed = self._scale < before
         self.skipped += overflowed

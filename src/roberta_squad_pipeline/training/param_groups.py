@@ -28,8 +28,8 @@ def build_param_groups(reader: ReaderModel, config: TrainingConfig) -> list[dict
     """Sorts all trainable parameters into groups for the optimiser.
 
     The heads learn at lr, block i of n (from 0) at lr · layer_decay^(n - i), the embeddings at
-    lr · layer_decay^n; what changes a block's output learns like that block. Weight decay falls on
-    matrices alone, not on biases and LayerNorm.
+    lr · layer_decay^n; what changes a block's output learns like that block. Weight decay applies
+    to matrices alone, not to biases and LayerNorm.
 
     Returns:
         Groups with `params`, `lr`, `initial_lr` (the peak), `weight_decay` and `name`, from the

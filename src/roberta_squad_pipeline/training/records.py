@@ -35,9 +35,9 @@ class EvaluationRecord:
     loss: float
     """Mean over the validation windows."""
     exact: float
-    """Abstaining above a no-answer score of 0, in per cent."""
+    """Exact matches in per cent, abstaining above a no-answer score of 0."""
     f1: float
-    """Likewise."""
+    """F1 in per cent, abstaining likewise."""
     answerable_f1: float | None
     """F1 of the answerable questions if the reader always answers, in per cent; None where there
     are none."""
@@ -45,7 +45,7 @@ class EvaluationRecord:
     """At the threshold that is best for these questions, in per cent."""
     no_answer_auc: float | None
     """How well the no-answer score tells the two kinds of question apart, 0 to 1; None where there
-    is but one kind."""
+    is only one kind."""
     seconds: float
     """Wall time of the evaluation."""
 
@@ -53,9 +53,9 @@ class EvaluationRecord:
     def criterion(self) -> float:
         """What `training.keep` and `training.patience` go by: higher is better.
 
-        Best F1 alone is no measure of a reader of few data: it hardly leaves what abstaining on
-        every question scores. The F1 of answerable questions alone says nothing of abstaining. So
-        it is the mean of both, in per cent.
+        Best F1 alone is a poor measure of a reader that is trained on few data: it stays close to
+        what abstaining on every question scores. The F1 of answerable questions alone says nothing
+        about abstaining. The criterion is the mean of both, in per cent.
         """
         if self.answerable_f1 is None:
             return self.best_f1
@@ -66,7 +66,7 @@ Record = TypeVar("Record", UpdateRecord, EvaluationRecord)
 
 
 def write_records(records: Iterable[UpdateRecord | EvaluationRecord], path: Path) -> None:
-    """Writes one JSON object per line; numbers are read back as they were, bit by bit."""
+    """Writes one JSON object per line; numbers are read back exactly as they were."""
     path.write_text("".join(json.dumps(asdict(record)) + "\n" for record in records))
 
 

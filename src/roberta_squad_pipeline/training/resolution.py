@@ -18,12 +18,12 @@ _logger = logging.getLogger(__name__)
 def resolve(
     parameters: TrainingParameters, features: Features, reader: ReaderModel, device: torch.device
 ) -> TrainingConfig:
-    """Turns epochs, shares and what is left to choose into numbers, and says what they came to.
+    """Turns epochs, shares and open settings into numbers, and logs what they came to.
 
     It is called once, in the process that starts all others, so that they agree.
 
     Args:
-        parameters: As conf/ says it.
+        parameters: As conf/ gives them.
         features: The training windows.
         reader: Before its first update.
         device: Where it is trained.

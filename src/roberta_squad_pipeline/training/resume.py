@@ -24,7 +24,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Attempt(StrictModel):
-    """What was run last in a folder of checkpoints."""
+    """The last run in a folder of checkpoints."""
 
     settings: dict[str, Any]
     """All that the result depends on."""
@@ -45,7 +45,7 @@ def settings_of(
         reader: Before its first update.
         features: What it will be trained on.
         validation: What it will be scored on meanwhile, if anything. It counts even where no weight
-            depends on it, so that no curve is of two sets of questions.
+            depends on it, so that no curve mixes two sets of questions.
         model: Its settings.
         training: The recipe.
     """
@@ -72,7 +72,7 @@ def attempt_folder(
     """Finds or makes the folder for the checkpoints of these settings.
 
     Args:
-        checkpoints: Of the run's name, whatever its settings.
+        checkpoints: The folder for the run's name, whatever its settings.
         settings: See `settings_of`.
         training: Says whether a run may be carried on.
         run_id: MLflow's, of this run.

@@ -2,7 +2,7 @@
 
 
 def lr_multiplier(update: int, *, updates: int, warmup_updates: int, power: float) -> float:
-    """Share of the peak learning rate that an update is made with.
+    """Share of the peak learning rate that an update uses.
 
     It rises linearly from 0 at update 0, before training, to 1 at update `warmup_updates`, and
     falls as a polynomial to 0 at the last update.

@@ -21,11 +21,11 @@ def best_evaluation(evaluations: Sequence[EvaluationRecord]) -> EvaluationRecord
 
 
 def out_of_patience(evaluations: Sequence[EvaluationRecord], patience: int | None) -> bool:
-    """Whether so many evaluations in a row were not the best so far.
+    """Whether the last `patience` evaluations, or more, brought no new best.
 
     Args:
         evaluations: In the order of the updates.
-        patience: How many; None has no end.
+        patience: How many; None never runs out.
     """
     if patience is None or not evaluations:
         return False
@@ -36,9 +36,9 @@ def out_of_patience(evaluations: Sequence[EvaluationRecord], patience: int | Non
 def still_rising(evaluations: Sequence[EvaluationRecord]) -> bool:
     """Whether more updates would probably have made a better reader.
 
-    So it is if the last evaluation is the best, and the straight line of least squares through the
-    last third of the evaluations, at least three, rises by more than twice the standard error of
-    its slope. Of fewer than three evaluations nothing is said.
+    That is so if the last evaluation is the best, and the straight line of least squares through
+    the last third of the evaluations, at least three, rises by more than twice the standard error
+    of its slope. With fewer than three evaluations it is False.
 
     Args:
         evaluations: In the order of the updates.

@@ -1,4 +1,4 @@
-"""Weights and optimiser state as plain named tensors, whichever way they are shared out."""
+"""Weights and optimiser state as plain named tensors, whether they are sharded or not."""
 
 from collections.abc import Mapping
 
@@ -17,11 +17,11 @@ def gather_state(
 ) -> dict[str, Tensor]:
     """Copies everything that training changes to rank 0's CPU.
 
-    Every process has to call it: each may hold but a share.
+    Every process has to call it, since each may hold only a shard.
 
     Returns:
         ``model.NAME`` for weights and buffers, ``optimizer.NAME.KEY`` for what the optimiser keeps
-        of each weight, each in its whole shape; empty on other ranks than 0.
+        for each weight, each in its full shape; empty on ranks other than 0.
     """
     held = {WEIGHTS + name: value for name, value in reader.state_dict().items()}
     for name, parameter in reader.named_parameters():
@@ -34,7 +34,7 @@ def gather_weights(reader: nn.Module, processes: Processes) -> dict[str, Tensor]
     """Copies the weights alone to rank 0's CPU; every process has to call it.
 
     Returns:
-        By the reader's own names, each in its whole shape; empty on other ranks than 0.
+        By the reader's own names, each in its full shape; empty on ranks other than 0.
     """
     return _gather(reader.state_dict(), processes)
 
@@ -51,9 +51,9 @@ def _gather(held: Mapping[str, Tensor], processes: Processes) -> dict[str, Tenso
 
 
 def allocate_state(reader: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Makes room for what Adam keeps of each weight, which its first step would make otherwise.
+    """Makes room for what Adam keeps for each weight, before its first step would.
 
-    Memory that runs out in the middle of that step would leave some of the weights updated.
+    If memory ran out in the middle of that step, some of the weights would be updated already.
     """
     for parameter in reader.parameters():
         optimizer.state[parameter] = {
@@ -72,10 +72,10 @@ def spread_state(
     """Puts what `gather_state` copied back in place; every process has to call it.
 
     Args:
-        state: Of whole shapes, on rank 0; the others give None.
-        reader: Whose weights are overwritten.
-        optimizer: Whose state, which is allocated, is overwritten.
-        processes: Among which the state is spread.
+        state: In full shapes, on rank 0; the others pass None.
+        reader: Its weights are overwritten.
+        optimizer: Its state, which has to be allocated, is overwritten.
+        processes: Those that hold the state.
     """
     # Only rank 0 has the checkpoint, and all fill the same tensors in the same order.
     for name, target in reader.state_dict().items():

@@ -31,22 +31,22 @@ def train_step(
 ) -> Tensor:
     """One update: gradients of all its micro-batches, then one step of the optimiser.
 
-    Each micro-batch's loss is a sum divided by the windows of the whole update, so that how the
-    update is cut and shared out does not matter without dropout.
+    Each micro-batch's loss is a sum divided by the windows of the whole update, so that, without
+    dropout, it does not matter how the update is cut and shared out.
 
     Args:
-        module: The reader, or what makes its gradients add up over processes.
+        module: The reader, or what `distribute` made of it.
         batches: This process's micro-batches.
         optimizer: Over the reader's parameters.
         scaler: For fp16.
         config: The recipe.
-        processes: Which share the update.
+        processes: Those that share the update.
 
     Returns:
         The update's mean loss, over all processes. Shape: ()
 
     Raises:
-        torch.OutOfMemoryError: Then no weight was changed.
+        torch.OutOfMemoryError: No weight was changed.
     """
     optimizer.zero_grad(set_to_none=True)
     total = _accumulate(module, batches, scaler, config, processes)
@@ -68,7 +68,7 @@ def train_step_in_lanes(
     lanes: Lanes,
     seeds: Sequence[int],
 ) -> Tensor:
-    """The same of one process on the CPU, each lane of which reads its micro-batches.
+    """The same update by one process on the CPU, in which each lane reads its own micro-batches.
 
     Args:
         reader: On the CPU.
@@ -76,7 +76,7 @@ def train_step_in_lanes(
         optimizer: Over the reader's parameters.
         config: The recipe, in fp32 or bf16.
         lanes: As many as there are lists of batches.
-        seeds: Of each lane's dropout.
+        seeds: For each lane's dropout.
 
     Returns:
         The update's mean loss. Shape: ()
@@ -161,7 +161,7 @@ def build_optimizer(reader: ReaderModel, config: TrainingConfig) -> torch.optim.
 def set_learning_rates(
     optimizer: torch.optim.Optimizer, update: int, config: TrainingConfig
 ) -> None:
-    """Gives every group its own peak times the schedule's share of it.
+    """Sets each group's learning rate to its own peak times the schedule's multiplier.
 
     One rate for all groups would undo the layer-wise decay.
     """

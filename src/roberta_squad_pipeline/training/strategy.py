@@ -1,4 +1,4 @@
-"""How many processes train one model: each with all of it, or each with a share."""
+"""How several processes train one model: each with all of it, or each with a shard."""
 
 import warnings
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +18,7 @@ def distribute(reader: ReaderModel, processes: Processes, strategy: Strategy) ->
 
     Args:
         reader: On its device, with the same weights in each process.
-        processes: Which train it.
+        processes: Those that train it.
         strategy: "ddp" gives each the whole model; "fsdp" shares out weights, gradients and
             optimiser state, and gathers a layer's weights when they are needed.
     """
@@ -47,7 +47,7 @@ def _blocks(reader: ReaderModel) -> list[nn.Module]:
 
 
 def reducing(module: nn.Module, *, now: bool) -> AbstractContextManager[object]:
-    """In this context gradients are added up over all processes, or kept for the next time.
+    """Inside this context gradients are added up over all processes, or kept until the next time.
 
     So an update of many micro-batches reduces its gradients once.
     """

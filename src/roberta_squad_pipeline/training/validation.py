@@ -38,7 +38,7 @@ def read_validation(
     goes on as if nothing had happened.
 
     Args:
-        reader: As it is trained, its weights shared out or not.
+        reader: The one that is being trained, its weights sharded or not.
         validation: The questions.
         plausible_weight: See `summed_loss`.
         processes: Each reads its share of the windows, and each calls this function.
@@ -79,9 +79,9 @@ def score_validation(
     Args:
         validation: The questions.
         spans: Of all their windows.
-        update: After which they were read.
+        update: The one after which they were read.
         loss: Mean over the windows.
-        began: What `time.perf_counter` said when the evaluation began.
+        began: `time.perf_counter()` at the beginning of the evaluation.
 
     Raises:
         InputError: See `merge_windows`.

@@ -1,4 +1,4 @@
-"""RoBERTa as fairseq saves it, read without running anything that the file says to run.
+"""RoBERTa as fairseq saves it, read without running any code that the file asks for.
 
 Names: fairseq's `RobertaModel` (Ott et al., 2019) and, for the heads, the published series'
 `roberta_qa`: `span_logits`, and `answer_class` with `dense_0` and `dense_1`.
@@ -45,7 +45,7 @@ _HEADS = {
 
 @dataclass(frozen=True, slots=True)
 class FairseqReader:
-    """What a checkpoint holds, under our names."""
+    """What a checkpoint holds, under this project's names."""
 
     encoder: RobertaModel
     """Without a pooling layer."""
@@ -62,7 +62,7 @@ def read_fairseq(path: Path) -> FairseqReader:
         path: model.pt; it holds `args` and `model`.
 
     Raises:
-        InputError: It is no such checkpoint, or asks for other code to be run.
+        InputError: It is not such a checkpoint, or asks for other code to be run.
     """
     checkpoint = _unpickle(path)
     args, weights = checkpoint.get("args"), checkpoint.get("model")
