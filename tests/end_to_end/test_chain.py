@@ -56,6 +56,24 @@ def _last_lines(script: str, project: Path) -> list[str]:
     return done.stdout.splitlines()[-9:]
 
 
+def test_single_nodes_go_on_with_the_run(finished_copy: Path, command: Kedro, runs: Runs) -> None:
+    """Oracle: MLflow's list of runs, with one whole run so far."""
+    [whole] = runs()
+    done = command("run", "--nodes", "evaluate.score_predictions")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"/runs/{whole.info.run_id}" in done.stdout
+    assert "MLflow does not take" not in done.stdout
+    [again] = runs()
+    assert (again.info.run_id, again.info.status) == (whole.info.run_id, "FINISHED")
+    assert again.info.end_time > whole.info.end_time
+    assert (again.data.params, again.data.tags) == (whole.data.params, whole.data.tags)
+    assert again.data.metrics == whole.data.metrics
+    changed = ("--params", "inference.null_score=min_window,overwrite=true")
+    done = command("run", "--nodes", "evaluate.score_predictions", *changed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(runs()) == 2
+
+
 def test_outputs_of_the_whole_chain(finished: Path) -> None:
     """Oracle: the dev file that the chain itself generated."""
     passages = {

@@ -15,7 +15,14 @@ from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.pipelines.evaluate.pipeline import create_pipeline as evaluation
 from roberta_squad_pipeline.pipelines.inference.pipeline import create_pipeline as inference
 from roberta_squad_pipeline.pipelines.train.pipeline import create_pipeline as training
-from roberta_squad_pipeline.runs.finished import MadeOf, check_replacement, keep, made_of, of_files
+from roberta_squad_pipeline.runs.finished import (
+    MadeOf,
+    check_replacement,
+    keep,
+    made_of,
+    of_files,
+    recorded_as,
+)
 from roberta_squad_pipeline.runs.parameters import load_parameters
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
 
@@ -88,3 +95,14 @@ def test_step_by_step_as_at_once(tmp_path: Path) -> None:
     keep(made({}, evaluation(), with_features=False), tmp_path / "steps")
     once, steps = ((tmp_path / name / "settings.json").read_bytes() for name in ("once", "steps"))
     assert once == steps
+
+
+def test_the_run_that_the_last_session_was_recorded_as(tmp_path: Path) -> None:
+    assert recorded_as(made({}), tmp_path) is None
+    for run in ("first", "last"):
+        keep(made({}).model_copy(update={"mlflow_run": run}), tmp_path)
+    assert recorded_as(made({}), tmp_path) == "last"
+    assert recorded_as(made({}, evaluation(), with_features=False), tmp_path) == "last"
+    assert recorded_as(made({"training": {"lr": 0.5}}, SCORING), tmp_path) == "last"
+    for other in ({"inference": {"n_best": 3}}, {"feature_set": "x"}, {"features": {"stride": 9}}):
+        assert recorded_as(made(other), tmp_path) is None

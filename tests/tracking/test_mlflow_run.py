@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, open_run
+from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, open_run, reopen_run
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.store import connected
 
@@ -47,6 +47,28 @@ def test_where_a_run_comes_from(run: MlflowRun, client: MlflowClient) -> None:
     assert tags["mlflow.source.name"] == "kedro run"
     assert tags["mlflow.source.git.commit"] == "abc"
     assert (tags["git.tree"], tags["kind"]) == ("clean", "test")
+
+
+def test_one_that_ended_goes_on(run: MlflowRun, client: MlflowClient, project: Path) -> None:
+    run.end("FAILED")
+
+    def reopened(experiment: str = "qa", **tags: str) -> MlflowRun | None:
+        return reopen_run(
+            project=project,
+            experiment=experiment,
+            tags=tags,
+            unsent=project / "unsent",
+            run_id=run.run_id,
+        )
+
+    assert reopened("other") is None
+    assert reopened(kind="other") is None
+    again = reopened(kind="test")
+    assert again is not None
+    assert (again.run_id, again.page) == (run.run_id, run.page)
+    assert client.get_run(run.run_id).info.status == "RUNNING"
+    again.end("FINISHED")
+    assert client.get_run(run.run_id).info.status == "FINISHED"
 
 
 def test_parameters_are_flattened_and_may_be_many(run: MlflowRun, client: MlflowClient) -> None:

@@ -34,6 +34,8 @@ class MadeOf(StrictModel):
     """Of the data, by split, once they are known."""
     results: dict[str, Any]
     """What its tracked nodes read, by section of the parameters."""
+    mlflow_run: str | None = None
+    """MLflow's id of the run as which its last session was recorded."""
 
 
 def made_of(
@@ -97,6 +99,23 @@ def check_replacement(mine: MadeOf, folder: Path, *, run: str | None, builds: bo
                 remedy="Give this one a name of its own: --params run=NAME (kedro evaluate: --as "
                 "NAME). Or replace the finished one: --params overwrite=true",
             )
+
+
+def recorded_as(mine: MadeOf, scores: Path) -> str | None:
+    """MLflow's id of a run's last session, if that had the same settings.
+
+    Args:
+        mine: What the run is made of now.
+        scores: The folder of its scores.
+    """
+    kept = _read(scores / _RECORD)
+    if kept is None or kept.feature_set != mine.feature_set:
+        return None
+    changes = [
+        *_unlike(kept.results, mine.results),
+        *_unlike(kept.features, mine.features),
+    ]
+    return None if changes else kept.mlflow_run
 
 
 def of_files(mine: MadeOf, files: Mapping[str, Mapping[str, Any]]) -> MadeOf:

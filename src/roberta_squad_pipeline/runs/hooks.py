@@ -17,7 +17,7 @@ from kedro.pipeline.node import Node
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import hide_in_logs, keep_secret, redaction
-from roberta_squad_pipeline.common.same_run import digest, weights_of
+from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
 from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.demo import unpack_encoder
 from roberta_squad_pipeline.runs.fingerprint import QUESTION_FILES, QUESTIONS
@@ -62,6 +62,9 @@ READER = "reader"
 
 WEIGHTS_TAG = "reader.weights"
 """Tag of a run that trained: a short name of its reader's weights, by which others find it."""
+
+_SURROUNDINGS_TAG = "surroundings"
+"""Tag with a short name of a run's code and libraries."""
 
 _TRAINED_WITH = {"model", "training"}
 """Sections of the parameters that only a run which trains goes by."""
@@ -193,6 +196,10 @@ class TrackingHooks:
         # Of the experiments only the one that is run; its settings are among the others.
         parameters = self._parameters.model_dump(mode="json", exclude={"experiments", "predict"})
         self._provenance = provenance(self._project, self._redaction)
+        same_code = {_SURROUNDINGS_TAG: digest(surroundings())}
+        self._run = self._reopened(run_params, same_code)
+        if self._run is not None:
+            return
         recorded = parameters if self._trains else self._with_reader_settings(parameters)
         self._run = open_run(
             project=self._project,
@@ -202,6 +209,7 @@ class TrackingHooks:
             tags={
                 **self._parent_tags(),
                 **self._subject_tags(),
+                **same_code,
                 "seed": str(recorded.get("training", {}).get("seed")),
                 "kedro.pipelines": ",".join(run_params["pipeline_names"] or ["__default__"]),
                 "kedro.env": run_params["env"] or "base",
@@ -292,7 +300,8 @@ class TrackingHooks:
         if self._run is not None:
             from roberta_squad_pipeline.runs.finished import keep, of_files
 
-            keep(of_files(self._made_of, self._files or {}), self._scores())
+            made = self._made_of.model_copy(update={"mlflow_run": self._run.run_id})
+            keep(of_files(made, self._files or {}), self._scores())
         page = self._run.page if self._run is not None else None
         self.end_run("FINISHED")
         self._tell_of_outdated()
@@ -342,6 +351,25 @@ class TrackingHooks:
     def release(self) -> None:
         """Lets go of what was claimed, however the run ended."""
         self._held.close()
+
+    def _reopened(self, run_params: dict[str, Any], tags: dict[str, str]) -> "MlflowRun | None":
+        """The MLflow run that single nodes go on with: that of the last session of the same name.
+
+        Where they train, or settings, code or libraries are others than then, there is none.
+        """
+        from roberta_squad_pipeline.runs.finished import recorded_as
+        from roberta_squad_pipeline.tracking.mlflow_run import reopen_run
+
+        run_id = recorded_as(self._made_of, self._scores())
+        if self._trains or not run_params["node_names"] or run_id is None:
+            return None
+        return reopen_run(
+            project=self._project,
+            experiment=self._parameters.tracking.experiment,
+            tags=tags,
+            unsent=self._project / self._parameters.tracking.unsent,
+            run_id=run_id,
+        )
 
     def _check_start_is_kept(self, pipeline: Pipeline) -> None:
         start = self._parameters.model.start

@@ -246,19 +246,33 @@ def open_run(
 
 
 def reopen_run(
-    *, project: Path, experiment: str, tags: dict[str, str], unsent: Path
+    *, project: Path, experiment: str, tags: dict[str, str], unsent: Path, run_id: str | None = None
 ) -> MlflowRun | None:
-    """Opens the newest run that carries all the given tags once more; None if there is none."""
+    """Opens a run once more.
+
+    Args:
+        project: The project's folder.
+        experiment: MLflow's experiment.
+        tags: What the run carries.
+        unsent: Folder for what could not be sent yet.
+        run_id: Which run; the newest that carries the tags if it is not given.
+
+    Returns:
+        None if there is no such run.
+    """
     with connected(project) as client:
         found = client.get_experiment_by_name(experiment)
         if found is None:
             return None
-        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-        runs = client.search_runs([found.experiment_id], query, max_results=1)
+        wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+        wanted += [f"attributes.run_id = '{run_id}'"] if run_id else []
+        runs = client.search_runs([found.experiment_id], " and ".join(wanted), max_results=1)
         if not runs:
             return None
-        client.update_run(runs[0].info.run_id, status="RUNNING")
-    return MlflowRun(tracking_uri(project), runs[0].info.run_id, unsent)
+        run_id = runs[0].info.run_id
+        client.update_run(run_id, status="RUNNING")
+    uri = tracking_uri(project)
+    return MlflowRun(uri, run_id, unsent, run_page(uri, found.experiment_id, run_id))
 
 
 def _experiment(client: MlflowClient, name: str, project: Path, uri: str) -> Experiment:
