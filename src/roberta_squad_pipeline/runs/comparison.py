@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _FOLDER = "data/08_reporting/_compared"
 _MOST_OF_A_NAME = 200
-_OF_TRAINING = ("data.train", "data.validation")
 _SETTINGS = ("updates", "batch_size", "lr", "layer_decay", "seed")
 _HEAD = (
     *("run", "steps", "batch", "lr", "decay", "seed", "best F1", "95 % interval"),
@@ -238,7 +237,9 @@ def _settings_that_differ(first: MeasuredRun, run: MeasuredRun) -> Iterator[str]
     # A run that only evaluates knows no more of the training than its reader says.
     there, here = map(_comparable, runs)
     common = there.keys() & here.keys()
-    return differences(*({name: one[name] for name in common} for one in (there, here)))
+    return differences(
+        {name: there[name] for name in common}, {name: here[name] for name in common}
+    )
 
 
 def _comparable(run: FinishedRun) -> dict[str, str]:
@@ -252,6 +253,6 @@ def _comparable(run: FinishedRun) -> dict[str, str]:
             params[left_open] = value
     if params.get("reader") == "None":
         params["reader"] = run.params.get("run", run.name)
-    # Of the dev file the content counts; where nothing is trained there is no other.
-    apart = {"data.dev"} if params.get("data.train") else {"data.dev", *_OF_TRAINING}
-    return {name: value for name, value in recipe_params(params).items() if name not in apart}
+    # Files count by their content, which squad_files has.
+    own = recipe_params(params).items()
+    return {name: value for name, value in own if not name.startswith("data.")}
