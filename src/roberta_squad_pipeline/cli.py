@@ -149,6 +149,24 @@ def sweep(*, experiments: str, dry_run: bool, params: dict[str, Any], **options:
         )
 
 
+@cli.command(params=[_option("env"), _option("params")])
+def tune(*, env: str | None, params: dict[str, Any]) -> None:
+    """Search for better settings.
+
+    The section tune of conf/ says among which, and for how long. The same command goes on with a
+    study that was interrupted, or was given more trials.
+    """
+    from roberta_squad_pipeline.runs import tune as hall
+
+    project = _project()
+    with _messages_for_errors(), in_project(project, params) as given:
+        tuning = hall.plan(project, env, given)
+        with hall.claimed(tuning):
+            winner = hall.carry_out(tuning, say=click.echo)
+    if winner is not None:
+        click.echo(f"next: kedro run --config {winner.relative_to(project)}")
+
+
 @cli.command(params=[_option("env")])
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN ...", shell_complete=_scored)
 def compare(*, env: str | None, runs: tuple[str, ...]) -> None:

@@ -194,7 +194,8 @@ class TrackingHooks:
         from roberta_squad_pipeline.tracking.provenance import provenance
 
         # Of the experiments only the one that is run; its settings are among the others.
-        parameters = self._parameters.model_dump(mode="json", exclude={"experiments", "predict"})
+        others = {"experiments", "predict", "tune"}
+        parameters = self._parameters.model_dump(mode="json", exclude=others)
         self._provenance = provenance(self._project, self._redaction)
         same_code = {_SURROUNDINGS_TAG: digest(surroundings())}
         self._run = self._reopened(run_params, same_code)

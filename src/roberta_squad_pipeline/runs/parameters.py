@@ -17,6 +17,7 @@ from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
 from roberta_squad_pipeline.runs.experiments import Experiments, Scale
+from roberta_squad_pipeline.runs.search_space import Space
 from roberta_squad_pipeline.squad.faults import OnMisaligned
 from roberta_squad_pipeline.training.config import TrainingParameters
 
@@ -131,6 +132,28 @@ class TrackingConfig(StrictModel):
     """Folder for what MLflow could not be told yet."""
 
 
+class TuneConfig(StrictModel):
+    """What `kedro tune` searches, and for how long."""
+
+    study: Name
+    """Under this name a study goes on where it ended."""
+    storage: str = Field(min_length=1)
+    """SQLAlchemy's URL of the database that keeps studies; machines that have the same one share
+    them."""
+    objective: Literal["best_f1", "answerable_f1"]
+    """What is to be high: F1 at cross-fitted thresholds, or F1 of the answerable questions if the
+    reader always answers."""
+    trials: int = Field(gt=0)
+    """Of the study in all."""
+    timeout_minutes: float | None = Field(gt=0)
+    """After so long no further trial begins; null sets no limit."""
+    finalists: int = Field(gt=0)
+    """Of the best trials, how many are run with more seeds."""
+    seeds: int = Field(gt=0)
+    """Of each finalist: `training.seed` and the numbers that follow it."""
+    space: Space
+
+
 class Parameters(StrictModel):
     """All parameters, a section a stage."""
 
@@ -159,6 +182,7 @@ class Parameters(StrictModel):
     distributed: DistributedConfig
     tracking: TrackingConfig
     predict: PredictConfig
+    tune: TuneConfig
     checkpoint: Path | None
     """A fairseq checkpoint, for the pipeline `import_fairseq`."""
     locks: Path
@@ -364,8 +388,8 @@ def _is_demo_encoder(encoder: str | None) -> bool:
 
 def _describe(fault: Any) -> InputError:
     location = [str(part) for part in fault["loc"]]
-    if location[:2] == ["data", "sources"]:
-        del location[3:4]  # the kind of source, which pydantic puts between a name and its keys
+    if location[:2] in (["data", "sources"], ["tune", "space"]):
+        del location[3:4]  # the kind, which pydantic puts between a name and its keys
     where = "parameter " + (".".join(location) or "as a whole")
     remedy = "Parameters live in conf/ and can be set with --params."
     if fault["type"] == "value_error" and isinstance(fault["ctx"]["error"], InputError):

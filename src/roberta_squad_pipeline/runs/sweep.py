@@ -32,17 +32,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One experiment with one seed."""
+    """One run of the chain."""
 
-    experiment: str
-    seed: int
+    name: str
+    """Of the run and of its output folders."""
     runtime_params: dict[str, Any]
     parameters: Parameters
-
-    @property
-    def name(self) -> str:
-        """Of the run and of its output folders."""
-        return f"{self.experiment}_seed{self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +85,32 @@ def plan(
     for name in names:
         for seed in range(every.training.seed, every.training.seed + seeds):
             own = merged(params, {"experiment": name, "feature_set": FEATURE_SET})
-            own = merged(own, {"run": f"{name}_seed{seed}", "training": {"seed": seed}})
+            run = f"{name}_seed{seed}"
+            own = merged(own, {"run": run, "training": {"seed": seed}})
             parameters = project_parameters(project, env, own)
             order = parameters.features.order
             if order != every.features.order:
                 own = merged(own, {"feature_set": f"{FEATURE_SET}_{order}"})
                 parameters = project_parameters(project, env, own)
-            planned.append(PlannedRun(name, seed, own, parameters))
+            planned.append(PlannedRun(run, own, parameters))
     index, count = shard
     return Sweep(project, env, params, tuple(planned[index - 1 :: count]))
 
 
-def fingerprints(sweep: Sweep) -> dict[str, str]:
-    """What each planned run depends on, by its name; empty before its features were built."""
-    feature_set = sweep.planned[0].parameters.feature_set
-    record = sweep.project / "data/01_raw" / feature_set / "squad_files.json"
+def squad_files(project: Path, feature_set: str) -> dict[str, dict[str, Any]]:
+    """The record of the SQuAD files under a set of features; empty before these were built."""
+    record = project / "data/01_raw" / feature_set / "squad_files.json"
     if not record.is_file():
         return {}
-    files = json.loads(record.read_text(encoding="utf-8"))
+    files: dict[str, dict[str, Any]] = json.loads(record.read_text(encoding="utf-8"))
+    return files
+
+
+def fingerprints(sweep: Sweep) -> dict[str, str]:
+    """What each planned run depends on, by its name; empty before its features were built."""
+    files = squad_files(sweep.project, sweep.planned[0].parameters.feature_set)
+    if not files:
+        return {}
     return {run.name: fingerprint(run.parameters, files) for run in sweep.planned}
 
 
@@ -162,7 +165,8 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
     if not rest:
         say(_table(sweep).read_text(encoding="utf-8"))
         return []
-    parent = _parent_run(sweep)
+    tags = {"sweep": digest(fingerprints(sweep))}
+    parent = parent_run(sweep, "sweep", tags, {"sweep.runs": str(len(sweep.planned))})
     failed: list[str] = []
     began = time.monotonic()
     try:
@@ -170,7 +174,7 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
             left = (time.monotonic() - began) / number * (len(rest) - number) if number else None
             eta = f", about {left / 60:.0f} min left" if left is not None else ""
             say(f"run {number + 1} of {len(rest)}: {run.name}{eta}")
-            if not _run_one(sweep, run, parent.run_id):
+            if not run_one(sweep, run, parent.run_id):
                 failed.append(run.name)
         if done or len(failed) < len(rest):
             table = _table(sweep)
@@ -183,13 +187,21 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
     return failed
 
 
-def _parent_run(sweep: Sweep) -> "MlflowRun":
-    """The run that all others are shown under; a sweep that was interrupted goes on in its own."""
+def parent_run(
+    sweep: Sweep, name: str, tags: dict[str, str], more_tags: dict[str, str]
+) -> "MlflowRun":
+    """The run that all others are shown under; what was interrupted goes on in its own.
+
+    Args:
+        sweep: What was planned.
+        name: Of the run.
+        tags: By which it is found again.
+        more_tags: Others that it is given.
+    """
     from roberta_squad_pipeline.tracking.mlflow_run import open_run, reopen_run
     from roberta_squad_pipeline.tracking.provenance import provenance
 
     local = local_settings(sweep.project / "conf", sweep.env)
-    tags = {"sweep": digest(fingerprints(sweep))}
     unsent = sweep.project / sweep.planned[0].parameters.tracking.unsent
     return reopen_run(
         project=sweep.project, experiment=sweep.tracked_in, tags=tags, unsent=unsent
@@ -197,9 +209,9 @@ def _parent_run(sweep: Sweep) -> "MlflowRun":
         project=sweep.project,
         unsent=unsent,
         experiment=sweep.tracked_in,
-        name="sweep",
+        name=name,
         provenance=provenance(sweep.project, redaction(local)),
-        tags=tags | {"kedro.env": sweep.env or "base", "sweep.runs": str(len(sweep.planned))},
+        tags=tags | more_tags | {"kedro.env": sweep.env or "base"},
     )
 
 
@@ -226,8 +238,15 @@ def _log_table(table: Path, parent: "MlflowRun") -> None:
     parent.log_file(csv)
 
 
-def _run_one(sweep: Sweep, run: PlannedRun, parent_run: str) -> bool:
-    params = merged(run.runtime_params, {"tracking": {"parent_run": parent_run}})
+def run_one(sweep: Sweep, run: PlannedRun, parent: str) -> bool:
+    """Trains and scores; says whether that went well, and logs the reason if it did not.
+
+    Args:
+        sweep: Where.
+        run: What, its features built.
+        parent: MLflow id of the run that it is shown under.
+    """
+    params = merged(run.runtime_params, {"tracking": {"parent_run": parent}})
     try:
         with settings.SESSION_CLASS.create(
             sweep.project, env=sweep.env, runtime_params=params

@@ -1,0 +1,488 @@
+"""`kedro tune`: a search for better settings, whose trials are runs as a sweep makes them."""
+
+import json
+import logging
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+
+from roberta_squad_pipeline.common import markdown
+from roberta_squad_pipeline.common.errors import InputError, TrainingError
+from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.common.nested import merged
+from roberta_squad_pipeline.common.redaction import redaction, without_credentials
+from roberta_squad_pipeline.common.same_run import differences, digest
+from roberta_squad_pipeline.runs.fingerprint import description
+from roberta_squad_pipeline.runs.hooks import local_settings
+from roberta_squad_pipeline.runs.parameters import Parameters, TuneConfig
+from roberta_squad_pipeline.runs.run_lock import Claim, held
+from roberta_squad_pipeline.runs.search_space import Value, nested, suggested, within
+from roberta_squad_pipeline.runs.sweep import (
+    PlannedRun,
+    Sweep,
+    parent_run,
+    prepare,
+    project_parameters,
+    run_one,
+    squad_files,
+)
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
+
+    from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
+
+_SCORES = {"best_f1": "cross-fitted best F1", "answerable_f1": "F1 of answerable questions"}
+"""Objectives as one reads them."""
+
+_RUN, _FAILED, _PLACE = "run", "failed", "place"
+"""What a trial says of itself: its run's name, whether it came to no score, and on which machine
+and in which folder it was made."""
+_MADE_OF = "made_of"
+"""What a study says that all its trials have in common."""
+
+_MOST_AT_RANDOM = 10
+"""Of a study's trials at most so many are drawn before a model guides the search: Optuna's own."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """A study, and where its trials are carried out."""
+
+    project: Path
+    env: str | None
+    params: dict[str, Any]
+    parameters: Parameters
+    """As conf/ and the command say them, with nothing searched yet."""
+    prepared: set[str] = field(default_factory=set)
+    """Features that were built."""
+
+    @property
+    def config(self) -> TuneConfig:
+        """What is searched, and for how long."""
+        return self.parameters.tune
+
+    @property
+    def folder(self) -> Path:
+        """Where the table and the winner go."""
+        return self.project / "data/08_reporting" / self.config.study
+
+    @property
+    def place(self) -> str:
+        """This machine and folder."""
+        return f"{socket.gethostname()}:{self.project}"
+
+    def only(self, run: PlannedRun) -> Sweep:
+        """A sweep of one run."""
+        return Sweep(self.project, self.env, self.params, (run,))
+
+
+def plan(project: Path, env: str | None, params: dict[str, Any]) -> Tuning:
+    """Reads what is to be searched.
+
+    Args:
+        project: The project's folder.
+        env: Kedro's environment.
+        params: Given for every run.
+
+    Raises:
+        InputError: Optuna is not there, or see `load_parameters`.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise InputError(
+            where="kedro tune",
+            got="no optuna in this environment",
+            expected="it, for the search",
+            remedy='Install it: pip install -e ".[tune]"',
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return Tuning(project, env, params, project_parameters(project, env, params))
+
+
+def claimed(tuning: Tuning) -> AbstractContextManager[None]:
+    """Keeps other processes in this folder from the same study while the block runs.
+
+    Raises:
+        InputError: One is at it.
+    """
+    name = f"study {tuning.config.study}"
+    claim = Claim(run=name, feature_set=None, builds=False, built_from="")
+    return held(claim, tuning.project / tuning.parameters.locks)
+
+
+def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> Path | None:
+    """Makes the trials that the study lacks, runs the best with more seeds, and names the winner.
+
+    Args:
+        tuning: The study, claimed.
+        say: Told what begins, and in the end the table.
+
+    Returns:
+        The winner's file; None where other machines have trials that are not finished.
+
+    Raises:
+        InputError: The study has other settings or data, its storage does not answer, or the
+            objective is not measured on these questions.
+        TrainingError: No trial came to a score.
+    """
+    base = planned_run(tuning, tuning.config.study, {})
+    _prepare(tuning, base)
+    study = _open_study(tuning, _made_of(tuning))
+    _take_up(study, tuning.place)
+    tags = {"study": tuning.config.study, "study.made_of": digest(study.user_attrs[_MADE_OF])}
+    parent = parent_run(tuning.only(base), tuning.config.study, tags, {})
+    try:
+        _search(tuning, study, parent.run_id, say)
+        elsewhere = [trial.user_attrs[_PLACE] for trial in running(study)]
+        winner = None
+        if elsewhere:
+            say(
+                f"trials are still made elsewhere ({', '.join(elsewhere)}): the command that is "
+                "given last ends the study"
+            )
+        else:
+            winner = _conclude(tuning, study, parent, say)
+    except BaseException:
+        parent.end("KILLED")
+        raise
+    parent.end("FINISHED" if winner or elsewhere else "FAILED")
+    if winner is None and not elsewhere:
+        raise TrainingError(f"no trial of {study.study_name} came to a score; the log says why")
+    return winner
+
+
+def planned_run(tuning: Tuning, name: str, changes: dict[str, Any]) -> PlannedRun:
+    """A run of the study, whose features are shared by all that read the same windows.
+
+    Args:
+        tuning: The study.
+        name: Of the run.
+        changes: Parameters that the run has of its own, nested.
+
+    Raises:
+        InputError: The changes do not go together.
+    """
+    own = merged(tuning.params, {"feature_set": tuning.config.study})
+    own = merged(merged(own, changes), {"run": name})
+    parameters = project_parameters(tuning.project, tuning.env, own)
+    features = _features_of(parameters)
+    if features != _features_of(tuning.parameters):
+        own["feature_set"] = f"{tuning.config.study}_{digest(features)[:8]}"
+        parameters = project_parameters(tuning.project, tuning.env, own)
+    return PlannedRun(name, own, parameters)
+
+
+def _features_of(parameters: Parameters) -> dict[str, Any]:
+    return {
+        "windows": parameters.features.model_dump(mode="json"),
+        "encoder": parameters.model.source,
+        "evaluates": parameters.training.evaluate_every is not None,
+    }
+
+
+def _prepare(tuning: Tuning, run: PlannedRun) -> None:
+    if run.parameters.feature_set not in tuning.prepared:
+        prepare(tuning.only(run))
+        tuning.prepared.add(run.parameters.feature_set)
+
+
+def _made_of(tuning: Tuning) -> dict[str, Any]:
+    """What scores depend on beside what is searched."""
+    config = tuning.config
+    files = squad_files(tuning.project, config.study)
+    hidden = redaction(local_settings(tuning.project / "conf", tuning.env))
+    searched = config.model_dump(mode="json", include={"objective", "space"})
+    return hidden.record(description(tuning.parameters, files)) | {"tune": searched}
+
+
+def _open_study(tuning: Tuning, made_of: dict[str, Any]) -> "Study":
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    config = tuning.config
+    try:
+        study = optuna.create_study(
+            storage=config.storage,
+            study_name=config.study,
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except (optuna.exceptions.OptunaError, SQLAlchemyError, ImportError, ValueError) as error:
+        raise InputError(
+            where="tune.storage",
+            got=f"{without_credentials(config.storage)}, which does not answer "
+            f"({type(error).__name__})",
+            expected="SQLAlchemy's URL of a database that can be written",
+            remedy="Correct it, start the database, or install its driver.",
+        ) from error
+    before = study.user_attrs.get(_MADE_OF)
+    if before is None:
+        study.set_user_attr(_MADE_OF, made_of)
+        own = within(config.space, tuning.parameters.model_dump(mode="json"))
+        # What is there already is the measure of all that is found.
+        study.enqueue_trial(own)
+    elif changes := list(differences(before, made_of)):
+        raise InputError(
+            where=f"study {config.study}",
+            got=f"other settings, data or code than its trials' ({'; '.join(changes)})",
+            expected="the same, since scores would not compare",
+            remedy="Begin another study: --params tune.study=NAME",
+        )
+    return study
+
+
+def _take_up(study: "Study", place: str) -> None:
+    """What was interrupted here is made again, with the checkpoints of its run."""
+    from optuna.trial import TrialState
+
+    for trial in running(study):
+        if trial.user_attrs.get(_PLACE, place) == place:
+            study.tell(trial.number, state=TrialState.FAIL)
+            name = trial.user_attrs.get(_RUN, _name(study, trial))
+            study.enqueue_trial(trial.params, user_attrs={_RUN: name})
+
+
+def running(study: "Study") -> list["FrozenTrial"]:
+    """Trials that are not finished, here or elsewhere."""
+    from optuna.trial import TrialState
+
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+
+def finished(study: "Study") -> list["FrozenTrial"]:
+    """Trials that count: those with a score, the best first, then those whose runs failed."""
+    from optuna.trial import TrialState
+
+    scored = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    return [
+        *sorted(scored, key=lambda trial: -_score(trial)),
+        *(trial for trial in failed if _FAILED in trial.user_attrs),
+    ]
+
+
+def _score(trial: "FrozenTrial") -> float:
+    return cast("float", trial.value)
+
+
+def _name(study: "Study", trial: "Trial | FrozenTrial") -> str:
+    return f"{study.study_name}_trial{trial.number}"
+
+
+def _search(tuning: Tuning, study: "Study", parent: str, say: Callable[[str], None]) -> None:
+    """Makes trials until there are enough of them, or the time is over."""
+    config, began = tuning.config, time.monotonic()
+    while (begun := len(finished(study)) + len(running(study))) < config.trials:
+        minutes = (time.monotonic() - began) / 60
+        if config.timeout_minutes is not None and minutes >= config.timeout_minutes:
+            say(f"{begun} of {config.trials} trials after {minutes:.0f} min, which is the limit")
+            return
+        trial, values = ask(tuning, study)
+        said = ", ".join(f"{name} {_shown(value)}" for name, value in values.items())
+        name = trial.user_attrs[_RUN]
+        say(f"trial {begun + 1} of {config.trials}: {name} ({said})")
+        if (score := known_score(study, values)) is None:
+            score = _run(tuning, name, nested(values), parent)
+        tell(study, trial, score)
+        if score is not None:
+            say(f"{name}: {_SCORES[config.objective]} {score:.2f}")
+
+
+def ask(tuning: Tuning, study: "Study") -> tuple["Trial", dict[str, Value]]:
+    """Begins a trial.
+
+    Returns:
+        It, and its settings by dotted name.
+    """
+    from optuna.samplers import TPESampler
+
+    config = tuning.config
+    trial = study.ask()
+    # A seed for each, so that neither a restart nor another machine draws the same again.
+    study.sampler = TPESampler(
+        seed=tuning.parameters.training.seed + trial.number,
+        n_startup_trials=min(_MOST_AT_RANDOM, -(-config.trials // 3)),
+    )
+    trial.set_user_attr(_PLACE, tuning.place)
+    if _RUN not in trial.user_attrs:
+        trial.set_user_attr(_RUN, _name(study, trial))
+    return trial, suggested(config.space, trial)
+
+
+def known_score(study: "Study", values: dict[str, Value]) -> float | None:
+    """What a finished trial of the same settings scored."""
+    return next((trial.value for trial in finished(study) if trial.params == values), None)
+
+
+def tell(study: "Study", trial: "Trial", score: float | None) -> None:
+    """Ends a trial; None stands for one that failed."""
+    from optuna.trial import TrialState
+
+    if score is None:
+        trial.set_user_attr(_FAILED, True)
+        study.tell(trial, state=TrialState.FAIL)
+    else:
+        study.tell(trial, score)
+
+
+def _run(tuning: Tuning, name: str, changes: dict[str, Any], parent: str) -> float | None:
+    """Trains and scores with some settings; None where that failed, which is logged."""
+    try:
+        run = planned_run(tuning, name, changes)
+        _prepare(tuning, run)
+    except InputError as error:
+        _logger.error("%s failed: %s", name, error)  # noqa: TRY400 - the message is all
+        return None
+    if not run_one(tuning.only(run), run, parent):
+        return None
+    return _measured(tuning, name)
+
+
+def _measured(tuning: Tuning, run: str) -> float:
+    """The objective, in per cent."""
+    scores = tuning.project / "data/08_reporting" / run
+    if tuning.config.objective == "best_f1":
+        found = json.loads((scores / "metrics_crossfit.json").read_bytes()).get("f1")
+    else:
+        import pandas as pd
+
+        questions = pd.read_parquet(scores / "questions.parquet", columns=["answerable", "f1"])
+        answerable = questions["f1"][questions["answerable"]]
+        found = 100 * answerable.mean() if len(answerable) else None
+    if found is None:
+        raise InputError(
+            where=f"tune.objective={tuning.config.objective}",
+            got=f"no such score of {run}",
+            expected="passages enough to cross-fit, or answerable questions",
+            remedy="Give another objective, or other dev questions.",
+        )
+    return float(found)
+
+
+def _conclude(
+    tuning: Tuning, study: "Study", parent: "MlflowRun", say: Callable[[str], None]
+) -> Path | None:
+    """Runs the finalists, writes table and winner, and keeps both with the parent run."""
+    scores = {
+        trial.number: _scores_by_seed(tuning, study, trial, parent.run_id, say)
+        for trial in distinct(finished(study))[: tuning.config.finalists]
+        if _FAILED not in trial.user_attrs
+    }
+    ranked = ranking(finished(study), scores)
+    path = tuning.folder / "trials.md"
+    with written_atomically(path) as temp:
+        temp.write_text(_table(tuning, ranked, scores), encoding="utf-8")
+    say(path.read_text(encoding="utf-8"))
+    parent.log_file(path)
+    objective = tuning.config.objective
+    found = {t.user_attrs[_RUN]: t.value for t in ranked if t.value is not None}
+    parent.log_metrics({f"{objective}/{run}": value for run, value in found.items()}, step=0)
+    if not scores:
+        return None
+    best = ranked[0]
+    winner = winning_command(tuning, best.params)
+    name = f"{tuning.config.study}_best.yml"
+    with written_atomically(tuning.folder / name) as temp:
+        temp.write_text(yaml.safe_dump(winner, sort_keys=False), encoding="utf-8")
+    hidden = redaction(local_settings(tuning.project / "conf", tuning.env))
+    parent.log_text(yaml.safe_dump(hidden.record(winner), sort_keys=False), name)
+    parent.log_metrics({objective: mean(scores[best.number])}, step=0)
+    parent.describe(
+        [
+            f"{best.user_attrs[_RUN]}: {_SCORES[objective]} {mean(scores[best.number]):.2f}, mean "
+            f"of {len(scores[best.number])} seeds",
+            ", ".join(f"{name} {_shown(value)}" for name, value in best.params.items()),
+        ]
+    )
+    return tuning.folder / name
+
+
+def distinct(trials: list["FrozenTrial"]) -> list["FrozenTrial"]:
+    """Of trials of the same settings the first."""
+    found: list[FrozenTrial] = []
+    for trial in trials:
+        if all(trial.params != other.params for other in found):
+            found.append(trial)
+    return found
+
+
+def _scores_by_seed(
+    tuning: Tuning,
+    study: "Study",
+    trial: "FrozenTrial",
+    parent: str,
+    say: Callable[[str], None],
+) -> list[float]:
+    """A finalist's scores, its trial's first; it ends with the first seed that fails."""
+    first = tuning.parameters.training.seed
+    scores = [_score(trial)]
+    for seed in range(first + 1, first + tuning.config.seeds):
+        name = f"{trial.user_attrs[_RUN]}_seed{seed}"
+        score = study.user_attrs.get(name)
+        if score is None:
+            say(f"finalist: {name}")
+            changes = merged(nested(trial.params), {"training": {"seed": seed}})
+            score = _run(tuning, name, changes, parent)
+            if score is None:
+                break
+            study.set_user_attr(name, score)
+        scores.append(score)
+    return scores
+
+
+def ranking(trials: list["FrozenTrial"], scores: dict[int, list[float]]) -> list["FrozenTrial"]:
+    """Finalists first, of these the ones that no seed failed of, each group by its mean.
+
+    Args:
+        trials: See `finished`.
+        scores: Those of the finalists, by number of the trial.
+    """
+
+    def rank(trial: "FrozenTrial") -> tuple[int, float]:
+        own = scores.get(trial.number, [])
+        return len(own), mean(own) if own else 0.0
+
+    # What is equal stays in order.
+    return sorted(trials, key=rank, reverse=True)
+
+
+def _table(tuning: Tuning, ranked: list["FrozenTrial"], scores: dict[int, list[float]]) -> str:
+    config = tuning.config
+    names = [name for name, one in config.space.items() if one is not None]
+    rows = []
+    for trial in ranked:
+        own = scores.get(trial.number, [])
+        rows.append(
+            [
+                trial.user_attrs[_RUN],
+                *(_shown(trial.params.get(name, "")) for name in names),
+                "failed" if trial.value is None else f"{trial.value:.2f}",
+                f"{mean(own):.2f} ({len(own)})" if own else "",
+            ]
+        )
+    head = ["run", *names, _SCORES[config.objective], "mean (seeds)"]
+    return markdown.table(head, rows) + "\n"
+
+
+def winning_command(tuning: Tuning, values: dict[str, Value]) -> dict[str, Any]:
+    """What `kedro run --config` takes to run some settings once more, under a name of their own."""
+    given = {name: value for name, value in tuning.params.items() if name != "tune"}
+    params = merged(merged(given, nested(values)), {"run": f"{tuning.config.study}_best"})
+    env = {} if tuning.env is None else {"env": tuning.env}
+    return {"run": {**env, "params": params}}
+
+
+def _shown(value: Value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
