@@ -17,7 +17,7 @@ from roberta_squad_pipeline.common import markdown
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.common.files import written_atomically
 from roberta_squad_pipeline.common.nested import merged
-from roberta_squad_pipeline.common.redaction import redaction, without_credentials
+from roberta_squad_pipeline.common.redaction import redaction
 from roberta_squad_pipeline.common.same_run import differences, digest
 from roberta_squad_pipeline.runs.fingerprint import description
 from roberta_squad_pipeline.runs.hooks import local_settings
@@ -222,8 +222,7 @@ def _open_study(tuning: Tuning, made_of: dict[str, Any]) -> "Study":
     except (optuna.exceptions.OptunaError, SQLAlchemyError, ImportError, ValueError) as error:
         raise InputError(
             where="tune.storage",
-            got=f"{without_credentials(config.storage)}, which does not answer "
-            f"({type(error).__name__})",
+            got=f"{config.storage}, which does not answer ({type(error).__name__})",
             expected="SQLAlchemy's URL of a database that can be written",
             remedy="Correct it, start the database, or install its driver.",
         ) from error

@@ -1,0 +1,62 @@
+"""`kedro tune` as a user runs it, on runs of a few updates."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from roberta_squad_pipeline.tracking.tracker import flat_params
+
+pytest.importorskip("optuna")
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+STUDY = {"trials": 2, "finalists": 1, "seeds": 2, "objective": "answerable_f1"}
+
+
+def test_study(
+    project: Path, command: Command, runs: Callable[[], list[Run]], tiny: dict[str, Any]
+) -> None:
+    given = ",".join(
+        f"{name}={value}" for name, value in flat_params(tiny | {"tune": STUDY}).items()
+    )
+    done = command("tune", "--params", given)
+    assert done.returncode == 0, done.stderr
+    made = re.findall(r"^(?:trial \d of 2|finalist): (\w+)", done.stdout, flags=re.MULTILINE)
+    assert made[:2] == ["tune_trial0", "tune_trial1"]
+    assert re.fullmatch(r"tune_trial[01]_seed2", made[2])
+
+    [parent] = [run for run in runs() if run.info.run_name == "tune"]
+    children = [r for r in runs() if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert {run.info.run_name for run in children} == set(made)
+    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    kept = [artifact.path for artifact in client.list_artifacts(parent.info.run_id)]
+    assert kept == ["trials.md", "tune_best.yml"]
+    table = (project / "data/08_reporting/tune/trials.md").read_text(encoding="utf-8")
+    assert table in done.stdout
+    first, _ = table.splitlines()[2:]
+    winner = first.split(" | ")[0].removeprefix("| ")
+    assert f"{parent.data.metrics['answerable_f1']:.2f} (2)" in first
+
+    # The winner's file is what it was trained with.
+    file = "data/08_reporting/tune/tune_best.yml"
+    assert f"next: kedro run --config {file}" in done.stdout
+    params = yaml.safe_load((project / file).read_text(encoding="utf-8"))["run"]["params"]
+    [best] = [run for run in children if run.info.run_name == winner]
+    assert best.data.params["training.lr"] == str(params["training"]["lr"])
+    again = command("run", "--config", file, "--pipelines", "features")
+    assert again.returncode == 0, again.stderr
+    assert (project / "data/04_feature/tune_best/train.arrow").is_file()
+
+    # Once more nothing is run.
+    again = command("tune", "--params", given)
+    assert again.returncode == 0, again.stderr
+    assert table in again.stdout
+    assert "trial 1 of" not in again.stdout
+    assert len([run for run in runs() if run.info.run_name in {"tune", *made}]) == 4
