@@ -22,9 +22,8 @@ STUDY = {"trials": 2, "finalists": 1, "seeds": 2, "objective": "answerable_f1"}
 def test_study(
     project: Path, command: Command, runs: Callable[[], list[Run]], tiny: dict[str, Any]
 ) -> None:
-    given = ",".join(
-        f"{name}={value}" for name, value in flat_params(tiny | {"tune": STUDY}).items()
-    )
+    params = flat_params(tiny | {"tune": STUDY})
+    given = ",".join(f"{name}={value}" for name, value in params.items())
     done = command("tune", "--params", given)
     assert done.returncode == 0, done.stderr
     made = re.findall(r"^(?:trial \d of 2|finalist): (\w+)", done.stdout, flags=re.MULTILINE)
@@ -47,9 +46,9 @@ def test_study(
     # The winner's file is what it was trained with.
     file = "data/08_reporting/tune/tune_best.yml"
     assert f"next: kedro run --config {file}" in done.stdout
-    params = yaml.safe_load((project / file).read_text(encoding="utf-8"))["run"]["params"]
+    chosen = yaml.safe_load((project / file).read_text(encoding="utf-8"))["run"]["params"]
     [best] = [run for run in children if run.info.run_name == winner]
-    assert best.data.params["training.lr"] == str(params["training"]["lr"])
+    assert best.data.params["training.lr"] == str(chosen["training"]["lr"])
     again = command("run", "--config", file, "--pipelines", "features")
     assert again.returncode == 0, again.stderr
     assert (project / "data/04_feature/tune_best/train.arrow").is_file()
