@@ -49,9 +49,9 @@ def test_study(
     chosen = yaml.safe_load((project / file).read_text(encoding="utf-8"))["run"]["params"]
     [best] = [run for run in children if run.info.run_name == winner]
     assert best.data.params["training.lr"] == str(chosen["training"]["lr"])
-    again = command("run", "--config", file, "--pipelines", "features")
+    again = command("run", "--config", file, "--pipelines", "download")
     assert again.returncode == 0, again.stderr
-    assert (project / "data/04_feature/tune_best/train.arrow").is_file()
+    assert (project / "data/01_raw/tune_best/fetched_files.json").is_file()
 
     # Once more nothing is run.
     again = command("tune", "--params", given)
