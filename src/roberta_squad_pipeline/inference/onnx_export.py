@@ -1,26 +1,31 @@
-"""A reader as an ONNX model, which is accepted only if it predicts the same."""
+"""A reader as an ONNX model, which is accepted only if it predicts the same, or in int8 as well."""
 
+import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.evaluation.scoring import squad_report
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.prediction import Prediction, predict
 from roberta_squad_pipeline.reader.batching import Batch
-from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
+from roberta_squad_pipeline.reader.onnx_reader import ONNX_INPUTS, ONNX_MODEL, OnnxReader
+from roberta_squad_pipeline.reader.storage import TrainedReader, save_beside_weights
 
 AGREEMENT = 1e-3
 """Most that the score of a question's best span, or its no-answer score, may differ."""
+MOST_F1_LOST = 0.5
+"""Most that int8 may cost of the dev F1 at the reader's threshold, in points."""
 
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _WINDOWS, _TOKENS = 2, 8  # what is traced with; any other number will do
 
 
@@ -37,24 +42,50 @@ class _OnTensors(nn.Module):
         return tuple(self.reader(batch))
 
 
-class OnnxReader(nn.Module):
-    """Stands in for a `ReaderModel`, so that the same search goes over its logits.
+def export_onnx(
+    trained: TrainedReader,
+    features: Features,
+    folder: Path,
+    *,
+    gold: Mapping[str, Sequence[str]] | None,
+) -> dict[str, Any]:
+    """Writes a folder that `load_reader` loads: a checked ONNX model and what goes with a reader.
 
     Args:
-        path: Written by `write_onnx`.
+        trained: The reader.
+        features: The dev questions.
+        folder: An empty one.
+        gold: The texts of their gold answers by question id, for a model in int8 to be held
+            against; None: the model is in fp32.
+
+    Returns:
+        What export.json there says: precision, questions, bytes of the fp32 and of the int8 model,
+        the largest difference of two scores in fp32, and for int8 what `compare_scores` returns.
+
+    Raises:
+        InputError: The model answers otherwise than the reader or, in int8, worse; or what it takes
+            is not installed.
     """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        import onnxruntime
-
-        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-    def forward(self, batch: Batch) -> ReaderOutput:
-        """Reads a batch of windows, with their padding."""
-        tensors = (batch.input_ids, batch.attention_mask.long(), batch.token_type_ids)
-        given = dict(zip(_INPUTS, (tensor.numpy() for tensor in tensors), strict=True))
-        return ReaderOutput(*map(torch.from_numpy, self.session.run(None, given)))
+    path = folder / ONNX_MODEL
+    write_onnx(trained.in_torch, trained.header.windows, path)
+    ours = _predictions(trained.in_torch, trained, features)
+    record: dict[str, Any] = {
+        "precision": "fp32",
+        "questions": len(ours),
+        "bytes": {"fp32": path.stat().st_size},
+        "largest_difference": compare_predictions(
+            ours, _predictions(OnnxReader(path), trained, features)
+        ),
+    }
+    if gold is not None:
+        quantise(path)
+        theirs = _predictions(OnnxReader(path), trained, features)
+        record["precision"] = "int8"
+        record["bytes"]["int8"] = path.stat().st_size
+        record |= compare_scores(trained, gold, ours, theirs)
+    save_beside_weights(trained, folder)
+    (folder / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return record
 
 
 def write_onnx(reader: ReaderModel, windows: WindowConfig, path: Path) -> None:
@@ -84,7 +115,7 @@ def write_onnx(reader: ReaderModel, windows: WindowConfig, path: Path) -> None:
         exported = torch.onnx.export(
             _OnTensors(reader.cpu().eval()),
             (ids, mask, torch.zeros_like(ids)),
-            input_names=_INPUTS,
+            input_names=ONNX_INPUTS,
             output_names=ReaderOutput._fields,
             dynamic_shapes=[axes, axes, axes],
             dynamo=True,
@@ -97,16 +128,70 @@ def write_onnx(reader: ReaderModel, windows: WindowConfig, path: Path) -> None:
     program.save(path, external_data=False)
 
 
-def check_onnx(
-    path: Path, reader: ReaderModel, features: Features, config: InferenceConfig
-) -> float:
-    """Holds what ONNX predicts against what the reader does, both in fp32 on the CPU.
+def quantise(path: Path) -> None:
+    """Puts an int8 model in the place of one in fp32.
+
+    Weights have a scale per output channel, embeddings one per table; activations are scaled as
+    they come, a batch at a time.
 
     Args:
         path: Written by `write_onnx`.
-        reader: The same reader.
-        features: Questions to try it on.
-        config: How spans are searched and scored.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with TemporaryDirectory() as temp:
+        prepared = Path(temp) / ONNX_MODEL
+        # Linear layers of large encoders have their weights transposed in the model, which hides
+        # them from the quantiser until they are folded.
+        quant_pre_process(path, prepared, skip_symbolic_shape=True)
+        quantize_dynamic(prepared, path, per_channel=True, weight_type=QuantType.QInt8)
+
+
+def compare_scores(
+    trained: TrainedReader,
+    gold: Mapping[str, Sequence[str]],
+    ours: Sequence[Prediction],
+    theirs: Sequence[Prediction],
+) -> dict[str, Any]:
+    """Holds the F1 of int8 predictions against that of the reader's own.
+
+    Args:
+        trained: The reader, for its threshold.
+        gold: The texts of the gold answers by question id; none if unanswerable.
+        ours: The reader's predictions.
+        theirs: Those in int8.
+
+    Returns:
+        `f1` at the reader's threshold and `best_f1`, each of the `reader`, in `int8`, and the
+        `difference`, in points.
+
+    Raises:
+        InputError: At the reader's threshold more than `MOST_F1_LOST` is lost.
+    """
+    reader, int8 = (_report(trained, gold, predictions) for predictions in (ours, theirs))
+    scores = {
+        name: {
+            "reader": reader[name],
+            "int8": int8[name],
+            "difference": int8[name] - reader[name],
+        }
+        for name in ("f1", "best_f1")
+    }
+    if not scores["f1"]["difference"] >= -MOST_F1_LOST:
+        raise InputError(
+            where="export.int8",
+            got=f"a dev F1 of {int8['f1']:.2f} in int8, and of {reader['f1']:.2f} in fp32, at the "
+            f"reader's threshold (best F1 {int8['best_f1']:.2f} and {reader['best_f1']:.2f})",
+            expected=f"a loss of {MOST_F1_LOST} points at most",
+            remedy="The int8 model is not kept, and an earlier export stays as it was. Export in "
+            "fp32: --params export.int8=false",
+        )
+    return scores
+
+
+def compare_predictions(ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> float:
+    """Holds what ONNX predicts against what the reader does, both in fp32 on the CPU.
 
     Returns:
         The largest difference of two scores.
@@ -114,16 +199,6 @@ def check_onnx(
     Raises:
         InputError: An answer differs, or a score by more than `AGREEMENT`.
     """
-    config = config.model_copy(update={"precision": "fp32"})
-    ours, theirs = (
-        list(predict(one, features, config, device=torch.device("cpu"), on_windows=lambda _: None))
-        for one in (reader, OnnxReader(path))
-    )
-    return compare_predictions(ours, theirs)
-
-
-def compare_predictions(ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> float:
-    """See `check_onnx`."""
     largest = 0.0
     for one, other in zip(ours, theirs, strict=True):
         mine, yours = one.candidates[0], other.candidates[0]
@@ -143,6 +218,28 @@ def compare_predictions(ours: Sequence[Prediction], theirs: Sequence[Prediction]
             )
         largest = max(largest, apart)
     return largest
+
+
+def _predictions(reader: nn.Module, trained: TrainedReader, features: Features) -> list[Prediction]:
+    config = trained.inference.model_copy(update={"precision": "fp32"})
+    device = torch.device("cpu")
+    return list(predict(reader, features, config, device=device, on_windows=lambda _: None))
+
+
+def _report(
+    trained: TrainedReader, gold: Mapping[str, Sequence[str]], predictions: Sequence[Prediction]
+) -> dict[str, float | int]:
+    ids = [one.question_id for one in predictions]
+    odds = trained.no_answer_weights.scores(
+        [one.no_answer_logit for one in predictions],
+        [one.span_no_answer_logit for one in predictions],
+    )
+    return squad_report(
+        gold,
+        {one.question_id: one.texts[0] for one in predictions},
+        no_answer_scores=dict(zip(ids, odds.tolist(), strict=True)),
+        threshold=trained.calibration.abstains_above,
+    )
 
 
 def _check_installed() -> None:

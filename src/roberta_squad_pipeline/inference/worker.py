@@ -28,7 +28,7 @@ def read(worker: Worker) -> None:
         )
         return
     features = Features.open(worker.share_file(job.features))
-    reader = load_reader(job.reader).reader if processes.first else None
+    reader = load_reader(job.reader).in_torch if processes.first else None
     spans = search_windows(
         share_reader(reader, processes),
         features,

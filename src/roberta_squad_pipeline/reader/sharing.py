@@ -53,7 +53,7 @@ def share_trained(folder: Path, processes: Processes) -> TrainedReader:
         A reader on the process's device.
     """
     trained = load_reader(folder) if processes.first else None
-    reader = share_reader(trained.reader if trained else None, processes)
+    reader = share_reader(trained.in_torch if trained else None, processes)
     files = [path for path in folder.iterdir() if path.is_file()] if trained else []
     beside = [path.name for path in files if path.suffix != Path(WEIGHTS).suffix]
     names = json.loads(processes.broadcast_bytes(json.dumps(beside).encode()))

@@ -175,7 +175,7 @@ def hub_folder(start: str) -> Path:
 
 
 def _own_reader(config: ModelConfig, folder: Path) -> FirstReader:
-    trained = load_reader(folder).reader
+    trained = load_reader(folder).in_torch
     encoder_config = trained.encoder.config
     # Some modules keep their dropout from when they are made.
     set_dropout(encoder_config, config)

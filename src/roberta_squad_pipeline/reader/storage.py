@@ -2,7 +2,8 @@
 
 The folder holds the encoder's config.json, model.safetensors with the weights of encoder and
 heads, the tokenizer's files, and reader.json; once the reader was evaluated, evaluation.json. A
-folder that `save_pretrained` wrote is laid out as transformers wants it, and loads here as well.
+folder that `save_pretrained` wrote is laid out as transformers wants it, and loads here as well. So
+does one that was exported to ONNX, which has model.onnx in the place of config.json and weights.
 """
 
 import json
@@ -29,6 +30,7 @@ from roberta_squad_pipeline.reader.exchange.pretrained import (
     from_question_answering,
 )
 from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader, load_encoder_config
+from roberta_squad_pipeline.reader.onnx_reader import ONNX_MODEL, OnnxReader
 
 FORMAT_VERSION: Literal[3] = 3
 _OLDEST_FORMAT = 2
@@ -57,13 +59,29 @@ class ReaderHeader(StrictModel):
 class TrainedReader:
     """A reader with all that is needed to use it."""
 
-    reader: ReaderModel
+    reader: ReaderModel | OnnxReader
     tokenizer: PassageTokenizer
     header: ReaderHeader
     path: Path | None = None
     """The folder it was loaded from, for other processes to load it, too."""
     evaluation: Evaluation | None = None
     """What is known of its scores."""
+
+    @property
+    def in_torch(self) -> ReaderModel:
+        """The reader where its weights are needed.
+
+        Raises:
+            InputError: It was loaded from an ONNX model.
+        """
+        if isinstance(self.reader, ReaderModel):
+            return self.reader
+        raise InputError(
+            where=str(self.path),
+            got="a reader that was exported to ONNX",
+            expected="one with its weights",
+            remedy="Take the reader that it was exported from.",
+        )
 
     @property
     def inference(self) -> InferenceConfig:
@@ -104,8 +122,9 @@ def check_features(features: Features, header: ReaderHeader) -> None:
 def save_reader(trained: TrainedReader, folder: Path) -> None:
     """Writes a reader into a folder that does not exist yet."""
     folder.mkdir(parents=True)
-    trained.reader.encoder.config.save_pretrained(folder)
-    weights = {name: tensor.contiguous() for name, tensor in trained.reader.state_dict().items()}
+    reader = trained.in_torch
+    reader.encoder.config.save_pretrained(folder)
+    weights = {name: tensor.contiguous() for name, tensor in reader.state_dict().items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     save_beside_weights(trained, folder)
 
@@ -119,13 +138,17 @@ def save_beside_weights(trained: TrainedReader, folder: Path) -> None:
 
 
 def load_reader(folder: Path) -> TrainedReader:
-    """Reads what `save_reader` or `save_pretrained` wrote.
+    """Reads what `save_reader`, `save_pretrained` or `export_onnx` wrote.
 
     Raises:
-        InputError: The folder is missing, incomplete or of another version.
+        InputError: The folder is missing, incomplete or of another version, or there is no
+            onnxruntime for its model.
     """
     header = load_header(folder)
+    onnx = OnnxReader(folder / ONNX_MODEL) if (folder / ONNX_MODEL).is_file() else None
     try:
+        if onnx is not None:
+            return load_beside_weights(onnx, folder)
         reader = empty_reader(load_encoder_config(str(folder)), header.dropout)
         weights = load_file(folder / WEIGHTS)
         if (folder / ANSWERABILITY_HEAD).is_file():
@@ -136,7 +159,7 @@ def load_reader(folder: Path) -> TrainedReader:
         raise _no_reader(folder, error) from error
 
 
-def load_beside_weights(reader: ReaderModel, folder: Path) -> TrainedReader:
+def load_beside_weights(reader: ReaderModel | OnnxReader, folder: Path) -> TrainedReader:
     """Reads what `save_beside_weights` wrote."""
     tokenizer = PassageTokenizer.load(str(folder))
     return TrainedReader(

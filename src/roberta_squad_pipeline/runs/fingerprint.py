@@ -21,7 +21,7 @@ QUESTION_FILES = "roberta_squad_pipeline.datasets.questions_dataset.QuestionsDat
 _NOT_SETTINGS: Any = {
     **dict.fromkeys(("run", "feature_set", "experiments", "scale", "tracking"), True),
     **dict.fromkeys(("distributed", "checkpoint", "locks", "made_with"), True),
-    **dict.fromkeys(("predict", "overwrite", "tune"), True),
+    **dict.fromkeys(("predict", "export", "overwrite", "tune"), True),
     "training": {"checkpoint_every", "resume"},
 }
 

@@ -194,7 +194,7 @@ class TrackingHooks:
         from roberta_squad_pipeline.tracking.provenance import provenance
 
         # Of the experiments only the one that is run; its settings are among the others.
-        others = {"experiments", "predict", "tune"}
+        others = {"experiments", "predict", "export", "tune"}
         parameters = self._parameters.model_dump(mode="json", exclude=others)
         self._provenance = provenance(self._project, self._redaction)
         same_code = {_SURROUNDINGS_TAG: digest(surroundings())}

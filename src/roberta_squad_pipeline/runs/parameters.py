@@ -116,6 +116,14 @@ class PredictConfig(StrictModel):
         )
 
 
+class ExportConfig(StrictModel):
+    """A reader as an ONNX model, for the pipeline `export_onnx`."""
+
+    int8: bool
+    """Whether weights and products are in 8 bits, which costs at most half a point of dev F1: an
+    export that would cost more is refused."""
+
+
 class TrackingConfig(StrictModel):
     """Where runs are recorded."""
 
@@ -182,6 +190,7 @@ class Parameters(StrictModel):
     distributed: DistributedConfig
     tracking: TrackingConfig
     predict: PredictConfig
+    export: ExportConfig
     tune: TuneConfig
     checkpoint: Path | None
     """A fairseq checkpoint, for the pipeline `import_fairseq`."""

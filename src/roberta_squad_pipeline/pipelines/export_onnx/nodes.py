@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.runs.parameters import ExportConfig
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.features.file import Features
@@ -16,24 +17,45 @@ else:
 _logger = logging.getLogger(__name__)
 
 
-def export_reader(trained: TrainedReader, features: Features, folder: Path) -> None:
-    """Writes model.onnx, which is kept only if it predicts the same on the dev set.
+def export_reader(
+    trained: TrainedReader,
+    features: Features,
+    files: dict[str, dict[str, Any]],
+    export: ExportConfig,
+    folder: Path,
+) -> None:
+    """Writes a folder with model.onnx, which is kept only if it does as well on the dev set.
 
     Raises:
-        InputError: It does not, what it takes is not installed, or the features were made with
-            another tokenizer or in another order.
+        InputError: It does not (see `export_onnx`), what it takes is not installed, or the
+            features were made with another tokenizer or in another order.
     """
-    from roberta_squad_pipeline.inference.onnx_export import check_onnx, write_onnx
+    from roberta_squad_pipeline.inference.onnx_export import export_onnx
     from roberta_squad_pipeline.reader.storage import check_features
+    from roberta_squad_pipeline.squad.dataset import read_gold
 
     check_features(features, trained.header)
+    gold = read_gold(Path(files["dev"]["path"])) if export.int8 else None
     with written_atomically(folder) as temp:
         temp.mkdir()
-        write_onnx(trained.reader, trained.header.windows, temp / "model.onnx")
-        apart = check_onnx(temp / "model.onnx", trained.reader, features, trained.inference)
+        record = export_onnx(trained, features, temp, gold=gold)
+    size = record["bytes"]
     _logger.info(
-        "%s: the same answers to %d questions, scores within %.1e",
-        folder / "model.onnx",
-        len(features.question_ids),
-        apart,
+        "%s: %.1f MB in fp32, the same answers to %d questions, scores within %.1e",
+        folder,
+        size["fp32"] / 1e6,
+        record["questions"],
+        record["largest_difference"],
     )
+    if export.int8:
+        _logger.info(
+            "int8: %.1f MB (%.0f %% of fp32), dev F1 %.2f instead of %.2f (%+.2f), best F1 %.2f "
+            "instead of %.2f (%+.2f)",
+            size["int8"] / 1e6,
+            100 * size["int8"] / size["fp32"],
+            *(
+                record[score][which]
+                for score in ("f1", "best_f1")
+                for which in ("int8", "reader", "difference")
+            ),
+        )

@@ -11,7 +11,13 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 export_reader,
-                ["reader", "dev_features", "onnx_folder"],
+                [
+                    "reader",
+                    "dev_features",
+                    "squad_files",
+                    "params:export",
+                    "onnx_folder",
+                ],
                 None,
                 name="export_reader",
             )

@@ -23,11 +23,13 @@ def save_pretrained(trained: TrainedReader, folder: Path, *, name: str) -> None:
         name: Of the model, on its card.
 
     Raises:
-        InputError: transformers has no question-answering model that fits this encoder.
+        InputError: transformers has no question-answering model that fits this encoder, or the
+            reader is an ONNX model.
     """
-    config = copy.deepcopy(trained.reader.encoder.config)
+    reader = trained.in_torch
+    config = copy.deepcopy(reader.encoder.config)
     config.architectures = [question_answering_architecture(config)]
-    weights, answerability = to_question_answering(trained.reader.state_dict(), config)
+    weights, answerability = to_question_answering(reader.state_dict(), config)
     folder.mkdir(parents=True)
     config.save_pretrained(folder)
     for tensors, file in ((weights, WEIGHTS), (answerability, ANSWERABILITY_HEAD)):
