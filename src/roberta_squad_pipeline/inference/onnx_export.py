@@ -5,7 +5,6 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
@@ -140,12 +139,9 @@ def quantise(path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with TemporaryDirectory() as temp:
-        prepared = Path(temp) / ONNX_MODEL
-        # Linear layers of large encoders have their weights transposed in the model, which hides
-        # them from the quantiser until they are folded.
-        quant_pre_process(path, prepared, skip_symbolic_shape=True)
-        quantize_dynamic(prepared, path, per_channel=True, weight_type=QuantType.QInt8)
+    # Without it, the other says on the root logger what to read about it.
+    quant_pre_process(path, path, skip_symbolic_shape=True)
+    quantize_dynamic(path, path, per_channel=True, weight_type=QuantType.QInt8)
 
 
 def compare_scores(
