@@ -40,16 +40,21 @@ def test_results_come_in_the_order_of_the_items() -> None:
     assert len({name for name, *_ in found}) == 2
 
 
-def test_torch_has_its_threads_again_afterwards() -> None:
+def test_other_threads_keep_torchs_threads() -> None:
+    """Also those that are begun meanwhile, as a server's are."""
+
+    def seen_by_another() -> int:
+        seen: list[int] = []
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return seen[0]
+
     with Lanes(3) as lanes:
         assert lanes.run(torch.get_num_threads) == 2
-        assert torch.get_num_threads() == 6
-    assert torch.get_num_threads() == 6
-    begun_later: list[int] = []
-    thread = threading.Thread(target=lambda: begun_later.append(torch.get_num_threads()))
-    thread.start()
-    thread.join()
-    assert begun_later == [6]
+        assert torch.get_num_threads() == seen_by_another() == 6
+        assert lanes.run(torch.get_num_threads) == 2
+    assert torch.get_num_threads() == seen_by_another() == 6
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -8,6 +8,7 @@ the core that it waits for, and everything takes ten times as long
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -35,9 +36,14 @@ class Lanes:
             self._pool = ThreadPoolExecutor(
                 self.count,
                 "lane",
-                initializer=torch.set_num_threads,
+                initializer=_compute_with,
                 initargs=(self._torch_threads // self.count,),
             )
+            all_begun = Barrier(self.count)
+            list(self._pool.map(lambda _: all_begun.wait(), range(self.count)))
+            # What a lane has set counts for every thread that is begun after it, such as a
+            # server's.
+            torch.set_num_threads(self._torch_threads)
         return self
 
     def __exit__(
@@ -48,8 +54,6 @@ class Lanes:
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-            # What a lane has set counts for every thread that is begun after it.
-            torch.set_num_threads(self._torch_threads)
 
     def map(self, work: Callable[..., Result], *items: Iterable[Any]) -> Iterator[Result]:
         """Works on each item, and gives the results in the order of the items.
@@ -65,6 +69,12 @@ class Lanes:
     def run(self, work: Callable[[], Result]) -> Result:
         """Does one piece of work in one lane, so that torch's threads have no part in it."""
         return work() if self._pool is None else self._pool.submit(work).result()
+
+
+def _compute_with(threads: int) -> None:
+    torch.set_num_threads(threads)
+    # A thread takes torch's common number when it first asks for it, and keeps it from then on.
+    torch.get_num_threads()
 
 
 def lane_count(device: torch.device, pieces: int) -> int:
