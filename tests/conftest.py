@@ -1,6 +1,8 @@
 """What tests share: real data where it lies at hand, and a tiny data set with its features."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,7 @@ from tiny_encoders import MAKERS, POSITIONS
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
+    from selenium.webdriver import Chrome
 
     from roberta_squad_pipeline.features.config import WindowConfig
     from roberta_squad_pipeline.features.file import Features
@@ -49,6 +52,30 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("the SQuAD samples and RoBERTa's tokenizer are not there")
     return folder
+
+
+@pytest.fixture(scope="module")
+def chrome() -> "Iterator[Chrome]":
+    """A browser without a network."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    driver = shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("there is no Chromium with its driver")
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        options = ChromeOptions()
+        options.binary_location = chromium
+        for switch in (
+            *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
+            *("disable-background-networking", "disable-component-update", "disable-sync"),
+            *("window-size=1280,900", f"user-data-dir={folder}"),
+        ):
+            options.add_argument(f"--{switch}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        browser = Chrome(options=options, service=ChromeService(driver))
+        yield browser
+        browser.quit()
 
 
 @pytest.fixture(scope="session")

@@ -198,6 +198,9 @@ def compare(*, env: str | None, runs: tuple[str, ...]) -> None:
 @click.option("--passage", help="The passage itself [typed].")
 @click.option("--passage-file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON per answer, as from predict.")
+@click.option("--web", is_flag=True, help="On a page in the browser, until Ctrl-C.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where the page is served.")
+@click.option("--port", default=5010, show_default=True, type=click.IntRange(0, 65535))
 def ask(
     *,
     env: str | None,
@@ -206,15 +209,18 @@ def ask(
     passage: str | None,
     passage_file: Path | None,
     as_json: bool,
+    web: bool,
+    host: str,
+    port: int,
 ) -> None:
     """Ask a trained reader.
 
     Questions are typed or piped in, one per line; before them the passage and an empty line, unless
-    it is given.
+    it is given. With --web both are typed into a page.
     """
     from rich.console import Console
 
-    from roberta_squad_pipeline.runs.asking import converse, reader_folder
+    from roberta_squad_pipeline.runs.asking import converse, file_of_run
 
     if passage is not None and passage_file is not None:
         raise click.UsageError("Give either --passage or --passage-file.")
@@ -226,8 +232,18 @@ def ask(
     with _messages_for_errors():
         from roberta_squad_pipeline.api import Reader
 
-        loaded = Reader.load(reader or reader_folder(_project(), env, run_name))
-        converse(loaded, passage, Console(highlight=False), as_json=as_json)
+        project = _project()
+        source = reader or str(file_of_run(project, env, run_name, "reader"))
+        loaded = Reader.load(source)
+        if not web:
+            converse(loaded, passage, Console(highlight=False), as_json=as_json)
+            return
+        from roberta_squad_pipeline.runs.asking_page import asking_page, examples_of, serve
+
+        known = [] if reader else examples_of(file_of_run(project, env, run_name, "questions"))
+        name = reader or Path(source).name
+        page = asking_page(loaded, name=name, host=host, passage=passage or "", examples=known)
+        serve(page, host, port, say=click.echo)
 
 
 @cli.command(params=[_option("env"), _option("params")])

@@ -191,6 +191,7 @@ def test_kedro_ask(
     (finished.parent / "latin1.txt").write_bytes("Zoë".encode("latin-1"))
     refused = {
         "Train one: kedro run": ["--experiment", "nobody"],
+        "Give another --port": ["--run", "demo", "--web", "--host", "203.0.113.1"],
         "is not text in UTF-8": ["--passage-file", str(finished.parent / "latin1.txt")],
         "Give either": ["--passage", "a", "--passage-file", str(finished / "conf/logging.yml")],
     }

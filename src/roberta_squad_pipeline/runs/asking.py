@@ -20,18 +20,19 @@ _AROUND = 200
 _MARKED = "bold reverse"
 
 
-def reader_folder(project: Path, env: str | None, run: str | None) -> Path:
-    """Where the catalog says that a run's reader is.
+def file_of_run(project: Path, env: str | None, run: str | None, dataset: str) -> Path:
+    """Where the catalog says that a run's file or folder is.
 
     Args:
         project: The project's folder.
         env: Kedro's environment.
         run: The run's name; None stands for the experiment that conf/ names.
+        dataset: The catalog's entry, such as reader.
     """
     from roberta_squad_pipeline.runs.parameters import config_loader
 
     loader = config_loader(project / "conf", env, {"run": run} if run else {})
-    return project / str(loader["catalog"]["reader"]["filepath"])
+    return project / str(loader["catalog"][dataset]["filepath"])
 
 
 def converse(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from roberta_squad_pipeline.common.nested import merged
-from roberta_squad_pipeline.runs.asking import reader_folder
+from roberta_squad_pipeline.runs.asking import file_of_run
 from roberta_squad_pipeline.runs.session import run_pipeline
 
 PIPELINE = "evaluate_elsewhere"
@@ -26,7 +26,7 @@ def evaluate_elsewhere(
     Raises:
         InputError: There is no such reader, or the run is refused.
     """
-    folder = reader_folder(project, env, reader)
+    folder = file_of_run(project, env, reader, "reader")
     own = reader_parameters(folder) | {"run": name, "feature_set": name, "reader": reader}
     # Nothing is trained, so that there is neither training nor validation data.
     given = merged(params, {"data": {"train": "", "dev": data, "validation": "dev"}})

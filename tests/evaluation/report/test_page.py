@@ -2,9 +2,6 @@
 
 import json
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +12,6 @@ import pytest
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
     from selenium.webdriver.remote.webelement import WebElement
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-DRIVER = shutil.which("chromedriver")
 
 
 class Tags(HTMLParser):
@@ -55,28 +49,6 @@ def test_each_passage_is_there_once(page: str) -> None:
     data = json.loads(re.search(r'id="browser-data">(.*?)</script>', page)[1])  # type: ignore[index]
     assert (len(data["passages"]), len(data["questions"])) == (12, 72)
     assert data["questions"][6]["passage"] == 1
-
-
-@pytest.fixture(scope="module")
-def chrome() -> "Iterator[Chrome]":
-    """A browser without a network."""
-    if CHROMIUM is None or DRIVER is None:
-        pytest.skip("there is no Chromium with its driver")
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        options = ChromeOptions()
-        options.binary_location = CHROMIUM
-        for switch in (
-            *("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
-            *("disable-background-networking", "disable-component-update", "disable-sync"),
-            *("window-size=1280,900", f"user-data-dir={folder}"),
-        ):
-            options.add_argument(f"--{switch}")
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        browser = Chrome(options=options, service=ChromeService(DRIVER))
-        yield browser
-        browser.quit()
 
 
 @pytest.fixture(scope="module")

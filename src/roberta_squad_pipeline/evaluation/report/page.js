@@ -1,13 +1,4 @@
-"use strict";
-
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const make = (tag, className, text) => {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  // Never as markup: whatever a data set holds stays text.
-  if (text !== undefined) element.textContent = text;
-  return element;
-};
 
 /* Figures */
 
@@ -234,7 +225,8 @@ function detail(question, passage) {
   const box = make("div", "detail");
   const characters = Array.from(passage.text);
   if (passage.title) box.append(make("p", "soft", passage.title));
-  box.append(markedPassage(question, characters));
+  box.append(markedPassage(
+    { gold: question.gold, predicted: [question.spans[0].slice(0, 2)] }, characters));
   const facts = make("dl");
   const fact = (name, value) => {
     const shown = make("dd");
@@ -255,23 +247,6 @@ function detail(question, passage) {
   fact("id", question.id);
   box.append(facts);
   return box;
-}
-
-/* Cuts a passage where a span begins or ends. Spans count code points, as Python does. */
-function markedPassage(question, characters) {
-  const kinds = { gold: question.gold, predicted: [question.spans[0].slice(0, 2)] };
-  const cuts = new Set([0, characters.length]);
-  Object.values(kinds).flat().forEach(([start, end]) => cuts.add(start).add(end));
-  const places = [...cuts].sort((a, b) => a - b);
-  const element = make("p", "passage");
-  places.slice(1).forEach((end, number) => {
-    const start = places[number];
-    const inside = Object.keys(kinds).filter((kind) =>
-      kinds[kind].some(([first, last]) => first <= start && end <= last));
-    const piece = characters.slice(start, end).join("");
-    element.append(inside.length ? make("mark", inside.join(" "), piece) : piece);
-  });
-  return element;
 }
 
 drawFigures(document.getElementById("questions") ? browse() : undefined);

@@ -114,7 +114,7 @@ def _browser_data(
                 "outcome": row["outcome"],
                 "groups": numbers,
                 "answers": list(row["answers"]),
-                "gold": _spans(row["answers"], row["answer_starts"]),
+                "gold": gold_spans(row["answers"], row["answer_starts"]),
                 "predicted": row["predicted"],
                 "spans": [
                     (int(start), int(end), round(float(probability), _DECIMALS))
@@ -137,7 +137,8 @@ def _browser_data(
     }
 
 
-def _spans(answers: Sequence[str], starts: Sequence[int]) -> list[list[int]]:
+def gold_spans(answers: Sequence[str], starts: Sequence[int]) -> list[list[int]]:
+    """Where answers begin and end, each place once; see `question_table`."""
     # Answers whose place is not known come last.
     ends = (start + len(text) for text, start in zip(answers, starts, strict=False))
     spans = {(int(start), int(end)) for start, end in zip(starts, ends, strict=True)}
