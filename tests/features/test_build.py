@@ -264,7 +264,10 @@ def test_every_text_is_encoded_once() -> None:
 def rows_of(features: Features) -> dict[str, Any]:
     """All that features hold, however it lies in their file."""
     passages = features.passages
-    ragged = (passages.tokens, passages.char_start, passages.char_end, features.question_tokens)
+    ragged = (
+        *(passages.tokens, passages.char_start, passages.char_end, features.question_tokens),
+        *(features.tokens_with_text, features.passage_letters),
+    )
     return {
         "meta": features.meta,
         "counts": features.counts,
@@ -312,6 +315,20 @@ def test_many_pieces_hold_what_one_holds(shapes: list[tuple[str, int]], characte
     whole = Features.from_batch(build(passages))
     assert rows_of(in_pieces(iter(passages), build, characters)) == rows_of(whole)
     assert whole.counts.misaligned == sum(range(len(shapes)))
+
+
+def test_letters_and_visible_tokens_by_hand() -> None:
+    """The lowest byte of U+4E16 is 0x16."""
+    features = Letters().features(
+        squad(Passage("ab  c", "", ()), Passage("\u4e16", "", ()), Passage("d", "", ())), SMALL
+    )
+    letters, visible = (
+        [rows[number].tolist() for number in range(3)]
+        for rows in (features.passage_letters, features.tokens_with_text)
+    )
+    assert letters == [list(b"ab  c"), [0x16], [ord("d")]]
+    starts, ends = features.passages.char_start, features.passages.char_end
+    assert visible == [(starts[number] != ends[number]).tolist() for number in range(3)]
 
 
 def test_real_questions_in_many_pieces(shared: Path) -> None:

@@ -213,6 +213,28 @@ class Features:
         question_tokens = self.question_tokens.lengths[self.windows.question]
         return self.meta.layout.passage_position(question_tokens)
 
+    @cached_property
+    def tokens_with_text(self) -> Ragged:
+        """Which passage tokens have characters, a row per passage.
+
+        Byte-level BPE makes one without of a space before another space.
+        """
+        starts, ends = self.passages.char_start, self.passages.char_end
+        longest = int(starts.lengths.max(initial=0))
+        has_text = starts.cut(longest).values != ends.cut(longest).values
+        return Ragged.of_lengths(has_text, starts.lengths)
+
+    @cached_property
+    def passage_letters(self) -> Ragged:
+        """The lowest byte of each character, a row per passage: tells most texts apart."""
+        letters: list[NDArray[Any]] = []
+        lengths: list[int] = []
+        for chunk in self.passage_texts.chunks:
+            texts = chunk.to_pylist()
+            letters.append(np.frombuffer("".join(texts).encode("utf-32-le"), np.uint8)[::4].copy())
+            lengths += map(len, texts)
+        return Ragged.of_lengths(_joined(letters), lengths)
+
     @property
     def gold(self) -> dict[str, tuple[str, ...]]:
         """The texts of the gold answers by question id; none if unanswerable."""

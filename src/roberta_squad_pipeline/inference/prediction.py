@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -27,8 +27,10 @@ from roberta_squad_pipeline.reader.device import reading_in
 from roberta_squad_pipeline.reader.lanes import Lanes, lane_count
 from roberta_squad_pipeline.reader.model import ReaderOutput
 
-_PRIME = 1_000_003
-"""Above most code points, so that different characters make different sums."""
+_LETTER_BITS = 8
+_MORE_SPANS = 4
+"""Searched at first beyond those wanted: a text often stands twice among the best, and 4 spare most
+windows a second search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,7 @@ class Candidate:
     """Start logit plus end logit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """A reader's prediction for one question."""
 
     question_id: str
@@ -218,7 +219,7 @@ def add_spans(
     finite = np.isfinite(null_span) & np.isfinite(no_answer) & ~unusable.any(1)
     # `merge_windows` tells of it: one process that raised here would leave the others waiting.
     found.score[indices[~finite], 0] = np.inf
-    rows, wanted = np.flatnonzero(finite), config.n_best
+    rows, wanted = np.flatnonzero(finite), config.n_best + _MORE_SPANS
     while len(rows):
         spans = best_spans(
             start_logits[rows],
@@ -234,10 +235,10 @@ def add_spans(
         )
         new = real & ~_repeats(features, question[rows].astype(np.int64), first, last)
         kept = np.argsort(~new, axis=1, kind="stable")[:, : config.n_best]
-        place = np.ix_(indices[rows], np.arange(kept.shape[1]))
+        row, into = np.arange(len(rows))[:, None], indices[rows]
         score = np.where(new, spans.score, np.float32(-np.inf))
         for array, values in ((found.score, score), (found.first, first), (found.last, last)):
-            array[place] = np.take_along_axis(values, kept, axis=1)
+            array[into, : kept.shape[1]] = values[row, kept]
         # Where texts repeat, others may come after the spans that were searched.
         unfinished = real[:, -1] & (new.sum(1) < config.n_best)
         rows = rows[unfinished & (real.shape[1] == wanted)]
@@ -350,25 +351,23 @@ def _repeats(
     Returns:
         Shape: (rows, spans)
     """
-    passages, passage = features.passages, features.question_passage[question]
-    starts = _at(passages.char_start, passage[:, None], first).astype(np.int64)
-    ends = _at(passages.char_end, passage[:, None], last).astype(np.int64)
-    texts = features.passage_texts.take(passage).to_pylist()
+    passages, letters = features.passages, features.passage_letters
+    passage = features.question_passage[question, None]
+    starts = _at(passages.char_start, passage, first)
+    ends = _at(passages.char_end, passage, last)
     # Texts are slow to compare; of equal ones at least length, first, middle and last characters
     # are equal, and so are these numbers.
-    letters = np.frombuffer("".join([*texts, " "]).encode("utf-32-le"), np.uint32).astype(np.int64)
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    begins = (np.cumsum(lengths) - lengths)[:, None]
-    keys = ends - starts
+    keys = (ends - starts).astype(np.int64)
     for place in (starts, (starts + ends) // 2, ends - 1):
-        keys = keys * _PRIME + letters[begins + place]
+        keys = (keys << _LETTER_BITS) + _at(letters, passage, place)
     keys.sort(axis=1)
     repeats = np.zeros(first.shape, np.bool_)
     for row in np.flatnonzero((keys[:, 1:] == keys[:, :-1]).any(1)):
+        text_of_row = features.passage_texts[int(passage[row, 0])].as_py()
         before: set[str] = set()
         spans = zip(starts[row].tolist(), ends[row].tolist(), strict=True)
         for column, (start, end) in enumerate(spans):
-            text = texts[row][start:end]
+            text = text_of_row[start:end]
             repeats[row, column] = text in before
             before.add(text)
     return repeats
@@ -383,16 +382,15 @@ def _tokens_with_text(features: Features, indices: IndexArray, tokens: int) -> N
     Returns:
         Shape: (windows, tokens)
     """
-    windows, passages = features.windows, features.passages
+    windows = features.windows
     passage = features.question_passage[windows.question[indices], None]
     position = np.arange(tokens) - features.passage_position[indices, None]
     inside = (position >= 0) & (position < windows.count[indices, None])
     token = np.where(inside, windows.first[indices, None] + position, 0)
-    start, end = (_at(each, passage, token) for each in (passages.char_start, passages.char_end))
-    found: NDArray[np.bool_] = inside & (start != end)
+    found: NDArray[np.bool_] = inside & _at(features.tokens_with_text, passage, token)
     return found
 
 
-def _at(rows: Ragged, row: IntArray, column: IndexArray) -> IntArray:
-    values: IntArray = rows.values[rows.begins[row] + column]
+def _at(rows: Ragged, row: IntArray, column: IntArray | IndexArray) -> NDArray[Any]:
+    values: NDArray[Any] = rows.values[rows.begins[row] + column]
     return values
