@@ -132,7 +132,7 @@ def test_deleted_experiment(
 ) -> None:
     deleted = client.create_experiment("gone")
     client.delete_experiment(deleted)
-    with pytest.raises(InputError, match=f"got one that was deleted.*restore -x {deleted}"):
+    with pytest.raises(InputError, match=f"got a deleted experiment.*restore -x {deleted}"):
         open_run(
             project=project,
             experiment="gone",

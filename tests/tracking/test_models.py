@@ -118,7 +118,7 @@ def test_run_sends_its_model_in_the_end(
     uri, experiment, _ = store
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     client = MlflowClient(uri)
-    run = MlflowRun(uri, client.create_run(experiment).info.run_id, tmp_path / "unsent")
+    run = MlflowRun(uri, client.create_run(experiment).info.run_id, experiment, tmp_path / "unsent")
     example = {"question": "Who?", "passage": "He."}
     run.log_model(folder, QA.model_copy(update={"name": "other"}), example)
     run.end("FINISHED")
@@ -135,7 +135,7 @@ def test_folder_that_is_not_there_costs_the_model_alone(
 ) -> None:
     uri, experiment, _ = store
     client = MlflowClient(uri)
-    run = MlflowRun(uri, client.create_run(experiment).info.run_id, tmp_path / "unsent")
+    run = MlflowRun(uri, client.create_run(experiment).info.run_id, experiment, tmp_path / "unsent")
     run.log_model(tmp_path / "nothing", QA, None)
     run.end("FINISHED")
     assert "is not a model in MLflow" in caplog.text

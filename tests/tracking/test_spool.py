@@ -56,26 +56,23 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Client:
     return known
 
 
-def metric(step: int) -> dict[str, Any]:
-    return {"kind": "metrics", "metrics": [("loss", step / 2, 0, step)]}
+def metric(step: int) -> list[tuple[str, float, int, int]]:
+    return [("loss", step / 2, 0, step)]
 
 
 def lost(_: str) -> None:
     raise MlflowException("connection refused", INTERNAL_ERROR)
 
 
-END = {"kind": "end", "status": "FINISHED", "end_time_ms": 1}
-
-
 def test_everything_is_sent_in_order_by_another_thread(client: Client, tmp_path: Path) -> None:
     spool = Spool(tmp_path / "run", "sqlite://", "run")
     for step in range(2500):
-        spool.add(metric(step))
+        spool.add("metrics", metrics=metric(step))
     path = spool.keep_file("a.json")
     path.write_text("{}")
-    spool.add({"kind": "file", "path": str(path.relative_to(spool.folder))})
-    spool.add(metric(2500))
-    spool.add(END)
+    spool.add("file", path=str(path.relative_to(spool.folder)))
+    spool.add("metrics", metrics=metric(2500))
+    spool.add("end", status="FINISHED", end_time_ms=1)
     spool.close()
     assert [step for _, _, step in client.metrics] == list(range(2501))
     assert client.calls[-3:] == ["file a.json {}", "log_batch", "end FINISHED"]
@@ -96,14 +93,14 @@ def test_lost_server_is_told_all_of_it_when_it_is_back(
 
     client.answers = away_for_five_tries
     spool = Spool(tmp_path / "run", "sqlite://", "run")
-    spool.add(metric(1))
+    spool.add("metrics", metrics=metric(1))
     while not client.metrics:
         pass
     for step in (2, 3):
-        spool.add(metric(step))
+        spool.add("metrics", metrics=metric(step))
     while len(tries) < 7:
         pass
-    spool.add(END)
+    spool.add("end", status="FINISHED", end_time_ms=1)
     spool.close()
     assert [step for _, _, step in client.metrics] == [1, 2, 3]
     assert client.calls[-1] == "end FINISHED"
@@ -116,10 +113,10 @@ def test_server_that_never_comes_back_costs_nothing_and_is_told_later(
     client.answers = lost
     spool = Spool(tmp_path / "run", "http://me:secret@host:5000", "run")
     for step in range(5):
-        spool.add(metric(step))
-    spool.add(END)
+        spool.add("metrics", metrics=metric(step))
+    spool.add("end", status="FINISHED", end_time_ms=1)
     spool.close()
-    assert "does not know 6 of 6 operations" in caplog.text
+    assert "is missing 6 of 6 operations" in caplog.text
     assert "kedro send-tracking" in caplog.text
     kept = "".join(path.read_text() for path in (tmp_path / "run").iterdir() if path.is_file())
     assert "secret" not in kept + caplog.text
@@ -144,8 +141,8 @@ def test_what_mlflow_never_takes_holds_up_nothing(
     spool = Spool(tmp_path / "run", "sqlite://", "run")
     path = spool.keep_file("a.json")
     path.write_text("{}")
-    spool.add({"kind": "file", "path": str(path.relative_to(spool.folder))})
-    spool.add(END)
+    spool.add("file", path=str(path.relative_to(spool.folder)))
+    spool.add("end", status="FINISHED", end_time_ms=1)
     spool.close()
     assert client.calls == ["end FINISHED"]
     assert "MLflow does not take file: no such run" in caplog.text
@@ -159,9 +156,9 @@ def test_bug_in_the_thread_is_told_and_loses_nothing(
 
     client.answers = broken
     spool = Spool(tmp_path / "run", "sqlite://", "run")
-    spool.add(metric(1))
+    spool.add("metrics", metrics=metric(1))
     spool.close()
-    assert "sending to MLflow ended" in caplog.text
+    assert "sending to MLflow stopped" in caplog.text
     client.answers = lambda _: None
     assert list(send_unsent(tmp_path, "sqlite://")) == [("run", 1)]
 
@@ -169,8 +166,8 @@ def test_bug_in_the_thread_is_told_and_loses_nothing(
 def test_spools_that_cannot_be_sent(client: Client, tmp_path: Path) -> None:
     client.answers = lost
     spool = Spool(tmp_path / "run", "sqlite://", "run")
-    spool.add(metric(1))
-    with pytest.raises(InputError, match="a run that is still going on"):
+    spool.add("metrics", metrics=metric(1))
+    with pytest.raises(InputError, match="the spool of a run that is still going on"):
         list(send_unsent(tmp_path, "sqlite://"))
     spool.close()
     with pytest.raises(InputError, match="no answer"):

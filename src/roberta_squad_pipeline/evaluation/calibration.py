@@ -169,13 +169,9 @@ def reliability(probabilities: Float64Array, happened: NDArray[np.bool_]) -> Rel
     bins = []
     for number in np.unique(place):
         inside = place == number
-        bins.append(
-            ReliabilityBin(
-                confidence=float(probabilities[inside].mean()),
-                share_right=float(happened[inside].mean()),
-                count=int(inside.sum()),
-            )
-        )
+        confidence, right = float(probabilities[inside].mean()), float(happened[inside].mean())
+        count = int(inside.sum())
+        bins.append(ReliabilityBin(confidence=confidence, share_right=right, count=count))
     distance = sum(one.count * abs(one.confidence - one.share_right) for one in bins)
     return Reliability(bins=tuple(bins), expected_calibration_error=distance / len(happened))
 
@@ -217,12 +213,7 @@ def calibrate(
         for half in (~first_half, first_half)
     ]
     no_answer, answer = (np.where(first_half, *both) for both in zip(*halves, strict=True))
-    return fitted.model_copy(
-        update={
-            "no_answer_reliability": reliability(no_answer, ~scores.answerable),
-            "answer_reliability": reliability(answer, _right(scores)),
-        }
-    )
+    return _with_reliability(fitted, scores, no_answer, answer)
 
 
 def held_against(
@@ -236,7 +227,12 @@ def held_against(
         odds: No-answer scores, high = unanswerable. Shape: (questions,)
         margins: See `span_margin`. Shape: (questions,)
     """
-    no_answer, answer = calibration.probabilities(odds, margins)
+    return _with_reliability(calibration, scores, *calibration.probabilities(odds, margins))
+
+
+def _with_reliability(
+    calibration: Calibration, scores: QuestionScores, no_answer: Float64Array, answer: Float64Array
+) -> Calibration:
     return calibration.model_copy(
         update={
             "no_answer_reliability": reliability(no_answer, ~scores.answerable),

@@ -181,9 +181,8 @@ def surest_answer(questions: "pd.DataFrame") -> dict[str, str] | None:
     """
     right = questions[questions["answerable"] & ~questions["abstains"]]
     surest = right[right["scored_exact"] > 0].nsmallest(1, "no_answer_score")
-    for row in surest[["question", "passage"]].to_dict("records"):
-        return {"question": row["question"], "passage": row["passage"]}
-    return None
+    rows: list[Any] = surest[["question", "passage"]].to_dict("records")
+    return rows[0] if rows else None
 
 
 def question_word(question: str) -> str:

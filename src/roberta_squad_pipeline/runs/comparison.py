@@ -132,20 +132,17 @@ def write_comparison(comparison: Comparison, project: Path) -> list[Path]:
     Returns:
         The three files.
     """
-    from roberta_squad_pipeline.evaluation.report.page import templates
+    from roberta_squad_pipeline.evaluation.report.page import render
 
     # MLflow lets anybody rename a run, to what is no name of a file.
     name = re.sub(r"[^A-Za-z0-9._-]", "_", "_vs_".join(comparison.names))[:_MOST_OF_A_NAME]
     folder = project / _FOLDER / f"compared_{name}"
     changed = comparison.changed
-    page = (
-        templates()
-        .get_template("comparison.html")
-        .render(
-            title=comparison.title,
-            signature=comparison.signature,
-            tables=[("Runs", _HEAD, comparison.rows), *_question_tables(changed)],
-        )
+    page = render(
+        "comparison.html",
+        title=comparison.title,
+        signature=comparison.signature,
+        tables=[("Runs", _HEAD, comparison.rows), *_question_tables(changed)],
     )
     texts = {
         "comparison.md": comparison.markdown,

@@ -23,7 +23,7 @@ from roberta_squad_pipeline.demo import unpack_encoder
 from roberta_squad_pipeline.runs.fingerprint import QUESTION_FILES, QUESTIONS
 from roberta_squad_pipeline.runs.made_with import MadeWith
 from roberta_squad_pipeline.runs.run_lock import Claim, held
-from roberta_squad_pipeline.tracking.tracker import NullTracker
+from roberta_squad_pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.runs.parameters import Parameters
@@ -233,7 +233,7 @@ class TrackingHooks:
         """Tells of each node, and hands it what no dataset has: the open run, other settings."""
         _logger.info("node %s", node.name)
         own = {
-            TRACKER: self._run or NullTracker(),
+            TRACKER: self._run or Tracker(),
             PROVENANCE: self._provenance,
             REDACTION: self._redaction,
         }

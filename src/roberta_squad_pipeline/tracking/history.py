@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD
 
 from roberta_squad_pipeline.tracking.store import connected
 
@@ -18,7 +20,7 @@ _QUESTIONS = "questions.parquet"
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A run that ended well."""
+    """A run with the status FINISHED."""
 
     run_id: str
     name: str
@@ -27,41 +29,40 @@ class FinishedRun:
 
 
 def finished_runs(project: Path, experiment: str, tags: dict[str, str]) -> list[FinishedRun]:
-    """Finds runs that are FINISHED and carry all the given tags.
+    """Finds finished runs that have all of these tags.
 
     Args:
         project: The project's folder.
-        experiment: MLflow's experiment.
-        tags: What to look for.
+        experiment: Name of the MLflow experiment.
+        tags: By name.
 
     Returns:
-        The newest first; none where there is no such experiment yet.
+        The newest first; none if the experiment does not exist yet.
     """
-    wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
-    query = " and ".join([*wanted, "attributes.status = 'FINISHED'"])
-    runs: list[Run] = []
     with connected(project) as client:
-        found = client.get_experiment_by_name(experiment)
-        token = None
-        while found is not None:
-            page = client.search_runs(
-                [found.experiment_id], query, order_by=["start_time DESC"], page_token=token
-            )
-            runs += page
-            token = page.token
-            if not token:
-                break
+        runs = search(client, experiment, tags, status="FINISHED")
     return [FinishedRun(r.info.run_id, r.info.run_name, r.data.tags, r.data.params) for r in runs]
 
 
-def runs_called(project: Path, experiment: str, name: str) -> list[FinishedRun]:
-    """Finds finished runs by name or MLflow's id, the newest first.
+def search(
+    client: MlflowClient, experiment: str, tags: dict[str, str], **attributes: str
+) -> list[Run]:
+    """Finds runs that have all of these tags and attributes, the newest first."""
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return []
+    wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+    wanted += [f"attributes.{key} = '{value}'" for key, value in attributes.items()]
+    return client.search_runs(
+        [found.experiment_id],
+        " and ".join(wanted),
+        max_results=SEARCH_MAX_RESULTS_THRESHOLD,
+        order_by=["start_time DESC"],
+    )
 
-    Args:
-        project: The project's folder.
-        experiment: MLflow's experiment.
-        name: Of the run.
-    """
+
+def runs_called(project: Path, experiment: str, name: str) -> list[FinishedRun]:
+    """Finds finished runs by their name or MLflow id, the newest first."""
     return [r for r in finished_runs(project, experiment, {}) if name in {r.name, r.run_id}]
 
 

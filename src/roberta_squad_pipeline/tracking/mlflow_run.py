@@ -21,7 +21,8 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.tracking.models import Registration, digest_of
+from roberta_squad_pipeline.tracking.history import search
+from roberta_squad_pipeline.tracking.models import MODEL, Registration, digest_of, pack_model
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.spool import Spool, Status
 from roberta_squad_pipeline.tracking.store import (
@@ -30,7 +31,7 @@ from roberta_squad_pipeline.tracking.store import (
     run_page,
     tracking_uri,
 )
-from roberta_squad_pipeline.tracking.tracker import flat_params
+from roberta_squad_pipeline.tracking.tracker import Tracker, flat_params
 
 _Value = tuple[str, float, int, int]
 """Name, value, time in milliseconds and step."""
@@ -58,19 +59,21 @@ _EXPERIMENT_TAGS = {
 _logger = logging.getLogger(__name__)
 
 
-class MlflowRun:
-    """An open run. What it is told is kept on disk and sent by a thread of its own.
+class MlflowRun(Tracker):
+    """An open run. What it records is kept on disk first, and a separate thread sends it.
 
     Args:
-        uri: Of the store that the run is in.
-        run_id: The run.
+        uri: The address of the store that the run is in.
+        run_id: MLflow's id of the run.
+        experiment_id: MLflow's id of its experiment.
         unsent: Folder for what could not be sent yet.
-        page: Where MLflow shows it, if that is known.
     """
 
-    def __init__(self, uri: str, run_id: str, unsent: Path, page: str | None = None) -> None:
+    run_id: str
+
+    def __init__(self, uri: str, run_id: str, experiment_id: str, unsent: Path) -> None:
         self.run_id = run_id
-        self.page = page
+        self.page = run_page(uri, experiment_id, run_id)
         self._scores: list[_Value] = []
         self._ended = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -78,29 +81,29 @@ class MlflowRun:
 
     def log_params(self, params: dict[str, Any]) -> None:
         """Records parameters, nested sections as dotted names."""
-        self._spool.add({"kind": "params", "params": list(flat_params(params).items())})
+        self._spool.add("params", params=list(flat_params(params).items()))
 
     def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
         """Records values of one update; they reach the store every two seconds or so."""
         self._log_values(metrics, step)
 
     def log_scores(self, scores: dict[str, float]) -> None:
-        """Records what the reader scores, of the run and of its model."""
+        """Records the reader's scores with the run, and later with its model."""
         self._scores = self._log_values(scores, step=0)
 
     def _log_values(self, metrics: dict[str, float], step: int) -> list[_Value]:
         now_ms = time.time_ns() // 1_000_000
         values = [(name, value, now_ms, step) for name, value in metrics.items()]
-        self._spool.add({"kind": "metrics", "metrics": values})
+        self._spool.add("metrics", metrics=values)
         return values
 
     def set_tag(self, key: str, value: str) -> None:
-        """Says something of the run to search by."""
-        self._spool.add({"kind": "tags", "tags": {key: value}})
+        """Sets a tag by which the run can be searched for."""
+        self._spool.add("tags", tags={key: value})
 
     def supersedes(self, previous_run_id: str) -> None:
-        """Says that this run carries on an earlier one, which was killed without a word."""
-        self._spool.add({"kind": "supersede", "run_id": previous_run_id})
+        """Records that this run continues an earlier one, and closes that if it was killed."""
+        self._spool.add("supersede", run_id=previous_run_id)
 
     def log_text(self, text: str, artifact: str) -> None:
         """Keeps a text as a file of the run."""
@@ -113,14 +116,14 @@ class MlflowRun:
         self._upload(Path(shutil.copy(path, self._spool.keep_file(path.name))))
 
     def describe(self, lines: list[str]) -> None:
-        """Says in the run list and on the run's page what has come of it."""
+        """Sets the description that MLflow shows in the run list and on the run's page."""
         self.set_tag(MLFLOW_RUN_NOTE, "\n\n".join(lines))
 
     def log_datasets(self, files: dict[str, dict[str, Any]]) -> None:
-        """Says which questions went in.
+        """Records which files of questions the run used.
 
         Args:
-            files: path, size_bytes and sha256 of each split's.
+            files: By split, the path, size_bytes and sha256 of its file.
         """
         datasets = [
             {
@@ -135,10 +138,10 @@ class MlflowRun:
             }
             for split, file in files.items()
         ]
-        self._spool.add({"kind": "datasets", "datasets": datasets})
+        self._spool.add("datasets", datasets=datasets)
 
     def watch_machine(self) -> None:
-        """Records the load of processors, memory, disk, network and GPUs until the run ends."""
+        """Records the load of CPUs, memory, disk, network and GPUs until the run ends."""
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         monitor = SystemMetricsMonitor(self.run_id)  # type: ignore[no-untyped-call]
@@ -148,7 +151,7 @@ class MlflowRun:
         self._watcher.start()
 
     def _watch_machine(self, monitor: Any) -> None:
-        # MLflow's own loop asks the server again and again, and ends when that is away.
+        # MLflow's own loop queries the server repeatedly, and ends when that does not answer.
         for step in itertools.count():
             monitor.collect_metrics()
             if self._ended.wait(_SECONDS_BETWEEN_LOADS):
@@ -163,15 +166,13 @@ class MlflowRun:
     ) -> None:
         """Keeps a copy of a trained reader as a model that MLflow serves, and registers it.
 
-        A model that cannot be packed is told of and costs no more than itself.
+        A model that cannot be packed is logged as a warning; the run goes on without it.
 
         Args:
             reader: The reader's folder.
-            registration: Name in MLflow's registry, and what is said there.
+            registration: Its name in MLflow's registry, and its tags there.
             example: A question and its passage.
         """
-        from roberta_squad_pipeline.tracking.models import MODEL, pack_model
-
         folder = self._spool.keep_file(MODEL)
         try:
             pack_model(reader, folder, example)
@@ -179,28 +180,24 @@ class MlflowRun:
             said = first_line(error)
             _logger.warning("the reader in %s is not a model in MLflow: %s", reader, said)
             return
-        path = folder.relative_to(self._spool.folder)
         self._spool.add(
-            {
-                "kind": "model",
-                "path": str(path),
-                "registration": registration.model_dump(),
-                "scores": self._scores,
-            }
+            "model",
+            path=str(folder.relative_to(self._spool.folder)),
+            registration=registration.model_dump(),
+            scores=self._scores,
         )
 
     def end(self, status: Status) -> None:
-        """Closes the run; says so if the store could not be told all of it."""
+        """Closes the run; warns if not everything could be sent to the store."""
         self._ended.set()
         if self._watcher is not None:
             self._watcher.join()
         end_time_ms = time.time_ns() // 1_000_000
-        self._spool.add({"kind": "end", "status": status, "end_time_ms": end_time_ms})
+        self._spool.add("end", status=status, end_time_ms=end_time_ms)
         self._spool.close()
 
     def _upload(self, kept: Path) -> None:
-        path = kept.relative_to(self._spool.folder)
-        self._spool.add({"kind": "file", "path": str(path)})
+        self._spool.add("file", path=str(kept.relative_to(self._spool.folder)))
 
 
 def open_run(
@@ -215,15 +212,15 @@ def open_run(
     """Opens a run in the tracking store.
 
     Args:
-        project: The project's folder, where mlflow.db and mlruns/ lie.
-        experiment: MLflow's experiment; made if it is not there yet.
-        name: Shown for the run.
-        provenance: Code and command that made it.
-        tags: More to search by.
+        project: The project's folder, which holds mlflow.db and mlruns/.
+        experiment: Name of the MLflow experiment; created if it does not exist.
+        name: Name of the run, as MLflow shows it.
+        provenance: Code and command that produced it.
+        tags: Further tags.
         unsent: Folder for what could not be sent yet.
 
     Raises:
-        InputError: See `refusal`, or the experiment was deleted.
+        InputError: The store refuses (see `refusal`), or the experiment was deleted.
     """
     all_tags = {
         **tags,
@@ -241,38 +238,31 @@ def open_run(
         run = client.create_run(found.experiment_id, run_name=name)
         tagged = [RunTag(key, value) for key, value in all_tags.items()]
         client.log_batch(run.info.run_id, tags=tagged)
-    page = run_page(uri, found.experiment_id, run.info.run_id)
-    return MlflowRun(uri, run.info.run_id, unsent, page)
+    return MlflowRun(uri, run.info.run_id, found.experiment_id, unsent)
 
 
 def reopen_run(
     *, project: Path, experiment: str, tags: dict[str, str], unsent: Path, run_id: str | None = None
 ) -> MlflowRun | None:
-    """Opens a run once more.
+    """Opens an earlier run again.
 
     Args:
         project: The project's folder.
-        experiment: MLflow's experiment.
-        tags: What the run carries.
+        experiment: Name of the MLflow experiment.
+        tags: Tags that the run must have.
         unsent: Folder for what could not be sent yet.
-        run_id: Which run; the newest that carries the tags if it is not given.
+        run_id: Which run; by default the newest with these tags.
 
     Returns:
         None if there is no such run.
     """
     with connected(project) as client:
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
-            return None
-        wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
-        wanted += [f"attributes.run_id = '{run_id}'"] if run_id else []
-        runs = client.search_runs([found.experiment_id], " and ".join(wanted), max_results=1)
+        runs = search(client, experiment, tags, **({"run_id": run_id} if run_id else {}))
         if not runs:
             return None
-        run_id = runs[0].info.run_id
-        client.update_run(run_id, status="RUNNING")
-    uri = tracking_uri(project)
-    return MlflowRun(uri, run_id, unsent, run_page(uri, found.experiment_id, run_id))
+        info = runs[0].info
+        client.update_run(info.run_id, status="RUNNING")
+    return MlflowRun(tracking_uri(project), info.run_id, info.experiment_id, unsent)
 
 
 def _experiment(client: MlflowClient, name: str, project: Path, uri: str) -> Experiment:
@@ -280,15 +270,15 @@ def _experiment(client: MlflowClient, name: str, project: Path, uri: str) -> Exp
     if found is not None and found.lifecycle_stage == "deleted":
         raise InputError(
             where=f"MLflow experiment {name!r} in {uri}",
-            got="one that was deleted",
+            got="a deleted experiment",
             expected="one that takes runs",
-            remedy=f"Bring it back (mlflow experiments restore -x {found.experiment_id}), or give "
+            remedy=f"Restore it (mlflow experiments restore -x {found.experiment_id}), or name "
             "another: --params tracking.experiment=NAME",
         )
     if found is not None:
         return found
-    # A server knows where its artifacts go; a database file leaves it to whoever makes the
-    # experiment, and must not depend on the folder that a command was started in.
+    # A server knows where its artifacts go. With a database file, whoever creates the experiment
+    # decides, and the place must not depend on the folder that a command was started in.
     local = uri.startswith("sqlite:")
     location = (project / "mlruns").as_uri() if local else None
     try:

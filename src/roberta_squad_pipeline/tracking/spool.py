@@ -1,9 +1,9 @@
-"""What a run has to say, kept on disk until the tracking server has heard it.
+"""What a run records, kept on disk until the tracking server has it.
 
-A run's spool is a folder: operations.jsonl with one operation per line, files/ with what is still
-to be uploaded, sent with the number of operations that arrived, and spool.json which says where to.
-Operations are sent in order, each at least once: MLflow ignores metrics that it has already, and
-takes the same params, tags and files twice.
+A run's spool is a folder: operations.jsonl with one operation per line, files/ with what is to be
+uploaded, `sent` with the number of operations that arrived, and spool.json with the address.
+Operations are sent in order, each at least once: MLflow ignores metrics that it already has, and
+accepts the same params, tags and files twice.
 """
 
 import contextlib
@@ -13,7 +13,8 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,13 +49,13 @@ _NEVER_TAKEN = {
     "MALFORMED_REQUEST",
     "BAD_REQUEST",
 }
-"""What MLflow says of requests that it will never take."""
+"""MLflow's codes for requests that it will never accept."""
 
 _logger = logging.getLogger(__name__)
 
 
 class SpoolHeader(StrictModel):
-    """Where a spool is to be sent."""
+    """Where a spool is to be sent to."""
 
     tracking_uri: str
     """Without user, password and query."""
@@ -62,12 +63,12 @@ class SpoolHeader(StrictModel):
 
 
 class Spool:
-    """Takes operations at once and sends them from a thread of its own.
+    """Takes operations without delay and sends them from a separate thread.
 
     Args:
-        folder: For this run alone; made, and removed when all is sent.
-        tracking_uri: Of the store that the run is in.
-        run_id: The run.
+        folder: For this run alone; created here, and removed when everything is sent.
+        tracking_uri: The address of the store that the run is in.
+        run_id: MLflow's id of the run.
     """
 
     def __init__(self, folder: Path, tracking_uri: str, run_id: str) -> None:
@@ -77,10 +78,10 @@ class Spool:
         header = SpoolHeader(tracking_uri=self._uri, run_id=run_id)
         (folder / _HEADER).write_text(header.model_dump_json())
         self._file = (folder / _OPERATIONS).open("a", encoding="utf-8")
-        # Tells others that this process lives; the lock goes with it, however it ends.
+        # Shows others that this process is alive: the kernel drops the lock when it ends.
         fcntl.flock(self._file, fcntl.LOCK_EX)
         self._sender = _Sender(MlflowClient(tracking_uri=tracking_uri), run_id, folder)
-        # A run that is opened once more may have left something.
+        # An earlier session of this run may have left something.
         left = _read(folder)
         self._added = len(left)
         self._pending = left[self._sender.sent :]
@@ -91,8 +92,9 @@ class Spool:
         self._thread = threading.Thread(target=self._send_all, name="mlflow", daemon=True)
         self._thread.start()
 
-    def add(self, operation: Operation) -> None:
-        """Keeps an operation on disk and for the sender; never waits for the server."""
+    def add(self, kind: str, **content: Any) -> None:
+        """Keeps an operation on disk and hands it to the sender; never waits for the server."""
+        operation = {"kind": kind, **content}
         with self._lock:
             self._file.write(json.dumps(operation) + "\n")
             self._file.flush()
@@ -100,13 +102,13 @@ class Spool:
             self._added += 1
 
     def keep_file(self, name: str) -> Path:
-        """A path below which a file that is to be uploaded under this name can be put."""
+        """A path for a file or folder that is to be uploaded under this name."""
         path = self.folder / _FILES / str(self._added) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def close(self) -> None:
-        """Waits until all is sent; for a server that does not answer, ten seconds at most."""
+        """Waits until everything is sent, but at most ten seconds for a server that is silent."""
         self._closing.set()
         began = time.monotonic()
         while self._thread.is_alive():
@@ -120,8 +122,8 @@ class Spool:
             shutil.rmtree(self.folder)
             return
         _logger.warning(
-            "MLflow at %s does not know %d of %d operations of this run. They are kept in %s; "
-            "send them when it answers again: kedro send-tracking",
+            "MLflow at %s is missing %d of %d operations of this run. They are kept in %s; send "
+            "them when it answers again: kedro send-tracking",
             self._uri,
             self._added - self._sender.sent,
             self._added,
@@ -131,27 +133,27 @@ class Spool:
     def _send_all(self) -> None:
         try:
             while not self._given_up.is_set():
-                # Asked before looking: what is added after the wish to close was seen is nothing.
+                # Waited for before looking: nothing is added once closing has begun.
                 last = self._closing.wait(_SECONDS_BETWEEN_SENDS)
                 with self._lock:
                     waiting, self._pending = self._pending, []
-                for operations in _grouped(waiting):
-                    self._send(operations)
+                for operation, count in _grouped(waiting):
+                    self._send(operation, count)
                 if last and not self._pending:
                     return
         except Exception:
-            _logger.exception("%s: sending to MLflow ended; what is left stays there", self.folder)
+            _logger.exception("%s: sending to MLflow stopped; the rest stays there", self.folder)
 
-    def _send(self, operations: list[Operation]) -> None:
+    def _send(self, operation: Operation, count: int) -> None:
         pause = _SECONDS_BETWEEN_SENDS
         while not self._given_up.is_set():
             try:
-                self._sender.send(operations)
+                self._sender.send(operation, count)
             except ServerLostError as error:
                 if self._lost_since is None:
                     _logger.warning(
-                        "MLflow at %s does not answer (%s). The run goes on; what MLflow should "
-                        "know is kept in %s.",
+                        "MLflow at %s does not answer (%s). The run goes on; what it records is "
+                        "kept in %s.",
                         self._uri,
                         error,
                         self.folder,
@@ -161,16 +163,16 @@ class Spool:
                 pause = min(2 * pause, _SECONDS_FOR_THE_LAST_WORD)
             else:
                 if self._lost_since is not None:
-                    _logger.info("MLflow answers again; it is told what it has missed")
+                    _logger.info("MLflow answers again; it is sent what it missed")
                     self._lost_since = None
                 return
 
 
 class ServerLostError(ConnectionError):
-    """The tracking server does not answer; it may later.
+    """The tracking server does not answer for now.
 
     Args:
-        said: What came instead of an answer.
+        said: The error that came instead of an answer.
     """
 
     def __init__(self, said: Exception) -> None:
@@ -179,7 +181,7 @@ class ServerLostError(ConnectionError):
 
 
 class _Sender:
-    """Sends operations of one run, and remembers how many arrived."""
+    """Sends the operations of one run, and records how many arrived."""
 
     def __init__(self, client: MlflowClient, run_id: str, folder: Path) -> None:
         self._client = client
@@ -187,7 +189,7 @@ class _Sender:
         self._folder = folder
         record = folder / _SENT
         self.sent = int(record.read_text()) if record.exists() else 0
-        self._send_kind = {
+        self._send_kind: dict[str, Callable[..., None]] = {
             "metrics": self._send_metrics,
             "params": self._send_params,
             "tags": self._send_tags,
@@ -198,99 +200,88 @@ class _Sender:
             "end": self._send_end,
         }
 
-    def send(self, operations: list[Operation]) -> None:
-        """Sends operations of one kind; those that MLflow will never take are left out.
+    def send(self, operation: Operation, count: int) -> None:
+        """Sends an operation; one that MLflow will never take is left out.
+
+        Args:
+            operation: Of any kind.
+            count: For how many operations of the file it stands.
 
         Raises:
-            ServerLostError: None of them may count as sent.
+            ServerLostError: The server did not answer; the operation does not count as sent.
         """
+        kind, content = operation["kind"], {k: v for k, v in operation.items() if k != "kind"}
         try:
-            self._send_kind[operations[0]["kind"]](operations)
+            self._send_kind[kind](**content)
         except MlflowException as error:
             if error.error_code not in _NEVER_TAKEN:
                 raise ServerLostError(error) from error
-            kind = operations[0]["kind"]
             _logger.warning("MLflow does not take %s: %s", kind, first_line(error))
         except OSError as error:  # requests' errors among them
             raise ServerLostError(error) from error
-        self.sent += len(operations)
+        self.sent += count
         (self._folder / _SENT).write_text(str(self.sent))
 
-    def _send_metrics(self, operations: list[Operation]) -> None:
-        metrics = [Metric(*values) for operation in operations for values in operation["metrics"]]
+    def _send_metrics(self, metrics: Sequence[Sequence[Any]]) -> None:
         for first in range(0, len(metrics), _METRICS_AT_ONCE):
-            batch = metrics[first : first + _METRICS_AT_ONCE]
+            batch = [Metric(*values) for values in metrics[first : first + _METRICS_AT_ONCE]]
             self._client.log_batch(self._run_id, metrics=batch)
 
-    def _send_params(self, operations: list[Operation]) -> None:
-        params = [Param(*pair) for operation in operations for pair in operation["params"]]
+    def _send_params(self, params: Sequence[tuple[str, str]]) -> None:
         for first in range(0, len(params), _PARAMS_AT_ONCE):
-            self._client.log_batch(self._run_id, params=params[first : first + _PARAMS_AT_ONCE])
+            batch = [Param(*pair) for pair in params[first : first + _PARAMS_AT_ONCE]]
+            self._client.log_batch(self._run_id, params=batch)
 
-    def _send_tags(self, operations: list[Operation]) -> None:
-        for operation in operations:
-            tags = [RunTag(key, value) for key, value in operation["tags"].items()]
-            self._client.log_batch(operation.get("run_id", self._run_id), tags=tags)
+    def _send_tags(self, tags: dict[str, str]) -> None:
+        self._client.log_batch(self._run_id, tags=[RunTag(*pair) for pair in tags.items()])
 
-    def _send_datasets(self, operations: list[Operation]) -> None:
-        for operation in operations:
-            inputs = []
-            for one in operation["datasets"]:
-                tags = [InputTag(MLFLOW_DATASET_CONTEXT, one["split"])]
-                inputs.append(DatasetInput(Dataset(**one["dataset"]), tags))
-            self._client.log_inputs(self._run_id, inputs)
+    def _send_datasets(self, datasets: list[dict[str, Any]]) -> None:
+        inputs = []
+        for one in datasets:
+            tags = [InputTag(MLFLOW_DATASET_CONTEXT, one["split"])]
+            inputs.append(DatasetInput(Dataset(**one["dataset"]), tags))
+        self._client.log_inputs(self._run_id, inputs)
 
-    def _send_file(self, operations: list[Operation]) -> None:
-        for operation in operations:
-            path = self._folder / operation["path"]
-            if path.exists():
-                # After files/ and the operation's number, folders are those of the run.
-                folder = "/".join(path.relative_to(self._folder).parts[2:-1])
-                self._client.log_artifact(self._run_id, str(path), folder or None)
+    def _send_file(self, path: str) -> None:
+        if (self._folder / path).exists():
+            # After files/ and the operation's number, folders are those of the run.
+            folder = "/".join(Path(path).parts[2:-1])
+            self._client.log_artifact(self._run_id, str(self._folder / path), folder or None)
 
-    def _send_model(self, operations: list[Operation]) -> None:
-        for operation in operations:
-            folder = self._folder / operation["path"]
-            if folder.exists():
-                registration = Registration.model_validate(operation["registration"])
-                log_model(self._client, self._run_id, folder, registration, operation["scores"])
+    def _send_model(self, path: str, registration: dict[str, Any], scores: list[Any]) -> None:
+        if (self._folder / path).exists():
+            registered = Registration.model_validate(registration)
+            log_model(self._client, self._run_id, self._folder / path, registered, scores)
 
-    def _send_supersede(self, operations: list[Operation]) -> None:
-        for operation in operations:
-            previous = operation["run_id"]
-            if self._client.get_run(previous).info.status == "RUNNING":
-                self._client.set_terminated(previous, "KILLED")
-            self._client.set_tag(previous, "resumed_by", self._run_id)
-            self._client.set_tag(self._run_id, "resumes", previous)
+    def _send_supersede(self, run_id: str) -> None:
+        if self._client.get_run(run_id).info.status == "RUNNING":
+            self._client.set_terminated(run_id, "KILLED")
+        self._client.set_tag(run_id, "resumed_by", self._run_id)
+        self._client.set_tag(self._run_id, "resumes", run_id)
 
-    def _send_end(self, operations: list[Operation]) -> None:
-        for operation in operations:
-            self._client.set_terminated(
-                self._run_id, operation["status"], end_time=operation["end_time_ms"]
-            )
+    def _send_end(self, status: Status, end_time_ms: int) -> None:
+        self._client.set_terminated(self._run_id, status, end_time=end_time_ms)
 
 
-def _grouped(operations: list[Operation]) -> Iterator[list[Operation]]:
-    """Metrics that follow each other go together; everything else goes alone."""
-    group: list[Operation] = []
-    for operation in operations:
-        if group and not (operation["kind"] == group[0]["kind"] == "metrics"):
-            yield group
-            group = []
-        group.append(operation)
-    if group:
-        yield group
+def _grouped(operations: list[Operation]) -> Iterator[tuple[Operation, int]]:
+    """Operations, each with how many it stands for: metrics that follow each other go together."""
+    for kind, following in groupby(operations, key=lambda operation: operation["kind"]):
+        if kind == "metrics":
+            values = [operation["metrics"] for operation in following]
+            yield {"kind": kind, "metrics": list(chain.from_iterable(values))}, len(values)
+        else:
+            yield from ((operation, 1) for operation in following)
 
 
 def send_unsent(unsent: Path, tracking_uri: str) -> Iterator[tuple[str, int]]:
     """Sends what earlier runs could not.
 
     Args:
-        unsent: Where spools are.
-        tracking_uri: Today's, for a user and password that are kept in no spool.
+        unsent: The folder of all spools.
+        tracking_uri: The present one, which may have the user and password that no spool keeps.
 
     Yields:
-        Id of each run, and how many operations were sent.
+        Each run's id, and how many operations were sent.
 
     Raises:
         InputError: A server does not answer, or a spool is in use or damaged.
@@ -304,8 +295,8 @@ def send_unsent(unsent: Path, tracking_uri: str) -> Iterator[tuple[str, int]]:
             sender = _Sender(MlflowClient(tracking_uri=uri), header.run_id, folder)
             left = _read(folder)[sender.sent :]
             try:
-                for operations in _grouped(left):
-                    sender.send(operations)
+                for operation, count in _grouped(left):
+                    sender.send(operation, count)
             except ServerLostError as error:
                 raise refusal(error.said, header.tracking_uri) from error
             shutil.rmtree(folder)
@@ -320,9 +311,9 @@ def _held(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise InputError(
                 where=str(folder),
-                got="a run that is still going on",
-                expected="what an ended one left",
-                remedy="Wait until it has ended; it sends by itself what it can.",
+                got="the spool of a run that is still going on",
+                expected="that of a run that has ended",
+                remedy="Wait until it ends; it sends what it can by itself.",
             ) from error
         yield
 
@@ -338,5 +329,5 @@ def _read(folder: Path) -> list[Operation]:
             where=str(folder / _OPERATIONS),
             got=f"a line that is not JSON ({error})",
             expected="one operation per line",
-            remedy="Remove the folder to do without what is in it.",
+            remedy="Remove the folder, if you can do without its content.",
         ) from error

@@ -1,20 +1,17 @@
 """What a training run tells whoever watches it."""
 
 import json
-from typing import Any, Protocol
+from typing import Any
 
 
-class Tracker(Protocol):
-    """Takes metrics while they come."""
+class Tracker:
+    """Takes parameters, metrics and tags of a run; this one, for untracked runs, drops them."""
 
-    @property
-    def run_id(self) -> str | None:
-        """MLflow's name for the run; None where it is not tracked."""
-        ...
+    run_id: str | None = None
+    """MLflow's id of the run; None where it is not tracked."""
 
     def log_params(self, params: dict[str, Any]) -> None:
         """Records what a result depends on, nested sections as dotted names."""
-        ...
 
     def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
         """Records values of one update.
@@ -23,33 +20,12 @@ class Tracker(Protocol):
             metrics: Value by name.
             step: The update, counted from 1.
         """
-        ...
 
     def set_tag(self, key: str, value: str) -> None:
-        """Says something of the run to search by."""
-        ...
+        """Sets a tag by which the run can be searched for."""
 
     def supersedes(self, previous_run_id: str) -> None:
-        """Says that this run carries on an earlier one, which was interrupted."""
-        ...
-
-
-class NullTracker:
-    """Records nothing, for runs outside of tracking."""
-
-    run_id: str | None = None
-
-    def log_params(self, params: dict[str, Any]) -> None:
-        """Forgets the parameters."""
-
-    def log_metrics(self, metrics: dict[str, float], *, step: int) -> None:
-        """Forgets the values."""
-
-    def set_tag(self, key: str, value: str) -> None:
-        """Forgets the tag."""
-
-    def supersedes(self, previous_run_id: str) -> None:
-        """Forgets the earlier run."""
+        """Records that this run continues an earlier one, which was interrupted."""
 
 
 def flat_params(params: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -75,7 +75,7 @@ def threshold_figure(
         x="no-answer threshold",
         y="per cent",
     )
-    odds, answerable = _columns(questions, "no_answer_score", "answerable")
+    odds, answerable = _odds_and_kinds(questions)
     extremes = []
     for name, label, colour in (("f1", "F1", _F1), ("exact", "exact", _EXACT)):
         curve = threshold_curve(questions[name].to_numpy(), odds, answerable)
@@ -107,7 +107,7 @@ def threshold_figure(
 
 
 def precision_recall_figure(questions: "pd.DataFrame") -> "Figure":
-    """Precision over recall of answers, as the threshold rises.
+    """Precision over recall of answers, for every threshold.
 
     Args:
         questions: See `judged`.
@@ -120,7 +120,7 @@ def precision_recall_figure(questions: "pd.DataFrame") -> "Figure":
         x="recall",
         y="precision",
     )
-    odds, answerable = _columns(questions, "no_answer_score", "answerable")
+    odds, answerable = _odds_and_kinds(questions)
     if answerable.any():
         for name, label, colour in (
             ("f1", "F1", _F1),
@@ -155,7 +155,7 @@ def no_answer_figure(questions: "pd.DataFrame", *, threshold: float) -> "Figure"
         x="no-answer score",
         y="questions",
     )
-    odds, answerable = _columns(questions, "no_answer_score", "answerable")
+    odds, answerable = _odds_and_kinds(questions)
     edges = np.histogram_bin_edges(odds, _BINS)
     tallest = 0
     for label, kind, colour in (
@@ -251,9 +251,12 @@ def training_figure(curve: Mapping[str, Any] | None) -> "Figure":
     figure = _figure(
         "Training",
         caption,
-        x="",
-        y="",
-        of=_stacked(rows=len(heights), vertical_spacing=0.08, row_heights=heights),
+        x="update",
+        y="learning rate",
+        height=760 if evaluated else 560,
+        rows=len(heights),
+        vertical_spacing=0.08,
+        row_heights=heights,
     )
     if curve is None:
         return figure
@@ -277,16 +280,12 @@ def training_figure(curve: Mapping[str, Any] | None) -> "Figure":
     if evaluated:
         _add_validation(figure, curve)
     figure.update_yaxes(title_text="loss", row=top, col=1)
-    figure.update_yaxes(
-        title_text="learning rate", type="log", exponentformat="power", dtick=1, row=1, col=1
-    )
-    figure.update_xaxes(title_text="update", row=1, col=1)
-    figure.update_layout(height=760 if evaluated else 560)
+    figure.update_layout(yaxis={"type": "log", "exponentformat": "power", "dtick": 1})
     return figure
 
 
 def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> "Figure":
-    """F1 of groups of questions with 95 % intervals, one row a group.
+    """F1 of groups of questions with 95 % intervals, one row per group.
 
     Args:
         slices: See `slices_of`.
@@ -299,14 +298,13 @@ def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> "Figure":
         "F1 by kind of question",
         "At the chosen threshold, with 95 % intervals over questions. The number after a name is "
         "how many questions there are of it; lengths are in words.",
-        x="",
+        x="F1, per cent",
         y="",
-        of=_stacked(
-            rows=len(upwards),
-            subplot_titles=[f"by {title}" for title in upwards],
-            row_heights=[size + 0.6 for size in sizes],
-            vertical_spacing=34 / height,
-        ),
+        height=height,
+        rows=len(upwards),
+        subplot_titles=[f"by {title}" for title in upwards],
+        row_heights=[size + 0.6 for size in sizes],
+        vertical_spacing=34 / height,
     )
     colours = (PINK, TEAL, ORANGE, BLUE)
     for row, (title, colour) in enumerate(zip(upwards, colours, strict=True), start=1):
@@ -339,36 +337,34 @@ def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> "Figure":
     figure.update_annotations(x=0, xanchor="left", font={"size": 13})
     lowest = min((group.interval[0] for groups in slices.values() for group in groups), default=0)
     figure.update_xaxes(range=[max(10 * int(lowest / 10) - 5, -2), 102])
-    figure.update_xaxes(title_text="F1, per cent", row=1, col=1)
-    figure.update_layout(height=height)
     return figure
 
 
-def _figure(title: str, caption: str, *, x: str, y: str, of: "Figure | None" = None) -> "Figure":
-    import plotly.graph_objects as go
+def _figure(
+    title: str, caption: str, *, x: str, y: str, height: int = 440, **stacked: Any
+) -> "Figure":
+    """An empty figure: of one plot, or of several that share the horizontal axis of the lowest.
 
-    figure = go.Figure() if of is None else of
-    figure.update_layout(
-        template=_TEMPLATE, title=title, meta={"caption": caption}, height=440, hovermode="closest"
-    )
-    if of is None:
-        figure.update_layout(xaxis_title=x, yaxis_title=y)
-    return figure
-
-
-def _stacked(**settings: Any) -> "Figure":
-    """Plots above each other that share the axis of the lowest one, which counts as the first.
-
-    Kedro-Viz styles a figure's first axes in its own way, and these are the ones to be labelled.
+    The lowest counts as the first: Kedro-Viz styles a figure's first axes in its own way, and these
+    are the ones to be labelled.
     """
     from plotly.subplots import make_subplots
 
-    stacked: Figure = make_subplots(cols=1, shared_xaxes=True, start_cell="bottom-left", **settings)
-    return stacked
+    figure: Figure = make_subplots(cols=1, shared_xaxes=True, start_cell="bottom-left", **stacked)
+    figure.update_layout(
+        template=_TEMPLATE,
+        title=title,
+        meta={"caption": caption},
+        height=height,
+        hovermode="closest",
+        xaxis_title=x,
+        yaxis_title=y,
+    )
+    return figure
 
 
-def _columns(questions: "pd.DataFrame", *names: str) -> list[NDArray[Any]]:
-    return [questions[name].to_numpy() for name in names]
+def _odds_and_kinds(questions: "pd.DataFrame") -> tuple[NDArray[Any], NDArray[Any]]:
+    return questions["no_answer_score"].to_numpy(), questions["answerable"].to_numpy()
 
 
 def _add_vertical(
@@ -390,19 +386,21 @@ def _add_vertical(
 
 
 def _add_learning_rates(figure: "Figure", curve: Mapping[str, Any]) -> None:
+    from plotly.colors import sample_colorscale
+
     updates, multiplier = np.array(curve["update"]), np.array(curve["lr_multiplier"])
     # The schedule bends at the end of its warm-up and hardly elsewhere.
     kept = _thinned(len(updates), keep=int(multiplier.argmax()), most=120)
     kept = kept[multiplier[kept] > 0]
     layers = curve["peak_rates"]
+    colours = sample_colorscale([TEAL, ORANGE], len(layers)) if len(layers) > 1 else [TEAL]
+    every = -(-len(layers) // _LAYERS_NAMED)
     for number, (layer, peak) in enumerate(layers.items()):
-        height = number / max(len(layers) - 1, 1)
-        every = -(-len(layers) // _LAYERS_NAMED)
         figure.add_scatter(
             x=updates[kept],
             y=[float(f"{rate:.4g}") for rate in peak * multiplier[kept]],
             name=layer,
-            line={"color": _between(TEAL, ORANGE, height), "width": 1.8},
+            line={"color": colours[number], "width": 1.8},
             # Of many layers the legend names some, the lowest and the highest among them.
             showlegend=number % every == 0 or number == len(layers) - 1,
             hovertemplate="%{y:.2e} at update %{x}",
@@ -432,11 +430,6 @@ def _add_validation(figure: "Figure", curve: Mapping[str, Any]) -> None:
         )
     figure.add_vline(curve["kept_update"], line_dash="dot", line_color=GREY, row=2, col=1)
     figure.update_yaxes(title_text="validation, per cent", row=2, col=1)
-
-
-def _between(low: str, high: str, share: float) -> str:
-    pairs = [(int(low[n : n + 2], 16), int(high[n : n + 2], 16)) for n in (1, 3, 5)]
-    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in pairs)
 
 
 def _running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""One HTML file that holds everything it shows and asks no network for anything.
+"""One HTML file that holds everything it shows and needs no network.
 
 What comes from a data set reaches the page as JSON in which no `<` is left, and is shown through
 `textContent` alone, so that no text in it can become markup or script.
@@ -12,7 +12,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 
 from roberta_squad_pipeline.evaluation.questions import OUTCOMES
 from roberta_squad_pipeline.evaluation.report.scores import Score
@@ -51,16 +50,19 @@ def report_page(
         fitted: The cross-fitted ones.
         figures: In the order in which they are shown, by a name of letters and underscores;
             those without any data are left out.
-        questions: See `judged`; they can be searched.
-        settings: What the scores depend on, in groups, by name.
+        questions: See `judged`; the page searches them.
+        settings: What the scores depend on: by group, values by name.
     """
     groups = groups_of(questions)
     by_name = {score.name: score for score in [*scores, *fitted]}
-    return _page(
+    shown = {name: figure for name, figure in figures.items() if figure.data}
+    return render(
         "report.html",
-        f"{run}: evaluation",
-        figures={name: figure for name, figure in figures.items() if figure.data},
-        browser=_browser_data(questions, groups),
+        title=f"{run}: evaluation",
+        figures=shown,
+        figures_data={name: json.loads(figure.to_json()) for name, figure in shown.items()},
+        browser_data=_browser_data(questions, groups),
+        packed_plotly=_packed_plotly(),
         heading=run,
         groups=groups,
         settings=settings,
@@ -71,32 +73,15 @@ def report_page(
     )
 
 
-def _page(
-    template: str,
-    title: str,
-    *,
-    figures: Mapping[str, "Figure"],
-    browser: Mapping[str, Any],
-    **shown: Any,
-) -> str:
-    return (
-        templates()
-        .get_template(template)
-        .render(
-            title=title,
-            figures=figures,
-            figures_json=_json({name: json.loads(f.to_json()) for name, f in figures.items()}),
-            questions_json=_json(browser),
-            packed_plotly=_packed_plotly(),
-            **shown,
-        )
-    )
+def render(template: str, **shown: Any) -> str:
+    """Fills in a template of this folder, and escapes what it is filled with."""
+    return _templates().get_template(template).render(**shown)
 
 
 def _browser_data(
-    questions: "pd.DataFrame", groups: Mapping[str, "pd.Categorical[str]"]
+    questions: "pd.DataFrame", groups: Mapping[str, "pd.Categorical[Any]"]
 ) -> dict[str, Any]:
-    """What the page searches: every passage once, and the questions that point to them."""
+    """What the page searches: each passage once, and questions that refer to it by its number."""
     places, passages = questions["passage"].factorize()
     titles = questions["title"][~questions["passage"].duplicated()]
     of_question = zip(*(group.codes.tolist() for group in groups.values()), strict=True)
@@ -145,16 +130,11 @@ def gold_spans(answers: Sequence[str], starts: Sequence[int]) -> list[list[int]]
     return [list(span) for span in sorted(spans)]
 
 
-def _json(value: Any) -> Markup:
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    # Within <script> only `<` could end the block; in JSON it stands in strings alone.
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 (escaped for where it stands)
-
-
 @cache
-def templates() -> Environment:
-    """Of the pages in this folder; they escape what they are given."""
-    return Environment(loader=PackageLoader(__package__, "."), autoescape=True)
+def _templates() -> Environment:
+    templates = Environment(loader=PackageLoader(__package__, "."), autoescape=True)
+    templates.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return templates
 
 
 @cache

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,40 +30,28 @@ class Slice:
     count: int
 
 
-def groups_of(questions: "pd.DataFrame") -> "dict[str, pd.Categorical[str]]":
-    """Sorts questions by what may make them hard.
+def groups_of(questions: "pd.DataFrame") -> "dict[str, pd.Categorical[Any]]":
+    """Groups questions by what may make them hard.
 
     Args:
         questions: See `judged`.
 
     Returns:
-        By what they are sorted by: each question's group, and all groups that occur, in order.
+        By the name of the grouping: each question's group; the categories are those that occur.
     """
     import pandas as pd
 
-    lengths = _ranges(questions["answer_words"], _ANSWER_WORDS, unit="word")
     words = questions["question_word"]
     # These have no order of their own: the most frequent come first.
     most_frequent = words.value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    by: dict[str, tuple[list[str], list[str]]] = {
-        "question word": (words.tolist(), most_frequent.index.tolist()),
-        "answer length": (
-            [text if text else "no answer" for text in lengths],
-            [*_names(_ANSWER_WORDS, "word"), "no answer"],
-        ),
-        "passage length": (
-            _ranges(questions["passage_words"], _PASSAGE_WORDS, unit="word"),
-            _names(_PASSAGE_WORDS, "word"),
-        ),
-        "number of windows": (
-            _ranges(questions["windows"], _WINDOWS, unit="window"),
-            _names(_WINDOWS, "window"),
-        ),
+    lengths = _ranges(questions["answer_words"], _ANSWER_WORDS, unit="word")
+    by = {
+        "question word": pd.Categorical(words, most_frequent.index),
+        "answer length": lengths.add_categories(["no answer"]).fillna("no answer"),
+        "passage length": _ranges(questions["passage_words"], _PASSAGE_WORDS, unit="word"),
+        "number of windows": _ranges(questions["windows"], _WINDOWS, unit="window"),
     }
-    return {
-        title: pd.Categorical(names, order).remove_unused_categories()
-        for title, (names, order) in by.items()
-    }
+    return {title: groups.remove_unused_categories() for title, groups in by.items()}
 
 
 def slices_of(questions: "pd.DataFrame") -> dict[str, list[Slice]]:
@@ -75,7 +64,7 @@ def slices_of(questions: "pd.DataFrame") -> dict[str, list[Slice]]:
     return {title: _slices(groups, f1, passages) for title, groups in groups_of(questions).items()}
 
 
-def _slices(groups: "pd.Categorical[str]", f1: Float64Array, passages: IntArray) -> list[Slice]:
+def _slices(groups: "pd.Categorical[Any]", f1: Float64Array, passages: IntArray) -> list[Slice]:
     found = []
     for code, name in enumerate(groups.categories):
         inside = groups.codes == code
@@ -85,17 +74,15 @@ def _slices(groups: "pd.Categorical[str]", f1: Float64Array, passages: IntArray)
     return found
 
 
-def _names(firsts: Sequence[int], unit: str) -> list[str]:
-    """What ranges are called that begin at these numbers and end before the next one."""
-    lasts = [following - 1 for following in firsts[1:]]
-    closed = [
-        f"{first} {unit}{'s' * (first > 1)}" if first == last else f"{first} to {last} {unit}s"
-        for first, last in zip(firsts, lasts, strict=False)
+def _ranges(values: "pd.Series[int]", firsts: Sequence[int], unit: str) -> "pd.Categorical[Any]":
+    """The range that each value is in: from one of these numbers to below the next one."""
+    import pandas as pd
+
+    names = [
+        f"{first} {unit}{'s' * (first > 1)}"
+        if after == first + 1
+        else f"{first} to {after - 1} {unit}s"
+        for first, after in pairwise(firsts)
     ]
-    return [*closed, f"{firsts[-1]} {unit}s or more"]
-
-
-def _ranges(values: "pd.Series[int]", firsts: Sequence[int], unit: str) -> list[str]:
-    """The range that each value is in; empty below the first."""
-    names = ["", *_names(firsts, unit)]
-    return [names[place] for place in np.searchsorted(firsts, values.to_numpy(), side="right")]
+    names.append(f"{firsts[-1]} {unit}s or more")
+    return pd.cut(values.to_numpy(), [*firsts, np.inf], right=False, labels=names)
