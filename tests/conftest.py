@@ -164,7 +164,7 @@ def tiny_squad() -> "SquadDataset":
                 ),
             )
         )
-    return SquadDataset(tuple(passages), misaligned=0)
+    return SquadDataset(tuple(passages))
 
 
 @pytest.fixture(scope="session")

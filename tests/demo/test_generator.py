@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.demo.generator import generate
 from roberta_squad_pipeline.demo.names import split_of
 from roberta_squad_pipeline.demo.phrases import (
@@ -148,11 +147,3 @@ def _features(question: str) -> list[str]:
     # Names occur in one passage only; as one mark they leave the form of the question.
     words = re.sub(r"(?<!^)\b[A-Z]\w+", "Name", question).split()
     return words + [" ".join(pair) for pair in pairwise(words)]
-
-
-@pytest.mark.parametrize(
-    ("split", "passages", "named"), [("test", 10, "'test'"), ("dev", 0, "passages (dev): got 0")]
-)
-def test_impossible_requests_are_refused(split: Any, passages: int, named: str) -> None:
-    with pytest.raises(InputError, match=re.escape(named)):
-        generate(split, passages=passages, seed=1)

@@ -76,7 +76,7 @@ def mills() -> SquadDataset:
             for kind, (asked, answers, *_) in enumerate(ASKED)
         ]
         passages.append(Passage(text, f"Mills {HOSTILE}", tuple(questions)))
-    return SquadDataset(tuple(passages), 0)
+    return SquadDataset(tuple(passages))
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ def test_what_belongs_to_other_questions_is_told(
     mills: SquadDataset, predicted: dict[str, dict[str, Any]], part: str, where: str
 ) -> None:
     lacking = {name: value for name, value in predicted[part].items() if name != "3.1"}
-    with pytest.raises(InputError, match=rf"{where}: got nothing on question 3\.1"):
+    with pytest.raises(InputError, match=rf"{where}: got nothing for question 3\.1"):
         question_table(mills, **predicted | {part: lacking})
 
 

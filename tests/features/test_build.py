@@ -97,7 +97,7 @@ SMALL = WindowConfig(order="passage_first", max_tokens=15, max_question_tokens=8
 
 
 def squad(*passages: Passage) -> SquadDataset:
-    return SquadDataset(passages, misaligned=0)
+    return SquadDataset(passages)
 
 
 # What a question's features say of its answer, put together again from windows and tokens.

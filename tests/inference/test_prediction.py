@@ -189,7 +189,7 @@ def test_no_text_is_offered_twice(
 
     Oracle: with room for every span each text has its best one; with less, these are the first.
     """
-    squad = SquadDataset((Passage(text, "", (Question("q", "?", ()),)),), misaligned=0)
+    squad = SquadDataset((Passage(text, "", (Question("q", "?", ()),)),))
     limits = WindowConfig(order="passage_first", max_tokens=14, max_question_tokens=6, stride=2)
     features = build(squad, encoder_folder, limits)
     assert len(features.windows.question) > 2
@@ -211,7 +211,7 @@ def test_no_text_is_offered_twice(
 def test_one_token_has_one_candidate(
     tiny_reader: ReaderModel, build: Build, encoder_folder: Path
 ) -> None:
-    squad = SquadDataset((Passage("a", "", (Question("q", "?", ()),)),), misaligned=0)
+    squad = SquadDataset((Passage("a", "", (Question("q", "?", ()),)),))
     limits = WindowConfig(order="passage_first", max_tokens=64, max_question_tokens=20, stride=16)
     (prediction,) = answered(tiny_reader, build(squad, encoder_folder, limits), n_best=7)
     assert [candidate.text for candidate in prediction.candidates] == ["a"]
@@ -251,7 +251,7 @@ def test_no_prediction_is_empty(
 ) -> None:
     """Oracle: byte-level BPE makes a token without characters of a space before another."""
     passage = "  a     b " + " " * 40 + "c"
-    dataset = SquadDataset((Passage(passage, "", (Question("q", "What?", ()),)),), 0)
+    dataset = SquadDataset((Passage(passage, "", (Question("q", "What?", ()),)),))
     limits = WindowConfig(order="passage_first", max_tokens=16, max_question_tokens=6, stride=4)
     features = build(dataset, encoder_folder, limits)
     [prediction] = answered(tiny_reader, features, n_best=50)

@@ -271,7 +271,7 @@ def test_input_is_exactly_the_recipe_s(
 ) -> None:
     """`<s> passage </s> Q: question </s>`, and labels at the answer, by decoding the ids."""
     answer = GoldAnswer("Belém", PASSAGE.index("Belém"))
-    squad = SquadDataset((Passage(PASSAGE, "", (Question("q", question, (answer,)),)),), 0)
+    squad = SquadDataset((Passage(PASSAGE, "", (Question("q", question, (answer,)),)),))
     limits = WindowConfig(
         order="passage_first", max_tokens=512, max_question_tokens=max_question_tokens, stride=128
     )
@@ -289,7 +289,7 @@ def test_question_first_is_the_tokenizer_s_own_pair(
     """Oracle: transformers' encoding of question and passage, ids and token types."""
     tokenizer = AutoTokenizer.from_pretrained(str(family_folder))
     question, passage = "Where does it end?", "It ends in the Atlantic Ocean."
-    squad = SquadDataset((Passage(passage, "", (Question("q", question, ()),)),), 0)
+    squad = SquadDataset((Passage(passage, "", (Question("q", question, ()),)),))
     config = window_config.model_copy(update={"order": "question_first"})
     batch = assemble(build(squad, family_folder, config), np.array([0]))
     pair = tokenizer(question, passage, return_token_type_ids=True)

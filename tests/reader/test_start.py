@@ -132,7 +132,7 @@ def test_question_answering_model_gives_its_span_logits(
     """Oracle: transformers' model, on its own tokenizer's pair of question and passage."""
     folder = question_answering(encoder_of(family), tmp_path / "checkpoint")
     question, passage = "When was it built?", "The old bridge was built in 1889 by two brothers."
-    squad = SquadDataset((Passage(passage, "", (Question("q", question, ()),)),), 0)
+    squad = SquadDataset((Passage(passage, "", (Question("q", question, ()),)),))
     windows = window_config.model_copy(update={"order": "question_first"})
     batch = assemble(build(squad, folder, windows), np.array([0]))
     pair = AutoTokenizer.from_pretrained(str(folder))(question, passage, return_tensors="pt")

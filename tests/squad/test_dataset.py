@@ -81,6 +81,11 @@ def with_fault(change: Callable[[Json, list[Json]], None]) -> Json:
     return content
 
 
+def total(dataset: SquadDataset, counted: str) -> int:
+    """Answers that were dropped or moved, in all passages."""
+    return sum(getattr(passage, counted) for passage in dataset.passages)
+
+
 def test_every_part_is_read(tmp_path: Path) -> None:
     dataset = read_squad(write(tmp_path, WELL_FORMED), on_misaligned="error")
     when = Question(
@@ -93,12 +98,9 @@ def test_every_part_is_read(tmp_path: Path) -> None:
     )
     plausible = GoldAnswer("Brest", PASSAGE.index("Brest"))
     who = Question("q2", "Who built it?", (), plausible)
-    assert dataset == SquadDataset(
-        (
-            Passage("No questions here.", "Ships", ()),
-            Passage(PASSAGE, "Ships", (when, who)),
-        ),
-        misaligned=0,
+    assert dataset.passages == (
+        Passage("No questions here.", "Ships", ()),
+        Passage(PASSAGE, "Ships", (when, who)),
     )
     assert dataset.questions == (when, who)
     assert (when.unanswerable, who.unanswerable) == (False, True)
@@ -161,7 +163,7 @@ def test_dropping_an_answer_never_makes_a_question_unanswerable(
     assert {question.id for question in dataset.passages[0].learnable.questions} == {
         str(n) for n, answers in enumerate(aligned) if any(answers) or not answers
     }
-    assert dataset.misaligned == sum(not fine for answers in aligned for fine in answers)
+    assert total(dataset, "misaligned") == sum(not fine for answers in aligned for fine in answers)
 
 
 @pytest.mark.parametrize("start", [-1, 0, 24, PASSAGE.index("1978") + 1, 10**30])
@@ -178,7 +180,7 @@ def test_misaligned_answer_is_named_or_dropped(tmp_path: Path, start: int) -> No
     assert "data.on_misaligned" in caught.value.remedy
 
     dataset = read_squad(path, on_misaligned="drop")
-    assert dataset.misaligned == 1
+    assert total(dataset, "misaligned") == 1
     assert [len(question.answers) for question in dataset.questions] == [1, 0]
 
 
@@ -198,8 +200,8 @@ def test_repair_moves_an_answer_to_its_nearest_place(
 
     dataset = read_squad(path, on_misaligned="repair")
     kept = [answer for q in dataset.passages[0].questions for answer in q.answers]
-    assert dataset.misaligned == (not places)
-    assert dataset.repaired == (bool(places) and start not in places)
+    assert total(dataset, "misaligned") == (not places)
+    assert total(dataset, "repaired") == (bool(places) and start not in places)
     assert len(kept) == bool(places)
     if places:
         assert kept[0] == GoldAnswer(text, min(places, key=lambda n: (abs(n - start), n)))
@@ -395,7 +397,7 @@ def test_samples_are_well_formed(shared: Path, name: str) -> None:
     assert sum(q.unanswerable for q in dataset.questions) == sum(
         entry["is_impossible"] for entry in entries
     )
-    assert dataset.misaligned == 0
+    assert total(dataset, "misaligned") == 0
     assert dataset.gold == read_gold(path)
 
 
@@ -425,8 +427,8 @@ def test_both_kinds_of_questions_may_stand_in_different_passages(
 def test_what_was_done_to_answers_is_counted_over_questions_and_passages(tmp_path: Path) -> None:
     paragraphs = [paragraph(0, "aau", start=0), paragraph(1, "a", start=0), paragraph(2, "a")]
     path = write(tmp_path, {"version": "v2.0", "data": [{"paragraphs": paragraphs}]})
-    assert read_squad(path, on_misaligned="repair").repaired == 3
-    assert read_squad(path, on_misaligned="drop").misaligned == 3
+    assert total(read_squad(path, on_misaligned="repair"), "repaired") == 3
+    assert total(read_squad(path, on_misaligned="drop"), "misaligned") == 3
 
 
 @pytest.mark.parametrize("on_misaligned", ["drop", "repair"])

@@ -197,7 +197,7 @@ def test_unchecked_file_is_warned_of_each_time(
         paths.append(fetch(url, None, None, tmp_path, progress=False))
         assert paths[-1].read_bytes() == CONTENT
         assert f"{NAME}" in caplog.text
-        assert "taken unchecked, since its source has sha256: null" in caplog.text
+        assert "accepted unchecked, since its source has sha256: null" in caplog.text
         assert SHA256 in caplog.text
         assert "hush" not in caplog.text
         assert "abc" not in caplog.text

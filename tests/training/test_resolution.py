@@ -100,7 +100,7 @@ def test_an_epoch_without_windows_is_told(
 ) -> None:
     asked = Question("q", "Who?", ())
     features = build(
-        SquadDataset((Passage("the old bridge " * 50, "", (asked,)),), misaligned=0),
+        SquadDataset((Passage("the old bridge " * 50, "", (asked,)),)),
         roberta_folder,
         window_config,
     )

@@ -1,4 +1,4 @@
-"""How many processes work together, and where."""
+"""How many processes work together, and on which machines."""
 
 from typing import Literal, Self
 
@@ -24,9 +24,9 @@ class DistributedConfig(StrictModel):
     join_timeout_s: int = Field(gt=0)
     """Seconds that a machine waits for the others."""
     strategy: Strategy
-    """Whether each process holds the whole model, or a share of it."""
+    """Whether each process holds the whole model (ddp), or a share of it (fsdp)."""
     max_restarts: int = Field(ge=0)
-    """How often all processes are started again after one has died."""
+    """How often all processes are restarted after one has died."""
 
     @model_validator(mode="after")
     def _machines_must_meet(self) -> Self:

@@ -1,4 +1,4 @@
-"""Starts the processes of a job through torch's elastic launcher, and stays with them."""
+"""Starts the processes of a job with torch's elastic launcher, and watches over them."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ Event = dict[str, Any]
 
 
 class Launch(StrictModel):
-    """What a worker must know to find the others."""
+    """What a worker needs to find the others."""
 
     pid: int
     """Of the launcher."""
@@ -45,7 +45,7 @@ EVENTS_FILE = "events.jsonl"
 STOP_FILE = "stop"
 ERROR_FILE = "error.json"
 DEATH_FILE = "death"
-"""Which process of this machine died last, and of what."""
+"""Which process of this machine died last, and how."""
 
 _START = "roberta_squad_pipeline.distributed.start"
 _SECONDS_BETWEEN_LOOKS = 0.1
@@ -66,7 +66,7 @@ def local_processes(config: DistributedConfig) -> int:
         raise InputError(
             where="distributed.processes",
             got=f"{config.processes} processes for {gpus} visible GPUs",
-            expected="at most one process a GPU",
+            expected="at most one process per GPU",
             remedy=f"Run with --params distributed.processes={gpus}, or see CUDA_VISIBLE_DEVICES.",
         )
     return config.processes
@@ -74,10 +74,10 @@ def local_processes(config: DistributedConfig) -> int:
 
 @contextmanager
 def meeting_point(config: DistributedConfig) -> Iterator[None]:
-    """Keeps the place where machines meet open from a run's first job to its last; on machine 0.
+    """Keeps machine 0's rendezvous store open from a run's first job to its last.
 
-    A machine that is through with one job looks for the next at once. If each job had a place of
-    its own, it might still find that of the last one, which would then close with it inside.
+    A machine that has finished one job looks for the next at once. If each job had a store of its
+    own, the machine might still join that of the last job, just before it closes.
 
     Raises:
         InputError: The rendezvous host is not this machine, or its port is taken.
@@ -86,7 +86,7 @@ def meeting_point(config: DistributedConfig) -> Iterator[None]:
     own_address(str(config.rendezvous))
     wait = timedelta(seconds=config.join_timeout_s)
     try:
-        # The launcher asks for a store at the same port and is given this one.
+        # The launcher asks for a store at the same port and gets this one.
         store = TCPStore(host, int(port), is_master=True, multi_tenant=True, timeout=wait)
     except RuntimeError as error:
         raise InputError(
@@ -113,21 +113,21 @@ def launch(
 ) -> None:
     """Runs `python -m module folder` in every process of this machine until all are done.
 
-    The launcher has a thread of its own: in the main thread it would take over the signals, and
-    not give them back.
+    The launcher runs in a separate thread: in the main thread it would replace the signal handlers
+    and not restore them.
 
     Args:
         module: What each process runs.
         folder: For messages between this process and those; on machine 0 it holds the job.
-        config: How many, and where.
-        name: Of the job, the same on all machines and another one for each job.
-        on_event: Told in this thread what rank 0 has to say.
-        stop: Handed on to the processes, which then come to an end by themselves.
+        config: How many processes, and where.
+        name: Name of the job: the same on all machines, and different for each job.
+        on_event: Called in this thread with each event of rank 0.
+        stop: Passed on to the processes, which then end by themselves.
 
     Raises:
-        InputError: A machine never came, or what a process says the user can put right.
-        TrainingError: Processes died more often than they may be restarted, or what one of them
-            says of the training.
+        InputError: A machine did not join in time, or a process raised one.
+        TrainingError: Processes died more often than they may be restarted, or a process raised
+            one.
     """
     failed: list[BaseException] = []
     address = _LOOPBACK if config.nodes == 1 else own_address(str(config.rendezvous))
@@ -167,8 +167,8 @@ def launch(
 def _launch_config(
     config: DistributedConfig, name: str, address: str, folder: Path
 ) -> LaunchConfig:
-    # torch's store listens on every network interface, and believes whoever connects. Processes of
-    # one machine meet in a file instead, which belongs to this user alone.
+    # torch's store listens on every network interface, and trusts whoever connects. Processes of
+    # one machine meet in a file instead, which only this user can read.
     alone = config.nodes == 1
     return LaunchConfig(
         min_nodes=config.nodes,
@@ -192,7 +192,7 @@ def _launch_config(
 
 
 def own_address(rendezvous: str) -> str:
-    """Address under which the other machines see this one.
+    """The address under which the other machines reach this one.
 
     Raises:
         InputError: The rendezvous host has no address, or none that can be reached.
@@ -233,7 +233,7 @@ def _tail(path: Path) -> Iterator[list[Event]]:
 
 
 class _Deaths(logging.Handler):
-    """Hears from torch's launcher which process died, which it tells nobody else."""
+    """Learns from the log of torch's launcher which process died; it has no other way to tell."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
@@ -254,8 +254,8 @@ def _prepare_torch(deaths: logging.Handler) -> None:
     # Otherwise processes that are started again find the addresses of the dead ones in the store
     # that they share with the launcher.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    # It warns that it cannot handle signals in a thread, which is why it has one, and prints a
-    # report of each failure, which is said below in fewer words.
+    # The launcher warns that it cannot handle signals in a thread, which is intended here, and
+    # prints a long report of each failure; `_explained` says the same in fewer words.
     for name in ("agent.server.api", "rendezvous"):
         logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)
     processes = logging.getLogger("torch.distributed.elastic.multiprocessing.api")
@@ -271,8 +271,8 @@ def _explained(
         return TrainingError(
             f"{_death(rank, failure.exitcode)}, "
             f"and the processes were restarted {config.max_restarts} times already, which is all "
-            "that distributed.max_restarts allows. What it had to say stands above. The same "
-            "command goes on from the last checkpoint."
+            "that distributed.max_restarts allows. Its own message stands above. The same command "
+            "goes on from the last checkpoint."
         )
     if isinstance(error, RendezvousError):
         missing = "the other machines" if config.node_rank == 0 else "machine 0"
@@ -284,14 +284,14 @@ def _explained(
             got=got,
             expected=f"{config.nodes} machines, each with a kedro run of the same --params but "
             f"its own distributed.node_rank (0 to {config.nodes - 1})",
-            remedy="Start them within distributed.join_timeout_s of each other, and look whether "
-            "a firewall lets them reach that port.",
+            remedy="Start them within distributed.join_timeout_s of each other, and check that no "
+            "firewall blocks that port.",
         )
     return error
 
 
 def write_error(error: InputError | TrainingError, path: Path) -> None:
-    """Keeps an error for the process that launched this one."""
+    """Writes an error for the process that launched this one."""
     fields = {"message": str(error)}
     if isinstance(error, InputError):
         fields = {name: getattr(error, name) for name in ("where", "got", "expected", "remedy")}
@@ -299,6 +299,6 @@ def write_error(error: InputError | TrainingError, path: Path) -> None:
 
 
 def read_error(path: Path) -> InputError | TrainingError:
-    """What `write_error` kept."""
+    """Reads what `write_error` wrote."""
     fields = json.loads(path.read_text(encoding="utf-8"))
     return TrainingError(fields["message"]) if "message" in fields else InputError(**fields)

@@ -19,7 +19,7 @@ class Processes:
     device: torch.device
     """Where this process computes."""
     control: dist.ProcessGroup | None = None
-    """For what the CPU has to say, so that it need not wait for a GPU; None for a single
+    """The group for messages between CPUs, which then need not wait for a GPU; None for a single
     process."""
 
     @classmethod
@@ -33,7 +33,7 @@ class Processes:
         return self.rank == 0
 
     def any(self, *flags: bool) -> list[bool]:
-        """Whether each flag is up in any process; every process has to ask."""
+        """Whether each flag is set in any process; every process has to call this."""
         if self.count == 1:
             return list(flags)
         raised = torch.tensor(flags, dtype=torch.uint8)
@@ -41,12 +41,12 @@ class Processes:
         return [bool(flag) for flag in raised]
 
     def sum(self, tensor: Tensor) -> None:
-        """Adds a tensor of any shape up over all processes, in place."""
+        """Sums a tensor of any shape over all processes, in place."""
         if self.count > 1:
             dist.all_reduce(tensor)
 
     def maximum(self, tensor: Tensor) -> None:
-        """Element by element the largest of all processes, in place.
+        """Takes the elementwise maximum over all processes, in place.
 
         Args:
             tensor: On the CPU, of any shape that is the same everywhere.
@@ -60,11 +60,11 @@ class Processes:
             dist.broadcast(tensor, src=0)
 
     def broadcast_bytes(self, data: bytes | None, source: int = 0) -> bytes:
-        """What one process has to say, rank 0 unless another is named; the others may give None."""
+        """Sends the bytes of one process, by default rank 0, to all; the others may pass None."""
         if self.count == 1:
             return data or b""
         data = data if self.rank == source else None
-        # The others do not know how much to make room for.
+        # The others do not know the size yet.
         size = torch.tensor(len(data or b""))
         dist.broadcast(size, src=source, group=self.control)
         content = torch.empty(int(size), dtype=torch.uint8)
@@ -74,5 +74,5 @@ class Processes:
         return content.numpy().tobytes()
 
     def gather_bytes(self, data: bytes) -> list[bytes]:
-        """What each process has to say, by rank; in every process."""
+        """Gives every process the bytes of each, by rank."""
         return [self.broadcast_bytes(data, source=rank) for rank in range(self.count)]

@@ -1,7 +1,7 @@
 """`python -m roberta_squad_pipeline.distributed.start MODULE FOLDER`: a worker, started sooner.
 
-Imports make hundreds of thousands of objects and no garbage. To look through these again and again
-takes a fifth of the seconds that a worker needs to start, so the collector is off until it works.
+Imports make hundreds of thousands of objects and no garbage. Looking for garbage meanwhile takes a
+fifth of a worker's start-up time, so the collector is off until the work begins.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that is granted at the next good moment."""
+"""Ctrl-C and SIGTERM as requests that are met at the next good moment."""
 
 import logging
 import signal
@@ -12,16 +12,16 @@ _logger = logging.getLogger(__name__)
 
 
 class StopRequest:
-    """Whether somebody wants this work to stop."""
+    """A request to stop the work, if there is one."""
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self.signal: signal.Signals | None = None
-        """The one that came; None while none has."""
+        """The signal that came; None as long as none has."""
 
     @property
     def made(self) -> bool:
-        """True from the first signal on, or once the launcher has put its file down."""
+        """Whether a signal came, or the launcher has left its file."""
         return self.signal is not None or (self._file is not None and self._file.exists())
 
     def obey(self) -> None:
@@ -39,13 +39,13 @@ class StopRequest:
 
 @contextmanager
 def stop_requests(file: Path | None = None, *, say: str = "") -> Iterator[StopRequest]:
-    """Takes SIGINT and SIGTERM as requests while the block runs, then restores what was.
+    """Takes SIGINT and SIGTERM as requests while the block runs.
 
     A second signal is obeyed at once.
 
     Args:
-        file: Whose appearance is a request, too: how a launcher reaches its workers.
-        say: Logged at the first signal.
+        file: A file whose existence is a request, too: so a launcher reaches its workers.
+        say: What is logged at the first signal.
     """
     request = StopRequest(file)
 

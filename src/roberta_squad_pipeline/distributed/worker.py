@@ -1,14 +1,11 @@
-"""What every process of a job does first and last."""
+"""What each process of a job does first and last."""
 
 import ctypes
-import fcntl
 import gc
 import json
 import logging
 import os
 import signal
-import socket
-import struct
 import sys
 import threading
 import time
@@ -19,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch.distributed import FileStore, Store  # type: ignore[attr-defined]
@@ -40,7 +38,6 @@ from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest, stop_requests
 
 _PR_SET_PDEATHSIG = 1
-_SIOCGIFADDR = 0x8915
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_BE_SECOND = 1.0
 _PEERS_MAY_BE_BUSY_FOR = timedelta(minutes=30)
@@ -51,18 +48,18 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One process of a job, and its line to whoever launched it."""
+    """One process of a job, and its way to tell its launcher something."""
 
     processes: Processes
     job: str
-    """What rank 0's launcher wants done, as JSON."""
+    """The job as JSON, from the launcher of rank 0."""
     folder: Path
-    """Between this process and its launcher."""
+    """Where this process and its launcher leave each other files."""
     stop: StopRequest
     nodes: int
-    """Machines."""
+    """The number of machines."""
     restarts: int
-    """How often the processes of this machine were restarted before."""
+    """How often the processes of this machine were restarted."""
 
     def share_file(self, path: Path) -> Path | bytes:
         """A file of machine 0: its path there, and its content on every other machine."""
@@ -72,20 +69,16 @@ class Worker:
         return self.processes.broadcast_bytes(path.read_bytes() if self.processes.first else None)
 
     def tell(self, event: dict[str, Any]) -> None:
-        """Says something to the launcher; only rank 0's is heard."""
+        """Tells the launcher of an event; only rank 0 does, the others say nothing."""
         if self.processes.first:
             with (self.folder / EVENTS_FILE).open("a", encoding="utf-8") as stream:
-                # Whoever was killed while it wrote left a line without an end.
+                # A process that was killed while it wrote has left a line without an end.
                 stream.write(f"\n{json.dumps(event)}\n")
 
 
 def work(do: Callable[[Worker], None]) -> None:
-    """The main function of a worker module: joins the others, does the work, leaves.
-
-    Args:
-        do: The work.
-    """
-    # What was imported is there to stay.
+    """The main function of a worker module: joins the others, does the work, leaves."""
+    # What was imported stays until the end.
     gc.freeze()
     gc.enable()
     folder = Path(sys.argv[1])
@@ -95,7 +88,7 @@ def work(do: Callable[[Worker], None]) -> None:
         with stop_requests(folder / STOP_FILE) as stop, _joined(launch, folder) as processes:
             (folder / JOINED_FILE).touch()
             if os.environ["LOCAL_RANK"] == "0":
-                # Of processes that were started before these.
+                # Left by processes that were started before these.
                 (folder / ERROR_FILE).unlink(missing_ok=True)
             _take_part(do, launch, processes, folder, stop)
     except InputError as error:
@@ -104,9 +97,9 @@ def work(do: Callable[[Worker], None]) -> None:
     except RuntimeError as error:
         if not _lost_a_peer(error):
             raise
-        # Where it died, something else is said; here there is nothing to look for.
+        # The process that died has its own message; here there is nothing to look for.
         _logger.warning("a process that this one works with is gone (%s)", type(error).__name__)
-        # So that the launcher sees first which one that was.
+        # So that the launcher sees first which one died.
         time.sleep(_SECONDS_TO_BE_SECOND)
         raise SystemExit(1) from error
 
@@ -128,15 +121,15 @@ def _take_part(
         format="%(levelname)s %(message)s",
     )
     given = (folder / JOB_FILE).read_bytes() if processes.first else None
-    # Machines were started by commands of their own; what counts is what machine 0's says.
+    # Each machine was started by a command of its own; the job of machine 0 counts.
     job = processes.broadcast_bytes(given).decode()
     nodes = processes.count // _number("LOCAL_WORLD_SIZE")
     restarts = _number("TORCHELASTIC_RESTART_COUNT")
     try:
         do(Worker(processes, job, folder, stop, nodes, restarts))
     except TrainingError as error:
-        # All processes have come to the same conclusion. Starting them again, as the launcher
-        # does with those that fail, would not change it.
+        # All processes have failed for the same reason. The launcher restarts those that fail,
+        # which would not help here.
         if processes.first or launch.node_rank > 0:
             write_error(error, folder / ERROR_FILE)
 
@@ -150,8 +143,8 @@ def _joined(launch: Launch, folder: Path) -> Iterator[Processes]:
         raise InputError(
             where="distributed.processes",
             got=f"{local_count} processes on machine {node_rank}, {count} in all",
-            expected="as many on every machine",
-            remedy="Give distributed.processes on each.",
+            expected="the same number on each machine",
+            remedy="Set distributed.processes on each.",
         )
     gpu = torch.cuda.is_available()
     device = torch.device("cuda", local_rank) if gpu else torch.device("cpu")
@@ -161,7 +154,7 @@ def _joined(launch: Launch, folder: Path) -> Iterator[Processes]:
         # As many threads as cores on each process would make them wait for each other.
         torch.set_num_threads(max(1, available_cores() // local_count))
     if interface := _interface(launch.address):
-        # Otherwise gloo takes the one that this machine's name stands for, which may be any.
+        # Otherwise gloo takes the one of this machine's host name, which may be any.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
         if count == local_count:
             os.environ.setdefault("NCCL_SOCKET_IFNAME", interface)
@@ -169,7 +162,7 @@ def _joined(launch: Launch, folder: Path) -> Iterator[Processes]:
         store: Store = FileStore(str(folder / f"processes-{restarts}"), count)
     else:
         store, _, _ = next(rendezvous("env://"))
-    # Elastic hands out ranks in an order of its own; outputs are machine 0's to write.
+    # torch's launcher assigns ranks in any order, but machine 0 has to write the outputs.
     dist.init_process_group(
         "nccl" if gpu else "gloo",
         store=store,
@@ -178,10 +171,10 @@ def _joined(launch: Launch, folder: Path) -> Iterator[Processes]:
         timeout=_PEERS_MAY_BE_BUSY_FOR,
         device_id=device if gpu else None,
     )
-    # Beside NCCL's group, so that what the CPUs have to say does not queue up on the GPU's stream.
+    # Beside NCCL's group, so that messages between CPUs do not queue up on the GPU's stream.
     control = dist.new_group(backend="gloo", timeout=_PEERS_MAY_BE_BUSY_FOR)
     yield Processes(dist.get_rank(), count, device, control)
-    # After an error this could wait for peers that wait for this process.
+    # Not after an error: this could wait for peers that wait for this process.
     dist.destroy_process_group()
 
 
@@ -190,18 +183,10 @@ def _number(variable: str) -> int:
 
 
 def _interface(address: str) -> str | None:
-    """Name of the network interface with an IPv4 address; None where it is not found."""
-    if sys.platform != "linux":
-        return None
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
-            request = struct.pack("256s", name.encode())
-            try:
-                answer = fcntl.ioctl(probe, _SIOCGIFADDR, request)
-            except OSError:  # an interface without an address
-                continue
-            if socket.inet_ntoa(answer[20:24]) == address:
-                return name
+    """Name of the network interface with an address; None where it is not found."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(one.address == address for one in addresses):
+            return name
     return None
 
 
@@ -213,7 +198,7 @@ def _die_with_launcher(launcher: int) -> None:
 
 
 def _watch(launcher: int) -> None:
-    # Where the kernel does not do it, and for a launcher that died before it was asked to.
+    # For systems without prctl, and for a launcher that died before the call.
     while os.getppid() == launcher:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""From scores to probabilities: Platt scaling, and how well the probabilities hold.
+"""From scores to probabilities: Platt scaling, and how reliable the probabilities are.
 
 Sources: Platt, "Probabilistic Outputs for Support Vector Machines" (1999), for the sigmoid;
 Niculescu-Mizil & Caruana, "Predicting Good Probabilities with Supervised Learning" (2005),
@@ -19,8 +19,8 @@ from roberta_squad_pipeline.evaluation.scoring import QuestionScores
 
 _BINS = 10
 _FEWEST = 100
-"""Questions that two sigmoids and a threshold are fitted on at least: with fewer, the threshold
-is that of a handful of them."""
+"""The fewest questions that two sigmoids and a threshold are fitted on: with fewer, a handful of
+them would decide the threshold."""
 
 
 class PlattScale(StrictModel):
@@ -30,53 +30,55 @@ class PlattScale(StrictModel):
     intercept: float
 
     def probability(self, scores: ArrayLike) -> Float64Array:
-        """The probability that belongs to each score, 0 to 1. Shape: that of `scores`."""
+        """The probability for each score, 0 to 1. Shape: that of `scores`."""
         return sigmoid(self.slope * np.asarray(scores, np.float64) + self.intercept)
 
 
 class ReliabilityBin(StrictModel):
-    """Questions of about the same predicted probability."""
+    """Questions with about the same predicted probability."""
 
     confidence: float
-    """Mean of what was predicted, 0 to 1."""
+    """Mean predicted probability, 0 to 1."""
     share_right: float
-    """Share of the questions of which it turned out true, 0 to 1."""
+    """Share of the questions for which the prediction came true, 0 to 1."""
     count: int
 
 
 class Reliability(StrictModel):
-    """How well predicted probabilities hold."""
+    """How reliable predicted probabilities are."""
 
     bins: tuple[ReliabilityBin, ...]
-    """Ten of equal width from 0 to 1, without those that are empty."""
+    """Ten bins of equal width from 0 to 1, without empty ones."""
     expected_calibration_error: float
     """Mean distance between confidence and share, weighted by count, 0 to 1."""
 
 
 class Calibration(StrictModel):
-    """What a data set says of a reader's scores."""
+    """A reader's threshold and probabilities, as fitted on a data set."""
 
     threshold: float | None
-    """No-answer score above which the reader abstains, chosen for the best F1; None: always."""
+    """No-answer score above which the reader abstains, chosen for the best F1; None if it always
+    abstains."""
     always_answers: bool = False
-    """Whatever the threshold, since each question of the data has an answer, as in SQuAD 1.1."""
+    """Whether the reader ignores the threshold: each question of the data has an answer, as in
+    SQuAD 1.1."""
     uncalibrated: str | None = None
-    """Why threshold and probabilities are as training left them; None where they were fitted."""
+    """Why threshold and probabilities were not fitted; None if they were."""
     no_answer: PlattScale
-    """From the no-answer score to the probability that the passage does not answer."""
+    """From the no-answer score to the probability that the passage has no answer."""
     answer: PlattScale
-    """From the margin of the best span to the probability that it is right, exactly, if the
-    passage answers at all."""
+    """From the margin of the best span to the probability that it is an exact match, if the passage
+    has an answer."""
     no_answer_reliability: Reliability | None
-    """Of the probability that there is no answer; None where it cannot be cross-fitted."""
+    """Reliability of the probability that there is no answer; None if it cannot be cross-fitted."""
     answer_reliability: Reliability | None
-    """Of the probability that the best span is right, over all questions."""
+    """Reliability of the probability that the best span is right, over all questions."""
 
     @property
     def abstains_above(self) -> float:
-        """The threshold as a number, infinite where the reader always answers or always abstains.
+        """The threshold as a number, infinite if the reader always answers or always abstains.
 
-        Not saved as such, since JSON has no infinite numbers.
+        It is not saved like this, since JSON has no infinite numbers.
         """
         if self.always_answers:
             return np.inf
@@ -85,15 +87,16 @@ class Calibration(StrictModel):
     def probabilities(
         self, no_answer_scores: ArrayLike, margins: ArrayLike
     ) -> tuple[Float64Array, Float64Array]:
-        """Probabilities of some questions.
+        """Computes the probabilities for some questions.
 
         Args:
             no_answer_scores: High = unanswerable. Shape: (questions,)
             margins: See `span_margin`. Shape: (questions,)
 
         Returns:
-            That the passage does not answer, and that it does and the best span is right. What is
-            missing to 1 is that another span would be right. Shapes: (questions,)
+            The probability that the passage has no answer, and the probability that it has one and
+            the best span is right. The rest to 1 is the probability that another span is right.
+            Shapes: (questions,)
         """
         no_answer = self.no_answer.probability(no_answer_scores)
         return no_answer, (1 - no_answer) * self.answer.probability(margins)
@@ -107,18 +110,18 @@ UNCALIBRATED = Calibration(
     answer_reliability=None,
     uncalibrated="the reader was never evaluated",
 )
-"""For a reader that was never evaluated: its logits as they come out of training, and the recipe's
-threshold, at which such a reader is undecided."""
+"""For a reader that was never evaluated: its logits as they are, and the recipe's threshold, 0, at
+which the logit of such a reader is undecided."""
 
 
 def span_margin(span_scores: Sequence[float]) -> float:
-    """The log-odds of the best span against the others that were kept.
+    """Computes the log-odds of the best span against the others that were kept.
 
     Args:
         span_scores: Start logit plus end logit of a question's best spans, best first.
 
     Returns:
-        best - log Σ exp(others); 0 where there is nothing to compare it with.
+        best - log Σ exp(others); 0 if there are no others.
     """
     best, others = span_scores[0], np.asarray(span_scores[1:], np.float64)
     return float(best - np.logaddexp.reduce(others)) if len(others) else 0.0
@@ -127,16 +130,16 @@ def span_margin(span_scores: Sequence[float]) -> float:
 def span_probabilities(
     span_scores: Sequence[float], margin: float, *, right: float, otherwise: float
 ) -> list[float]:
-    """Of a question's best spans, each, that it is right.
+    """Computes for each of a question's best spans the probability that it is right.
 
-    The calibrated probability of the best one is its own; what the calibration leaves to all other
-    spans goes to them by the ratios of exp(score).
+    The best span has its calibrated probability; the probability of all other spans is divided
+    among them in proportion to exp(score).
 
     Args:
-        span_scores: Of spans, best first; there may be others below them.
-        margin: See `span_margin`, of these and the others.
-        right: That the best span is right.
-        otherwise: That another one is.
+        span_scores: Scores of the spans, best first; there may be lower ones that are not given.
+        margin: See `span_margin`; of all spans, those not given included.
+        right: The probability that the best span is right.
+        otherwise: The probability that another one is.
     """
     scores = np.asarray(span_scores, np.float64)
     others = otherwise * np.exp(scores[1:] - (scores[0] - margin))
@@ -146,12 +149,12 @@ def span_probabilities(
 def fit_platt(scores: ArrayLike, positive: NDArray[np.bool_]) -> PlattScale:
     """Fits the sigmoid with the greatest likelihood.
 
-    It stays finite where a score separates the two kinds or there is one kind only; without any
-    example it says one half.
+    It stays finite if a score separates the two kinds, or if there is only one kind; without any
+    examples its probability is one half.
 
     Args:
         scores: Finite. Shape: (examples,)
-        positive: What is to be predicted. Shape: (examples,)
+        positive: The labels. Shape: (examples,)
     """
     inputs = np.asarray(scores, np.float64)[:, None]
     (slope,), intercept = fit_logistic(inputs, positive)
@@ -159,11 +162,11 @@ def fit_platt(scores: ArrayLike, positive: NDArray[np.bool_]) -> PlattScale:
 
 
 def reliability(probabilities: Float64Array, happened: NDArray[np.bool_]) -> Reliability:
-    """Holds probabilities against what happened.
+    """Compares probabilities with outcomes.
 
     Args:
         probabilities: 0 to 1. Shape: (questions,)
-        happened: What was predicted. Shape: (questions,)
+        happened: Whether each prediction came true. Shape: (questions,)
     """
     place = np.minimum((probabilities * _BINS).astype(np.int64), _BINS - 1)
     bins = []
@@ -185,16 +188,16 @@ def calibrate(
 ) -> Calibration:
     """Fits both probabilities and the threshold on a data set's predictions.
 
-    Their reliability is that of probabilities which were fitted on one half of the passages and
-    applied to the other, both ways. Data that do not tell what the scores mean leave them as they
+    The reliability is measured with probabilities that were fitted on one half of the passages and
+    applied to the other, both ways. If the data are unfit for calibration, the scores stay as they
     are, and `uncalibrated` says why.
 
     Args:
-        scores: Of every question.
+        scores: The scores of every question.
         odds: No-answer scores, high = unanswerable. Shape: (questions,)
         margins: See `span_margin`. Shape: (questions,)
         first_half: See `in_first_half`. Shape: (questions,)
-        scores_fitted_on: Where the no-answer scores were fitted themselves.
+        scores_fitted_on: Given if the no-answer scores themselves were fitted on these questions.
     """
     everything = np.ones(len(odds), np.bool_)
     fitted = _fit(everything, scores, odds, margins)
@@ -219,11 +222,11 @@ def calibrate(
 def held_against(
     calibration: Calibration, scores: QuestionScores, odds: Float64Array, margins: Float64Array
 ) -> Calibration:
-    """The same calibration with its reliability on questions that it was not fitted on.
+    """Adds the reliability of a calibration on questions that it was not fitted on.
 
     Args:
-        calibration: Fitted elsewhere, or not at all.
-        scores: Of every question.
+        calibration: Fitted on other questions, or not at all.
+        scores: The scores of every question.
         odds: No-answer scores, high = unanswerable. Shape: (questions,)
         margins: See `span_margin`. Shape: (questions,)
     """
@@ -242,10 +245,10 @@ def _with_reliability(
 
 
 def unfit_to_calibrate(answerable: NDArray[np.bool_]) -> str | None:
-    """Why questions cannot tell what a reader's scores mean; None where they can.
+    """Says why no calibration can be fitted on some questions; None if it can.
 
     Args:
-        answerable: Of each question whether it has an answer. Shape: (questions,)
+        answerable: Whether each question has an answer. Shape: (questions,)
     """
     if answerable.all():
         return "every question has an answer"

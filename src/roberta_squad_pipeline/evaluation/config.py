@@ -1,6 +1,6 @@
-"""What is chosen about scores before there are any."""
+"""Settings of the scores."""
 
 from typing import Literal
 
 NullScore = Literal["best_span", "min_window", "combined"]
-"""What a question's no-answer score is made of; `no_answer` makes it."""
+"""What a question's no-answer score is made of; see the module `no_answer`."""

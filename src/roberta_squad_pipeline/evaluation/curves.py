@@ -1,4 +1,4 @@
-"""What a reader scores at every threshold on the no-answer score."""
+"""A reader's scores at every threshold on the no-answer score."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ class ThresholdCurve:
     """Mean scores over the threshold, from abstaining everywhere to answering everything."""
 
     thresholds: Float64Array
-    """Rising; from one to the next nothing changes. The first lies below all no-answer scores.
-    Shape: (thresholds,)"""
+    """Rising; between two of them nothing changes. The first is below all no-answer scores. Shape:
+    (thresholds,)"""
     scores: Float64Array
     """In per cent. Shape: (thresholds,)"""
 
@@ -22,10 +22,10 @@ class ThresholdCurve:
 def threshold_curve(
     values: Float64Array, no_answer_scores: Float64Array, answerable: NDArray[np.bool_]
 ) -> ThresholdCurve:
-    """Applies every threshold that makes a difference.
+    """Computes the mean score at every threshold that makes a difference.
 
     Args:
-        values: What each question scores with its answer, 0 to 1. Shape: (questions,)
+        values: The score of each question's predicted answer, 0 to 1. Shape: (questions,)
         no_answer_scores: High = unanswerable; finite. Shape: (questions,)
         answerable: Whether the question has a gold answer. Shape: (questions,)
 
@@ -33,7 +33,7 @@ def threshold_curve(
         ValueError: There are no questions.
     """
     order, last = _by_threshold(no_answer_scores)
-    # A question whose answer counts no longer counts as abstained from.
+    # A question that is answered no longer counts as abstained from.
     gains = np.cumsum((values - ~answerable)[order])[last]
     totals = np.count_nonzero(~answerable) + np.concatenate([[0.0], gains])
     thresholds = no_answer_scores[order][last]
@@ -52,23 +52,23 @@ class PrecisionRecall:
     precision: Float64Array
     """0 to 1. Shape: (thresholds + 1,)"""
     average_precision: float
-    """Area under the steps, 0 to 1."""
+    """Area under the step curve, 0 to 1."""
 
 
 def precision_recall(
     values: Float64Array, no_answer_scores: Float64Array, answerable: NDArray[np.bool_]
 ) -> PrecisionRecall:
-    """Makes the precision-recall curve of the official SQuAD 2.0 scorer.
+    """Computes the precision-recall curve of the official SQuAD 2.0 scorer.
 
-    At a threshold, precision is the mean score of the questions that are not abstained from, where
-    an unanswerable one scores nothing; recall is the sum of the same scores over the number of
-    answerable questions. With 1 for every answerable question as its score, this is how well the
-    no-answer score tells the two kinds apart (the official "oracle").
+    At a threshold, precision is the mean score of the questions that are answered, where an
+    unanswerable one scores 0; recall is the sum of the same scores divided by the number of
+    answerable questions. With a score of 1 for every answerable question, the curve shows how well
+    the no-answer score separates the two kinds (the official "oracle").
 
     Args:
-        values: What each question scores with its answer, 0 to 1. Shape: (questions,)
+        values: The score of each question's predicted answer, 0 to 1. Shape: (questions,)
         no_answer_scores: High = unanswerable; finite. Shape: (questions,)
-        answerable: Whether the question has a gold answer; at least one has. Shape: (questions,)
+        answerable: Whether each question has a gold answer; at least one has. Shape: (questions,)
 
     Raises:
         ValueError: There are no questions.
@@ -82,7 +82,7 @@ def precision_recall(
 
 
 def no_answer_auc(no_answer_scores: Float64Array, answerable: NDArray[np.bool_]) -> float | None:
-    """Area under the ROC curve of the no-answer score.
+    """Computes the area under the ROC curve of the no-answer score.
 
     It is the share of pairs of an unanswerable and an answerable question in which the former has
     the higher score; equal scores count half (Hanley & McNeil, 1982).
@@ -92,21 +92,21 @@ def no_answer_auc(no_answer_scores: Float64Array, answerable: NDArray[np.bool_])
         answerable: Whether the question has a gold answer. Shape: (questions,)
 
     Returns:
-        0 to 1, 0.5 for scores that tell nothing; None where there is but one kind of question.
+        0 to 1, 0.5 for scores without information; None if there is only one kind of question.
     """
     positives = np.count_nonzero(~answerable)
     negatives = len(answerable) - positives
     if not positives or not negatives:
         return None
     _, place, counts = np.unique(no_answer_scores, return_inverse=True, return_counts=True)
-    # Of equal scores each has the mean of their ranks.
+    # Equal scores share the mean of their ranks.
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
     pairs_won = ranks[~answerable].sum() - positives * (positives + 1) / 2
     return float(pairs_won / (positives * negatives))
 
 
 def _by_threshold(no_answer_scores: Float64Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Questions by rising score, and places after which a threshold can part them."""
+    """Questions by rising score, and the places after which a threshold can separate them."""
     if not len(no_answer_scores):
         raise ValueError("got no questions; expected at least one to draw a curve of")
     order = np.argsort(no_answer_scores, kind="stable")

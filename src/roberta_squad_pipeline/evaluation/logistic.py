@@ -10,20 +10,20 @@ from scipy.optimize import minimize
 from roberta_squad_pipeline.common.arrays import Float64Array
 
 _ROUNDING = 1e-12
-"""Of an input's mean: a smaller spread is none."""
+"""Relative to an input's mean: a smaller spread is rounding."""
 _FLAT = 1e-9
-"""Of the mean gradient: there the minimum is reached."""
+"""Gradient at which the minimum counts as reached."""
 
 
 def fit_logistic(inputs: Float64Array, positive: NDArray[np.bool_]) -> tuple[list[float], float]:
     """Fits log-odds that are linear in the inputs, with the greatest likelihood.
 
-    Platt's targets, (n₊ + 1) / (n₊ + 2) and 1 / (n₋ + 2) for 1 and 0, keep it finite where an input
-    separates the two kinds or there is one kind only.
+    Platt's targets, (n₊ + 1) / (n₊ + 2) and 1 / (n₋ + 2) instead of 1 and 0, keep the result finite
+    if an input separates the two kinds or there is only one kind.
 
     Args:
         inputs: Finite. Shape: (examples, inputs)
-        positive: What is to be predicted. Shape: (examples,)
+        positive: The labels. Shape: (examples,)
 
     Returns:
         A weight per input, and the intercept.
@@ -31,10 +31,10 @@ def fit_logistic(inputs: Float64Array, positive: NDArray[np.bool_]) -> tuple[lis
     positives = np.count_nonzero(positive)
     negatives = len(positive) - positives
     target = np.where(positive, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    # In units of their spread, inputs of any size are fitted in a few steps.
+    # Scaled by their spread, inputs of any size are fitted in a few steps.
     mean = inputs.mean(0) if len(inputs) else np.zeros(inputs.shape[1])
     spread = inputs.std(0) if len(inputs) else np.ones(inputs.shape[1])
-    # Inputs that are all the same have a spread that rounding left.
+    # Rounding gives inputs that are all the same a small spread.
     spread[spread <= _ROUNDING * np.abs(mean)] = 1.0
     scaled = np.column_stack([(inputs - mean) / spread, np.ones(len(inputs))])
     start = np.zeros(scaled.shape[1])
@@ -45,7 +45,7 @@ def fit_logistic(inputs: Float64Array, positive: NDArray[np.bool_]) -> tuple[lis
 
 
 def _minimum(inputs: Float64Array, target: Float64Array, start: Float64Array) -> Float64Array:
-    """The weights with the least cross-entropy, found by Newton steps in a trust region."""
+    """The weights with the lowest cross-entropy, found by Newton steps in a trust region."""
 
     def loss(weights: Float64Array) -> float:
         logits = inputs @ weights
@@ -71,5 +71,5 @@ def _minimum(inputs: Float64Array, target: Float64Array, start: Float64Array) ->
 
 def sigmoid(logits: Float64Array) -> Float64Array:
     """1 / (1 + exp(-logits)), of any size. Shape: that of `logits`."""
-    # Through the hyperbolic tangent nothing overflows.
+    # The hyperbolic tangent does not overflow.
     return 0.5 * (1 + np.tanh(logits / 2))

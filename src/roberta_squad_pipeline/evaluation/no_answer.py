@@ -1,7 +1,7 @@
-"""One no-answer score per question of the two logits that a reader gives it.
+"""One no-answer score per question, made of a reader's two logits.
 
-The answerability head has a logit of its own. The span head has one, too: how much more it points
-at ``<s>``, start and end, than at the best span. Both are high where there seems to be no answer.
+The answerability head gives one logit. The span head gives another: how much higher its start and
+end logits are at ``<s>`` than at the best span. Both are high if there seems to be no answer.
 """
 
 from collections.abc import Callable
@@ -16,28 +16,28 @@ from roberta_squad_pipeline.evaluation.config import NullScore
 from roberta_squad_pipeline.evaluation.logistic import fit_logistic
 
 ScoresFittedOn = Callable[[NDArray[np.bool_]], Float64Array]
-"""No-answer scores of all questions, with weights that were fitted on those of a mask. Shapes:
-(questions,)"""
+"""Takes a mask of questions to fit weights on, and returns the no-answer scores of all questions.
+Shapes: (questions,)"""
 
 
 class NoAnswerWeights(StrictModel):
-    """How the two logits add up to a no-answer score, itself a logit."""
+    """The weights of the two logits in the no-answer score, itself a logit."""
 
     head: float
     span: float
     intercept: float
 
     def scores(self, head: ArrayLike, span: ArrayLike) -> Float64Array:
-        """The scores of some questions.
+        """Computes no-answer scores.
 
         Args:
             head: The answerability head's logits. Shape: (questions,)
-            span: The span head's. Shape: (questions,)
+            span: The span head's logits. Shape: (questions,)
 
         Returns:
             High means unanswerable. Shape: (questions,)
         """
-        # Not multiplied by 0, since a window of few tokens may have an infinite logit.
+        # No product with 0, since a window of few tokens may have an infinite logit.
         combined = self.head * np.asarray(head, np.float64) + self.intercept
         return combined + self.span * np.asarray(span, np.float64) if self.span else combined
 
@@ -54,23 +54,23 @@ def unfitted_weights(rule: NullScore) -> NoAnswerWeights:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswerLogits:
-    """The two logits of every question of a data set, in its order."""
+    """The two logits of every question, in the data set's order."""
 
     head: Float64Array
     """Shape: (questions,)"""
     span: Float64Array
     """Shape: (questions,)"""
     unanswerable: NDArray[np.bool_]
-    """What is true. Shape: (questions,)"""
+    """Whether there is in fact no answer. Shape: (questions,)"""
     rule: NullScore
 
     def weights_fitted_on(self, questions: NDArray[np.bool_]) -> NoAnswerWeights:
-        """Weights with which the score is the log-odds that there is no answer.
+        """Fits weights with which the score is the log-odds that there is no answer.
 
-        Only a `combined` score is fitted; the head's own logit stays as it is.
+        Only the rule `combined` is fitted; with the others the head's own logit is the score.
 
         Args:
-            questions: Which ones to fit on. Shape: (questions,)
+            questions: Mask of the questions to fit on. Shape: (questions,)
         """
         unfitted = unfitted_weights(self.rule)
         unanswerable = self.unanswerable[questions]

@@ -1,4 +1,4 @@
-"""One table of all questions, gold answers and predictions, which every score is a function of."""
+"""One table of all questions, gold answers and predictions, from which every score is computed."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,10 +28,10 @@ OUTCOMES = {
     "invented": "answered, but there is no answer",
     "abstained": "rightly abstained",
 }
-"""What can come of a question, by the name that the table has for it."""
+"""The possible outcomes of a question, by their names in the table."""
 
 SPANS = 5
-"""Of a question's best spans, how many the table has."""
+"""How many of a question's best spans the table has."""
 
 _QUESTION_WORD = re.compile(
     r"\b(how many|how much|how|what|which|who|whom|whose|when|where|why)\b", re.IGNORECASE
@@ -46,24 +46,24 @@ def question_table(
     no_answer_logits: Mapping[str, Mapping[str, float]],
     windows: Mapping[str, int],
 ) -> "pd.DataFrame":
-    """Puts questions, gold answers and predictions together, and scores every question.
+    """Joins questions, gold answers and predictions, and scores every question.
 
     Args:
         dataset: The questions.
         predictions: The predicted text by question id.
-        nbest: By question id the best spans, best first, with `char_start`, `char_end` and `score`.
+        nbest: The best spans by question id, best first, with `char_start`, `char_end` and `score`.
         no_answer_logits: `head` and `span` by question id.
-        windows: How many windows each question was read in, by question id.
+        windows: The number of windows that each question was read in, by question id.
 
     Returns:
-        One row per question in file order. `exact` and `f1` (0 to 1) are what the predicted text
-        scores if it stands; `span_starts`, `span_ends` and `span_scores` are of the best spans,
-        best first; `answer_starts` are of the answers whose place is known, which come first in
-        `answers`; `passage_number` counts from 0.
+        One row per question in file order. `exact` and `f1` (0 to 1) are the scores of the
+        predicted text if the reader does not abstain; `span_starts`, `span_ends` and `span_scores`
+        belong to the best spans, best first; `answer_starts` belong to the answers with a known
+        place, which come first in `answers`; `passage_number` counts from 0.
 
     Raises:
-        InputError: A question has no prediction, no spans, no logits or no windows, or a score or
-            logit that is not finite.
+        InputError: A question lacks a prediction, spans, logits or windows, or has a score or logit
+            that is not finite.
     """
     import pandas as pd
 
@@ -113,7 +113,7 @@ def question_table(
 
 
 def scores_of(questions: "pd.DataFrame") -> QuestionScores:
-    """What every question of a table scores if its predicted text stands."""
+    """The scores of a table's questions if the reader does not abstain."""
     return QuestionScores(
         tuple(questions["id"]),
         questions["exact"].to_numpy(),
@@ -130,18 +130,18 @@ def judged(
     *,
     threshold: float,
 ) -> "pd.DataFrame":
-    """Adds what comes of every question.
+    """Adds the outcome of every question at a threshold.
 
     Args:
         questions: See `question_table`.
         no_answer_scores: High = unanswerable. Shape: (questions,)
         calibration: Turns scores into probabilities.
-        threshold: Questions with a no-answer score above it are abstained from.
+        threshold: The reader abstains from questions with a no-answer score above it.
 
     Returns:
-        The table with `outcome` (see `OUTCOMES`), `abstains`, `scored_exact` and `scored_f1` (what
-        the question scores at the threshold), `no_answer_score`, both probabilities, and those of
-        the best spans.
+        The table with `outcome` (see `OUTCOMES`), `abstains`, `scored_exact` and `scored_f1` (the
+        question's scores at the threshold), `no_answer_score`, both probabilities, and those of the
+        best spans.
     """
     import pandas as pd
 
@@ -171,13 +171,13 @@ def judged(
 
 
 def surest_answer(questions: "pd.DataFrame") -> dict[str, str] | None:
-    """The question, with its passage, that a reader is surest of among those it answers right.
+    """Of the questions that a reader answers right, the one it is surest of, with its passage.
 
     Args:
         questions: See `judged`.
 
     Returns:
-        None where it answers none.
+        None if it answers none right.
     """
     right = questions[questions["answerable"] & ~questions["abstains"]]
     surest = right[right["scored_exact"] > 0].nsmallest(1, "no_answer_score")
@@ -186,7 +186,7 @@ def surest_answer(questions: "pd.DataFrame") -> dict[str, str] | None:
 
 
 def question_word(question: str) -> str:
-    """The first word that asks, in lower case; "other" where there is none."""
+    """The first question word in lower case; "other" if there is none."""
     found = _QUESTION_WORD.search(question)
     if found is None:
         return "other"
@@ -200,7 +200,7 @@ def _outcomes(scores: QuestionScores, abstains: NDArray[np.bool_]) -> NDArray[np
             abstains & scores.answerable,
             abstains,
             ~scores.answerable & (scores.exact == 0),
-            # An empty text on an unanswerable question is an abstention in other words.
+            # An empty answer to an unanswerable question amounts to abstaining.
             ~scores.answerable,
             scores.exact == 1,
             scores.f1 > 0,
@@ -219,8 +219,8 @@ def _check_complete(ids: Sequence[str], known: Mapping[str, Any], where: str) ->
     if missing is not None:
         raise InputError(
             where=where,
-            got=f"nothing on question {missing}",
-            expected="something on each question of the dev file",
+            got=f"nothing for question {missing}",
+            expected="an entry for each question of the dev file",
             remedy="It is of another file: kedro run --pipelines features,inference,evaluate, with "
             "the same --params.",
         )
@@ -231,7 +231,7 @@ def _check_finite(
     nbest: Mapping[str, Sequence[Mapping[str, Any]]],
     no_answer_logits: Mapping[str, Mapping[str, float]],
 ) -> None:
-    """Nothing could be fitted on others, and what would be saved of it would not be numbers."""
+    """Infinite values could neither be fitted nor saved as numbers."""
     for question in ids:
         numbers = [*no_answer_logits[question].values(), *(s["score"] for s in nbest[question])]
         if not np.isfinite(numbers).all():

@@ -3,16 +3,16 @@
     python -m roberta_squad_pipeline.evaluation.score DATA PREDICTIONS
         [--na-prob-file F] [--na-prob-thresh T]
 
-Takes and prints what the official scorer takes and prints. A question without a prediction scores
-0, as in the official scorer of SQuAD 1.1, where the one of 2.0 stops with a traceback; each is
-named on stderr, where the last line says how many were scored.
+Input and output are those of the official scorer. A question without a prediction scores 0, as in
+the official scorer of SQuAD 1.1; the one of 2.0 stops with a traceback. Stderr names these
+questions, and its last line says how many were scored.
 """
 
 import argparse
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import FiniteFloat, TypeAdapter
@@ -92,7 +92,17 @@ def _score(options: argparse.Namespace) -> None:
             _NO_ANSWER_SCORES,
             remedy="Give one JSON object of question ids and no-answer scores.",
         )
-    report = _report(options, gold, predictions, no_answer_scores)
+    try:
+        report = squad_report(
+            gold,
+            predictions,
+            no_answer_scores=no_answer_scores,
+            threshold=options.na_prob_thresh,
+        )
+    except InputError as error:
+        # The scores know no files, but the message has to name one.
+        files = {"predictions": options.predictions, "no-answer scores": options.na_prob_file}
+        raise error.at(str(files[error.where])) from None
     text = json.dumps(report, indent=2)
     if options.out_file is None:
         print(text)
@@ -102,30 +112,6 @@ def _score(options: argparse.Namespace) -> None:
     for question_id in missing:
         print(f"Missing prediction for {question_id}, which scores 0", file=sys.stderr)
     print(f"{len(gold) - len(missing)} of {len(gold)} scored", file=sys.stderr)
-
-
-def _report(
-    options: argparse.Namespace,
-    gold: Mapping[str, Sequence[str]],
-    predictions: Mapping[str, str],
-    no_answer_scores: Mapping[str, float] | None,
-) -> dict[str, float | int]:
-    try:
-        return squad_report(
-            gold,
-            predictions,
-            no_answer_scores=no_answer_scores,
-            threshold=options.na_prob_thresh,
-        )
-    except InputError as error:
-        # The scores know no files, but whoever reads the message does.
-        files = {"predictions": options.predictions, "no-answer scores": options.na_prob_file}
-        raise InputError(
-            where=str(files[error.where]),
-            got=error.got,
-            expected=error.expected,
-            remedy=error.remedy,
-        ) from None
 
 
 def _write(path: Path, text: str) -> None:

@@ -16,8 +16,8 @@ class BestThreshold:
     Args:
         score: The best mean score, in per cent.
         threshold: Questions with a no-answer score above it are taken as unanswerable.
-        answers: How many questions are not; 0 means to abstain everywhere, which the official
-            threshold, then 0, does not say.
+        answers: How many questions are answered; 0 means to abstain everywhere, which the official
+            threshold, 0 in this case, does not show.
     """
 
     score: float
@@ -32,17 +32,17 @@ def best_threshold(
     answerable: NDArray[np.bool_],
     answered: NDArray[np.bool_],
 ) -> BestThreshold:
-    """Searches the threshold as the official SQuAD 2.0 scorer does.
+    """Searches for the threshold as the official SQuAD 2.0 scorer does.
 
     It starts from abstaining everywhere, at threshold 0, and moves the threshold up through the
     no-answer scores, one question at a time. That question then counts with its answer: an
     answerable one gains its score, an unanswerable one loses its point if it was answered. The
     first of several equal maxima wins. Among questions with equal no-answer scores the given order
-    decides, and a maximum may lie between them although no threshold can part them; the official
-    figures include such maxima, so these do too.
+    decides, and a maximum may lie between them although no threshold can separate them; the
+    official figures include such maxima, so these do, too.
 
     Args:
-        scores: What each question scores with its answer, 0 to 1. Shape: (questions,)
+        scores: The score of each question's predicted answer, 0 to 1. Shape: (questions,)
         no_answer_scores: High = unanswerable; finite. Shape: (questions,)
         answerable: Whether the question has a gold answer. Shape: (questions,)
         answered: Whether the predicted text is not empty. Shape: (questions,)
@@ -67,9 +67,10 @@ def best_threshold(
 
 
 def abstains_too_much(abstained: float, answerable: float) -> bool:
-    """Whether a reader is of no use because it answers next to nothing.
+    """Whether a reader is useless because it answers next to nothing.
 
-    So it is if it abstains on 98 % of the questions or more although more than 5 % have an answer.
+    This is so if it abstains on 98 % or more of the questions although more than 5 % have an
+    answer.
 
     Args:
         abstained: Share of the questions that it abstains on at its threshold, 0 to 1.

@@ -1,4 +1,4 @@
-"""How far a score can be trusted: cross-fitted thresholds and intervals."""
+"""How reliable a score is: cross-fitted thresholds and confidence intervals."""
 
 import math
 from typing import Any
@@ -21,18 +21,18 @@ def cross_fitted_report(
     passages: IntArray,
     scores_fitted_on: ScoresFittedOn | None = None,
 ) -> dict[str, Any]:
-    """Scores at thresholds that were chosen on other passages than they are applied to.
+    """Computes scores at thresholds that were chosen on other passages than they are applied to.
 
-    The threshold is chosen on one half of the passages and applied to the other, both ways. One
-    that is chosen on the questions it is scored on, as `best_exact` and `best_f1` are, is
+    The threshold is chosen on one half of the passages and applied to the other, both ways. Scores
+    at a threshold that was chosen on the same questions, as `best_exact` and `best_f1` are, are
     optimistic; these are not.
 
     Args:
         scores: Of every question.
         odds: No-answer scores, high = unanswerable. Shape: (questions,)
         passages: Number of each question's passage. Shape: (questions,)
-        scores_fitted_on: Where the no-answer scores were fitted themselves: they are fitted on the
-            same half as the threshold.
+        scores_fitted_on: Given if the no-answer scores themselves were fitted: they are then fitted
+            on the same half as the threshold.
 
     Returns:
         `total` questions, `first_half` of them in the first half; and, unless a half is empty, for
@@ -62,7 +62,7 @@ def cross_fitted_report(
 def scores_at_best(
     scores: QuestionScores, values: Float64Array, odds: Float64Array
 ) -> Float64Array:
-    """What each question scores at the threshold that is best for all of them.
+    """Scores each question at the threshold that is best for all of them.
 
     Args:
         scores: The questions.
@@ -76,7 +76,7 @@ def scores_at_best(
 
 
 def threshold_of(scores: QuestionScores, values: Float64Array, odds: Float64Array) -> float:
-    """The best threshold; below all scores where it is best to abstain everywhere.
+    """Finds the best threshold; it is below all scores if it is best to abstain everywhere.
 
     Args:
         scores: The questions.
@@ -88,18 +88,19 @@ def threshold_of(scores: QuestionScores, values: Float64Array, odds: Float64Arra
 
 
 def interval_of_mean(values: Float64Array, passages: IntArray) -> list[float]:
-    """A 95 % interval of a mean over questions, of any number of them.
+    """Computes a 95 % confidence interval for a mean over any number of questions.
 
-    Wilson's interval with an effective sample size: as many questions as would, being right or
-    wrong each by itself, vary as much as these do, which are right in parts and whose passages
-    vary as wholes. It stays within 0 to 100, and five of five right leave it open below.
+    This is Wilson's interval with an effective sample size: the number of independent questions,
+    each right or wrong, whose mean would vary as much as that of these questions, which may be
+    partly right and depend on each other within a passage. The interval stays within 0 to 100; with
+    five right out of five it still reaches below 100.
 
     Sources: Wilson, "Probable Inference, the Law of Succession, and Statistical Inference" (1927);
     with an effective sample size: Franco et al., "Comparative Study of Confidence Intervals for
     Proportions in Complex Sample Surveys" (2019).
 
     Args:
-        values: One per question, 0 to 1. Shape: (questions,)
+        values: One value per question, 0 to 1. Shape: (questions,)
         passages: Number of each question's passage. Shape: (questions,)
 
     Returns:
@@ -109,7 +110,7 @@ def interval_of_mean(values: Float64Array, passages: IntArray) -> list[float]:
     numbers, place = np.unique(passages, return_inverse=True)
     off = values - mean
     of_passages = np.bincount(place, off)
-    # A few values may be all alike by chance: one more, of the greatest variance, is put to them.
+    # A few values may be equal by chance, so one of the greatest possible variance is added.
     variance = (float(off @ off) + mean * (1 - mean)) / (questions + 1) / questions
     if len(numbers) > 1:
         by_passage = len(numbers) / (len(numbers) - 1) * float(of_passages @ of_passages)
@@ -122,9 +123,9 @@ def interval_of_mean(values: Float64Array, passages: IntArray) -> list[float]:
 
 
 def in_first_half(passages: IntArray) -> NDArray[np.bool_]:
-    """Whether each question's passage is in the first half of a random split of the passages.
+    """Says whether each question's passage is in the first half of a random split of the passages.
 
-    Whole passages go to a half, since questions to one passage resemble each other.
+    The split keeps passages whole, since questions on one passage resemble each other.
 
     Args:
         passages: Number of each question's passage. Shape: (questions,)

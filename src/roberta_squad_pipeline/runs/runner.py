@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from kedro.io.core import CatalogProtocol
@@ -41,14 +41,14 @@ class MachineRunner(SequentialRunner):
         shared = [node.name for node in pipeline.nodes if node.name in _SHARED]
         if distributed.node_rank > 0:
             _help(shared, distributed, name=parameters["run"])
-        elif distributed.nodes > 1 and shared:
-            from roberta_squad_pipeline.distributed.launch import meeting_point
+            return
+        with ExitStack() as stack:
+            stack.enter_context(_warnings_alone(self._logger))
+            if distributed.nodes > 1 and shared:
+                from roberta_squad_pipeline.distributed.launch import meeting_point
 
-            with meeting_point(distributed), _warnings_alone(self._logger):
-                super()._run(pipeline, catalog, hook_manager, run_id)
-        else:
-            with _warnings_alone(self._logger):
-                super()._run(pipeline, catalog, hook_manager, run_id)
+                stack.enter_context(meeting_point(distributed))
+            super()._run(pipeline, catalog, hook_manager, run_id)
 
     def _filter_pipeline_for_missing_outputs(
         self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]

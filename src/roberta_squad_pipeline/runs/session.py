@@ -91,20 +91,23 @@ def _runner(runner: Any) -> SequentialRunner:
     )
 
 
-def run_pipeline(project: Path, env: str | None, params: dict[str, Any], name: str) -> None:
-    """Runs one pipeline in a session of its own.
+def run_pipeline(
+    project: Path, env: str | None, params: dict[str, Any], *names: str, **options: Any
+) -> None:
+    """Runs pipelines in a session of their own.
 
     Args:
         project: The project's folder.
         env: Kedro's environment.
         params: As given on the command line.
-        name: Of the pipeline.
+        names: The pipelines; the default one if there are none.
+        options: Further arguments of `KedroSession.run`.
 
     Raises:
         InputError: The run is refused.
     """
     with settings.SESSION_CLASS.create(project, env=env, runtime_params=params) as session:
-        session.run(pipeline_names=[name])
+        session.run(pipeline_names=list(names) or None, **options)
 
 
 @contextmanager

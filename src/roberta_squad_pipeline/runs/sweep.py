@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedro.framework.project import settings
-
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.nested import merged
 from roberta_squad_pipeline.common.redaction import redaction
@@ -19,6 +17,7 @@ from roberta_squad_pipeline.runs.fingerprint import fingerprint
 from roberta_squad_pipeline.runs.hooks import local_settings
 from roberta_squad_pipeline.runs.parameters import Parameters, config_loader, load_parameters
 from roberta_squad_pipeline.runs.run_lock import Claim, held
+from roberta_squad_pipeline.runs.session import run_pipeline
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
@@ -141,10 +140,7 @@ def prepare(sweep: Sweep) -> None:
     """Downloads the data and builds the features that the runs of each order share."""
     for feature_set, run in {run.parameters.feature_set: run for run in sweep.planned}.items():
         params = merged(run.runtime_params, {"run": feature_set})
-        with settings.SESSION_CLASS.create(
-            sweep.project, env=sweep.env, runtime_params=params
-        ) as session:
-            session.run(pipeline_names=["download", "features"])
+        run_pipeline(sweep.project, sweep.env, params, "download", "features")
 
 
 def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
@@ -219,8 +215,7 @@ def _table(sweep: Sweep) -> Path:
     """Builds the table from all finished runs on the sweep's data."""
     feature_set = sweep.planned[0].parameters.feature_set
     params = merged(sweep.params, {"run": feature_set})
-    with settings.SESSION_CLASS.create(sweep.project, env=sweep.env, runtime_params=params) as s:
-        s.run(pipeline_names=["compare"])
+    run_pipeline(sweep.project, sweep.env, params, "compare")
     return sweep.project / "data/08_reporting" / feature_set / "experiments.md"
 
 
@@ -248,10 +243,7 @@ def run_one(sweep: Sweep, run: PlannedRun, parent: str) -> bool:
     """
     params = merged(run.runtime_params, {"tracking": {"parent_run": parent}})
     try:
-        with settings.SESSION_CLASS.create(
-            sweep.project, env=sweep.env, runtime_params=params
-        ) as session:
-            session.run(from_nodes=["train.train_reader"])
+        run_pipeline(sweep.project, sweep.env, params, from_nodes=["train.train_reader"])
     except InputError as error:
         _logger.error("%s failed: %s", run.name, error)  # noqa: TRY400 - the message is all
         return False

@@ -6,9 +6,10 @@ by Rajpurkar et al. (2016, 2018). ``answer_start`` counts characters (code point
 has no ``is_impossible``; there as here a question without answers is unanswerable.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -21,14 +22,13 @@ from roberta_squad_pipeline.squad.faults import (
     OnMisaligned,
     RawQuestion,
     blank,
-    blank_texts,
-    contradiction,
     is_aligned,
     missing_kind,
     no_questions,
+    question_faults,
     repeated_id,
 )
-from roberta_squad_pipeline.squad.paragraphs import Entry, Paragraph, squad_paragraphs
+from roberta_squad_pipeline.squad.paragraphs import Entry, squad_paragraphs
 from roberta_squad_pipeline.squad.repair import (
     Units,
     answers_of,
@@ -45,7 +45,7 @@ class GoldAnswer:
     Args:
         text: The answer, a substring of its passage.
         start: Where it begins there, in characters from 0.
-        written: As the file has it, if the passage spells it otherwise.
+        written: The answer as the file spells it, if the passage spells it differently.
     """
 
     text: str
@@ -61,9 +61,9 @@ class Question:
         id: Unique in its data set.
         text: The question, as written.
         answers: The gold answers, repetitions included; none if the passage does not answer it.
-        plausible: What only seems to answer it, if it is unanswerable and the file says so.
+        plausible: A text that only seems to answer an unanswerable question, if the file gives one.
         misplaced: The texts of gold answers whose place in the passage is not known. They can be
-            scored with, but not learned from.
+            used for scoring, but not for training.
     """
 
     id: str
@@ -79,12 +79,12 @@ class Question:
 
     @property
     def gold(self) -> tuple[str, ...]:
-        """The texts of all gold answers; those whose place is not known come last."""
+        """The texts of all gold answers; those without a known place come last."""
         return (*(answer.written or answer.text for answer in self.answers), *self.misplaced)
 
     @property
     def learnable(self) -> bool:
-        """Whether it is known where its answer stands, or that there is none."""
+        """Whether the place of an answer is known, or that there is no answer."""
         return bool(self.answers) or not self.misplaced
 
 
@@ -96,8 +96,8 @@ class Passage:
         text: The passage, as written.
         title: The title of its article; empty if the file gives none.
         questions: In file order; may be empty.
-        misaligned: How many answers have no place because they are not where they claim to be.
-        repaired: How many answers were moved to where they are.
+        misaligned: How many answers have no known place, since they are not at ``answer_start``.
+        repaired: How many answers were moved to their place.
     """
 
     text: str
@@ -108,9 +108,9 @@ class Passage:
 
     @property
     def learnable(self) -> "Passage":
-        """The same without the questions that have no answer in a known place.
+        """The same without the questions whose answers have no known place.
 
-        They are not unanswerable ones, and must not be learned as such.
+        These are not unanswerable, and must not be trained on as such.
         """
         kept = tuple(question for question in self.questions if question.learnable)
         return replace(self, questions=kept)
@@ -122,13 +122,9 @@ class SquadDataset:
 
     Args:
         passages: In file order.
-        misaligned: How many answers have no place, in all passages.
-        repaired: How many answers were moved, in all passages.
     """
 
     passages: tuple[Passage, ...]
-    misaligned: int
-    repaired: int = 0
 
     @cached_property
     def questions(self) -> tuple[Question, ...]:
@@ -158,26 +154,26 @@ def read_passages(
 ) -> Iterator[Passage]:
     """Reads and checks a file of any form that `read_items` reads, passage by passage.
 
-    A file whose version is not 2.0 may lack unanswerable questions. Keys that the format does not
-    know are ignored.
+    A file whose version is not 2.0 may lack unanswerable questions. Unknown keys are ignored.
 
     Args:
         path: The file.
         on_misaligned: What to do with an answer whose text is not at its ``answer_start``:
-            ``"error"`` rejects the file, ``"drop"`` keeps the answer's text alone and counts it;
-            ``"repair"`` looks for what the file, or else the passage, counts ``answer_start`` in,
-            moves the answer there or else to the nearest place where its text stands, counts that
-            apart, and drops its place where the passage does not hold its text.
-        articles: Indices of those whose passages are wanted; all if None. The others are checked
-            all the same.
+            ``"error"`` rejects the file. ``"drop"`` keeps the answer's text without a place, and
+            counts it. ``"repair"`` finds the unit in which the file, or else the passage, counts
+            ``answer_start``, and moves the answer accordingly, or else to the nearest place where
+            its text stands; it counts these apart, and drops the place where the passage does not
+            contain the text.
+        articles: Indices of the articles whose passages are wanted; None for all. The others are
+            checked, too.
 
     Yields:
         The passages in file order.
 
     Raises:
         InputError: The file cannot be read, is not SQuAD JSON, or has a misaligned, empty or
-            repeated part or none of a kind that it should have; the message names the place.
-            That a kind is missing is known at the file's end.
+            repeated part, or lacks a kind of question; the message names the place. A missing kind
+            is only known at the end of the file.
     """
     units = units_of(path) if on_misaligned == "repair" else None
     kinds = Kinds()
@@ -189,28 +185,27 @@ def read_passages(
         passage = _passage(entry, paragraph.title, on_misaligned, units)
         for where, question in entry.questions:
             _reject_repeated(question["id"], where, ids)
-        _count_kinds(kinds, paragraph, passage)
+        unanswerable = sum(question.unanswerable for question in passage.questions)
+        kinds.unanswerable += unanswerable
+        kinds.answerable += len(passage.questions) - unanswerable
+        kinds.version_2 = kinds.version_2 or paragraph.file.says_version_2
         if articles is None or paragraph.article in articles:
             yield passage
-    _raise_first(missing_kind(path, kinds))
+    for fault in missing_kind(path, kinds):
+        raise fault
 
 
 def read_squad(path: Path, *, on_misaligned: OnMisaligned) -> SquadDataset:
-    """Reads and checks a file as `read_passages` does, and holds all of it.
+    """Reads and checks a whole file as `read_passages` does.
 
     Raises:
         InputError: As `read_passages` does.
     """
-    passages = tuple(read_passages(path, on_misaligned=on_misaligned))
-    return SquadDataset(
-        passages,
-        misaligned=sum(passage.misaligned for passage in passages),
-        repaired=sum(passage.repaired for passage in passages),
-    )
+    return SquadDataset(tuple(read_passages(path, on_misaligned=on_misaligned)))
 
 
 def read_gold(path: Path) -> dict[str, tuple[str, ...]]:
-    """Reads only what a scorer looks at: the gold answers of every question.
+    """Reads only what a scorer needs: the gold answers of every question.
 
     Nothing else is checked: answers may be empty or misaligned, ``is_impossible`` may say anything,
     and the questions may all be of one kind.
@@ -241,12 +236,14 @@ def read_gold(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _passage(entry: Entry, title: str, on_misaligned: OnMisaligned, units: Units | None) -> Passage:
-    _raise_first(entry.faults)
-    context = cast("str", entry.context)  # that it is none would be one of the faults
-    _raise_first(blank(context, what="passage", where=f"{entry.where}.context"))
-    for place, asked in entry.questions:
-        _raise_first(blank_texts(asked, place))
-        _raise_first(contradiction(asked, place))
+    context = cast("str", entry.context)  # that it is None would be one of the entry's faults
+    faults = (
+        entry.faults,
+        blank(context, what="passage", where=f"{entry.where}.context"),
+        *(question_faults(asked, place) for place, asked in entry.questions),
+    )
+    for fault in chain.from_iterable(faults):
+        raise fault
     unit = None
     if units is not None:
         unit = units.of_passage(
@@ -275,26 +272,14 @@ def _passage(entry: Entry, title: str, on_misaligned: OnMisaligned, units: Units
 
 
 def _plausible(asked: RawQuestion, context: str) -> GoldAnswer | None:
-    """The first plausible answer that stands where it says; the others are of no use."""
+    """The first plausible answer at its ``answer_start``; the others cannot be used."""
     for raw in asked.get("plausible_answers") or ():
         if raw["text"].strip() and is_aligned(raw, context):
             return GoldAnswer(raw["text"], raw["answer_start"])
     return None
 
 
-def _count_kinds(kinds: Kinds, paragraph: Paragraph, passage: Passage) -> None:
-    unanswerable = sum(question.unanswerable for question in passage.questions)
-    kinds.unanswerable += unanswerable
-    kinds.answerable += len(passage.questions) - unanswerable
-    kinds.version_2 = kinds.version_2 or paragraph.file.says_version_2
-
-
-def _raise_first(faults: Iterable[InputError]) -> None:
-    for fault in faults:
-        raise fault
-
-
 def _reject_repeated(question_id: str, where: str, seen: dict[str, str]) -> None:
-    """Raises at an id that was seen before; `seen` takes in the others with their places."""
+    """Raises for an id that was seen before; adds any other to `seen` with its place."""
     if (first := seen.setdefault(question_id, where)) != where:
         raise repeated_id(question_id, where, first)

@@ -1,4 +1,4 @@
-"""Fetch a published file once: checked, retried, and never half there."""
+"""Downloads a published file once: checked, retried, and never incomplete."""
 
 import hashlib
 import logging
@@ -12,7 +12,7 @@ from roberta_squad_pipeline.common.redaction import redacted
 
 _RETRIES = 2
 _CHUNK_BYTES = 1 << 16
-_NAME_BYTES = 200  # most file systems take 255, and there are temporary names that are longer
+_NAME_BYTES = 200  # most file systems take 255, and temporary names are longer
 
 _logger = logging.getLogger(__name__)
 
@@ -22,16 +22,16 @@ def fetch(
 ) -> Path:
     """Downloads a file unless it is there already.
 
-    A download that breaks off or fails its check is started again twice. The file gets its name
-    only once its checksum is right; a file of that name with another checksum is replaced then.
+    A download that breaks off or fails its check is retried twice. The file gets its name only
+    after its checksum was found right; it then replaces a file of that name with another checksum.
 
     Args:
         url: An HTTP or HTTPS address whose path ends in the file's name.
-        sha256: The expected SHA-256 digest in hexadecimal digits; with None, whatever comes is
-            taken with a warning, and kept in a folder of its address.
-        size_bytes: The expected size in bytes, to tell a short file from a different one; None if
-            unknown.
-        folder: Where the file lies or is put; made if missing.
+        sha256: The expected SHA-256 digest in hexadecimal digits; with None, any content is
+            accepted with a warning, and kept in a folder for its address.
+        size_bytes: The expected size in bytes, to distinguish a short file from a different one;
+            None if unknown.
+        folder: The folder of the file; created if missing.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
@@ -46,9 +46,9 @@ def fetch(
 
     name = name_in(url)
     if sha256 is None:
-        # Nothing tells files of the same name apart but where they come from.
+        # Only the address distinguishes files of the same name.
         folder /= hashlib.sha256(url.encode()).hexdigest()[:16]
-    pooch.get_logger().setLevel("WARNING")  # it would tell the address with its password
+    pooch.get_logger().setLevel("WARNING")  # it would log the address with its password
     try:
         cache = pooch.create(
             path=folder.absolute(),  # pooch would expand a leading "~"
@@ -83,22 +83,22 @@ def fetch(
 
 def _warn_unchecked(url: str, path: Path) -> None:
     _logger.warning(
-        "%s: taken unchecked, since its source has sha256: null. Whoever serves it, or sits in "
-        "between, decides what it holds. What is here now has sha256: %s",
+        "%s: accepted unchecked, since its source has sha256: null. Whoever serves it, or "
+        "intercepts it, decides what it contains. The file that came has sha256: %s",
         redacted(url),
         sha256_of(path),
     )
 
 
 class _WrongSizeError(ValueError):
-    """A download of another size than expected; pooch retries after a ValueError."""
+    """A download of the wrong size; pooch retries after a ValueError."""
 
 
 def name_in(url: str) -> str:
     """The file's name at the end of an address.
 
     Raises:
-        InputError: There is none, or none that a file here can have.
+        InputError: There is none, or no file can have it.
     """
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     if name in {"", ".."} or not name.isprintable() or len(name.encode()) > _NAME_BYTES:
@@ -117,7 +117,7 @@ def _downloader(size_bytes: int | None, progress: bool) -> Callable[[str, str, o
     transfer = pooch.HTTPDownloader(progressbar=progress, chunk_size=_CHUNK_BYTES)
 
     def download(url: str, output_file: str, cache: object) -> None:
-        # pooch makes its temporary file for the owner alone; a new one gets the usual permissions.
+        # Only the owner can read pooch's temporary file; a new one gets the usual permissions.
         Path(output_file).unlink()
         transfer(url, output_file, cache)
         received = Path(output_file).stat().st_size
@@ -137,7 +137,7 @@ def _network_fault(error: BaseException) -> str:
         return "a transfer that broke off"
     if isinstance(error, Timeout):
         return "no answer in time"
-    # Only the innermost cause says it in words: refused, unknown host, unreachable.
+    # Only the innermost cause gives a reason: refused, unknown host, unreachable.
     while error.__context__ is not None:
         error = error.__context__
     return f"no connection ({error})"

@@ -1,6 +1,6 @@
-"""What makes a SQuAD file one that cannot be learned or scored with, each fault one message.
+"""Faults for which a SQuAD file can be neither trained on nor scored with, each with a message.
 
-The reader stops at the first of them, the validation counts them all.
+Reading stops at the first of them; the validation counts them all.
 """
 
 from collections.abc import Iterator
@@ -10,51 +10,52 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
 
-from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.squad.json_input import shown
+from roberta_squad_pipeline.squad.json_input import FileError, shown
+
+_MISSING_KIND = "missing_kind_of_question"
 
 OnMisaligned = Literal["error", "drop", "repair"]
 
 
 class RawAnswer(TypedDict):
-    """An answer as the file has it."""
+    """An answer as it stands in the file."""
 
     text: str
     answer_start: int
 
 
 class RawQuestion(TypedDict):
-    """A question as the file has it."""
+    """A question as it stands in the file."""
 
     id: str
     question: str
     answers: list[RawAnswer]
     is_impossible: NotRequired[bool | None]
     plausible_answers: NotRequired[list[RawAnswer] | None]
-    """Of SQuAD 2.0's training file: what only seems to answer an unanswerable question."""
+    """In SQuAD 2.0's training file: texts that only seem to answer an unanswerable question."""
 
 
 class RawPassage(TypedDict):
-    """An entry of ``paragraphs`` as the file has it."""
+    """An entry of ``paragraphs`` as it stands in the file."""
 
     context: str
     qas: list[RawQuestion]
 
 
 def if_only_scored(on_misaligned: OnMisaligned) -> OnMisaligned:
-    """What to do with misaligned answers of questions that are scored and not learned from.
+    """What to do with misaligned answers of questions that are scored, not trained on.
 
-    Scores compare texts, so that no file is rejected for where answers stand.
+    Scores compare texts, so no file is rejected for the places of its answers.
     """
     return "drop" if on_misaligned == "error" else on_misaligned
 
 
-def blank_texts(entry: RawQuestion, place: str) -> Iterator[InputError]:
-    """Question and answers that are empty or white space.
+def question_faults(entry: RawQuestion, place: str) -> Iterator[FileError]:
+    """Texts that are empty or white space, and an ``is_impossible`` that contradicts the answers.
 
     Args:
         entry: The question.
-        place: File and place of the question in it.
+        place: Its file and place there.
     """
     yield from blank(entry["question"], what="question", where=f"{place}.question")
     for n, answer in enumerate(entry["answers"]):
@@ -64,45 +65,36 @@ def blank_texts(entry: RawQuestion, place: str) -> Iterator[InputError]:
             where=f"{place}.answers[{n}].text",
             otherwise='write "answers": [] if the passage does not answer the question',
         )
+    flagged, count = entry.get("is_impossible"), len(entry["answers"])
+    if flagged is not None and flagged == bool(count):
+        yield FileError(
+            kind="contradiction",
+            where=place,
+            got=f"is_impossible {shown(flagged)} with {count} answer{'' if count == 1 else 's'}",
+            expected="is_impossible true for no answers, false for one or more",
+            remedy="Correct is_impossible or the answers; plausible answers to an unanswerable "
+            "question belong under plausible_answers.",
+        )
 
 
 def blank(
     text: str, *, what: str, where: str, otherwise: str = "remove the entry that it belongs to"
-) -> Iterator[InputError]:
+) -> Iterator[FileError]:
     """A text that is empty or white space.
 
     Args:
         text: The text.
-        what: What it is the text of.
-        where: File and place in it.
+        what: The name of what it should be: "passage", "question" or "answer".
+        where: Its file and place there.
         otherwise: What to do if there is no such text.
     """
     if not text or text.isspace():
-        yield InputError(
+        yield FileError(
+            kind="blank_text",
             where=where,
             got="nothing but white space" if text else "an empty text",
             expected=f"the text of the {what}",
             remedy=f"Fill in the {what}, or {otherwise}.",
-        )
-
-
-def contradiction(entry: RawQuestion, place: str) -> Iterator[InputError]:
-    """A question whose ``is_impossible`` does not go with its answers.
-
-    Args:
-        entry: The question.
-        place: File and place of the question in it.
-    """
-    flagged = entry.get("is_impossible")
-    if flagged is not None and flagged == bool(entry["answers"]):
-        flag = "true" if flagged else "false"
-        count = len(entry["answers"])
-        yield InputError(
-            where=place,
-            got=f"is_impossible {flag} with {count} answer{'' if count == 1 else 's'}",
-            expected="is_impossible true for no answers, false for one or more",
-            remedy="Correct is_impossible or the answers; plausible answers to an unanswerable "
-            "question belong under plausible_answers.",
         )
 
 
@@ -114,7 +106,7 @@ def is_aligned(answer: RawAnswer, context: str) -> bool:
 
 
 def nearest_occurrence(text: str, context: str, start: int) -> int | None:
-    """Where a misaligned answer probably stands.
+    """Finds where a misaligned answer probably stands.
 
     Args:
         text: The answer, not empty.
@@ -122,8 +114,8 @@ def nearest_occurrence(text: str, context: str, start: int) -> int | None:
         start: Where it should begin, in characters from 0; any number.
 
     Returns:
-        The character where the exact occurrence that is nearest to `start` begins, the earlier one
-        of two that are equally near; None if the passage does not hold the answer.
+        Where the exact occurrence nearest to `start` begins, the earlier one of two that are
+        equally near; None if the passage does not contain the answer.
     """
     start = min(max(start, 0), len(context))
     before = context.rfind(text, 0, start + len(text))
@@ -133,15 +125,16 @@ def nearest_occurrence(text: str, context: str, start: int) -> int | None:
     return before if start - before <= after - start else after
 
 
-def repeated_id(question_id: str, place: str, first: str) -> InputError:
-    """Says where an id stood before.
+def repeated_id(question_id: str, place: str, first: str) -> FileError:
+    """The fault of an id that an earlier question has, too.
 
     Args:
         question_id: The id.
-        place: File and place of the question in it.
-        first: The same of the question that had the id first.
+        place: The question's file and place there.
+        first: The same for the question that had the id first.
     """
-    return InputError(
+    return FileError(
+        kind="repeated_id",
         where=place,
         got=f"the id {shown(question_id)}, which is also that of {first.rpartition(': ')[2]}",
         expected="an id that no other question has",
@@ -151,35 +144,37 @@ def repeated_id(question_id: str, place: str, first: str) -> InputError:
 
 @dataclass(slots=True)
 class Kinds:
-    """What kinds of questions a file has."""
+    """How many questions of each kind a file has."""
 
     version_2: bool = False
-    """Whether the file says so."""
+    """Whether the file claims to be SQuAD 2.0."""
     answerable: int = 0
     unanswerable: int = 0
     dropped_answers: int = 0
-    """Misaligned ones."""
+    """Misaligned answers that were dropped."""
 
 
-def missing_kind(path: Path, kinds: Kinds) -> Iterator[InputError]:
-    """A kind of question that a file should have.
+def missing_kind(path: Path, kinds: Kinds) -> Iterator[FileError]:
+    """The fault of a file that lacks a kind of question that it should have.
 
     Args:
         path: The file.
-        kinds: What it has.
+        kinds: The kinds that it has.
     """
     if not kinds.answerable + kinds.unanswerable + kinds.dropped_answers:
         yield no_questions(path)
     elif not kinds.answerable:
         dropped = f" ({kinds.dropped_answers} misaligned answers dropped)"
-        yield InputError(
+        yield FileError(
+            kind=_MISSING_KIND,
             where=str(path),
             got=f"no answerable question{dropped * bool(kinds.dropped_answers)}",
             expected="at least one question with an answer in its passage",
             remedy="Add answerable questions, or correct the answers that were dropped.",
         )
     elif not kinds.unanswerable and kinds.version_2:
-        yield InputError(
+        yield FileError(
+            kind=_MISSING_KIND,
             where=str(path),
             got="no unanswerable question",
             expected="at least one in a file of version v2.0",
@@ -188,9 +183,10 @@ def missing_kind(path: Path, kinds: Kinds) -> Iterator[InputError]:
         )
 
 
-def no_questions(path: Path) -> InputError:
-    """Says that a file holds nothing to ask."""
-    return InputError(
+def no_questions(path: Path) -> FileError:
+    """The fault of a file without questions."""
+    return FileError(
+        kind=_MISSING_KIND,
         where=str(path),
         got="no questions at all",
         expected="at least one question",

@@ -1,7 +1,7 @@
-"""The forms that files of questions come in: JSON, JSON Lines, Parquet and CSV, item by item.
+"""Reads files of questions item by item: JSON, JSON Lines, Parquet and CSV.
 
-An item is what stands in a list in JSON, on a line of JSON Lines or in a row of a table: an
-article, a passage or a question. What each is, nobody has looked into yet.
+An item is an element of a list in JSON, a line of JSON Lines or a row of a table: an article, a
+passage or a question. Which of these it is, is not checked here.
 """
 
 import ast
@@ -19,17 +19,17 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.squad.json_input import SchemaError, decoded, read_json, validated
+from roberta_squad_pipeline.squad.json_input import FileError, decoded, read_json, validated
 from roberta_squad_pipeline.squad.text_input import Text, checked_utf8, readable, utf8_text
 
 REMEDY = (
     "Give SQuAD 1.1 or 2.0 as JSON, or one record per question, with the keys id, question, "
     "context and answers (text and answer_start), as JSON, JSON Lines, Parquet or CSV."
 )
-"""What to do about files and items of another form."""
+"""The remedy for files and items of another form."""
 
 FILE_LIST = ".files.json"
-"""How the names of lists of files end, which hold their paths as JSON."""
+"""Suffix of a list of files: JSON with their paths."""
 
 _PARQUET = b"PAR1"
 _ROWS, _BUFFER = 1000, 2**20
@@ -55,12 +55,12 @@ _PATHS: TypeAdapter[list[str]] = TypeAdapter(list[str])
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file that questions come from.
+    """A file of questions.
 
     Args:
         path: Its path.
         marked: Whether it begins with a byte order mark.
-        says_version_2: Whether it claims to have unanswerable questions.
+        says_version_2: Whether it claims to be SQuAD 2.0.
     """
 
     path: Path
@@ -70,12 +70,12 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An article, a passage or a question, as the file has it.
+    """An article, a passage or a question, as it stands in the file.
 
     Args:
-        file: Where it stands.
-        place: Where in it: the way through its JSON, or "line 3" or "row 3".
-        content: As decoded.
+        file: The file.
+        place: Its place there: a path into the JSON, or "line 3" or "row 3".
+        content: Its decoded content.
     """
 
     file: SourceFile
@@ -84,18 +84,18 @@ class Item:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files that a path stands for, in the order of their names.
+    """Lists the files that a path stands for, sorted by name.
 
     Args:
-        path: A file; a folder, of which hidden files do not count; a pattern for the names of
-            files in a folder, such as ``data/train-*.parquet``; or a list of files, whose name ends
-            in `FILE_LIST`.
+        path: A file; a folder, whose hidden files do not count; a pattern for the names of files in
+            a folder, such as ``data/train-*.parquet``; or a list of files, whose name ends in
+            `FILE_LIST`.
 
     Returns:
         The path itself if it is none of the others.
 
     Raises:
-        InputError: No file is there, or those in a folder have the names of several splits.
+        InputError: There is no file, or the names in a folder are those of several splits.
     """
     if path.is_dir():
         files = [file for file in path.iterdir() if not file.name.startswith((".", "_"))]
@@ -111,14 +111,14 @@ def files_of(path: Path) -> list[Path]:
 
 
 def check_one_split(where: str, names: Sequence[str]) -> None:
-    """Checks that files are of one split, as far as their names say it.
+    """Checks that files belong to one split, as far as their names tell.
 
     Args:
-        where: The folder or pattern that they were found by.
-        names: Of the files.
+        where: The folder or pattern by which they were found.
+        names: The names of the files.
 
     Raises:
-        InputError: They are of several, or there are none.
+        InputError: They belong to several splits, or there are none.
     """
     splits = {found.group() for name in names if (found := _SPLIT.match(name.lower()))}
     if not names or len(splits) > 1:
@@ -131,16 +131,17 @@ def check_one_split(where: str, names: Sequence[str]) -> None:
 
 
 def read_items(path: Path) -> Iterator[Item | InputError]:
-    """Reads files item by item, and goes on after a fault where it can.
+    """Reads files item by item, and continues after a fault if possible.
 
-    JSON is held whole, in some five times its size, and so is UTF-16; all else is not.
+    JSON is held in memory at once, in about five times its size, and so is UTF-16; the other forms
+    are not.
 
     Args:
-        path: JSON, JSON Lines or CSV, in UTF-8 or UTF-16 and also packed by gzip; or Parquet; or
-            several of them, as `files_of` has it.
+        path: JSON, JSON Lines or CSV, in UTF-8 or UTF-16, possibly packed by gzip; or Parquet; or
+            several files (see `files_of`).
 
     Yields:
-        The items in file order, and what cannot be read as an error.
+        The items in file order, and an error for each part that cannot be read.
     """
     try:
         files = files_of(path)
@@ -182,7 +183,7 @@ def _text_items(path: Path, text: Text) -> Iterator[Item | InputError]:
 
 
 def _is_item(line: bytes) -> bool:
-    """Whether a line is a JSON document of its own, other than of a whole file."""
+    """Whether a line is a complete JSON object, but not that of a whole SQuAD file."""
     try:
         value = from_json(line)
     except ValueError:
@@ -231,7 +232,7 @@ def _parquet_rows(path: Path) -> Iterator[Item]:
     number = count()
     file = SourceFile(path)
     try:
-        # A group of rows may be as large as the file, and none is to be held whole.
+        # A row group may be as large as the file, so none is read at once.
         with ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as table:
             names = _known_columns(path, table.schema_arrow.names)
             for batch in table.iter_batches(batch_size=_ROWS, columns=names):
@@ -253,17 +254,17 @@ def _csv_rows(file: SourceFile, header: str, text: Text) -> Iterator[Item | Inpu
     csv.field_size_limit(_LONGEST_CELL)
     lines = io.TextIOWrapper(text.stream, encoding="utf-8", newline="")
     rows = csv.reader(lines, delimiter=separator, strict=True)
-    number = 1  # as a spreadsheet counts them: the names stand in the first
+    number = 1  # as in a spreadsheet, whose first row has the names
     try:
         for number, cells in enumerate(rows, 2):
             if len(cells) == len(names):
                 yield Item(file, f"row {number}", _record(dict(zip(names, cells, strict=True))))
             elif cells:
-                yield SchemaError(
+                yield FileError(
                     kind="row_of_other_columns",
                     where=f"{file.path}: row {number}",
                     got=f"{len(cells)} cells",
-                    expected=f"{len(names)}, as the first row has names",
+                    expected=f"{len(names)}, the number of names in the first row",
                     remedy="Put texts with commas or line ends in double quotes, as CSV has it.",
                 )
     except (UnicodeDecodeError, csv.Error) as error:
@@ -276,7 +277,7 @@ def _csv_rows(file: SourceFile, header: str, text: Text) -> Iterator[Item | Inpu
 
 
 def _known_columns(path: Path, names: Sequence[str]) -> list[str]:
-    """Those of a table's columns that are read."""
+    """The columns of a table that are read."""
     if not ({"question", "context"} <= set(names) or _ITEM_KEYS & set(names) - {"question"}):
         raise InputError(
             where=str(path),
@@ -292,7 +293,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _record(row: dict[str, str]) -> dict[str, Any]:
-    """A row of CSV with its texts made into what they stand for."""
+    """A row of CSV with its texts converted to values."""
     record: dict[str, Any] = dict(row)
     if not record.get("id"):
         record.pop("id", None)
@@ -305,7 +306,7 @@ def _record(row: dict[str, str]) -> dict[str, Any]:
 
 
 def _nested(cell: str) -> Any:
-    """What a cell holds as JSON, or as Python shows it; the cell itself if it is neither."""
+    """The value of a cell in JSON or in Python's notation; the cell itself if it is neither."""
     if not cell.strip():
         return None
     try:
@@ -320,7 +321,7 @@ def _nested(cell: str) -> Any:
 
 
 class _Plain(ast.NodeTransformer):
-    """Lists in place of arrays, as NumPy shows them: ``array([177], dtype=int32)``."""
+    """Replaces arrays in NumPy's notation, ``array([177], dtype=int32)``, by lists."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """The list that an array is made of."""

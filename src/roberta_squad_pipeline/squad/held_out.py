@@ -1,7 +1,7 @@
-"""Whole articles of a training file that are kept for validation.
+"""Holds whole articles of a training file out for validation.
 
-Questions to one article resemble each other, so that a question whose article was trained on would
-say little about questions to new articles.
+Questions on one article resemble each other, so a question whose article was trained on would say
+little about questions on new articles.
 """
 
 from collections.abc import Hashable, Sequence
@@ -21,18 +21,18 @@ class HeldOut(StrictModel):
     """Which articles are held out."""
 
     articles: tuple[int, ...]
-    """Indices in the file, rising."""
+    """Indices of the articles in the file, in rising order."""
     titles: tuple[str, ...]
-    """Of each of them; empty where the file gives none."""
+    """The title of each; empty if the file gives none."""
     questions: int
-    """Of these articles."""
+    """Number of questions on these articles."""
     of_articles: int
-    """Of the whole file."""
+    """Number of articles in the whole file."""
     of_questions: int
-    """Of the whole file."""
+    """Number of questions in the whole file."""
 
     def __str__(self) -> str:
-        """Says how much it is, and which articles."""
+        """Says how many articles and questions are held out, and the titles."""
         named = ", ".join(dict.fromkeys(filter(None, self.titles))) or "without titles"
         return (
             f"{len(self.articles)} of {self.of_articles} articles with {self.questions} of "
@@ -41,7 +41,7 @@ class HeldOut(StrictModel):
 
 
 class FilePart(StrictModel):
-    """One of the two parts of a file of which some articles are held out."""
+    """One of the two parts of a file: the held-out articles, or the others."""
 
     of: Literal["training", "validation"]
     held_out: HeldOut
@@ -56,14 +56,14 @@ class FilePart(StrictModel):
 
 
 def hold_out(path: Path, share: float) -> HeldOut:
-    """Draws the articles of a file that are held out; of equal files and shares the same.
+    """Draws the articles of a file that are held out; always the same for equal files and shares.
 
     Args:
         path: A file of any form that `read_items` reads.
-        share: Of its questions, at least; above 0 and below 1.
+        share: The least share of its questions; above 0 and below 1.
 
     Raises:
-        InputError: The file cannot be read, or the articles that hold the share are all it has.
+        InputError: The file cannot be read, or no article would be left for training.
     """
     titles, questions = _articles(path)
     drawn = draw_articles(titles, questions, share)
@@ -71,8 +71,8 @@ def hold_out(path: Path, share: float) -> HeldOut:
     if held == sum(questions):
         raise InputError(
             where=f"data.validation={share:g}",
-            got=f"{path}, of which whole articles with that share of the questions are all there "
-            f"is ({len(questions)} articles, {held} questions)",
+            got=f"{path}, where that share of the questions takes all {len(questions)} articles, "
+            f"with {held} questions",
             expected="articles that are left for training",
             remedy="Lower the share, or give data.validation the path of a file of its own.",
         )
@@ -86,7 +86,7 @@ def hold_out(path: Path, share: float) -> HeldOut:
 
 
 def _articles(path: Path) -> tuple[list[str], list[int]]:
-    """Title and number of questions of each article; those without a passage have neither."""
+    """Title and number of questions of each article; articles without a passage have none."""
     titles: list[str] = []
     questions: list[int] = []
     for paragraph in squad_paragraphs(path):
@@ -106,16 +106,16 @@ def _articles(path: Path) -> tuple[list[str], list[int]]:
 def draw_articles(titles: Sequence[str], questions: Sequence[int], share: float) -> tuple[int, ...]:
     """Draws articles until they hold a share of all questions.
 
-    Entries of one title are one article, and go together; entries without a title are articles of
-    their own, and so are all entries where the whole file has a single title.
+    Entries with the same title form one article and stay together. Each entry without a title is
+    an article, and so is each entry of a file that has only one title.
 
     Args:
-        titles: Of each entry of the file.
-        questions: How many each has.
-        share: Of all questions, above 0 and below 1.
+        titles: The title of each entry of the file.
+        questions: The number of questions of each.
+        share: The share of all questions, above 0 and below 1.
 
     Returns:
-        Indices of the entries, rising; the last article that was drawn was needed for the share.
+        Indices of the entries, in rising order; no more articles are drawn than the share needs.
     """
     single = len(set(titles)) == 1
     entries_of: dict[Hashable, list[int]] = {}

@@ -1,4 +1,4 @@
-"""JSON files that users hand in: read and validated in one pass, every fault one clear message."""
+"""JSON files from users, read and validated; each fault gets a message of its own."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ def read_json(path: Path, schema: TypeAdapter[T], *, remedy: str) -> T:
 
     Args:
         path: The file.
-        schema: What it must hold.
+        schema: The schema that it must follow.
         remedy: What to do about a file that is JSON but does not follow the schema.
 
     Returns:
@@ -45,14 +45,14 @@ def read_json(path: Path, schema: TypeAdapter[T], *, remedy: str) -> T:
 
 
 def decoded(path: Path, content: bytes) -> Any:
-    """The value that a JSON text stands for.
+    """Decodes a JSON text.
 
     Args:
         path: Where it was read from, for messages.
         content: In UTF-8, without a byte order mark.
 
     Raises:
-        InputError: It is not JSON, or an object has a key twice, of which one would be lost.
+        InputError: It is not JSON, or an object has a key twice, so that one would be lost.
     """
     try:
         return from_json(content, catch_duplicate_keys=True)
@@ -61,16 +61,16 @@ def decoded(path: Path, content: bytes) -> Any:
 
 
 def validated(value: object, schema: TypeAdapter[T], *, path: Path, remedy: str) -> T:
-    """A decoded JSON value as its schema has it, strictly.
+    """Validates a decoded JSON value, strictly.
 
     Args:
-        value: Of the whole file.
-        schema: What it must hold.
+        value: The content of the file.
+        schema: The schema that it must follow.
         path: The file.
         remedy: What to do about a value that does not follow the schema.
 
     Raises:
-        SchemaError: It does not follow the schema; the first fault is told.
+        FileError: The first place where it does not follow the schema.
     """
     try:
         return schema.validate_python(value, strict=True)
@@ -85,7 +85,7 @@ def shown(value: object) -> str:
         value: A decoded JSON value.
 
     Returns:
-        A text to put after "got"; what a terminal would not print, or obey, is escaped.
+        A text to put after "got"; characters that a terminal would not print, or obey, are escaped.
     """
     if isinstance(value, dict):
         return f"an object with the keys {_names(value)}" if value else "an object without keys"
@@ -97,19 +97,14 @@ def shown(value: object) -> str:
 
 
 def _not_json(path: Path, message: str) -> InputError:
-    """The error for text that is not JSON.
-
-    Args:
-        path: The file.
-        message: The parser's, with line and column in the file.
-    """
+    """The error for text that is not JSON, with the line and column of the parser's message."""
     problem, _, position = message.rpartition(" at line ")
     got, expected = f"text that is not JSON ({problem})", "one JSON document"
     remedy = "Check that it is the right file and was written as JSON."
     if problem.startswith("Detected duplicate key"):
         got = f"the key {problem.removeprefix('Detected duplicate key ')} for a second time"
         expected = "an object that has each key once"
-        remedy = "Remove one of the two; nobody can tell which one counts."
+        remedy = "Remove one of the two: it is not clear which one counts."
     elif problem.startswith("EOF"):
         got = f"JSON that breaks off ({problem})"
         remedy = "The file is incomplete: fetch it or write it again."
@@ -121,12 +116,12 @@ def _not_json(path: Path, message: str) -> InputError:
     return InputError(where=where, got=got, expected=expected, remedy=remedy)
 
 
-class SchemaError(InputError):
-    """A value in a file that is not as its schema has it.
+class FileError(InputError):
+    """Something wrong in a file of questions.
 
     Args:
-        kind: The same for all values that lack the same key, or have the same key of another type.
-        where: As `InputError` has it, and so the others.
+        kind: A name that all faults of the same sort share, such as `no_context`.
+        where: This argument and the others are those of `InputError`.
         got: What was found there.
         expected: What should have been there.
         remedy: What to do about it.
@@ -139,14 +134,14 @@ class SchemaError(InputError):
 
 def schema_faults(
     error: ValidationError, path: Path, place: str, remedy: Callable[[str], str]
-) -> Iterator[SchemaError]:
-    """All that is wrong with a value that does not follow its schema, one error each.
+) -> Iterator[FileError]:
+    """The faults of a value that does not follow its schema.
 
     Args:
-        error: The validation's.
+        error: From the validation of the value.
         path: The file.
-        place: Where in the file what was validated stands; empty for all of it.
-        remedy: What to do about it, given the key that is missing or has a wrong value.
+        place: Where the value stands in the file; empty for the whole file.
+        remedy: Says what to do, given the key that is missing or has a wrong value.
     """
     for found in error.errors(include_url=False):
         fault: Any = found
@@ -162,11 +157,11 @@ def schema_faults(
             got = shown(fault["input"])
             expected = _EXPECTED.get(fault["type"], fault["msg"])
         where = f"{path}: {joined(place, json_path(steps)) or 'top level'}"
-        yield SchemaError(kind=kind, where=where, got=got, expected=expected, remedy=remedy(key))
+        yield FileError(kind=kind, where=where, got=got, expected=expected, remedy=remedy(key))
 
 
 def joined(place: str, inner: str) -> str:
-    """The place in a file of what stands at `inner` in what stands at `place`."""
+    """The place in a file that `inner` names within `place`."""
     return f"{place}.{inner}" if place and inner and inner[0] != "[" else place + inner
 
 

@@ -1,4 +1,4 @@
-"""Passages with their questions, out of files of any form, and what is wrong with their shape."""
+"""Passages with their questions from files of any form, and the faults in their structure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing_extensions import TypedDict  # pydantic wants this one below Python 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.squad.faults import RawPassage, RawQuestion
 from roberta_squad_pipeline.squad.forms import REMEDY, Item, SourceFile, read_items
-from roberta_squad_pipeline.squad.json_input import SchemaError, joined, schema_faults, shown
+from roberta_squad_pipeline.squad.json_input import FileError, joined, schema_faults, shown
 from roberta_squad_pipeline.squad.spellings import as_squad, as_text
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ _RAW_PASSAGE: TypeAdapter[RawPassage] = TypeAdapter(RawPassage)
 _RAW_QUESTION: TypeAdapter[RawQuestion] = TypeAdapter(RawQuestion)
 
 _AT_ONCE = 10_000
-"""Records on one passage."""
+"""The most records on one passage that are held at a time."""
 
 _REMEDIES = {
     "answers": 'Give its answers, or "answers": [] if the passage does not answer it.',
@@ -45,33 +45,33 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a paragraph holds.
+    """The content of a paragraph.
 
     Args:
-        where: File and place in it.
+        where: Its file and place there.
         context: The passage; None if there is none, or it is not text.
-        questions: Each with its file and place; those that are not as they should be are left out.
-        without_id: File and place of those that were given an id.
-        faults: What is not as it should be.
+        questions: The questions without faults, each with its file and place.
+        without_id: File and place of the questions that had no id, and were given one.
+        faults: The faults of the paragraph and its questions.
     """
 
     where: str
     context: str | None
     questions: tuple[tuple[str, RawQuestion], ...]
     without_id: tuple[str, ...] = ()
-    faults: tuple[SchemaError, ...] = ()
+    faults: tuple[FileError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A passage with its questions that nobody has looked into yet.
+    """A passage with its questions, unchecked.
 
     Args:
-        file: Where it stands.
-        place: Where in the file, such as ``data[3].paragraphs[7]``.
+        file: The file.
+        place: Its place there, such as ``data[3].paragraphs[7]``.
         article: Number of its article, counted over all files.
-        title: Of its article; empty if the file gives none.
-        content: As the file has it, or as SQuAD would have its records.
+        title: Title of its article; empty if the file gives none.
+        content: As it stands in the file; records on one passage are arranged as in SQuAD.
         records: Places of its questions, if each of them is a record that repeats the passage.
     """
 
@@ -84,16 +84,16 @@ class Paragraph:
 
     @property
     def where(self) -> str:
-        """File and place in it, such as ``train.json: data[3].paragraphs[7]``."""
+        """Its file and place there, such as ``train.json: data[3].paragraphs[7]``."""
         return f"{self.file.path}: {self.place or 'top level'}"
 
     def entry(self) -> Entry:
-        """Looks into it."""
+        """Checks its structure."""
         if self.records is None:
             try:
                 raw = _RAW_PASSAGE.validate_python(self.content, strict=True)
             except ValidationError:
-                pass  # what another tool spelled, or a fault, is looked at question by question
+                pass  # there are other spellings or faults, which are handled question by question
             else:
                 asked = tuple(
                     (f"{self._file}: {self._question_place(q)}", _without_empty_answers(question))
@@ -102,8 +102,8 @@ class Paragraph:
                 return Entry(self.where, raw["context"], asked)
         return self._looked_at_closely()
 
-    def questions(self, schema: TypeAdapter[T]) -> Iterator[tuple[str, T] | SchemaError]:
-        """Its questions as another schema has them, each with its file and place, or a fault."""
+    def questions(self, schema: TypeAdapter[T]) -> Iterator[tuple[str, T] | FileError]:
+        """Its questions by a schema, each with its file and place, or as a fault."""
         content = self.content if isinstance(self.content, dict) else {}
         asked = content.get("qas")
         for q, question in enumerate(asked if isinstance(asked, list) else ()):
@@ -123,8 +123,8 @@ class Paragraph:
     def _question_place(self, q: int) -> str:
         return joined(self.place, f"qas[{q}]") if self.records is None else self.records[q]
 
-    def faults(self) -> Iterator[SchemaError]:
-        """What is not as it should be around its questions."""
+    def faults(self) -> Iterator[FileError]:
+        """Its faults outside of the questions."""
         try:
             _PASSAGE.validate_python(self.content, strict=True)
         except ValidationError as error:
@@ -133,7 +133,7 @@ class Paragraph:
     def _looked_at_closely(self) -> Entry:
         faults, questions, without_id = list(self.faults()), [], []
         for one in self.questions(_RAW_QUESTION):
-            if isinstance(one, SchemaError):
+            if isinstance(one, FileError):
                 faults.append(one)
                 continue
             where, question = one
@@ -151,16 +151,16 @@ class Paragraph:
 
 
 def squad_paragraphs(path: Path) -> Iterator[Paragraph | InputError]:
-    """Reads files passage by passage, and goes on after a fault where it can.
+    """Reads files passage by passage, and continues after a fault if possible.
 
-    Questions that are records of their own and repeat the passage belong to one passage as long as
-    they stand together; `_AT_ONCE` of them at most, so that no more are held.
+    Consecutive records that repeat the same passage become one passage with their questions, at
+    most `_AT_ONCE` of them, to limit the memory.
 
     Args:
         path: A file of any form that `read_items` reads.
 
     Yields:
-        The passages in file order, and what cannot be read as an error.
+        The passages in file order, and an error for each part that cannot be read.
     """
     article, last_title = -1, ""
     for _, group in groupby(read_items(path), key=_same_passage):
@@ -182,15 +182,15 @@ def squad_paragraphs(path: Path) -> Iterator[Paragraph | InputError]:
 
 
 def _same_passage(item: Item | InputError) -> object:
-    """The same for records that repeat a passage, and different for all else."""
+    """A key that is equal for records on the same passage, and different for everything else."""
     if isinstance(item, InputError) or not _is_record(item.content):
         return object()
     context, title = item.content.get("context"), item.content.get("title")
     return (item.file, title, context) if isinstance(context, str) else object()
 
 
-def _paragraphs(items: list[Item], article: int, title: str) -> Iterator[Paragraph | SchemaError]:
-    """Of an article, a passage, or records that repeat a passage."""
+def _paragraphs(items: list[Item], article: int, title: str) -> Iterator[Paragraph | FileError]:
+    """The paragraphs of an article, of a passage, or of records on one passage."""
     first = items[0]
     file, place, content = first.file, first.place, first.content
     if _is_article(content):
@@ -219,7 +219,7 @@ def _is_article(content: Any) -> bool:
 
 
 def _is_record(content: Any) -> bool:
-    """Whether it is a question that brings its passage with it."""
+    """Whether it is a record: a question together with its passage."""
     return (
         isinstance(content, dict)
         and content.keys().isdisjoint({"paragraphs", "qas"})
@@ -227,8 +227,8 @@ def _is_record(content: Any) -> bool:
     )
 
 
-def _fault(item: Item, key: str, value: Any, expected: str, remedy: str) -> SchemaError:
-    return SchemaError(
+def _fault(item: Item, key: str, value: Any, expected: str, remedy: str) -> FileError:
+    return FileError(
         kind=f"{key or 'entry'}_of_another_type",
         where=f"{item.file.path}: {joined(item.place, key) or 'top level'}",
         got=shown(value),
@@ -238,12 +238,12 @@ def _fault(item: Item, key: str, value: Any, expected: str, remedy: str) -> Sche
 
 
 def _without_empty_answers(question: RawQuestion) -> RawQuestion:
-    """An unanswerable question without the empty answers that some tools give it."""
+    """Removes the empty answers that some tools give to unanswerable questions."""
     if question.get("is_impossible") and question["answers"]:
         question["answers"] = [answer for answer in question["answers"] if answer["text"].strip()]
     return question
 
 
 def remedy_for(key: str) -> str:
-    """What to do about a key that is missing or has a wrong value."""
+    """The remedy for a key that is missing or has a wrong value."""
     return _REMEDIES.get(key, REMEDY)

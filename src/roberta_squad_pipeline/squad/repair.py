@@ -1,7 +1,7 @@
-"""Where answers stand that do not stand where they claim to be.
+"""Finds the places of misaligned answers.
 
-Tools count ``answer_start`` in their own units: what looks like many errors is then a single one,
-and undoing it is safer than looking for each answer, which may stand at several places.
+Tools count ``answer_start`` in different units: what looks like many errors is then a single one,
+and converting the unit is safer than searching for each answer, which may occur at several places.
 """
 
 import re
@@ -22,12 +22,12 @@ from roberta_squad_pipeline.squad.paragraphs import squad_paragraphs
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What a tool may have counted ``answer_start`` in, instead of characters from 0.
+    """A unit in which a tool may count ``answer_start``, instead of characters from 0.
 
     Args:
-        name: What it is.
-        width: How many of it a character is.
-        first: What it begins to count at.
+        name: What is counted.
+        width: How many units a character takes.
+        first: The number at which counting begins.
     """
 
     name: str
@@ -45,20 +45,19 @@ UNITS = {
         "characters but byte order marks", lambda c: c != "\ufeff"
     ),
 }
-"""By the kind of finding that they make."""
+"""By the kind of finding that they cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where an answer stands.
+    """The place of an answer.
 
     Args:
-        kind: One of `UNITS`, or "misaligned_answer", "ambiguous_answer" (it stands at several
-            places, of which this is the nearest), "answer_spelled_otherwise" (up to white space,
-            case and Unicode's normal form) or "answer_not_in_passage"; None if it stands where it
-            claims to be.
-        start: In characters from 0; None if the passage does not hold it.
-        text: As the passage has it.
+        kind: One of `UNITS`, or "misaligned_answer", "ambiguous_answer" (it occurs at several
+            places, of which this is the nearest), "answer_spelled_otherwise" (it differs in white
+            space, case or Unicode normal form) or "answer_not_in_passage"; None if it is aligned.
+        start: In characters from 0; None if the passage does not contain it.
+        text: As spelled in the passage.
     """
 
     kind: str | None
@@ -68,18 +67,18 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What ``answer_start`` is counted in.
+    """The units of ``answer_start`` in a file.
 
     Args:
-        of_file: The one that explains every answer of a file of which not all are aligned.
-        ranked: Those that explain all answers of some passage, the most frequent first.
+        of_file: The unit that explains every answer of the file, if not all are aligned.
+        ranked: Units that explain all answers of a passage, the most frequent first.
     """
 
     of_file: str | None = None
     ranked: tuple[str, ...] = ()
 
     def of_passage(self, context: str, answers: Sequence[RawAnswer]) -> str | None:
-        """The one that explains all answers of a passage of which not all are aligned."""
+        """The unit that explains all answers of a passage, if not all are aligned."""
         if self.of_file is not None:
             return self.of_file
         if all(is_aligned(answer, context) for answer in answers):
@@ -88,9 +87,9 @@ class Units:
 
 
 def units_of(path: Path) -> Units:
-    """Looks through a file for what its answers are counted in.
+    """Finds the units of ``answer_start`` in a file.
 
-    What cannot be read is passed over.
+    Parts that cannot be read are skipped.
 
     Args:
         path: A file of any form that `read_items` reads.
@@ -112,7 +111,7 @@ def units_of(path: Path) -> Units:
 
 
 def answers_of(questions: Iterable[Iterable[RawAnswer]]) -> list[RawAnswer]:
-    """All answers that have a text, of all questions."""
+    """All answers of some questions that have a text."""
     return [answer for answers in questions for answer in answers if answer["text"].strip()]
 
 
@@ -120,9 +119,9 @@ def find_answer(answer: RawAnswer, context: str, unit: str | None) -> Found:
     """Finds an answer in its passage.
 
     Args:
-        answer: As the file has it, with a text.
+        answer: As it stands in the file; not blank.
         context: The passage.
-        unit: What explains all answers of the passage, if anything does.
+        unit: The unit that explains all answers of the passage, if there is one.
     """
     text, start = answer["text"], answer["answer_start"]
     if unit is not None:
@@ -153,7 +152,7 @@ def _explains(unit: str, context: str, answers: Iterable[RawAnswer]) -> bool:
 
 
 def _converted(unit: str, context: str, start: int) -> int | None:
-    """Characters from 0; None if no character of the passage begins there."""
+    """A start in characters from 0; None if no character of the passage begins there."""
     ends = _positions(unit, context)
     character = bisect_right(ends, start) - 1
     return character if character >= 0 and ends[character] == start else None
@@ -161,7 +160,7 @@ def _converted(unit: str, context: str, start: int) -> int | None:
 
 @lru_cache(maxsize=2 * len(UNITS))
 def _positions(unit: str, context: str) -> list[int]:
-    """Where each character begins, in a unit; of those that begin together the last counts."""
+    """Where each character begins, in a unit; of those with the same place the last counts."""
     of = UNITS[unit]
     return list(accumulate(map(of.width, context), initial=of.first))
 
@@ -175,13 +174,13 @@ def _spelled_otherwise(text: str) -> re.Pattern[str]:
 
 
 def misaligned_answer(answer: RawAnswer, context: str, where: str, found: Found) -> InputError:
-    """Says where an answer should point that does not stand where it points.
+    """The error for a misaligned answer; it names the right place.
 
     Args:
         answer: The answer.
         context: Its passage.
-        where: File and place of the answer in it.
-        found: Where it stands.
+        where: The answer's file and place there.
+        found: Its place in the passage.
     """
     text, start = answer["text"], answer["answer_start"]
     there = context[start : start + len(text)] if start >= 0 else ""

@@ -1,4 +1,4 @@
-"""What the catalog hands over as questions, as files on this machine."""
+"""Makes files on this machine of the questions that the catalog names or loads."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from roberta_squad_pipeline.squad.download import name_in
 from roberta_squad_pipeline.squad.forms import FILE_LIST, check_one_split, files_of
 
 _VERSION = ("ETag", "Last-Modified", "LastModified", "md5Hash", "generation", "mtime", "created")
-"""What stores tell of a file that changes when the file does."""
+"""Properties of a remote file that change when the file does."""
 _ROWS = 1000
 
 
@@ -23,9 +23,9 @@ class QuestionFiles:
     """Where files of questions are.
 
     Args:
-        paths: Files, folders or patterns, here or at addresses that fsspec knows; empty where
-            `data.train` or `data.dev` says it.
-        options: For fsspec, credentials among them.
+        paths: Files, folders or patterns, here or at addresses that fsspec supports; empty if
+            `data.train` or `data.dev` names them.
+        options: Arguments for fsspec, including credentials.
     """
 
     paths: tuple[str, ...] = ()
@@ -33,15 +33,15 @@ class QuestionFiles:
 
 
 def local_path(files: QuestionFiles, folder: Path, *, listed_as: str) -> Path:
-    """One path for all of them; files that are elsewhere are fetched if they changed.
+    """Returns one local path for all files; remote files are fetched if they changed.
 
     Args:
         files: At least one path.
-        folder: Where files are fetched to, and where several are listed.
+        folder: The folder for fetched files, and for a list of several files.
         listed_as: Name of the list without its suffix.
 
     Raises:
-        InputError: A file is not there, or cannot be fetched.
+        InputError: A file does not exist, or cannot be fetched.
     """
     found: list[Path] = []
     for path in files.paths:
@@ -56,16 +56,16 @@ def local_path(files: QuestionFiles, folder: Path, *, listed_as: str) -> Path:
 
 
 def write_questions(questions: object, path: Path, *, where: str) -> Path:
-    """Writes what a dataset of the catalog loaded, in a form that `read_items` reads.
+    """Writes questions that the catalog has loaded, in a form that `read_items` reads.
 
     Args:
-        questions: SQuAD JSON as Python has it, a pandas frame of records, or anything else that
-            gives records, passages or articles one by one.
+        questions: Decoded SQuAD JSON, a pandas frame of records, or any other iterable of records,
+            passages or articles.
         path: The file without its suffix.
-        where: What it was loaded from, for messages.
+        where: Where they were loaded from, for messages.
 
     Raises:
-        InputError: It is something else.
+        InputError: They are something else.
     """
     whole = isinstance(questions, Mapping)
     path = path.with_name(f"{path.name}{'.json' if whole else '.jsonl'}")
@@ -87,7 +87,7 @@ def _items(questions: Any) -> Iterator[Any]:
     if isinstance(questions, str | bytes) or not isinstance(questions, Iterable):
         raise TypeError("it holds no records")
     frame: Any = questions
-    # Not by its class, for which pandas would have to be imported.
+    # Not by its class, which would need an import of pandas.
     if hasattr(frame, "iloc"):
         for first in range(0, len(frame), _ROWS):
             rows = frame.iloc[first : first + _ROWS]
@@ -97,7 +97,7 @@ def _items(questions: Any) -> Iterator[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's arrays and numbers as Python's; times as text."""
+    """Converts NumPy's arrays and numbers to Python's, and times to text."""
     for name in ("tolist", "isoformat"):
         if hasattr(value, name):
             return getattr(value, name)()
@@ -127,7 +127,7 @@ def _fetched(url: str, options: Mapping[str, Any], folder: Path) -> list[Path]:
         got = str(error)
         remedy = "Install it: pip install s3fs for s3://, gcsfs for gs://."
     except FileNotFoundError as error:
-        # Over HTTP whatever goes wrong is this.
+        # Over HTTP, fsspec raises this for every failure.
         status = getattr(error.__cause__, "status", None)
         got = f"HTTP status {status}" if status else "no such file"
     except Exception as error:
@@ -138,7 +138,7 @@ def _fetched(url: str, options: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def _copied(system: Any, path: str, name: str, folder: Path) -> Path:
-    """A copy of this very version of a file; made anew where nothing tells versions apart."""
+    """A local copy of the file's present version; fetched again if versions are unknown."""
     info = system.info(path)
     version = [str(info[key]) for key in _VERSION if info.get(key)]
     stamp = hashlib.sha256(repr((system.protocol, path, version)).encode()).hexdigest()[:16]

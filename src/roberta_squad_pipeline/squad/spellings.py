@@ -1,4 +1,4 @@
-"""Questions as annotation tools, Hugging Face and pandas spell them, spelled as SQuAD has them."""
+"""Converts the spellings of annotation tools, Hugging Face and pandas to SQuAD's."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ _ANSWER_KEYS = ("text", "answer_start")
 
 
 def as_squad(question: Any, id_if_none: str) -> Any:
-    """A question with its parts as SQuAD has them, as far as it can be told what they mean.
+    """Converts a question to SQuAD's spelling, as far as its meaning is clear.
 
     Ids that are numbers become text; whole floats become integers; ``is_impossible`` of 0 or 1
-    becomes false or true; answers may be lists of texts and starts side by side, or a single one.
-    Where ``is_impossible`` is true, answers may be missing.
+    becomes false or true; answers may be parallel lists of texts and starts, or a single answer.
+    If ``is_impossible`` is true, answers may be missing.
 
     Args:
-        question: As the file has it.
-        id_if_none: What it is called if it has no id.
+        question: As it stands in the file.
+        id_if_none: The id for a question without one.
 
     Returns:
-        A new value; what is not understood is left as it is.
+        A new value; other values stay as they are.
     """
     if not isinstance(question, dict):
         return question
@@ -39,7 +39,7 @@ def as_squad(question: Any, id_if_none: str) -> Any:
 
 
 def as_text(value: Any) -> Any:
-    """A whole number as its digits, NaN as None, and all else as it is."""
+    """Converts a whole number to text and NaN to None; other values stay as they are."""
     if isinstance(value, float) and value != value:  # noqa: PLR0124 (pandas' way to say "none")
         return None
     whole = _whole(value)

@@ -1,8 +1,9 @@
-"""Files that users hand in, as UTF-8 whatever they were written or packed as."""
+"""Files from users as UTF-8, whatever their encoding and packing."""
 
 import codecs
 import gzip
 import io
+import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,6 @@ _OTHER_FORMS = {
     b"\xfd7zXZ": "a file packed by xz",
     b"\x28\xb5\x2f\xfd": "a file packed by zstd",
 }
-_WIDE_MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",  # looked for first: UTF-16's little-endian mark begins like it
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +27,8 @@ class Text:
     """A text to be read.
 
     Args:
-        stream: In UTF-8, after a byte order mark.
-        marked: Whether it begins with a byte order mark in UTF-8.
+        stream: In UTF-8, without its byte order mark.
+        marked: Whether it had a byte order mark in UTF-8.
     """
 
     stream: io.BufferedReader
@@ -44,10 +39,10 @@ class Text:
 def utf8_text(path: Path) -> Iterator[Text]:
     """Opens a text file: UTF-8, or UTF-16, each also packed by gzip.
 
-    UTF-16 is held whole; all else is read from the disk as the stream is.
+    UTF-16 is read into memory at once; all else is read from the disk step by step.
 
     Raises:
-        InputError: The file cannot be read or is of another form; in the block, too.
+        InputError: The file cannot be read or has another form. This may come while it is read.
     """
     with readable(path), path.open("rb") as file:
         stream = file
@@ -55,8 +50,9 @@ def utf8_text(path: Path) -> Iterator[Text]:
             stream = io.BufferedReader(gzip.GzipFile(fileobj=file))
         head = stream.peek(4)[:4]
         _reject_other_forms(path, stream.peek(6))
-        if (wide := _wide_encoding(head)) is not None:
-            stream = io.BufferedReader(io.BytesIO(_recoded(path, stream, wide)))
+        # What these files begin with is ASCII, which shows how wide their characters are.
+        if not (encoding := json.detect_encoding(head)).startswith("utf-8"):
+            stream = io.BufferedReader(io.BytesIO(_recoded(path, stream, encoding)))
         marked = stream.peek(3).startswith(codecs.BOM_UTF8)
         if marked:
             stream.read(len(codecs.BOM_UTF8))
@@ -74,14 +70,10 @@ def read_utf8(path: Path) -> bytes:
 
 
 def checked_utf8(path: Path, content: bytes) -> bytes:
-    """Content that is UTF-8.
-
-    Args:
-        path: Where it was read from, for messages.
-        content: All of it.
+    """Checks that a file's content is UTF-8, and returns it.
 
     Raises:
-        InputError: It is not; the byte that it breaks off at is told.
+        InputError: It is not; the message names the first byte at fault.
     """
     try:
         content.decode()
@@ -97,7 +89,7 @@ def checked_utf8(path: Path, content: bytes) -> bytes:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turns what goes wrong with a file while it is read into an `InputError`."""
+    """Turns errors of reading a file into an `InputError`."""
     try:
         yield
     except FileNotFoundError:
@@ -124,19 +116,9 @@ def _reject_other_forms(path: Path, head: bytes) -> None:
             raise InputError(
                 where=str(path),
                 got=name,
-                expected="a text file, as it is or packed by gzip",
+                expected="a text file, plain or packed by gzip",
                 remedy="Unpack it first.",
             )
-
-
-def _wide_encoding(head: bytes) -> str | None:
-    for mark, encoding in _WIDE_MARKS.items():
-        if head.startswith(mark):
-            return encoding
-    # Without a mark: what these files begin with is ASCII, of which a wide character is mostly NUL.
-    zeros = "".join("0" if byte == 0 else "x" for byte in head)
-    unmarked = {"x0x0": "utf-16-le", "0x0x": "utf-16-be", "x000": "utf-32-le", "000x": "utf-32-be"}
-    return unmarked.get(zeros)
 
 
 def _recoded(path: Path, stream: BinaryIO, encoding: str) -> bytes:

@@ -1,7 +1,7 @@
-"""Looks through SQuAD files for all that is wrong or odd in them.
+"""Looks through SQuAD files for everything that is wrong or odd in them.
 
-What the reader of SQuAD files rejects is found with the reader's own rules. The rest is odd, and
-told because it costs scores or misleads.
+Faults are what reading a file rejects, found by the same rules. Oddities are reported since they
+cost scores or mislead.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,15 +16,14 @@ from roberta_squad_pipeline.squad.faults import (
     OnMisaligned,
     RawQuestion,
     blank,
-    blank_texts,
-    contradiction,
     if_only_scored,
     is_aligned,
     missing_kind,
+    question_faults,
     repeated_id,
 )
 from roberta_squad_pipeline.squad.forms import files_of
-from roberta_squad_pipeline.squad.json_input import SchemaError, shown
+from roberta_squad_pipeline.squad.json_input import FileError, shown
 from roberta_squad_pipeline.squad.paragraphs import Entry, squad_paragraphs
 from roberta_squad_pipeline.squad.repair import (
     Units,
@@ -72,7 +71,7 @@ _EXPECTED = {
     ),
     "no_id": (
         "an id that no other question has",
-        "Nothing: it is called by file and place. Give it an id if you need to find it again.",
+        "Nothing: its file and place serve as its id. Give it one if you need to find it again.",
     ),
     "repeated_question": (
         "each question once on the same passage",
@@ -83,8 +82,8 @@ _EXPECTED = {
         "Remove it from one of the files; scores on a passage that was trained on are too good.",
     ),
     "answer_scores_nothing": (
-        "an answer of which case, English articles and ASCII punctuation are not all",
-        "Give more of the passage as the answer; the scorer leaves out an answer like this.",
+        "an answer that is more than English articles and ASCII punctuation",
+        "Give more of the passage as the answer; the scorer ignores an answer like this.",
     ),
     "no_token": (
         "passages of at least one token",
@@ -109,20 +108,20 @@ _EXPECTED = {
         "trained as unanswerable in each of its windows.",
     ),
 }
-"""What is expected instead of each oddity, and what to do about it."""
+"""For each oddity, what is expected instead, and what to do about it."""
 
 
 def validate_files(
     paths: Mapping[str, Path], *, on_misaligned: OnMisaligned, limits: TokenLimits
 ) -> ValidationReport:
-    """Checks the files of a run, each passage of them, and what they have in common.
+    """Checks the files of a run, each of their passages, and which passages they share.
 
-    One file is held at a time.
+    One file is held in memory at a time.
 
     Args:
-        paths: By split; a passage that an earlier one has, too, is leaked.
-        on_misaligned: Whether misaligned answers of train stop the features.
-        limits: What answers are measured with.
+        paths: By split; a passage that an earlier split has, too, is leaked.
+        on_misaligned: What happens to misaligned answers of train.
+        limits: The limits of windows, questions and answers in tokens.
     """
     reports: dict[str, FileReport] = {}
     earlier: dict[str, frozenset[int]] = {}
@@ -139,7 +138,7 @@ def validate_files(
 
 
 class _Check:
-    """One file, and what was found in it so far."""
+    """The check of one file, with its findings so far."""
 
     def __init__(
         self, path: Path, on_misaligned: OnMisaligned, limits: TokenLimits, *, learned: bool
@@ -154,13 +153,13 @@ class _Check:
         self._kinds = Kinds()
         self._kinds_are_known = True
         self._line_end: set[str] = set()
-        # The place where each was met first; texts by their hashes, which take less memory.
+        # The place of the first occurrence; texts are kept as hashes, which take less memory.
         self._ids: dict[str, str] = {}
         self._asked: dict[int, str] = {}
         self._passages: list[tuple[int, str, str]] = []
 
     def look_through(self) -> None:
-        """Reads the file and checks each passage of it."""
+        """Reads the file and checks each of its passages."""
         article, file = -1, None
         for paragraph in squad_paragraphs(self._path):
             if isinstance(paragraph, InputError):
@@ -179,10 +178,10 @@ class _Check:
         self._measure()
         self._sum_up_tokens()
         for missing in missing_kind(self._path, self._kinds) if self._kinds_are_known else ():
-            self._stop("missing_kind_of_question", missing)
+            self._stop(missing)
 
     def find_leaks(self, other: str, passages: frozenset[int]) -> None:
-        """Finds the passages that another split has, too."""
+        """Finds the passages that an earlier split has, too."""
         for passage, where, quote in self._passages:
             if passage in passages:
                 self._odd("leaked_passage", where, f"{quote}, which {other} has, too")
@@ -199,7 +198,7 @@ class _Check:
             return 0
 
     def report(self) -> FileReport:
-        """What was found."""
+        """The findings and counts."""
         return FileReport(
             path=str(self._path),
             size_bytes=self._size,
@@ -217,11 +216,11 @@ class _Check:
         asked: list[PlacedQuestion] = []
         for where, question in entry.questions:
             if (first := self._ids.setdefault(question["id"], where)) != where:
-                self._stop("repeated_id", repeated_id(question["id"], where, first))
+                self._stop(repeated_id(question["id"], where, first))
             if entry.context is not None:
                 self._find_repeats(question, passage, where)
             placed = self._check_question(question, entry.context, where, unit)
-            # What has no answer in a known place is not learned from.
+            # Questions whose answers have no known place are not trained on.
             if placed.answers or not question["answers"] or not self._learned:
                 asked.append(placed)
         self._counts.questions += len(entry.questions)
@@ -239,14 +238,14 @@ class _Check:
         passage = hash(" ".join(context.split()))
         self._passages.append((passage, where, shown(context)))
         for fault in blank(context, what="passage", where=where):
-            self._stop("blank_text", fault)
+            self._stop(fault)
         if len(context) > ENORMOUS_CHARACTERS:
             self._odd("enormous_passage", where, f"{len(context):,} characters")
         self._check_text(context, lambda: where, None)
         return passage
 
     def _unit_of(self, entry: Entry) -> str | None:
-        """What the answers of a passage are counted in, if they are not aligned."""
+        """The unit of ``answer_start`` where answers of a passage are not aligned, if known."""
         context = entry.context
         answers = answers_of(question["answers"] for _, question in entry.questions)
         if context is None or (
@@ -264,17 +263,13 @@ class _Check:
     def _check_question(
         self, question: RawQuestion, context: str | None, place: str, unit: str | None
     ) -> PlacedQuestion:
-        """Returns it with the answers that stand in the passage, if there is one."""
+        """Returns the question with those answers that have a place in the passage."""
         question_id, answers = question["id"], question["answers"]
         self._counts.answers += len(answers)
         self._counts.answerable += bool(answers)
         self._counts.unanswerable += not answers
-        for fault in blank_texts(question, place):
-            self._stop("blank_text", fault, question_id)
-            self._kinds_are_known = False
-        for fault in contradiction(question, place):
-            self._stop("contradiction", fault, question_id)
-            self._kinds_are_known = False
+        for fault in question_faults(question, place):
+            self._unfit(fault, question_id)
         self._check_text(question["question"], lambda: f"{place}.question", question_id)
         placed: list[tuple[str, GoldAnswer]] = []
         dropped = 0
@@ -337,12 +332,13 @@ class _Check:
             got = f"{shown(text)}, which is also asked at {first.rpartition(': ')[2]}"
             self._odd("repeated_question", place, got, question_id)
 
-    def _unfit(self, fault: InputError) -> None:
-        """What cannot be read may be of the kind that else is missing."""
-        self._stop(fault.kind if isinstance(fault, SchemaError) else "unreadable", fault)
+    def _unfit(self, fault: InputError, question_id: str | None = None) -> None:
+        # What cannot be read may be of the kind that seems to be missing.
         self._kinds_are_known = False
+        self._stop(fault, question_id)
 
-    def _stop(self, kind: str, fault: InputError, question_id: str | None = None) -> None:
+    def _stop(self, fault: InputError, question_id: str | None = None) -> None:
+        kind = fault.kind if isinstance(fault, FileError) else "unreadable"
         self._findings.add(kind, lambda: fault, stops_features=True, question_id=question_id)
 
     def _odd(self, kind: str, where: str, got: str, question_id: str | None = None) -> None:

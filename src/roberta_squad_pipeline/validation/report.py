@@ -1,4 +1,4 @@
-"""What a validation says: counts and findings of each file, as JSON and as Markdown."""
+"""The result of a validation: counts and findings per file, as JSON and as Markdown."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
@@ -16,18 +16,18 @@ PLACES_SHOWN = 5
 
 
 class Place(StrictModel):
-    """One place where something was found."""
+    """One place of a finding."""
 
     where: str
     """File, and the way through its JSON, such as ``train.json: data[3].paragraphs[7].qas[2]``."""
     question_id: str | None
-    """Of the question that it concerns, if it is about one."""
+    """The question that it concerns, if there is one."""
     got: str
-    """What stands there, cut to a few words."""
+    """What stands there, in a few words."""
     expected: str
     """What should stand there."""
     proposed_answer_start: int | None
-    """Where a misaligned answer probably begins: what data.on_misaligned=repair makes of it."""
+    """Where a misaligned answer probably begins, and is moved to by data.on_misaligned=repair."""
 
 
 class Finding(BaseModel):
@@ -35,17 +35,17 @@ class Finding(BaseModel):
 
     kind: str
     stops_features: bool
-    """Whether features cannot be built from the file as long as it is there."""
-    count: int
-    places: list[Place]
+    """Whether no features can be built from a file with it."""
+    count: int = 0
+    places: list[Place] = []
     """The first `PLACES_SHOWN` of them, in file order."""
     remedy: str
-    """What to do about it, for the first of them."""
+    """What to do about the first of them."""
 
 
 @dataclass(slots=True)
 class Counts:
-    """How much a file holds; articles that are not SQuAD JSON do not count."""
+    """What a file holds, in numbers; articles that are not SQuAD JSON do not count."""
 
     articles: int = 0
     passages: int = 0
@@ -57,11 +57,11 @@ class Counts:
     longest_passage: int = 0
     """In characters."""
     windows: int = 0
-    """In which the questions will be read; of train, without those that cannot be learned from."""
+    """Of the questions; in train, only of those that can be learned from."""
     labelled_windows: int = 0
-    """Those that hold a gold answer whole."""
+    """Windows that hold a whole gold answer."""
     labelled_windows_of_several_answers: int = 0
-    """Those of them whose question has several gold answers in different places."""
+    """Of these, the windows whose question has several gold answers in different places."""
 
 
 class FileReport(StrictModel):
@@ -83,7 +83,7 @@ class ValidationReport(StrictModel):
 
 
 class Findings:
-    """Gathers what is found in a file, counted by kind, with the first places of each."""
+    """Collects the findings in a file: a count per kind, and the first places of each."""
 
     def __init__(self) -> None:
         self._found: dict[str, Finding] = {}
@@ -97,43 +97,36 @@ class Findings:
         question_id: str | None = None,
         proposed_answer_start: int | None = None,
     ) -> None:
-        """Counts one more, and has it described if it is among the first of its kind."""
-        known = self._found.get(kind)
-        if known is not None and len(known.places) >= PLACES_SHOWN:
-            known.count += 1
-            return
-        fault = describe()
-        place = Place(
-            where=fault.where,
-            question_id=question_id,
-            got=fault.got,
-            expected=fault.expected,
-            proposed_answer_start=proposed_answer_start,
-        )
-        if known is not None:
-            known.count += 1
-            known.places.append(place)
-        else:
-            self._found[kind] = Finding(
-                kind=kind,
-                stops_features=stops_features,
-                count=1,
-                places=[place],
-                remedy=fault.remedy,
+        """Counts one more; it is described only if it is among the first of its kind."""
+        finding = self._found.get(kind)
+        if finding is None or len(finding.places) < PLACES_SHOWN:
+            fault = describe()
+            if finding is None:
+                finding = self._found[kind] = Finding(
+                    kind=kind, stops_features=stops_features, remedy=fault.remedy
+                )
+            place = Place(
+                where=fault.where,
+                question_id=question_id,
+                got=fault.got,
+                expected=fault.expected,
+                proposed_answer_start=proposed_answer_start,
             )
+            finding.places.append(place)
+        finding.count += 1
 
     def set_remedy(self, kind: str, remedy: str) -> None:
-        """Says what to do about all of a kind, if there are any."""
+        """Sets what to do about a kind, if there are any of it."""
         if kind in self._found:
             self._found[kind].remedy = remedy
 
     def listed(self) -> tuple[Finding, ...]:
-        """One finding a kind, those that stop the features first."""
+        """One finding per kind, those that stop the features first."""
         return tuple(sorted(self._found.values(), key=lambda finding: not finding.stops_features))
 
 
 def stopping(report: ValidationReport) -> Iterator[Finding]:
-    """The findings that features cannot be built with, train first."""
+    """The findings that stop the features, train first."""
     for file in report.files.values():
         yield from (finding for finding in file.findings if finding.stops_features)
 

@@ -1,4 +1,4 @@
-"""What may be odd about a single text."""
+"""Odd characters in a text."""
 
 import re
 import unicodedata
@@ -13,15 +13,15 @@ _LINE_END = re.compile("\r\n|\r|\n")
 
 
 def oddities(text: str) -> Iterator[tuple[TextKind, int]]:
-    """Finds what a passage or question should not hold.
+    """Finds characters that a passage or question should not contain.
 
-    Tabs and line ends are no control characters here.
+    Tabs and line ends do not count as control characters.
 
     Args:
         text: Without lone surrogates.
 
     Yields:
-        Each kind that occurs, and the first character of the first place where it does.
+        Each kind that occurs, with the index of the first such character.
     """
     if text.isascii() and text.isprintable():
         return

@@ -1,4 +1,4 @@
-"""Passages, questions and answers measured in tokens, as the features will have them."""
+"""Measures passages, questions and answers in tokens, as in the features."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,18 +29,18 @@ TokenKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class TokenLimits:
-    """What passages, questions and answers are measured with."""
+    """The tokenizer and the limits that passages, questions and answers are measured with."""
 
     tokenizer: "Callable[[], PassageTokenizer]"
-    """Loads it when a text has to be tokenised, if that ever happens."""
+    """Loads the tokenizer, once a text has to be tokenised."""
     windows: WindowConfig
     max_answer_tokens: int
-    """Tokens of a predicted answer at most."""
+    """The most tokens that a predicted answer may have."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedQuestion:
-    """A question with the answers whose place is known, each with its file and place in it."""
+    """A question with those answers whose place is known, each with its file and place there."""
 
     where: str
     id: str
@@ -50,29 +50,29 @@ class PlacedQuestion:
 
 @dataclass(frozen=True, slots=True)
 class TokenFault:
-    """A passage, a question or an answer that a reader of tokens cannot deal with."""
+    """A passage, question or answer that is unfit once it is tokenised."""
 
     kind: TokenKind
     where: str
-    """File and place in it."""
+    """Its file and place there."""
     question_id: str | None
     got: str
-    """What it is, in a few words."""
+    """The text in question, shortened."""
 
 
 @dataclass(slots=True)
 class InTokens:
-    """Passages with their questions that wait for being tokenised together."""
+    """Passages with their questions that are to be tokenised together, and counts."""
 
     limits: TokenLimits
     characters: int = 0
-    """Of the passages that wait."""
+    """Of the passages that are not tokenised yet."""
     windows: int = 0
-    """Of all that was measured so far."""
+    """Windows of all passages so far."""
     labelled: int = 0
-    """Of these, how many hold a gold answer whole."""
+    """Of these, windows that hold a whole gold answer."""
     labelled_of_several: int = 0
-    """Of these again, how many are of questions with several gold answers in different places."""
+    """Of these again, windows whose question has several gold answers in different places."""
     longest_question: int = 0
     """In tokens."""
     _waiting: list[tuple[str, str, Sequence[PlacedQuestion]]] = field(default_factory=list)
@@ -81,15 +81,15 @@ class InTokens:
         """Keeps a passage until it is measured.
 
         Args:
-            where: File and place of the passage in it.
+            where: The passage's file and place there.
             context: The passage, not blank.
-            questions: To it, their answers where they stand in it.
+            questions: Questions on it, with answers whose places are known.
         """
         self._waiting.append((where, context, questions))
         self.characters += len(context)
 
     def measured(self) -> Iterator[TokenFault]:
-        """Tokenises what waits, counts its windows, and says what is wrong with it."""
+        """Tokenises the passages that were kept, counts their windows, and yields their faults."""
         waiting, self._waiting, self.characters = self._waiting, [], 0
         if not waiting:
             return
@@ -148,7 +148,7 @@ class InTokens:
     def _unreachable(
         self, asked: Sequence[PlacedQuestion], answers: AnswerTokens, held: Iterable[bool]
     ) -> Iterator[TokenFault]:
-        """Answers that a reader of tokens cannot learn or give."""
+        """Answers that a reader can neither learn nor predict."""
         tokens = np.where(answers.first >= 0, answers.last - answers.first + 1, 0).tolist()
         placed = ((one.id, where, answer) for one in asked for where, answer in one.answers)
         for (question_id, where, answer), length, is_held in zip(placed, tokens, held, strict=True):

@@ -1,4 +1,4 @@
-"""The scorer's 13 figures, each with how far it can be trusted."""
+"""The scorer's 13 figures, each with its confidence interval."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Score:
     name: str
     value: float
     interval: tuple[float, float] | None
-    """95 % over questions; None for counts and thresholds."""
+    """95 % confidence interval over questions; None for counts and thresholds."""
     meaning: str
 
 
@@ -47,13 +47,13 @@ def official_scores(
     *,
     threshold: float,
 ) -> list[Score]:
-    """The figures of `squad_report` in their order.
+    """Explains the figures of `squad_report`, in its order.
 
     Args:
         questions: See `judged`.
         metrics: See `squad_report`.
         crossfit: See `cross_fitted_report`, which has the intervals of the best ones.
-        threshold: At which `metrics` and `questions` abstain.
+        threshold: The threshold of `metrics` and `questions`.
     """
     answerable = questions["answerable"].to_numpy()
     kinds = {"HasAns": answerable, "NoAns": ~answerable}
@@ -73,7 +73,7 @@ def official_scores(
 
 
 def cross_fitted_scores(crossfit: Mapping[str, Any]) -> list[Score]:
-    """The scores that one may report; none where a data set cannot be halved."""
+    """The scores that one may report; none if the data set cannot be halved."""
     return [
         Score(
             f"cross-fitted {name}",

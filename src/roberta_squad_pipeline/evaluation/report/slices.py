@@ -26,7 +26,7 @@ class Slice:
     f1: float
     """Mean in per cent, at the report's threshold."""
     interval: tuple[float, float]
-    """95 % over questions."""
+    """95 % confidence interval over questions."""
     count: int
 
 
@@ -55,7 +55,7 @@ def groups_of(questions: "pd.DataFrame") -> "dict[str, pd.Categorical[Any]]":
 
 
 def slices_of(questions: "pd.DataFrame") -> dict[str, list[Slice]]:
-    """F1 of each of these groups.
+    """Computes the F1 of each of these groups.
 
     Args:
         questions: See `judged`.

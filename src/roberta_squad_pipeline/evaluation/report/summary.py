@@ -1,4 +1,4 @@
-"""What an evaluation comes to, in a few lines at the end of a run."""
+"""The result of an evaluation in a few lines, for the end of a run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,12 +16,12 @@ def summary(
     data: str,
     tuned_elsewhere: bool,
 ) -> list[str]:
-    """The scores that count, and what there is to say against them.
+    """Lists the scores that count, and warnings about them.
 
     Args:
         scores: See `squad_report`.
         crossfit: See `cross_fitted_report`.
-        calibration: The reader's.
+        calibration: The reader's calibration.
         at_threshold: The same scores at the reader's own threshold, with `abstained`.
         data: The dev file.
         tuned_elsewhere: Whether the reader's threshold comes from other data.

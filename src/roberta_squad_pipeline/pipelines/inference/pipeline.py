@@ -4,6 +4,8 @@ from kedro.pipeline import Pipeline, node
 
 from roberta_squad_pipeline.pipelines.inference.nodes import predict_answers
 
+_PREDICTED = ("predictions", "no_answer_logits", "nbest", "answered_with")
+
 
 def create_pipeline() -> Pipeline:
     """A trained reader and dev features to predictions."""
@@ -20,15 +22,11 @@ def create_pipeline() -> Pipeline:
                     "params:reader",
                     "params:calibrate",
                 ],
-                {
-                    name: name
-                    for name in ("predictions", "no_answer_logits", "nbest", "answered_with")
-                },
+                {name: name for name in _PREDICTED},
                 name="predict_answers",
-                tags="tracked",
             )
         ],
         namespace="inference",
         prefix_datasets_with_namespace=False,
-        tags="evaluation",
+        tags=["evaluation", "tracked"],
     )

@@ -30,10 +30,9 @@ def create_pipeline() -> Pipeline:
                     "trained_with": "trained_with",
                 },
                 name="train_reader",
-                tags="tracked",
             )
         ],
         namespace="train",
         prefix_datasets_with_namespace=False,
-        tags="training",
+        tags=["training", "tracked"],
     )
