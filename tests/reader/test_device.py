@@ -68,10 +68,14 @@ def test_products_are_made_in_the_format(precision: Precision, expected: torch.d
     assert (matrix @ matrix).dtype == torch.float32
 
 
+@pytest.mark.parametrize("wide", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(1, 300, 24), (5, 24), (2, 7, 24)])
-def test_reading_in_fp32_is_exact(shape: tuple[int, ...], bias: bool) -> None:
-    """Oracle: the product in float64."""
+def test_reading_in_fp32_is_exact(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], bias: bool, wide: bool
+) -> None:
+    """Oracle: the product in float64; `wide` says whether registers are said to be of 512 bits."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": wide})
     torch.manual_seed(1)
     layer, values = nn.Linear(24, 40, bias=bias), torch.randn(shape)
     with torch.inference_mode(), reading_in("fp32", torch.device("cpu")):
