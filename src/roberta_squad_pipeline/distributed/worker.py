@@ -186,7 +186,7 @@ def _interface(address: str) -> str | None:
     """Name of the network interface with an address; None where it is not found."""
     for name, addresses in psutil.net_if_addrs().items():
         if any(one.address == address for one in addresses):
-            return name
+            return str(name)
     return None
 
 

@@ -17,7 +17,7 @@ from roberta_squad_pipeline.evaluation.calibration import (
     span_margin,
     span_probabilities,
 )
-from roberta_squad_pipeline.evaluation.report.page import gold_spans, templates
+from roberta_squad_pipeline.evaluation.report.page import gold_spans, render
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -166,18 +166,15 @@ def shown(answer: "Answer") -> dict[str, Any]:
 
 def _page(reader: "Reader", name: str, passage: str, *, offers: bool) -> str:
     calibration = reader.trained.calibration
-    return (
-        templates()
-        .get_template("asking.html")
-        .render(
-            title=f"Ask {name}",
-            signature="A passage, a question, and what the reader makes of both.",
-            passage=passage,
-            examples=offers,
-            threshold=slider(calibration),
-            calibration=calibration.no_answer.model_dump(),
-            uncalibrated=calibration.uncalibrated,
-        )
+    return render(
+        "asking.html",
+        title=f"Ask {name}",
+        signature="A passage, a question, and what the reader makes of both.",
+        passage=passage,
+        examples=offers,
+        threshold=slider(calibration),
+        calibration=calibration.no_answer.model_dump(),
+        uncalibrated=calibration.uncalibrated,
     )
 
 
