@@ -8,6 +8,7 @@ export_onnx --params export.int8=true` looks at. Prints a Markdown table.
 """
 
 import argparse
+import os
 import shutil
 import statistics
 import tempfile
@@ -59,6 +60,7 @@ def main() -> None:
         }
         for threads in options.threads:
             torch.set_num_threads(threads)
+            os.environ["OMP_NUM_THREADS"] = str(threads)  # what onnxruntime goes by
             onnx_fp32, onnx_int8 = OnnxReader(fp32), OnnxReader(int8)
             seconds = take_turns(
                 {

@@ -92,7 +92,7 @@ def our_search(
         tokens = int(features.window_tokens[indices].max())
         rows = torch.from_numpy(indices)
         output = ReaderOutput(start[rows, :tokens], end[rows, :tokens], no_answer[rows])
-        add_spans(found, output, features, indices, CONFIG)
+        add_spans(found, output.arrays(), features, indices, CONFIG)
     return found
 
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import written_atomically
 from roberta_squad_pipeline.inference.answering import Answer, answer_questions, as_asked
-from roberta_squad_pipeline.reader.device import available_device
-from roberta_squad_pipeline.reader.exchange.export import save_pretrained
 from roberta_squad_pipeline.reader.storage import TrainedReader, load_reader
 from roberta_squad_pipeline.tracking.fetching import reader_folder
 
@@ -70,7 +68,7 @@ class Reader:
             InputError: A row is something else, or a question or a passage is blank.
         """
         rows = [as_asked(row, number) for number, row in enumerate(_rows(asked))]
-        return answer_questions(self.trained, rows, device=available_device())
+        return answer_questions(self.trained, rows)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a folder that transformers' `AutoModelForQuestionAnswering` loads.
@@ -81,6 +79,8 @@ class Reader:
         Raises:
             InputError: transformers has no question-answering model that fits this encoder.
         """
+        from roberta_squad_pipeline.reader.exchange.export import save_pretrained
+
         with written_atomically(Path(folder)) as temp:
             save_pretrained(self.trained, temp, name=Path(folder).name)
 

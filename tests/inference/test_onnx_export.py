@@ -4,6 +4,8 @@ Oracle: the reader itself on the same questions.
 """
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference import onnx_export
+from roberta_squad_pipeline.inference.answering import Answer
 from roberta_squad_pipeline.inference.onnx_export import AGREEMENT, compare_predictions
 from roberta_squad_pipeline.inference.prediction import Prediction
 from roberta_squad_pipeline.pipelines.export_onnx.nodes import export_reader
@@ -30,6 +33,15 @@ from roberta_squad_pipeline.training.loss import summed_loss
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 Files = dict[str, dict[str, str]]
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # so that its import fails
+from roberta_squad_pipeline import Reader
+import json
+answers = Reader.load(sys.argv[1]).answer_all(json.load(sys.stdin))
+print(json.dumps([(one.text, one.best.score, one.no_answer_score) for one in answers]))
+"""
+
 FP32, INT8 = ExportConfig(int8=False), ExportConfig(int8=True)
 
 
@@ -128,14 +140,29 @@ def check_loaded(folder: Path, evaluated: TrainedReader, squad: SquadDataset) ->
     """The folder answers as the reader does, and gives out no weights."""
     asked = [(one.text, passage.text) for passage in squad.passages for one in passage.questions]
     loaded = Reader.load(folder)
-    found = zip(Reader(evaluated).answer_all(asked), loaded.answer_all(asked), strict=True)
-    for ours, theirs in found:
+    answers = loaded.answer_all(asked)
+    check_without_torch(folder, asked, answers)
+    for ours, theirs in zip(Reader(evaluated).answer_all(asked), answers, strict=True):
         assert theirs.text == ours.text
         assert (theirs.best.char_start, theirs.best.text) == (ours.best.char_start, ours.best.text)
         assert theirs.best.score == pytest.approx(ours.best.score, abs=AGREEMENT)
         assert theirs.no_answer_score == pytest.approx(ours.no_answer_score, abs=AGREEMENT)
     with pytest.raises(InputError, match="exported to ONNX"):
         loaded.save_pretrained(folder.with_name("pretrained"))
+
+
+def check_without_torch(folder: Path, asked: list[tuple[str, str]], expected: list[Answer]) -> None:
+    """Where torch cannot be imported, the folder answers the same."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, folder],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    scores = [[one.text, one.best.score, one.no_answer_score] for one in expected]
+    assert json.loads(done.stdout) == scores
 
 
 def check_int8(folder: Path, squad: SquadDataset, *, fp32_bytes: int) -> None:

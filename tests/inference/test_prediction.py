@@ -284,7 +284,7 @@ def test_one_logit_that_is_no_number_is_said(
     last, row = everything[-1], int(windows.question[-1])
     offset = passage_position(tiny_features, row) - windows.first[last]
     getattr(output, which)[last, windows.context_first[last] + offset] = -torch.inf
-    add_spans(found, output, tiny_features, everything, CONFIG)
+    add_spans(found, output.arrays(), tiny_features, everything, CONFIG)
     question = tiny_features.question_ids[row].as_py()
     with pytest.raises(InputError, match=f"question {question}: got logits"):
         list(merge_windows(found, tiny_features, CONFIG))

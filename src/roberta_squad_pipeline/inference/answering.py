@@ -6,9 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
-
-import torch
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import progress
@@ -18,6 +16,9 @@ from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.prediction import Candidate, Prediction, predict
 from roberta_squad_pipeline.reader.storage import TrainedReader
 from roberta_squad_pipeline.squad.dataset import Passage, Question
+
+if TYPE_CHECKING:
+    import torch
 
 _logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def answer_questions(
     trained: TrainedReader,
     asked: Sequence[Asked],
     *,
-    device: torch.device,
+    device: "torch.device | None" = None,
     quiet: bool = False,
 ) -> list[Answer]:
     """Answers questions about passages of any length.
@@ -85,7 +86,7 @@ def answer_questions(
     Args:
         trained: Moved to `device`.
         asked: A passage with several questions is tokenised once.
-        device: Where to compute.
+        device: See `predict`.
         quiet: Whether to say nothing of progress and of questions that are cut.
 
     Returns:
@@ -115,14 +116,14 @@ def answer_questions(
 
 
 def answers_or_errors(
-    trained: TrainedReader, rows: Sequence[object], *, device: torch.device
+    trained: TrainedReader, rows: Sequence[object], *, device: "torch.device | None" = None
 ) -> list[Answer | InputError]:
     """Answers the rows that can be answered, and says of every other why it cannot be.
 
     Args:
         trained: Moved to `device`.
         rows: See `as_asked`.
-        device: Where to compute.
+        device: See `predict`.
 
     Returns:
         An answer or an error per row, in the order of `rows`.
@@ -140,7 +141,7 @@ def answers_or_errors(
 
 
 def _answers_or_errors(
-    trained: TrainedReader, asked: Sequence[Asked], device: torch.device
+    trained: TrainedReader, asked: Sequence[Asked], device: "torch.device | None"
 ) -> list[Answer | InputError]:
     try:
         return [*answer_questions(trained, asked, device=device, quiet=True)]

@@ -87,9 +87,7 @@ def run_inference(
         TrainingError: Processes died too often.
     """
     if distributed.nodes * local_processes(distributed) == 1:
-        return predict(
-            trained.reader, features, config, device=available_device(), on_windows=on_windows
-        )
+        return predict(trained.reader, features, config, on_windows=on_windows)
     if features.path is None or trained.path is None:
         raise ValueError("other processes can only read features and readers that are files")
     with tempfile.TemporaryDirectory() as folder:

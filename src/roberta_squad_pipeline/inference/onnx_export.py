@@ -218,7 +218,9 @@ def compare_predictions(ours: Sequence[Prediction], theirs: Sequence[Prediction]
     return largest
 
 
-def _predictions(reader: nn.Module, trained: TrainedReader, features: Features) -> list[Prediction]:
+def _predictions(
+    reader: nn.Module | OnnxReader, trained: TrainedReader, features: Features
+) -> list[Prediction]:
     config = trained.inference.model_copy(update={"precision": "fp32"})
     device = torch.device("cpu")
     return list(predict(reader, features, config, device=device, on_windows=lambda _: None))

@@ -1,31 +1,36 @@
 """Runs a reader over all windows of a file and makes one prediction per question."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from roberta_squad_pipeline.common.arrays import Float32Array, IntArray
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.features.tokens import Ragged
 from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION
 from roberta_squad_pipeline.inference.decoding import best_spans
 from roberta_squad_pipeline.reader.batching import (
-    Batch,
     IndexArray,
+    Logits,
     assemble,
     length_sorted_batches,
+    window_arrays,
 )
 from roberta_squad_pipeline.reader.config import InferenceConfig
-from roberta_squad_pipeline.reader.device import reading_in
-from roberta_squad_pipeline.reader.lanes import Lanes, lane_count
-from roberta_squad_pipeline.reader.model import ReaderOutput
+from roberta_squad_pipeline.reader.onnx_reader import OnnxReader
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from roberta_squad_pipeline.distributed.processes import Processes
+    from roberta_squad_pipeline.reader.batching import Batch
+    from roberta_squad_pipeline.reader.model import ReaderOutput
 
 _LETTER_BITS = 8
 _MORE_SPANS = 4
@@ -102,11 +107,11 @@ class WindowSpans:
 
 
 def predict(
-    reader: nn.Module,
+    reader: "nn.Module | OnnxReader",
     features: Features,
     config: InferenceConfig,
     *,
-    device: torch.device,
+    device: "torch.device | None" = None,
     on_windows: Callable[[int], None],
 ) -> Iterator[Prediction]:
     """Answers every question of a file.
@@ -115,30 +120,56 @@ def predict(
         reader: Makes a batch a `ReaderOutput`; moved to `device` and put into evaluation mode.
         features: The questions.
         config: How spans are searched and scored.
-        device: Where to compute.
+        device: Where torch computes; None: on the first GPU if there is one.
         on_windows: Called after each forward pass with the number of its windows.
 
     Returns:
         Predictions in the order of the features' questions.
     """
-    processes = Processes.alone(device)
-    spans = search_windows(
-        reader,
-        features,
-        config,
-        processes=processes,
-        on_batch=lambda batch, _: on_windows(len(batch.start)),
-    )
+    if isinstance(reader, OnnxReader):
+        spans = _search_by_onnxruntime(reader, features, config, on_windows)
+    else:
+        from roberta_squad_pipeline.distributed.processes import Processes
+        from roberta_squad_pipeline.reader.device import available_device
+
+        spans = search_windows(
+            reader,
+            features,
+            config,
+            processes=Processes.alone(device or available_device()),
+            on_batch=lambda batch, _: on_windows(len(batch.start)),
+        )
     return merge_windows(spans, features, config)
 
 
+def _search_by_onnxruntime(
+    reader: OnnxReader,
+    features: Features,
+    config: InferenceConfig,
+    on_windows: Callable[[int], None],
+) -> WindowSpans:
+    """As `search_windows`, without torch."""
+    found = WindowSpans.none(len(features.windows.question), config.n_best)
+    batches = list(length_sorted_batches(features.window_tokens, config.batch_windows))
+
+    def read(indices: IndexArray) -> int:
+        logits = reader.read(window_arrays(features, indices))
+        add_spans(found, logits, features, indices, config)
+        return len(indices)
+
+    with ThreadPoolExecutor(max(1, min(reader.threads, len(batches)))) as lanes:
+        for windows in lanes.map(read, batches):
+            on_windows(windows)
+    return found
+
+
 def search_windows(
-    reader: nn.Module,
+    reader: "nn.Module",
     features: Features,
     config: InferenceConfig,
     *,
-    processes: Processes,
-    on_batch: Callable[[Batch, ReaderOutput], None],
+    processes: "Processes",
+    on_batch: Callable[["Batch", "ReaderOutput"], None],
 ) -> WindowSpans:
     """Finds the best spans of every window.
 
@@ -155,12 +186,17 @@ def search_windows(
     Returns:
         The spans of all windows, in every process.
     """
+    import torch
+
+    from roberta_squad_pipeline.reader.device import reading_in
+    from roberta_squad_pipeline.reader.lanes import Lanes, lane_count
+
     found = WindowSpans.none(len(features.windows.question), config.n_best)
     device = processes.device
     reader.to(device).eval()
     batches = list(length_sorted_batches(features.window_tokens, config.batch_windows))
 
-    def read(number: int) -> tuple[Batch, ReaderOutput]:
+    def read(number: int) -> "tuple[Batch, ReaderOutput]":
         indices = batches[min(number, len(batches) - 1)]
         batch = assemble(features, indices).to(device)
         # Not in inference mode: what FSDP gathers in it could not be trained with any more.
@@ -168,7 +204,7 @@ def search_windows(
             output = reader(batch)
         # One whose weights are shared out has to be called by all processes equally often.
         if number < len(batches):
-            add_spans(found, output, features, indices, config)
+            add_spans(found, output.arrays(), features, indices, config)
         return batch, output
 
     numbers = range(processes.rank, len(batches) + processes.rank, processes.count)
@@ -186,7 +222,7 @@ def search_windows(
 
 def add_spans(
     found: WindowSpans,
-    output: ReaderOutput,
+    logits: Logits,
     features: Features,
     indices: IndexArray,
     config: InferenceConfig,
@@ -195,7 +231,7 @@ def add_spans(
 
     Args:
         found: Where they are stored.
-        output: The reader's, of these windows.
+        logits: The reader's, of these windows.
         features: All windows.
         indices: Which of them were read. Shape: (batch,)
         config: How spans are searched. Of spans with the same text the best is kept.
@@ -203,16 +239,12 @@ def add_spans(
     windows = features.windows
     question = windows.question[indices]
     offset = windows.first[indices] - features.passage_position[indices]
-    tokens = output.start_logits.shape[1]
+    start_logits, end_logits, no_answer = logits
+    tokens = start_logits.shape[1]
     may_end = _tokens_with_text(features, indices, tokens)
     position = np.arange(tokens) + offset[:, None]
     may_start = may_end & (position >= windows.context_first[indices, None])
     may_start &= position <= windows.context_last[indices, None]
-    # Spans are searched on the CPU: the one wait for the device that a batch costs.
-    start_logits, end_logits, no_answer = (
-        logits.cpu().numpy()
-        for logits in (output.start_logits, output.end_logits, output.no_answer_logits)
-    )
     null_span = start_logits[:, NO_ANSWER_POSITION] + end_logits[:, NO_ANSWER_POSITION]
     found.no_answer[indices], found.null_span[indices] = no_answer, null_span
     unusable = (may_start & ~np.isfinite(start_logits)) | (may_end & ~np.isfinite(end_logits))

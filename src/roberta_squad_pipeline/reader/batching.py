@@ -1,24 +1,43 @@
 """Which windows make an update, who computes which, how they are cut, and the arrays of a batch.
 
-Pure functions of lengths, seed and update: any process can work out any update's batches.
+Pure functions of lengths, seed and update: any process can work out any update's batches. Without
+torch but for what makes tensors, so that onnxruntime alone can read windows, too.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from roberta_squad_pipeline.common.arrays import IntArray
+from roberta_squad_pipeline.common.arrays import Float32Array, IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION, Windows
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 IndexArray = NDArray[np.int64]
+
+
+class WindowArrays(NamedTuple):
+    """Windows padded to the longest among them, as a reader takes them; see `Batch`."""
+
+    input_ids: IndexArray
+    attention_mask: NDArray[np.bool_]
+    token_type_ids: IndexArray
+
+
+class Logits(NamedTuple):
+    """What a reader makes of windows, as arrays; see `ReaderOutput`."""
+
+    start: Float32Array
+    end: Float32Array
+    no_answer: Float32Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +46,9 @@ class Packing:
 
     lengths: tuple[int, ...]
     """Tokens of each window; known without asking a device."""
-    offsets: Tensor
+    offsets: "Tensor"
     """Window i is row[offsets[i]:offsets[i + 1]]. Shape: (windows + 1,)"""
-    tokens: Tensor
+    tokens: "Tensor"
     """Where the row's tokens stand in the padded windows, read line by line. Shape: (row,)"""
 
 
@@ -37,26 +56,26 @@ class Packing:
 class Batch:
     """Windows padded to the longest among them."""
 
-    input_ids: Tensor
+    input_ids: "Tensor"
     """Shape: (windows, tokens)"""
-    attention_mask: Tensor
+    attention_mask: "Tensor"
     """True where there is a token, False on padding. Shape: (windows, tokens)"""
-    token_type_ids: Tensor
+    token_type_ids: "Tensor"
     """1 on the second of the two texts and the ``</s>`` after it, 0 elsewhere.
     Shape: (windows, tokens)"""
-    start: Tensor
+    start: "Tensor"
     """Window position of the answer's first token, 0 in a no-answer window. Shape: (windows,)"""
-    end: Tensor
+    end: "Tensor"
     """Window position of the answer's last token, 0 in a no-answer window. Shape: (windows,)"""
-    plausible_start: Tensor
+    plausible_start: "Tensor"
     """Window position of the first token of what only seems to answer, 0 where there is nothing.
     Shape: (windows,)"""
-    plausible_end: Tensor
+    plausible_end: "Tensor"
     """Window position of its last token, or 0. Shape: (windows,)"""
     packing: Packing | None = None
     """For encoders that need no padding; without it windows are read with their padding."""
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: "torch.device") -> "Batch":
         """The same batch on another device; the copy is not waited for."""
         packing = self.packing and Packing(
             self.packing.lengths,
@@ -75,7 +94,7 @@ class Batch:
         )
 
 
-def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+def _moved(tensor: "Tensor", device: "torch.device") -> "Tensor":
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     # Only from memory that stays where it is can a GPU fetch by itself.
@@ -259,7 +278,7 @@ def length_sorted_batches(tokens: IntArray, batch_windows: int) -> Iterator[Inde
         yield by_length[first : first + batch_windows]
 
 
-def assemble(features: Features, indices: IndexArray) -> Batch:
+def window_arrays(features: Features, indices: IndexArray) -> WindowArrays:
     """Lays out passage and question of each window and pads to the longest.
 
     Args:
@@ -287,23 +306,38 @@ def assemble(features: Features, indices: IndexArray) -> Batch:
         input_ids[row, query : query + len(asked)] = asked
         attention_mask[row, :length] = True
         token_type_ids[row, max(text, query) : length] = 1
+    return WindowArrays(input_ids, attention_mask, token_type_ids)
 
-    def label(positions: IntArray) -> Tensor:
+
+def assemble(features: Features, indices: IndexArray) -> Batch:
+    """Makes tensors of windows, with their labels and how they lie end to end.
+
+    Args:
+        features: See `window_arrays`.
+        indices: Which windows. Shape: (windows,)
+    """
+    import torch
+
+    windows, arrays = features.windows, window_arrays(features, indices)
+
+    def label(positions: IntArray) -> "Tensor":
         return torch.from_numpy(positions[indices].astype(np.int64))
 
     return Batch(
-        torch.from_numpy(input_ids),
-        torch.from_numpy(attention_mask),
-        torch.from_numpy(token_type_ids),
+        torch.from_numpy(arrays.input_ids),
+        torch.from_numpy(arrays.attention_mask),
+        torch.from_numpy(arrays.token_type_ids),
         label(windows.start),
         label(windows.end),
         label(windows.plausible_start),
         label(windows.plausible_end),
-        _packing(attention_mask),
+        _packing(arrays.attention_mask),
     )
 
 
 def _packing(attention_mask: NDArray[np.bool_]) -> Packing:
+    import torch
+
     lengths = attention_mask.sum(1)
     return Packing(
         tuple(lengths.tolist()),

@@ -11,7 +11,7 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.tokenizer import encoder_error
 from roberta_squad_pipeline.reader.attention import ATTENTION
-from roberta_squad_pipeline.reader.batching import Batch, Packing
+from roberta_squad_pipeline.reader.batching import Batch, Logits, Packing
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.dropout import replace_dropout
 from roberta_squad_pipeline.reader.families import family_of
@@ -26,6 +26,10 @@ class ReaderOutput(NamedTuple):
     """Minus infinity on padding. Shape: (windows, tokens)"""
     no_answer_logits: Tensor
     """High means that the passage does not answer the question. Shape: (windows,)"""
+
+    def arrays(self) -> Logits:
+        """The same on the CPU: the one wait for the device that a batch costs."""
+        return Logits(*(logits.cpu().numpy() for logits in self))
 
 
 class ReaderModel(nn.Module):

@@ -1,22 +1,20 @@
-"""A reader that onnxruntime computes: what an exported folder holds in the place of weights."""
+"""A reader that onnxruntime computes, without torch: what an exported folder has for weights."""
 
+import os
 from pathlib import Path
 
-import torch
-from torch import nn
+import numpy as np
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.reader.batching import Batch
-from roberta_squad_pipeline.reader.model import ReaderOutput
+from roberta_squad_pipeline.common.torch_setup import available_cores
+from roberta_squad_pipeline.reader.batching import Logits, WindowArrays
 
 ONNX_MODEL = "model.onnx"
-ONNX_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+ONNX_INPUTS = WindowArrays._fields
 
 
-class OnnxReader(nn.Module):
-    """Stands in for a `ReaderModel`, so that the same search goes over its logits.
-
-    It computes on the CPU, with as many threads as torch has when it is loaded.
+class OnnxReader:
+    """Reads windows on the CPU, on as many cores as torch would take.
 
     Args:
         path: Written by `write_onnx`.
@@ -26,7 +24,6 @@ class OnnxReader(nn.Module):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
         try:
             import onnxruntime
         except ImportError as error:
@@ -36,8 +33,10 @@ class OnnxReader(nn.Module):
                 expected="onnxruntime, which computes ONNX models",
                 remedy="Install it: pip install onnxruntime",
             ) from error
+        given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+        self.threads = int(given or available_cores())
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = self.threads
         # Several lanes may call it at once, so that its threads would keep cores from them.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
@@ -52,9 +51,7 @@ class OnnxReader(nn.Module):
                 remedy="Export it again: kedro run --pipeline export_onnx",
             ) from error
 
-    def forward(self, batch: Batch) -> ReaderOutput:
-        """Reads a batch of windows, with their padding."""
-        tensors = (batch.input_ids, batch.attention_mask.long(), batch.token_type_ids)
-        arrays = (tensor.cpu().numpy() for tensor in tensors)
-        logits = self.session.run(None, dict(zip(ONNX_INPUTS, arrays, strict=True)))
-        return ReaderOutput(*map(torch.from_numpy, logits))
+    def read(self, windows: WindowArrays) -> Logits:
+        """Reads windows, with their padding."""
+        arrays = windows._replace(attention_mask=windows.attention_mask.astype(np.int64))
+        return Logits(*self.session.run(None, arrays._asdict()))

@@ -9,10 +9,9 @@ does one that was exported to ONNX, which has model.onnx in the place of config.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.format_version import check_format_version
@@ -25,12 +24,10 @@ from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.features.tokens import TokenizerIdentity
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.evaluation import Evaluation, read_evaluation
-from roberta_squad_pipeline.reader.exchange.pretrained import (
-    ANSWERABILITY_HEAD,
-    from_question_answering,
-)
-from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader, load_encoder_config
 from roberta_squad_pipeline.reader.onnx_reader import ONNX_MODEL, OnnxReader
+
+if TYPE_CHECKING:
+    from roberta_squad_pipeline.reader.model import ReaderModel
 
 FORMAT_VERSION: Literal[3] = 3
 _OLDEST_FORMAT = 2
@@ -59,7 +56,7 @@ class ReaderHeader(StrictModel):
 class TrainedReader:
     """A reader with all that is needed to use it."""
 
-    reader: ReaderModel | OnnxReader
+    reader: "ReaderModel | OnnxReader"
     tokenizer: PassageTokenizer
     header: ReaderHeader
     path: Path | None = None
@@ -68,13 +65,13 @@ class TrainedReader:
     """What is known of its scores."""
 
     @property
-    def in_torch(self) -> ReaderModel:
+    def in_torch(self) -> "ReaderModel":
         """The reader where its weights are needed.
 
         Raises:
             InputError: It was loaded from an ONNX model.
         """
-        if isinstance(self.reader, ReaderModel):
+        if not isinstance(self.reader, OnnxReader):
             return self.reader
         raise InputError(
             where=str(self.path),
@@ -121,6 +118,8 @@ def check_features(features: Features, header: ReaderHeader) -> None:
 
 def save_reader(trained: TrainedReader, folder: Path) -> None:
     """Writes a reader into a folder that does not exist yet."""
+    from safetensors.torch import save_file
+
     folder.mkdir(parents=True)
     reader = trained.in_torch
     reader.encoder.config.save_pretrained(folder)
@@ -147,19 +146,28 @@ def load_reader(folder: Path) -> TrainedReader:
     header = load_header(folder)
     onnx = OnnxReader(folder / ONNX_MODEL) if (folder / ONNX_MODEL).is_file() else None
     try:
-        if onnx is not None:
-            return load_beside_weights(onnx, folder)
-        reader = empty_reader(load_encoder_config(str(folder)), header.dropout)
-        weights = load_file(folder / WEIGHTS)
-        if (folder / ANSWERABILITY_HEAD).is_file():
-            weights = from_question_answering(weights, load_file(folder / ANSWERABILITY_HEAD))
-        reader.load_state_dict(weights)
-        return load_beside_weights(reader, folder)
+        return load_beside_weights(onnx or _load_weights(folder, header), folder)
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError, InputError) as error:
         raise _no_reader(folder, error) from error
 
 
-def load_beside_weights(reader: ReaderModel | OnnxReader, folder: Path) -> TrainedReader:
+def _load_weights(folder: Path, header: ReaderHeader) -> "ReaderModel":
+    # Only here, since who answers by onnxruntime may have no torch.
+    from safetensors.torch import load_file
+
+    from roberta_squad_pipeline.reader.exchange import pretrained
+    from roberta_squad_pipeline.reader.model import empty_reader, load_encoder_config
+
+    reader = empty_reader(load_encoder_config(str(folder)), header.dropout)
+    weights = load_file(folder / WEIGHTS)
+    head = folder / pretrained.ANSWERABILITY_HEAD
+    if head.is_file():
+        weights = pretrained.from_question_answering(weights, load_file(head))
+    reader.load_state_dict(weights)
+    return reader
+
+
+def load_beside_weights(reader: "ReaderModel | OnnxReader", folder: Path) -> TrainedReader:
     """Reads what `save_beside_weights` wrote."""
     tokenizer = PassageTokenizer.load(str(folder))
     return TrainedReader(

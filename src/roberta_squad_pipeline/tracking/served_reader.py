@@ -13,7 +13,6 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from roberta_squad_pipeline.inference.answering import ANSWER_COLUMNS, answers_or_errors, as_row
-from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.storage import load_reader
 
 _IN_SPARK = {"string": "", "int64": -1}
@@ -53,9 +52,7 @@ class ServedReader(PythonModel):
             MlflowException: A parameter is out of range.
         """
         threshold, n_best = _checked(params or {})
-        found = answers_or_errors(
-            self._trained, model_input.to_dict(orient="records"), device=available_device()
-        )
+        found = answers_or_errors(self._trained, model_input.to_dict(orient="records"))
         if threshold is None:
             threshold = self._trained.calibration.abstains_above
         rows = [as_row(one, threshold) for one in found]
