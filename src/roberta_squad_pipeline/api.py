@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Reader:
-    """Answers questions to passages, or says that they do not answer them.
+    """Answers questions on passages, or says that a passage has no answer.
 
     Args:
-        trained: Loaded from a folder; `Reader.load` does that.
+        trained: A loaded reader; `Reader.load` is the usual way to get one.
     """
 
     def __init__(self, trained: TrainedReader) -> None:
@@ -36,9 +36,9 @@ class Reader:
         """Loads a trained reader.
 
         Args:
-            source: A folder (`data/06_models/demo`, or one that `save_pretrained` wrote), or a
+            source: A folder (`data/06_models/demo`, or one written by `save_pretrained`), or a
                 model in MLflow (`models:/roberta_squad_pipeline/1`, `runs:/RUN_ID/reader`), in the
-                store of MLFLOW_TRACKING_URI or else in mlflow.db of the current folder.
+                store of MLFLOW_TRACKING_URI or else in mlflow.db in the current folder.
 
         Raises:
             InputError: There is no reader, or the store does not answer.
@@ -47,22 +47,21 @@ class Reader:
             return cls(load_reader(folder))
 
     def answer(self, question: str, passage: str) -> Answer:
-        """Answers a question to a passage of any length.
+        """Answers a question on a passage of any length.
 
         Raises:
-            InputError: One of the two is blank or not a text.
+            InputError: The question or the passage is blank or not a text.
         """
         return self.answer_all([(question, passage)])[0]
 
     def answer_all(
         self, asked: "Iterable[tuple[str, str] | Mapping[str, Any]] | pd.DataFrame"
     ) -> list[Answer]:
-        """Answers many questions at once, which is faster than one after the other.
+        """Answers many questions at once, which is faster than one by one.
 
         Args:
             asked: Pairs of question and passage; or dicts with `question` and either `passage` or
-                `context`; or a pandas frame with such columns. Whatever else a dict or frame
-                holds is not looked at.
+                `context`; or a pandas frame with such columns. Other keys and columns are ignored.
 
         Raises:
             InputError: A row is something else, or a question or a passage is blank.
@@ -73,8 +72,8 @@ class Reader:
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a folder that transformers' `AutoModelForQuestionAnswering` loads.
 
-        The answerability head lies beside it, and README.md is a model card; `Reader.load` loads
-        the folder as well. An earlier folder of that name is replaced.
+        The folder also holds the answerability head and a model card, README.md; `Reader.load` can
+        load it, too. An earlier folder of that name is replaced.
 
         Raises:
             InputError: transformers has no question-answering model that fits this encoder.
@@ -91,9 +90,9 @@ def _rows(asked: Any) -> Iterable[object]:
             where="answer_all",
             got=f"a value of type {type(asked).__name__}",
             expected="a list of questions with their passages, or a pandas frame",
-            remedy="Put a single one into a list, or call answer(question, passage).",
+            remedy="Put a single question into a list, or call answer(question, passage).",
         )
-    # Not by its class, for which pandas would have to be imported.
+    # Not by its class, which would need an import of pandas.
     if hasattr(asked, "columns") and hasattr(asked, "to_dict"):
         rows: list[object] = asked.to_dict(orient="records")
         return rows

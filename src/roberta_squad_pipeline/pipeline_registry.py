@@ -15,7 +15,7 @@ from roberta_squad_pipeline.pipelines.validate import pipeline as validate
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The corridor's rooms; `train` brings the two before it, so that it works on its own."""
+    """One pipeline per stage; `train` includes the two before it, so that it works alone."""
     up_to_features = download.create_pipeline() + features.create_pipeline()
     up_to_train = up_to_features + train.create_pipeline()
     predict_and_score = inference.create_pipeline() + evaluate.create_pipeline()
@@ -30,7 +30,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "predict": predict.create_pipeline(),
         "inference": inference.create_pipeline(),
         "evaluate": evaluate.create_pipeline(),
-        # Of another run's reader, on dev questions alone.
+        # For the reader of another run, on dev questions only.
         "evaluate_elsewhere": (up_to_features + predict_and_score).to_nodes(
             "evaluate.write_report"
         ),

@@ -66,7 +66,7 @@ def test_what_is_finished_is_skipped_and_what_fails_is_named(
     table = file.read_text(encoding="utf-8")
     measured = [line for line in table.splitlines() if re.search(r"\| 1 \|", line)]
     assert [line.split(" | ")[0] for line in measured] == ["| bs32_lr1p5", "| question_first"]
-    assert "but, as --params or conf/ say, with batch_size 8, updates 4" in table
+    assert "but, by --params or conf/, with batch_size 8, updates 4" in table
     assert table in first.stdout
     assert set(parent.data.metrics) == {"best_f1/bs32_lr1p5", "best_f1/question_first"}
     assert f"| {parent.data.metrics['best_f1/bs32_lr1p5']:.2f} | 1 |" in table

@@ -77,7 +77,7 @@ def test_a_share_of_the_articles_is_held_out(project: Path, kedro: Kedro, runs: 
 def test_chosen_on_dev_is_said_with_the_scores(project: Path, kedro: Kedro, runs: Runs) -> None:
     """And the last update's validation scores are those of the evaluation after it."""
     said = said_by(kedro(params=EVALUATING | {"training.patience": 5}))
-    assert "go by the dev questions, so that all scores of this run on them will be" in said
+    assert "depend on the dev questions, so all scores of this run on them will be" in said
     assert not (project / "data/04_feature/demo/validation.arrow").exists()
     assert _json(project / "data/06_models/demo/evaluation.json")["selected_on_data"]
     report = (project / "data/08_reporting/demo/report.html").read_text("utf-8")

@@ -1,1 +1,1 @@
-"""What every hall uses, and what knows none of them."""
+"""What every hall uses, and what depends on none of them."""

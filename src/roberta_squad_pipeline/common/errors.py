@@ -1,4 +1,4 @@
-"""Errors that a user is meant to read."""
+"""Errors for users to read."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,13 @@ from roberta_squad_pipeline.common.redaction import redacted
 
 
 class InputError(ValueError):
-    """Something that the user can put right; its message is all they need to do so.
+    """Something that the user can correct, with a message that says how.
 
-    Users, passwords and queries of URLs and other secrets are taken out. The command line prints it
-    as one message without a traceback and exits with 1.
+    Secrets, such as passwords and queries in URLs, are removed. The command line prints the message
+    without a traceback and exits with 1.
 
     Args:
-        where: File, place in it, or parameter, such as
+        where: A file, a place in it, or a parameter, such as
             ``train.json: data[3].paragraphs[7].qas[2]``.
         got: What was found there.
         expected: What should have been there.
@@ -27,12 +27,12 @@ class InputError(ValueError):
         super().__init__(f"{self.where}: got {self.got}; expected {self.expected}. {self.remedy}")
 
     def at(self, where: str) -> "InputError":
-        """The same, found somewhere else."""
+        """The same error with another place."""
         return InputError(where=where, got=self.got, expected=self.expected, remedy=self.remedy)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what led to it, the innermost last; frameworks wrap what happened inside."""
+    """An error and its causes, the innermost last; frameworks wrap the errors of what they call."""
     inner: BaseException | None = error
     while inner is not None:
         yield inner

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and their fingerprints."""
+"""Writes files completely or not at all, and makes fingerprints of files."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ def sha256_of(path: Path) -> str:
     """Hashes a file's bytes.
 
     Args:
-        path: The file; read in pieces, so its size does not matter.
+        path: The file; it is read in pieces, so it may be of any size.
 
     Returns:
         The SHA-256 digest as 64 lower-case hexadecimal digits.
@@ -26,7 +26,7 @@ def sha256_of(path: Path) -> str:
 
 
 def sha256_of_files(paths: Iterable[Path]) -> str:
-    """Hashes names and bytes of several files, in their order.
+    """Hashes the names and bytes of several files, in the given order.
 
     Returns:
         The SHA-256 digest as 64 lower-case hexadecimal digits.
@@ -41,10 +41,9 @@ def sha256_of_files(paths: Iterable[Path]) -> str:
 
 
 def stamps(path: Path) -> list[tuple[str, int, int]]:
-    """Name, size in bytes and time of change of a file, or of what is in a folder.
+    """Returns name, size in bytes and time of modification of a file, or of a folder's content.
 
-    Returns:
-        Nothing if there is no such path.
+    The list is empty if there is no such path.
     """
     files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
     stats = [(file.name, file.stat()) for file in files]
@@ -53,11 +52,11 @@ def stamps(path: Path) -> list[tuple[str, int, int]]:
 
 @contextmanager
 def written_atomically(path: Path) -> Iterator[Path]:
-    """Writes a file or a folder whole or not at all.
+    """Writes a file or a folder completely or not at all.
 
-    Yields a path that does not exist yet, has the target's name and lies on the target's file
-    system. The block creates a file or a folder there; if it ends without an exception, the target
-    is replaced by it, otherwise the target stays as it was. Missing parent folders are created.
+    Yields a path that does not exist yet, with the target's name and on the target's file system,
+    where the block creates a file or a folder. This replaces the target when the block ends; after
+    an exception, the target stays as it was. Missing parent folders are created.
 
     Args:
         path: The target. An existing file is replaced by a file, a folder by a folder; a symbolic
@@ -69,8 +68,8 @@ def written_atomically(path: Path) -> Iterator[Path]:
     """
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A private folder, rather than a temporary name, lets the new file get the permissions of the
-    # user's umask and keep its suffix, which some writers look at.
+    # In a private folder, unlike under a temporary name, the new file gets the permissions of the
+    # user's umask, and keeps its suffix, which some writers need.
     workspace = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         temp = workspace / target.name

@@ -1,4 +1,4 @@
-"""Files of other releases are refused with what to do, not misread and not called damaged."""
+"""Recognises files of other releases, so that they are neither misread nor called damaged."""
 
 import json
 
@@ -8,17 +8,17 @@ from roberta_squad_pipeline.common.errors import InputError
 def check_format_version(
     header: bytes, known: int, *, where: str, remedy: str, oldest: int | None = None
 ) -> None:
-    """Checks that a header has the format that this release reads.
+    """Checks that a header has a format that this release reads.
 
     Args:
-        header: JSON with `format_version`; what has none is for others to judge.
+        header: JSON with `format_version`; without it, nothing is checked.
         known: The newest version that is read.
         where: The file or folder, for the message.
-        remedy: What to do about an older one; a newer one could also be read by a newer release.
-        oldest: The oldest version that is read; `known` unless given.
+        remedy: What to do about an older version; for a newer one, a newer release would help, too.
+        oldest: The oldest version that is read; by default `known`.
 
     Raises:
-        InputError: It is of another version.
+        InputError: It has another version.
     """
     try:
         read = json.loads(header)

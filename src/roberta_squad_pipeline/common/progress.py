@@ -1,4 +1,4 @@
-"""Tells a person what is going on: a bar in a terminal, a line now and then in a log."""
+"""Shows progress: a bar in a terminal, or a line now and then in a log."""
 
 import logging
 import time
@@ -9,27 +9,27 @@ import rich
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 Advance = Callable[[int, str], None]
-"""Takes how many units were done since the last call, and what is worth saying about them."""
+"""Takes the number of units done since the last call, and a note to show."""
 
 _FIRST_LINE_S, _LINES_GROW, _LONGEST_PAUSE_S = 10.0, 1.5, 600.0
-"""Pauses between lines: minutes take a few of these, and days are told of six times an hour."""
+"""Pauses between lines: a few lines in the first minutes, later six per hour."""
 
 _logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
-    """Shows how far a piece of work is, and how long it will still take.
+    """Shows how much of a task is done, and how long the rest will take.
 
     Args:
-        title: What is being done.
-        total: Units of work in all.
-        unit: What is counted, in the plural.
+        title: The name of the task.
+        total: The total number of units.
+        unit: The name of the units, in the plural.
 
     Yields:
-        To be called with every piece of work that is done.
+        A function to call whenever units are done.
     """
-    # The console is the log's own, so that lines and bar do not overwrite each other.
+    # The same console as for the log, so that lines and bar do not overwrite each other.
     shown = _bar if rich.get_console().is_terminal else _lines
     with shown(title, total, unit) as advance:
         yield advance
@@ -37,7 +37,7 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
 
 @contextmanager
 def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
-    # Eighty columns hold all of it; what a narrower terminal cuts off comes last.
+    # This fits into eighty columns; a narrower terminal cuts off the end.
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=6),
@@ -62,7 +62,7 @@ def _lines(title: str, total: int, unit: str) -> Iterator[Advance]:
         if now - said < pause and completed < total:
             return
         pause = min(pause * _LINES_GROW, _LONGEST_PAUSE_S)
-        # Not since the beginning: what was taken over from an earlier run took no time.
+        # Not since the beginning: units taken over from an earlier run took no time.
         left = (now - said) / (completed - completed_when_said) * (total - completed)
         said, completed_when_said = now, completed
         done_now = f"{completed}/{total} {unit}{_listed(note)}"

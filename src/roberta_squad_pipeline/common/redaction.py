@@ -1,4 +1,4 @@
-"""What no text tells: passwords and credentials; and no record: all that conf/local says."""
+"""Removes secrets from texts, and from records also the settings of conf/local."""
 
 import logging
 import os
@@ -28,21 +28,21 @@ _SECRET_NAME = re.compile(
     r"(^|_)(credentials?|passwords?|passwd|secret|token|api_?key|(access|private|secret)_key)$"
 )
 _NAMES_OF_RUNS = {"experiment", "run", "feature_set"}
-"""Parameters that are folder names and what runs are found by; no place for a secret."""
+"""Parameters that name folders and runs, which are needed and are no place for a secret."""
 _SHORTEST_IN_ENVIRONMENT = 4  # what is shorter is a switch
 
 _credentials: set[str] = set()
 
 
 def keep_secret(credentials: Mapping[str, Any]) -> None:
-    """Hides Kedro's credentials from all that this process says and records from now on."""
+    """Hides Kedro's credentials from now on in everything that this process prints and records."""
     _credentials.update(str(leaf) for leaf in _leaves(credentials))
 
 
 def redacted(text: str) -> str:
-    """A text, whoever wrote it, without users, passwords and queries of URLs and without secrets.
+    """Removes secrets and the users, passwords and queries of URLs from a text.
 
-    These are the credentials and what the environment's variables hold whose names say so.
+    Secrets are Kedro's credentials, and environment variables whose names say that they are secret.
     """
     text = _QUERY_OF_URL.sub(rf"\1{HIDDEN}", _USER_IN_URL.sub(rf"\1{HIDDEN}@", text))
     named = {value for name, value in os.environ.items() if _SECRET_NAME.search(name.lower())}
@@ -51,7 +51,7 @@ def redacted(text: str) -> str:
 
 
 def without_credentials(url: str) -> str:
-    """An address as it may be kept: without user, password and query."""
+    """Removes user, password and query from an address, so that it may be kept."""
     return _USER_IN_URL.sub(r"\1", url).partition("?")[0]
 
 
@@ -71,9 +71,9 @@ _filter = _SecretsFilter()
 
 
 def hide_in_logs() -> None:
-    """Takes secrets out of log messages: MLflow and urllib3 quote addresses as they are.
+    """Removes secrets from log messages: MLflow and urllib3 log complete addresses.
 
-    Kedro's conf/logging.yml may not name a filter of a project's own.
+    Kedro's conf/logging.yml cannot refer to a filter of the project.
     """
     for handler in logging.getLogger().handlers:
         handler.addFilter(_filter)
@@ -81,19 +81,19 @@ def hide_in_logs() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """Takes secrets out of what is to be recorded."""
+    """Removes secrets from records."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What conf/local sets, nested; a record has `HIDDEN` in their place."""
+    """The nested settings of conf/local; a record has `HIDDEN` in their place."""
     values: frozenset[str] = frozenset()
-    """Texts that are hidden wherever they stand."""
+    """Texts that are hidden wherever they occur."""
 
     def text(self, text: str) -> str:
-        """As `redacted`, and without the values."""
+        """Like `redacted`, and without the hidden values."""
         return _hidden(redacted(text), self.values)
 
     def record(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A nested record without what conf/local sets and without what its names call secret."""
+        """A nested record without settings of conf/local and without secrets."""
         return {key: self._value(key, value, self.settings) for key, value in record.items()}
 
     def _value(self, key: str, value: Any, settings: Any) -> Any:
@@ -111,7 +111,7 @@ class Redaction:
 
 
 def redaction(local: Path | None) -> Redaction:
-    """Collects what may not be recorded.
+    """Collects what must not be recorded.
 
     Args:
         local: The folder conf/local, if the run reads it.
@@ -122,7 +122,7 @@ def redaction(local: Path | None) -> Redaction:
         if isinstance(read, dict):
             told = {key: value for key, value in read.items() if key not in _NAMES_OF_RUNS}
             settings = merged(settings, told)
-    # What it sets may be quoted by settings that stand elsewhere.
+    # Settings in other files may quote these values.
     values = frozenset(leaf for leaf in _leaves(settings) if isinstance(leaf, str))
     return Redaction(settings, values)
 
@@ -130,7 +130,7 @@ def redaction(local: Path | None) -> Redaction:
 def _hidden(text: str, values: Iterable[str]) -> str:
     for value in sorted(values, key=len, reverse=True):
         if value:
-            # As a whole: a short one may be part of a word that tells nothing.
+            # Only whole words: a short value may be part of a harmless word.
             text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", HIDDEN, text)
     return text
 

@@ -1,8 +1,8 @@
-"""The one notion of "the same run": same code, libraries, settings, data and weights.
+"""The definition of "the same run": the same code, libraries, settings, data and weights.
 
-A sweep skips what was finished by the same run, training goes on from checkpoints of the same run,
-two runs that prepare the same data may do so side by side, and a row of the experiment table takes
-runs that are the same but for their seed. All of them compare descriptions that begin with
+A sweep skips a run if the same one is finished, training continues from checkpoints of the same
+run, two runs may prepare the same data at the same time, and a row of the experiment table has runs
+that are the same except for their seeds. All of these compare descriptions that begin with
 `surroundings`.
 """
 
@@ -22,17 +22,17 @@ _ROOMS = (
     *("squad", "demo", "features", "reader", "training", "inference", "evaluation"),
     *("distributed", "pipelines"),
 )
-"""What results depend on. The others show, record and check."""
+"""The folders that results depend on. The others present, record and check."""
 _SHOWING = ("evaluation/report", "pipelines/compare", "pipelines/validate")
 
 _LIBRARIES = ("numpy", "scipy", "tokenizers", "torch", "transformers")
-"""Whose releases may change numbers."""
+"""Libraries whose releases may change results."""
 
 _WEIGHTS = "*.safetensors"
 
 
 def surroundings() -> dict[str, Any]:
-    """What results depend on beside what a user gives: this project's code, and libraries."""
+    """Describes what results depend on besides parameters and data: code and libraries."""
     return {
         "code": code_sha256(PACKAGE),
         "libraries": {name: version(name) for name in _LIBRARIES},
@@ -40,19 +40,19 @@ def surroundings() -> dict[str, Any]:
 
 
 def digest(described: dict[str, Any]) -> str:
-    """A short name of a description: equal names, equal descriptions."""
+    """A short name of a description: equal names mean equal descriptions."""
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(
     there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[str]:
-    """What differs between two descriptions, a text for each value.
+    """Lists the differences between two descriptions, one text per value.
 
     Args:
-        there: One that was kept.
+        there: The earlier one.
         here: The present one.
-        prefix: Goes before each name.
+        prefix: Put before each name.
     """
     for key in sorted(there.keys() | here.keys()):
         old, new = there.get(key), here.get(key)
@@ -64,11 +64,7 @@ def differences(
 
 @cache
 def code_sha256(package: Path) -> str:
-    """Of the Python and data files that results depend on.
-
-    Args:
-        package: The package's folder.
-    """
+    """Hashes the Python and data files of a package that results depend on."""
     found = hashlib.sha256()
     for path in sorted(path for room in _ROOMS for path in (package / room).rglob("*.*")):
         name = path.relative_to(package).as_posix()
@@ -79,9 +75,9 @@ def code_sha256(package: Path) -> str:
 
 
 def weights_of(source: str) -> dict[str, str]:
-    """The sha256 of each file of weights in a folder; nothing where `source` is not a folder.
+    """Returns the sha256 of each file of weights in a folder; nothing if `source` is not a folder.
 
-    A name on the hub or in MLflow stands for its weights.
+    Models on the hub or in MLflow are identified by their name.
     """
     return {
         path.name: _sha256(path, path.stat().st_mtime_ns)
@@ -91,5 +87,5 @@ def weights_of(source: str) -> dict[str, str]:
 
 @cache
 def _sha256(path: Path, _modified_ns: int) -> str:
-    # The runs of a sweep share an encoder, and a large one takes seconds.
+    # The runs of a sweep share an encoder, and hashing a large one takes seconds.
     return sha256_of(path)

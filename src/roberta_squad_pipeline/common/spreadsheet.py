@@ -1,4 +1,4 @@
-"""Tables that are opened in a spreadsheet."""
+"""Makes tables safe for spreadsheets."""
 
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,7 @@ _BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def without_formulas(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Puts an apostrophe before texts that a spreadsheet would execute; numbers stay as they are.
-
-    Args:
-        table: With cells of any type.
-    """
+    """Puts an apostrophe before texts that a spreadsheet would execute."""
     return table.map(
         lambda cell: (
             f"'{cell}" if isinstance(cell, str) and cell.startswith(_BEGINS_A_FORMULA) else cell

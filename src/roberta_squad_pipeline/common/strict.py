@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class StrictModel(BaseModel):
-    """Frozen, and closed to unknown keys: a typing error in a setting must not cost a run.
+    """Immutable, and rejects unknown keys, so that a misspelled setting does not cost a run.
 
     Numbers are finite, since JSON has no others.
     """

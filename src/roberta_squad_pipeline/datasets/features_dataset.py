@@ -11,10 +11,10 @@ from roberta_squad_pipeline.features.file import Features, write_features
 
 
 class FeaturesDataset(AbstractDataset[pa.RecordBatchReader, Features]):
-    """Saves features while they are built, and loads them as views into the file.
+    """Saves features while they are built, and loads them by mapping the file.
 
     Args:
-        filepath: A local file, since only such a one can be mapped.
+        filepath: A local file, since only local files can be mapped.
         metadata: For plugins; Kedro and this class ignore it.
     """
 

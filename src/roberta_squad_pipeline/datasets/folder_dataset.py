@@ -1,4 +1,4 @@
-"""A folder that nodes read and write in by themselves."""
+"""A folder in which nodes read and write files themselves."""
 
 from pathlib import Path
 from typing import Any, NoReturn
@@ -8,7 +8,7 @@ from kedro.io.core import DatasetError
 
 
 class FolderDataset(AbstractDataset[None, Path]):
-    """Loads as its path, whether the folder is there or not.
+    """Loads as its path, whether the folder exists or not.
 
     Args:
         filepath: A local folder.

@@ -1,4 +1,4 @@
-"""Features that not every run has."""
+"""Features that only some runs have."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,18 @@ from roberta_squad_pipeline.features.file import Features
 
 
 class OptionalFeaturesDataset(FeaturesDataset):
-    """Loads as None where there is no such file; an empty sequence is saved as none."""
+    """Loads as None if there is no file; saving an empty sequence removes the file."""
 
     def _save(self, data: pa.RecordBatchReader | Sequence[pa.RecordBatch]) -> None:
         if isinstance(data, pa.RecordBatchReader):
             super()._save(data)
         else:
-            # One of an earlier run with other settings.
+            # It belongs to an earlier run with other settings.
             self._filepath.unlink(missing_ok=True)
 
     def _load(self) -> Features | None:  # type: ignore[override]  # None is what it is for
         return super()._load() if self._filepath.is_file() else None
 
     def _exists(self) -> bool:
-        # None is as good as a file.
+        # None is a valid value.
         return True

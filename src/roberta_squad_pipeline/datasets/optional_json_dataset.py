@@ -6,7 +6,7 @@ from kedro_datasets.json import JSONDataset
 
 
 class OptionalJSONDataset(JSONDataset):  # type: ignore[misc] # kedro-datasets has no types
-    """Loads as None where there is no such file, for what only some runs leave behind."""
+    """Loads as None if there is no file, for outputs that only some runs have."""
 
     def load(self) -> Any:
         """The file's content."""

@@ -9,13 +9,13 @@ from roberta_squad_pipeline.squad.sources import QuestionFiles
 
 
 class QuestionsDataset(AbstractDataset[None, QuestionFiles]):
-    """Loads as the place of the files, so that these can be read a part at a time.
+    """Loads as the paths of the files, which can then be read part by part.
 
     Args:
         filepath: A file of any form, a folder or a pattern, or several of these, here or at an
-            address that fsspec knows; None stands for what `data.train` or `data.dev` says.
-        credentials: For fsspec; Kedro puts an entry of credentials.yml here.
-        fs_args: More for fsspec.
+            address that fsspec supports; None for the files that `data.train` or `data.dev` names.
+        credentials: Arguments for fsspec; Kedro puts an entry of credentials.yml here.
+        fs_args: Further arguments for fsspec.
         metadata: For plugins; Kedro and this class ignore it.
     """
 

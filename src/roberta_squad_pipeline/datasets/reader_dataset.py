@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ReaderDataset(AbstractDataset["TrainedReader", "TrainedReader"]):
-    """Saves and loads a `TrainedReader`; a folder is whole or not there.
+    """Saves and loads a `TrainedReader`; the folder is written completely or not at all.
 
     Args:
         filepath: A local folder.

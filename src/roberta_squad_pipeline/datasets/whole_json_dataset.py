@@ -1,4 +1,4 @@
-"""JSON files that others may read while they are written again."""
+"""JSON files that others may read while they are being replaced."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,10 @@ from roberta_squad_pipeline.common.files import written_atomically
 
 
 class WholeJSONDataset(JSONDataset):  # type: ignore[misc]  # Kedro's datasets come without types
-    """A `JSONDataset` of a local file that is whole or not there."""
+    """A `JSONDataset` of a local file that is written completely or not at all."""
 
     def save(self, data: Any) -> None:
-        """Writes a file that takes the place of an earlier one at once.
+        """Writes a file, and replaces an earlier one in one step.
 
         Args:
             data: What `json.dump` takes.

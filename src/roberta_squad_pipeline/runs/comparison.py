@@ -1,4 +1,4 @@
-"""`kedro compare RUN RUN …`: settings, scores, and questions that one run fixed or broke."""
+"""`kedro compare RUN RUN …`: settings, scores, and questions that a run fixed or broke."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -40,11 +40,11 @@ class Comparison:
 
     names: tuple[str, ...]
     signature: str
-    """What they were measured on."""
+    """What the scores were measured on."""
     rows: list[tuple[str, ...]]
-    """A text for each of the table's columns."""
+    """One text per column of the table."""
     changed: "pd.DataFrame"
-    """One row for each question that a run fixed or broke against the first."""
+    """One row per question that a run fixed or broke, compared with the first."""
 
     @property
     def title(self) -> str:
@@ -53,17 +53,17 @@ class Comparison:
 
     @property
     def markdown(self) -> str:
-        """The table with what it was measured on."""
+        """The table, and what the scores were measured on."""
         return f"{table(_HEAD, self.rows)}\n\n{self.signature}\n"
 
 
 def compare_runs(project: Path, env: str | None, names: Sequence[str]) -> Comparison:
-    """Holds runs against the first of them.
+    """Compares runs with the first of them.
 
     Args:
         project: The project's folder.
         env: Kedro's environment, which says where runs are recorded.
-        names: Names of runs or ids in MLflow, two or more.
+        names: Names or MLflow ids of two or more runs.
 
     Raises:
         InputError: There is no such finished run, or they answered different questions.
@@ -73,7 +73,7 @@ def compare_runs(project: Path, env: str | None, names: Sequence[str]) -> Compar
 
 
 def side_by_side(runs: Sequence[MeasuredRun]) -> Comparison:
-    """Holds runs against the first of them.
+    """Compares runs with the first of them.
 
     Raises:
         InputError: They answered different questions.
@@ -82,15 +82,22 @@ def side_by_side(runs: Sequence[MeasuredRun]) -> Comparison:
 
     first, *others = runs
     for run in others:
-        _check_same_questions(first, run)
+        if first.questions["id"].tolist() != run.questions["id"].tolist():
+            raise InputError(
+                where=f"runs {first.run.name} and {run.run.name}",
+                got=f"{len(first.f1)} questions, and {len(run.f1)} others",
+                expected="runs that were evaluated on the same dev file",
+                remedy="Evaluate both on one: kedro run --pipelines download,features,inference,"
+                "evaluate --params run=NAME,data.dev=FILE",
+            )
     behind = behind_the_best([run.f1[None] for run in runs], first.passages)
     changed = [changed_questions(first, run) for run in others]
     return Comparison(
         names=tuple(run.run.name for run in runs),
         signature=(
             f"Measured on {len(first.f1)} questions at the threshold that is best for the F1 of "
-            "each run. Fixed and broken are questions that are right, exactly, in one of a run "
-            "and the first alone."
+            "each run. A run fixed the questions for which it has an exact match and the first run "
+            "has none, and broke those for which it is the other way round."
         ),
         rows=[_row(run, first, lead) for run, lead in zip(runs, behind, strict=True)],
         changed=pd.concat(changed, ignore_index=True),
@@ -98,11 +105,11 @@ def side_by_side(runs: Sequence[MeasuredRun]) -> Comparison:
 
 
 def changed_questions(first: MeasuredRun, other: MeasuredRun) -> "pd.DataFrame":
-    """The questions that are right, exactly, in one of two runs alone.
+    """Finds the questions that are an exact match in only one of two runs.
 
     Returns:
-        `change` ("fixed": by the other; "broke"), both runs' names, answers (empty where they
-        abstain) and F1, and what was asked.
+        `change` ("fixed" or "broke", by the other run), both runs' names, answers (empty if they
+        abstain) and F1, and the question with its gold answers.
     """
     import pandas as pd
 
@@ -127,14 +134,14 @@ def changed_questions(first: MeasuredRun, other: MeasuredRun) -> "pd.DataFrame":
 
 
 def write_comparison(comparison: Comparison, project: Path) -> list[Path]:
-    """Writes the table, a page with all changed questions, and these as CSV.
+    """Writes the table, a page with all changed questions, and a CSV file of these.
 
     Returns:
         The three files.
     """
     from roberta_squad_pipeline.evaluation.report.page import render
 
-    # MLflow lets anybody rename a run, to what is no name of a file.
+    # Runs can be renamed in MLflow, also to something that is not a valid file name.
     name = re.sub(r"[^A-Za-z0-9._-]", "_", "_vs_".join(comparison.names))[:_MOST_OF_A_NAME]
     folder = project / _FOLDER / f"compared_{name}"
     changed = comparison.changed
@@ -192,19 +199,8 @@ def _found(project: Path, experiment: str, name: str) -> MeasuredRun:
     )
 
 
-def _check_same_questions(first: MeasuredRun, other: MeasuredRun) -> None:
-    if first.questions["id"].tolist() != other.questions["id"].tolist():
-        raise InputError(
-            where=f"runs {first.run.name} and {other.run.name}",
-            got=f"{len(first.f1)} questions, and {len(other.f1)} others",
-            expected="runs that were evaluated on the same dev file",
-            remedy="Evaluate both on one: kedro run --pipelines download,features,inference,"
-            "evaluate --params run=NAME,data.dev=FILE",
-        )
-
-
 def _shown(setting: str) -> str:
-    """Without the digits that a product of two numbers has too many of."""
+    """A setting without the excess digits of a floating-point product."""
     try:
         return f"{float(setting):.6g}"
     except ValueError:
@@ -231,7 +227,7 @@ def _settings_that_differ(first: MeasuredRun, run: MeasuredRun) -> Iterator[str]
     if all("recipe" in one.tags for one in runs):
         there, here = (recipe_params(one.params) for one in runs)
         return differences(there, here)
-    # A run that only evaluates knows no more of the training than its reader says.
+    # A run that only evaluates knows of the training only what its reader says.
     there, here = map(_comparable, runs)
     common = there.keys() & here.keys()
     return differences(
@@ -242,7 +238,7 @@ def _settings_that_differ(first: MeasuredRun, run: MeasuredRun) -> Iterator[str]
 def _comparable(run: FinishedRun) -> dict[str, str]:
     """Settings in the same words, whether the run trained or only evaluates."""
     params = dict(run.params)
-    # A reader says what its settings came to, not what was left open.
+    # A reader records the resolved settings, not those that were left open.
     for name, value in run.params.items():
         dataset, _, setting = name.partition(".")
         left_open = f"{RESOLVED.get(dataset)}.{setting}"
@@ -250,6 +246,6 @@ def _comparable(run: FinishedRun) -> dict[str, str]:
             params[left_open] = value
     if params.get("reader") == "None":
         params["reader"] = run.params.get("run", run.name)
-    # Files count by their content, which squad_files has.
+    # Files are compared by content, which squad_files has.
     own = recipe_params(params).items()
     return {name: value for name, value in own if not name.startswith("data.")}

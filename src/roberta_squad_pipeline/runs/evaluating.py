@@ -1,4 +1,4 @@
-"""`kedro evaluate`: a trained reader on other questions, under a name of their own."""
+"""`kedro evaluate`: scores a trained reader on other questions, under a separate name."""
 
 from pathlib import Path
 from typing import Any
@@ -13,31 +13,32 @@ PIPELINE = "evaluate_elsewhere"
 def evaluate_elsewhere(
     project: Path, env: str | None, params: dict[str, Any], *, reader: str, data: str, name: str
 ) -> None:
-    """Scores a run's reader on a file that it has not seen.
+    """Scores a run's reader on another file.
 
     Args:
         project: The project's folder.
         env: Kedro's environment.
-        params: Set beside those that the reader brings: its tokenizer, windows and ways to answer.
-        reader: Name of the run that trained it.
-        data: SQuAD file, or one of the environment's sources.
-        name: Of the new outputs, all of them.
+        params: Parameters besides those of the reader, which are its tokenizer, windows and
+            settings of inference.
+        reader: Name of the run that trained the reader.
+        data: A SQuAD file, or one of the environment's sources.
+        name: Name of all new outputs.
 
     Raises:
         InputError: There is no such reader, or the run is refused.
     """
     folder = file_of_run(project, env, reader, "reader")
     own = reader_parameters(folder) | {"run": name, "feature_set": name, "reader": reader}
-    # Nothing is trained, so that there is neither training nor validation data.
+    # Nothing is trained, so there are no training and validation data.
     given = merged(params, {"data": {"train": "", "dev": data, "validation": "dev"}})
     run_pipeline(project, env, merged(own, given), PIPELINE)
 
 
 def reader_parameters(folder: Path) -> dict[str, Any]:
-    """The parameters under which a reader answers as it was tuned to.
+    """Returns the parameters with which a reader answers as it was tuned to.
 
     Args:
-        folder: The reader's.
+        folder: The reader's folder.
 
     Raises:
         InputError: There is no reader.

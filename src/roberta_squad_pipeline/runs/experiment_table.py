@@ -1,4 +1,4 @@
-"""The experiment table: reported beside measured, with how far the measured can be trusted."""
+"""The experiment table: reported and measured scores, with confidence intervals."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -23,16 +23,16 @@ from roberta_squad_pipeline.runs.measured import MeasuredRun
 from roberta_squad_pipeline.runs.parameters import Parameters
 
 SQUAD2_TRAINING_QUESTIONS = 130_319
-"""Of which the published updates make epochs."""
+"""The number of questions that makes an epoch for the published updates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the table; what is not known is None."""
+    """One row of the table; unknown values are None."""
 
     name: str
     runs: tuple[str, ...] = ()
-    """Names of the measured runs, which differ in their seeds alone."""
+    """Names of the measured runs, which differ only in their seeds."""
     updates: int | None = None
     epochs: float | None = None
     batch_size: int | None = None
@@ -44,27 +44,26 @@ class Row:
     standard_deviation: float | None = None
     """Over seeds; None with fewer than two."""
     interval: tuple[float, float] | None = None
-    """95 % over questions."""
+    """95 % confidence interval over questions."""
     behind_best: float | None = None
-    """Measured best F1 of the best row less this one's."""
+    """Measured best F1 of the best row minus this one's."""
     within_noise: bool | None = None
-    """Whether the two cannot be told apart in a comparison of all rows at once."""
+    """Whether the difference may be chance, in a comparison of all rows at once."""
     differs: tuple[str, ...] = ()
-    """What keeps the runs out of their experiment's row."""
+    """Differences from the experiment because of which the runs are not in its row."""
 
 
 def sort_out(
     runs: Sequence[MeasuredRun], recipes: Mapping[str, str]
 ) -> tuple[dict[str, list[MeasuredRun]], list[list[MeasuredRun]]]:
-    """Finds out which runs repeat which experiment.
+    """Groups runs by the experiment or recipe that they repeat.
 
     Args:
-        runs: The newest first; of one recipe and seed the newest counts.
-        recipes: The recipe with which each experiment is run here, by name.
+        runs: The newest first; of runs with the same recipe and seed the newest counts.
+        recipes: The recipe of each experiment here, by name.
 
     Returns:
-        The runs of each experiment, one for each seed; and all others, those of the same recipe
-        together.
+        The runs of each experiment, one per seed; and all other runs, grouped by recipe.
     """
     of_experiment: dict[str, dict[str, MeasuredRun]] = defaultdict(dict)
     others: dict[tuple[str, str], dict[str, MeasuredRun]] = defaultdict(dict)
@@ -85,12 +84,12 @@ def build_rows(
     references: Sequence[Reference],
     measured: Mapping[str, Sequence[MeasuredRun]],
 ) -> list[Row]:
-    """Puts the table together.
+    """Builds the rows of the table.
 
     Args:
-        experiments: Those with reported metrics stand in the table, and all that were measured.
-        references: Reported only.
-        measured: One run for each seed, by experiment.
+        experiments: All of them; the table has those with reported metrics or measured runs.
+        references: Scores without experiments.
+        measured: The runs of each experiment, one per seed.
     """
     behind = _behind(measured)
     rows = []
@@ -98,11 +97,7 @@ def build_rows(
         if experiment.reported or name in measured:
             row = _reported(name, experiment)
             if name in measured:
-                row = replace(
-                    _with_measured(row, measured[name]),
-                    behind_best=behind[name].difference,
-                    within_noise=behind[name].within_noise,
-                )
+                row = _with_measured(row, measured[name], behind[name])
             rows.append(row)
     return rows + [
         Row(name=reference.name, reported_best_f1=reference.best_f1) for reference in references
@@ -112,11 +107,11 @@ def build_rows(
 def build_other_rows(
     others: Sequence[Sequence[MeasuredRun]], expected: Mapping[str, Mapping[str, str]]
 ) -> list[Row]:
-    """The rows of runs that repeat no experiment.
+    """Builds the rows of runs that repeat no experiment.
 
     Args:
         others: See `sort_out`.
-        expected: The parameters with which each experiment is run here, as MLflow has them.
+        expected: The parameters of each experiment here, as MLflow records them.
     """
     rows = []
     for runs in others:
@@ -136,7 +131,7 @@ def build_other_rows(
 def _differs(run: MeasuredRun, expected: Mapping[str, str] | None) -> tuple[str, ...]:
     if expected is None:
         return ("none of the experiments",)
-    # What conf/local says is not recorded, and nothing is said of it here.
+    # The values of conf/local are not recorded, so they are not compared.
     own = {k: v for k, v in recipe_params(run.run.params).items() if v != HIDDEN}
     found = differences(own, {k: v for k, v in recipe_params(expected).items() if k in own})
     return tuple(found) or ("settings that are not recorded",)
@@ -147,11 +142,11 @@ def _number(text: str) -> float | None:
 
 
 def settings_of_its_own(experiment: Experiment, parameters: Parameters) -> dict[str, str]:
-    """What --params or conf/ says instead of an experiment's own settings, scaled.
+    """Returns the settings that --params or conf/ changes from an experiment's own, scaled ones.
 
     Args:
-        experiment: Of the table.
-        parameters: With which it is run.
+        experiment: A row of the table.
+        parameters: The parameters with which it is run.
     """
     scale, training = parameters.scale, parameters.training
     pairs = {
@@ -175,7 +170,7 @@ def _reported(name: str, experiment: Experiment) -> Row:
     )
 
 
-def _with_measured(row: Row, runs: Sequence[MeasuredRun]) -> Row:
+def _with_measured(row: Row, runs: Sequence[MeasuredRun], behind: Behind | None = None) -> Row:
     f1: Float64Array = np.mean([run.f1 for run in runs], 0)
     low, high = interval_of_mean(f1, runs[0].passages)
     best_f1 = [run.best_f1 for run in runs]
@@ -185,6 +180,8 @@ def _with_measured(row: Row, runs: Sequence[MeasuredRun]) -> Row:
         mean=float(np.mean(best_f1)),
         standard_deviation=float(np.std(best_f1, ddof=1)) if len(runs) > 1 else None,
         interval=(low, high),
+        behind_best=behind.difference if behind else None,
+        within_noise=behind.within_noise if behind else None,
     )
 
 
@@ -201,12 +198,12 @@ _MEASURED = ("measured best F1", "seeds", "95 % interval")
 
 
 def to_markdown(rows: Sequence[Row], others: Sequence[Row], signature: str) -> str:
-    """The table for a README, and below it one of the runs that repeat no experiment.
+    """Writes the table in Markdown, and below it one of the runs that repeat no experiment.
 
     Args:
-        rows: Of the table.
-        others: Of the second table.
-        signature: What the measured numbers were measured on.
+        rows: The rows of the table.
+        others: The rows of the second table.
+        signature: What the scores were measured on.
     """
     head = ("experiment", *_SETTINGS, "reported best F1", *_MEASURED, "behind the best")
     text = f"{table(head, map(_cells, rows))}\n\nMeasured on {signature}.\n"

@@ -14,12 +14,12 @@ from roberta_squad_pipeline.features.config import Order
 
 
 class Experiment(StrictModel):
-    """One row of the table: what it is trained with, and what was reported for it."""
+    """One row of the table: its settings, and the scores reported for it."""
 
     updates: int = Field(gt=0)
     """Optimiser updates on SQuAD 2.0."""
     warmup_updates: int = Field(ge=0)
-    """Of these, with a rising learning rate."""
+    """The number of these during which the learning rate rises."""
     batch_size: int = Field(gt=0)
     """Windows per update."""
     lr: float = Field(gt=0)
@@ -29,11 +29,11 @@ class Experiment(StrictModel):
     order: Order
     """Which of the two texts a window begins with."""
     reported: dict[str, float]
-    """Metrics that were published for these settings, unrounded; empty where there are none."""
+    """Metrics that were published for these settings, unrounded; empty if there are none."""
 
 
 class Reference(StrictModel):
-    """A score that others reported, without settings of ours."""
+    """A score that others reported, without settings here."""
 
     name: str
     best_f1: float
@@ -41,7 +41,7 @@ class Reference(StrictModel):
 
 
 class Scale(StrictModel):
-    """From SQuAD 2.0 and RoBERTa large, for which experiments are given, to what is trained."""
+    """Factors from experiments, which are for SQuAD 2.0 and RoBERTa large, to the runs here."""
 
     updates: float = Field(gt=0)
     """Factor of `updates` and `warmup_updates`."""
@@ -55,11 +55,11 @@ class Experiments(StrictModel):
     rows: dict[str, Experiment]
     """By name."""
     references: tuple[Reference, ...]
-    """What stands below them, as reported only."""
+    """Rows below them that only have reported scores."""
 
 
 def setting(name: str, *, _root_: DictConfig) -> Any:
-    """`${setting:NAME}`: what the run's experiment says of NAME; None if the run is none.
+    """`${setting:NAME}`: the setting NAME of the run's experiment; None if the run is not one.
 
     Raises:
         InputError: There is no experiment of that name.
@@ -81,7 +81,7 @@ def setting(name: str, *, _root_: DictConfig) -> Any:
 
 
 def scaled_updates(updates: int | None, factor: float) -> int | None:
-    """`${scaled_updates:N,FACTOR}`: FACTOR times N updates, rounded, of 1 or more at least 1."""
+    """`${scaled_updates:N,FACTOR}`: FACTOR times N updates, rounded; at least 1 unless N is 0."""
     return None if updates is None else max(min(updates, 1), round(updates * factor))
 
 
@@ -91,12 +91,12 @@ def scaled_lr(lr: float | None, factor: float) -> float | None:
 
 
 def scaled_settings(experiment: Experiment, scale: Scale, training: Mapping[str, Any]) -> list[str]:
-    """What a scale has made of an experiment's settings, setting by setting.
+    """Describes how a scale has changed an experiment's settings, one text per setting.
 
     Args:
-        experiment: With its settings as published.
-        scale: From there to what is trained.
-        training: The settings of the run; what was given for it alone is not scaled.
+        experiment: The experiment with its published settings.
+        scale: The scale.
+        training: The settings of the run; those that were given explicitly are not scaled.
     """
     updates = scaled_updates(experiment.updates, scale.updates)
     warmup_updates = scaled_updates(experiment.warmup_updates, scale.updates)
@@ -113,15 +113,14 @@ def scaled_settings(experiment: Experiment, scale: Scale, training: Mapping[str,
 
 
 def unless(other: Any, value: Any) -> Any:
-    """`${unless:OTHER,VALUE}`: VALUE, or null where OTHER is given."""
+    """`${unless:OTHER,VALUE}`: VALUE, or null if OTHER is given."""
     return value if other is None else None
 
 
 def sqrt_scaled(lr: float, reference_batch_size: int, batch_size: int) -> float:
-    """`${sqrt_scaled:LR,REFERENCE,BATCH}`: the published series' rule from batch 32 to 48.
+    """`${sqrt_scaled:LR,REFERENCE,BATCH}`: LR for REFERENCE windows per update, scaled to BATCH.
 
-    The learning rate grows with the square root of the batch size: LR was found good for
-    REFERENCE windows per update.
+    The learning rate grows with the square root of the batch size, as in the published series.
     """
     return lr * math.sqrt(batch_size / reference_batch_size)
 
@@ -129,8 +128,8 @@ def sqrt_scaled(lr: float, reference_batch_size: int, batch_size: int) -> float:
 def evaluation_folder(run: str, reader: str, calibrate: bool) -> str:
     """`${evaluation_folder:RUN,READER,CALIBRATE}`: where RUN's evaluation.json goes.
 
-    The reader's own folder, from which it has its threshold, unless READER is another run's and to
-    be left as it is.
+    It goes to the reader's own folder, from which the reader gets its threshold, unless READER
+    belongs to another run and is not to be changed.
     """
     own = reader == run or calibrate
     return f"data/06_models/{reader}" if own else f"data/08_reporting/{run}"

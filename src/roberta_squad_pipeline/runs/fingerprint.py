@@ -1,4 +1,4 @@
-"""What a run depends on, as one short name: equal names, equal results."""
+"""Describes what a run depends on, as one short name: equal names mean equal results."""
 
 import json
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from roberta_squad_pipeline.runs.parameters import Parameters
 from roberta_squad_pipeline.tracking.tracker import flat_params
 
 QUESTIONS = {"train": "train_questions", "dev": "dev_questions"}
-"""By split the dataset of its questions, in whose place a project may put one of its own."""
+"""The dataset of questions by split; a project may replace it in its catalog."""
 
 QUESTION_FILES = "roberta_squad_pipeline.datasets.questions_dataset.QuestionsDataset"
-"""The type of these; where its entry has no filepath, parameters say which files."""
+"""The type of these datasets; if an entry has no filepath, parameters name the files."""
 
 _NOT_SETTINGS: Any = {
     **dict.fromkeys(("run", "feature_set", "experiments", "scale", "tracking"), True),
@@ -36,18 +36,18 @@ _SECTIONS = {
 
 
 def settings_of(parameters: Parameters) -> dict[str, Any]:
-    """Of a run's parameters those that its results depend on.
+    """Returns the parameters of a run that its results depend on.
 
-    Names of folders, where it is tracked and how many processes and checkpoints it has do not.
+    Not among them are names of folders, tracking, and the numbers of processes and checkpoints.
     """
     return parameters.model_dump(mode="json", exclude=_NOT_SETTINGS)
 
 
 def description(parameters: Parameters, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Settings, code, libraries, data and the encoder's weights, under the names that MLflow has.
+    """Describes settings, code, libraries, data and the encoder's weights, with MLflow's names.
 
     Args:
-        parameters: Of the run.
+        parameters: All parameters of the run.
         files: The record of the run's SQuAD files.
     """
     return (
@@ -61,12 +61,12 @@ def description(parameters: Parameters, files: dict[str, dict[str, Any]]) -> dic
 
 
 def fingerprint(parameters: Parameters, files: dict[str, dict[str, Any]]) -> str:
-    """The short name of a run's `description`."""
+    """Returns the short name of a run's `description`."""
     return digest(description(parameters, files))
 
 
 def recipe(parameters: Parameters, files: dict[str, dict[str, Any]]) -> str:
-    """The short name of all that a run depends on but its seed and its names.
+    """Returns the short name of all that a run depends on except its seed and its names.
 
     Runs of one recipe repeat each other.
     """
@@ -74,10 +74,10 @@ def recipe(parameters: Parameters, files: dict[str, dict[str, Any]]) -> str:
 
 
 def recipe_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Of the parameters that MLflow has of a run, those that make its recipe.
+    """Selects the parameters of a run's recipe.
 
     Args:
-        params: By dotted name.
+        params: The parameters that MLflow has, by dotted name.
     """
     return {
         name: value
@@ -89,16 +89,12 @@ def recipe_params(params: Mapping[str, str]) -> dict[str, str]:
 
 
 def own_questions(catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:
-    """The entries of a project's own that questions are loaded from, as texts, by dataset.
+    """Describes catalog entries of the project that questions are loaded from, by dataset.
 
-    A file or folder that one names counts with the sizes and times of what is in it; credentials
-    do not count.
-
-    Args:
-        catalog: Of the run.
+    Files and folders count with the sizes and times of their files; credentials do not count.
 
     Returns:
-        Nothing for questions whose files parameters name.
+        A text per dataset; none for questions whose files are named by parameters.
     """
     found = {}
     for name in QUESTIONS.values():
@@ -116,11 +112,11 @@ def own_questions(catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:
 
 
 def feature_fingerprint(parameters: Parameters, questions: Mapping[str, str]) -> str:
-    """Of all that the record of SQuAD files and the features depend on.
+    """Returns a short name of all that the record of SQuAD files and the features depend on.
 
     Args:
-        parameters: Of the run. A file or folder that they name counts with the sizes and times of
-            what is in it.
+        parameters: All parameters of the run; files and folders count with the sizes and times of
+            their files.
         questions: See `own_questions`.
     """
     data, source = parameters.data, parameters.model.source

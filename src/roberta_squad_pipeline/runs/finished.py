@@ -1,4 +1,4 @@
-"""A finished run is not replaced in silence by one of other settings or data."""
+"""Protects finished runs from being replaced by runs with other settings or data."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ from roberta_squad_pipeline.runs.parameters import Parameters
 _RECORD = "settings.json"
 
 _RESULTS = ("model", "training", "inference", "reader")
-"""What results depend on beside the features, if nodes read it."""
+"""Sections of parameters that results depend on, besides the features, if nodes read them."""
 _WITHOUT_EFFECT: Any = {
     "training": {"micro_batch", "checkpoint_every", "resume"},
     "inference": {"batch_windows"},
@@ -25,29 +25,29 @@ _WITHOUT_EFFECT: Any = {
 
 
 class MadeOf(StrictModel):
-    """What a run was made of; it lies beside its scores."""
+    """The settings and data of a run, kept in a file beside its scores."""
 
     feature_set: str
     features: dict[str, Any]
-    """Data, windows and encoder; empty where a run took features without a look at them."""
+    """Data, windows and encoder; empty if the run used existing features."""
     sha256: dict[str, str]
-    """Of the data, by split, once they are known."""
+    """SHA-256 of the data by split, once they are known."""
     results: dict[str, Any]
-    """What its tracked nodes read, by section of the parameters."""
+    """The parameters that its tracked nodes read, by section."""
     mlflow_run: str | None = None
-    """MLflow's id of the run as which its last session was recorded."""
+    """MLflow's id of the run that its last session was recorded as."""
 
 
 def made_of(
     parameters: Parameters, tracked: Pipeline, redaction: Redaction, *, with_features: bool
 ) -> MadeOf:
-    """What a run will be made of.
+    """Collects the settings of a run that is about to begin.
 
     Args:
-        parameters: Of the run.
+        parameters: All its parameters.
         tracked: Its nodes that write outputs under the run's name.
-        redaction: What must not be told of it.
-        with_features: Whether its parameters are those of its features.
+        redaction: Removes what must not be recorded.
+        with_features: Whether its features are made with these parameters.
     """
     told = redaction.record(parameters.model_dump(mode="json", exclude=_WITHOUT_EFFECT))
     features = {
@@ -65,16 +65,16 @@ def made_of(
 
 
 def check_replacement(mine: MadeOf, folder: Path, *, run: str | None, builds: bool) -> None:
-    """Refuses a run that would replace a finished one of other settings or data.
+    """Refuses a run that would replace a finished one with other settings or data.
 
     Args:
-        mine: What it will be made of.
-        folder: That holds the folders of scores, by run.
+        mine: The settings and data of the new run.
+        folder: The folder with a folder of scores per run.
         run: The run's name if it writes outputs under it.
         builds: Whether it writes features or the record of their data.
 
     Raises:
-        InputError: It would replace outputs of its name, or features that a finished run has.
+        InputError: It would replace outputs of its name, or features of a finished run.
     """
     for file in sorted(folder.glob(f"*/{_RECORD}")):
         name, kept = file.parent.name, _read(file)
@@ -90,22 +90,22 @@ def check_replacement(mine: MadeOf, folder: Path, *, run: str | None, builds: bo
             changes += differences(kept.features, mine.features)
             changes += _unlike(kept.sha256, mine.sha256, "sha256.")
         if changes:
-            # Sections of both kinds may name the same setting.
+            # Both sections may name the same setting.
             said = "; ".join(dict.fromkeys(changes))
             raise InputError(
                 where=where,
                 got=f"other settings or data than the finished run's ({said})",
-                expected="the same, since it would be replaced",
-                remedy="Give this one a name of its own: --params run=NAME (kedro evaluate: --as "
+                expected="the same, since the finished run would be replaced",
+                remedy="Give this one a different name: --params run=NAME (kedro evaluate: --as "
                 "NAME). Or replace the finished one: --params overwrite=true",
             )
 
 
 def recorded_as(mine: MadeOf, scores: Path) -> str | None:
-    """MLflow's id of a run's last session, if that had the same settings.
+    """Returns MLflow's id of a run's last session, if that had the same settings.
 
     Args:
-        mine: What the run is made of now.
+        mine: The settings of the run now.
         scores: The folder of its scores.
     """
     kept = _read(scores / _RECORD)
@@ -119,16 +119,16 @@ def recorded_as(mine: MadeOf, scores: Path) -> str | None:
 
 
 def of_files(mine: MadeOf, files: Mapping[str, Mapping[str, Any]]) -> MadeOf:
-    """The same with the record of the run's SQuAD files."""
+    """Adds the SHA-256 of the run's SQuAD files."""
     sha256 = {split: file["sha256"] for split, file in files.items()}
     return mine.model_copy(update={"sha256": sha256})
 
 
 def keep(mine: MadeOf, scores: Path) -> None:
-    """Says of a run that it is finished, and what it was made of.
+    """Records that a run is finished, with its settings and data.
 
     Args:
-        mine: What it was made of; what it did not read is kept as it was.
+        mine: Settings and data; sections that it did not read are kept from before.
         scores: The folder of its scores.
     """
     before = _read(scores / _RECORD)
@@ -144,7 +144,7 @@ def keep(mine: MadeOf, scores: Path) -> None:
 
 
 def _unlike(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """What differs in what both of them say."""
+    """The differences in those settings that both have."""
     common = there.keys() & here.keys()
     before, now = ({name: one[name] for name in common} for one in (there, here))
     return differences(before, now, prefix)

@@ -1,4 +1,4 @@
-"""Kedro's hooks: parameters are checked and files claimed first, runs are tracked in MLflow."""
+"""Kedro's hooks: check parameters and claim files before a run, and track it in MLflow."""
 
 import json
 import logging
@@ -36,50 +36,50 @@ TRACKED = "tracked"
 """Tag of the nodes for which a run is opened."""
 
 METRICS_GROUP = "dev/"
-"""Goes before the names of metrics in MLflow, so that the scorer's 13 figures stand together."""
+"""Prefix of metrics in MLflow, which keeps the scorer's 13 figures together."""
 
 REPORT = "report"
-"""The dataset that one looks at in the end."""
+"""The dataset of the report."""
 
 EVALUATION, CROSSFIT = "evaluation", "metrics_crossfit"
 SCORES = {EVALUATION, CROSSFIT}
-"""Datasets with the scores that are said in the end."""
+"""Datasets with the scores that are printed at the end."""
 
 FETCHED = "fetched_files"
-"""The dataset that says which data there are, fit or not."""
+"""The dataset that records the data, before they are validated."""
 
 SQUAD_FILES = "squad_files"
-"""The dataset that says which data a run is about."""
+"""The dataset that records the validated data of a run."""
 
 RESOLVED = {"trained_with": "training", "answered_with": "inference"}
-"""Datasets with what settings came to, and the section of the parameters that these stand in."""
+"""Datasets with resolved settings, and the section of the parameters that they belong to."""
 
 JUDGED = "questions"
-"""The dataset of all dev questions and what came of them."""
+"""The dataset of all dev questions and their outcomes."""
 
 READER = "reader"
 """The dataset of the trained reader."""
 
 WEIGHTS_TAG = "reader.weights"
-"""Tag of a run that trained: a short name of its reader's weights, by which others find it."""
+"""Tag of a run that trained: a short name of its reader's weights, to search for it."""
 
 _SURROUNDINGS_TAG = "surroundings"
 """Tag with a short name of a run's code and libraries."""
 
 _TRAINED_WITH = {"model", "training"}
-"""Sections of the parameters that only a run which trains goes by."""
+"""Sections of the parameters that are used only in training."""
 
 TRACKER = "tracker"
-"""Name of the input through which a node tells its metrics."""
+"""Name of the input through which a node records metrics."""
 
 PROVENANCE, REDACTION = "provenance", "redaction"
-"""Names of the inputs through which a node learns which code is run, and what must not be told."""
+"""Names of the inputs that tell a node which code is run, and what must not be recorded."""
 
 EXPECTED = "expected_settings"
-"""Name of the input through which a node learns with which settings each experiment is run."""
+"""Name of the input that tells a node the settings of each experiment."""
 
 LOCAL = "local"
-"""The environment that is this machine's own; nothing of it is recorded."""
+"""The environment with this machine's own settings, of which nothing is recorded."""
 
 _logger = logging.getLogger(__name__)
 
@@ -87,15 +87,15 @@ FEATURE_SET = {
     *(FETCHED, SQUAD_FILES, "validation"),
     *("train_features", "validation_features", "dev_features"),
 }
-"""Datasets that lie under the name of `feature_set`; those of tracked nodes lie under the run's."""
+"""Datasets in folders named by `feature_set`; those of tracked nodes are named by the run."""
 
 
 class TrackingHooks:
-    """Opens one MLflow run for each Kedro run that has a tracked node.
+    """Opens an MLflow run for each Kedro run that has a tracked node.
 
-    Before that it claims what the run reads and writes, so that no two get in each other's way.
-    What of the catalog goes into it is said in the catalog, under `metadata: mlflow:`, as
-    `metrics`, `params` or `artifact`.
+    Before that, they claim what the run reads and writes, so that runs do not interfere. The
+    catalog says which datasets are recorded: `metadata: mlflow:` is `metrics`, `params` or
+    `artifact`.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class TrackingHooks:
         self._forget_run()
 
     def _forget_run(self) -> None:
-        """Sessions of one process share these hooks."""
+        """Resets what belongs to one run, since the sessions of a process share these hooks."""
         self._files: dict[str, dict[str, Any]] | None = None
         self._trains = self._trains_and_scores = False
         self._report: Path | None = None
@@ -116,7 +116,7 @@ class TrackingHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Rejects wrong parameters, and keeps those of this run."""
+        """Checks and keeps the parameters of this run."""
         from roberta_squad_pipeline.runs.parameters import load_parameters
 
         hide_in_logs()
@@ -133,9 +133,9 @@ class TrackingHooks:
         conf_catalog: dict[str, Any],
         conf_creds: dict[str, Any],
     ) -> None:
-        """Keeps the catalog's entries, and what of them is not to be recorded.
+        """Keeps the catalog's entries, and the values that must not be recorded.
 
-        Questions that the command names count, whatever entry the catalog has for them.
+        Questions that the command names take precedence over entries of the catalog.
         """
         keep_secret(conf_creds)
         self._catalog = conf_catalog
@@ -157,18 +157,18 @@ class TrackingHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
     ) -> None:
-        """Claims what the run reads and writes and opens it, before any work is done.
+        """Claims what the run reads and writes, and opens it in MLflow, before any work is done.
 
         Raises:
-            InputError: Data or encoder are missing, another run that is going on has claimed what
-                it writes, MLflow does not answer, the trained reader would replace the one that
-                training goes on from, or a finished run of other settings would be replaced.
+            InputError: Data or encoder are missing, another active run has claimed the same
+                outputs, MLflow does not answer, the trained reader would replace the one that
+                training starts from, or a finished run with other settings would be replaced.
         """
         from roberta_squad_pipeline.runs.parameters import check_before_run
 
         self._forget_run()
         check_before_run(self._parameters, pipeline.inputs(), in_catalog=self._in_catalog)
-        # Of several machines that share a run, the first alone writes and records it.
+        # If several machines share a run, only the first writes and records.
         if self._parameters.distributed.node_rank > 0:
             return
         if self._parameters.model.encoder == str(DEMO_ENCODER):
@@ -193,7 +193,7 @@ class TrackingHooks:
         from roberta_squad_pipeline.tracking.mlflow_run import open_run
         from roberta_squad_pipeline.tracking.provenance import provenance
 
-        # Of the experiments only the one that is run; its settings are among the others.
+        # Not all experiments: the settings of this one are in the other sections.
         others = {"experiments", "predict", "export", "tune"}
         parameters = self._parameters.model_dump(mode="json", exclude=others)
         self._provenance = provenance(self._project, self._redaction)
@@ -201,6 +201,7 @@ class TrackingHooks:
         self._run = self._reopened(run_params, same_code)
         if self._run is not None:
             return
+        parent = self._parameters.tracking.parent_run
         recorded = parameters if self._trains else self._with_reader_settings(parameters)
         self._run = open_run(
             project=self._project,
@@ -208,7 +209,7 @@ class TrackingHooks:
             name=self._parameters.run,
             provenance=self._provenance,
             tags={
-                **self._parent_tags(),
+                **({"mlflow.parentRunId": parent} if parent else {}),
                 **self._subject_tags(),
                 **same_code,
                 "seed": str(recorded.get("training", {}).get("seed")),
@@ -230,7 +231,7 @@ class TrackingHooks:
 
     @hook_impl
     def before_node_run(self, node: Node) -> dict[str, Any] | None:
-        """Tells of each node, and hands it what no dataset has: the open run, other settings."""
+        """Logs each node, and gives it the inputs that no dataset holds, such as the open run."""
         _logger.info("node %s", node.name)
         own = {
             TRACKER: self._run or Tracker(),
@@ -246,16 +247,16 @@ class TrackingHooks:
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        """Records which data a run starts from when it was made by an earlier one."""
+        """Records parameters that an earlier run has made, such as which data it used."""
         if self._role(dataset_name) == "params":
             self._record(dataset_name, data)
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Forgets what an earlier file was made with.
+        """Removes the record of what an earlier version of the dataset was made with.
 
         Raises:
-            InputError: The data are others than a finished run's whose features would be replaced.
+            InputError: A finished run has features of other data, which would be replaced.
         """
         if dataset_name == FETCHED and not self._parameters.overwrite:
             from roberta_squad_pipeline.runs.finished import check_replacement, of_files
@@ -266,7 +267,7 @@ class TrackingHooks:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Records what the catalog marks, and notes with which settings it was made."""
+        """Records datasets as the catalog says, and the settings that they were made with."""
         self._made_with.keep(dataset_name, node)
         self._saved.add(dataset_name)
         self._record(dataset_name, data)
@@ -281,16 +282,16 @@ class TrackingHooks:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Closes the run, and says what its results depend on if they are all its own.
+        """Closes the run, and records what its results depend on if it both trained and scored.
 
-        Its checkpoints are kept until now, for the case that a node after the training fails.
+        Its checkpoints are kept until now, in case a node after the training fails.
         """
         if self._run is not None and self._files is not None and self._trains_and_scores:
             self._describe(self._run, self._files)
         if self._run is not None and self._trains:
             from roberta_squad_pipeline.training.resume import remove_finished
 
-            # Not sooner: an evaluation, if there is one, leaves threshold and calibration there.
+            # Not sooner: the evaluation adds threshold and calibration to the reader's folder.
             reader = self._path(READER)
             self._run.set_tag(WEIGHTS_TAG, digest(weights_of(str(reader))))
             self._run.log_model(reader, self._registration(), self._example)
@@ -306,13 +307,13 @@ class TrackingHooks:
         page = self._run.page if self._run is not None else None
         self.end_run("FINISHED")
         self._tell_of_outdated()
-        # Not logged: a log breaks lines, and then nobody can click on an address.
+        # Not logged, since a log breaks lines, and with them addresses that one can click on.
         for line in self._result(page):
             click.echo(line)
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Closes the run of a pipeline that raised."""
+        """Closes the run of a pipeline that failed."""
         self.end_run("FAILED")
 
     def _result(self, page: str | None) -> Iterator[str]:
@@ -329,17 +330,17 @@ class TrackingHooks:
             yield f"      kedro evaluate --run {reader} --data FILE --as NAME{self._env}"
 
     def _tell_of_outdated(self) -> None:
-        """A part of the chain leaves outputs that follow from what it has replaced."""
+        """Warns of outputs that depend on what this part of the chain has replaced."""
         chain = pipelines["__default__"]
         replaced = {name for node in chain.nodes for name in node.inputs} & self._saved
-        # With another run's reader, the chain's outputs are not this run's.
+        # With the reader of another run, the other outputs of the chain are not this run's.
         if not replaced or self._parameters.reader is not None:
             return
         outdated = self._made_with.outdated(chain.from_inputs(*replaced))
         if older := self._made_with.existing(outdated.all_outputs()):
             _logger.warning(
-                "not made anew, and no longer in keeping with what was: %s. The same --params with "
-                "kedro run --only-missing-outputs make them anew.",
+                "not updated, and no longer consistent with what was: %s. To update them, give the "
+                "same --params to kedro run --only-missing-outputs.",
                 ", ".join(older),
             )
 
@@ -350,13 +351,13 @@ class TrackingHooks:
             self._run = None
 
     def release(self) -> None:
-        """Lets go of what was claimed, however the run ended."""
+        """Releases what was claimed, however the run ended."""
         self._held.close()
 
     def _reopened(self, run_params: dict[str, Any], tags: dict[str, str]) -> "MlflowRun | None":
-        """The MLflow run that single nodes go on with: that of the last session of the same name.
+        """The MLflow run that single nodes continue: that of the last session with the same name.
 
-        Where they train, or settings, code or libraries are others than then, there is none.
+        There is none if they train, or if settings, code or libraries have changed since.
         """
         from roberta_squad_pipeline.runs.finished import recorded_as
         from roberta_squad_pipeline.tracking.mlflow_run import reopen_run
@@ -380,8 +381,8 @@ class TrackingHooks:
             raise InputError(
                 where=f"model.start={start}",
                 got="the folder that this run's own reader goes to",
-                expected="a reader that is still there afterwards",
-                remedy="Give the run a name of its own: --params run=NAME",
+                expected="a reader that is not replaced",
+                remedy="Give the run a different name: --params run=NAME",
             )
 
     def _check_finished_runs_are_kept(self, pipeline: Pipeline, claim: Claim) -> None:
@@ -421,7 +422,7 @@ class TrackingHooks:
             )
 
     def _describe(self, run: "MlflowRun", files: dict[str, dict[str, Any]]) -> None:
-        """Says what the run's results depend on, which its parameters do not say in full."""
+        """Records what the run's results depend on besides its parameters."""
         from roberta_squad_pipeline.runs.fingerprint import description, fingerprint, recipe
 
         described = description(self._parameters, files)
@@ -431,7 +432,7 @@ class TrackingHooks:
         run.set_tag("data", files["dev"]["sha256"])
 
     def _registration(self) -> "Registration":
-        """What the registry says of the run's reader."""
+        """The name and tags of the run's reader in the registry."""
         from roberta_squad_pipeline.tracking.models import Registration, digest_of
 
         tags = {
@@ -450,26 +451,22 @@ class TrackingHooks:
             dataset=dataset,
         )
 
-    def _parent_tags(self) -> dict[str, str]:
-        parent = self._parameters.tracking.parent_run
-        return {"mlflow.parentRunId": parent} if parent else {}
-
     def _subject_tags(self) -> dict[str, str]:
-        """What the run is of; one that scores another's reader is no run of the experiment."""
+        """The tag of the experiment; a run that scores another's reader does not belong to one."""
         run, reader = self._parameters.run, self._parameters.reader
         if reader is not None:
             return {"experiment": run, "reader": reader}
         return {"experiment": self._parameters.experiment or run}
 
     def _with_reader_settings(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """The parameters with those that the reader was trained with, as far as it says them."""
+        """The parameters, with those that the reader was trained with as far as it records them."""
         header = self._path(READER) / "reader.json"
         recipe = json.loads(header.read_bytes())["recipe"] if header.is_file() else {}
         others = {name: parameters[name] for name in parameters.keys() - _TRAINED_WITH}
         return others | {name: recipe[name] for name in recipe.keys() & _TRAINED_WITH}
 
     def _link_training_run(self, run: "MlflowRun") -> None:
-        """Says which run trained the reader, found by the sha256 of its weights."""
+        """Records which run trained the reader, found by the sha256 of its weights."""
         from roberta_squad_pipeline.tracking.history import finished_runs
 
         weights = digest(weights_of(str(self._path(READER))))
@@ -506,7 +503,7 @@ class TrackingHooks:
 
 
 def local_settings(conf: Path, env: str | None) -> Path | None:
-    """The folder of this machine's own settings, if a run of that environment reads it."""
+    """The folder of this machine's own settings, if a run in this environment reads it."""
     # Kedro reads it beside conf/base unless another environment is asked for.
     return conf / LOCAL if env in {None, LOCAL} else None
 

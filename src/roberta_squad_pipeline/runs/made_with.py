@@ -1,4 +1,4 @@
-"""What each output was made with, so that one of other settings is not taken for what is wanted."""
+"""Records what each output was made with, so that outputs of other settings are recognised."""
 
 import os
 from collections.abc import Iterable
@@ -18,13 +18,13 @@ _PARAMETER = "params:"
 
 
 class MadeWith:
-    """Keeps, for each file or folder that a dataset is, a short name of what it was made with.
+    """Keeps, for each dataset in a file or folder, a short name of what it was made with.
 
     That is the settings that its node takes, and what the node's other inputs were made with.
 
     Args:
-        catalog: Says where datasets are.
-        parameters: Of the run.
+        catalog: The catalog of the run.
+        parameters: All parameters of the run.
     """
 
     def __init__(self, catalog: CatalogProtocol[Any, Any], parameters: Parameters) -> None:
@@ -34,30 +34,30 @@ class MadeWith:
         self._questions = own_questions(catalog)
 
     def forget(self, dataset: str) -> None:
-        """Before a dataset is replaced, which may fail halfway."""
+        """Removes a dataset's record, before the dataset is replaced, which may fail."""
         if record := self._record(dataset):
             record.unlink(missing_ok=True)
 
     def keep(self, dataset: str, node: Node) -> None:
-        """Once a dataset was saved by its node."""
+        """Records what a dataset was made with, after its node has saved it."""
         if record := self._record(dataset):
             record.parent.mkdir(parents=True, exist_ok=True)
             record.write_text(self._name(node, {}), encoding="utf-8")
 
     def outdated(self, pipeline: Pipeline) -> Pipeline:
-        """The nodes of which an output is missing, or was made with something else than now."""
+        """The nodes with an output that is missing, or was made with something else."""
         now: dict[str, str] = {}
         nodes = []
         for node in pipeline.nodes:
             name = self._name(node, now)
             now |= dict.fromkeys(node.outputs, name)
-            # A node without outputs is there for what it says.
+            # A node without outputs always runs, for its messages.
             if not node.outputs or any(self._read(output) != name for output in node.outputs):
                 nodes.append(node)
         return Pipeline(nodes)
 
     def existing(self, datasets: Iterable[str]) -> list[str]:
-        """Of these datasets those that are on disk."""
+        """The datasets that exist on disk."""
         return sorted(name for name in datasets if (path := self._path(name)) and path.exists())
 
     def _name(self, node: Node, now: dict[str, str]) -> str:
@@ -73,11 +73,11 @@ class MadeWith:
         return digest({"outputs": sorted(node.outputs), "inputs": inputs})
 
     def _setting(self, section: str, node: Node) -> Any:
-        """What of a section of the parameters counts for a node."""
+        """The part of a section of parameters that a node depends on."""
         evaluates = self._settings["training"]["evaluate_every"] is not None
         if section == "training" and "data" in node.tags:
             return evaluates
-        # Nobody wants a reader trained anew to see more of its answers.
+        # A reader is not trained again just to see more of its answers.
         if section == "inference" and "evaluation" not in node.tags and not evaluates:
             return None
         return self._settings.get(section)
@@ -91,7 +91,7 @@ class MadeWith:
     def _record(self, dataset: str) -> Path | None:
         if (path := self._path(dataset)) is None:
             return None
-        # The reader's evaluation is first read, and later written, as another dataset.
+        # Two datasets share the file of the reader's evaluation, for reading and for writing.
         return self._folder / f"{quote(os.path.relpath(path), safe='')}.{dataset}"
 
     def _path(self, dataset: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""Tracked runs with what each question scored, as tables put them side by side."""
+"""Tracked runs with the scores of each question, for comparisons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRun:
-    """A run, and what each question scores at the threshold that is best for its F1."""
+    """A run with the scores of each question at the threshold that is best for its F1."""
 
     run: FinishedRun
     questions: "pd.DataFrame"
@@ -27,9 +27,9 @@ class MeasuredRun:
     f1: Float64Array
     """0 to 1. Shape: (questions,)"""
     right: NDArray[np.bool_]
-    """Whether the answer is exact, or abstaining is right. Shape: (questions,)"""
+    """Whether the answer is an exact match, or abstaining is right. Shape: (questions,)"""
     answers: NDArray[np.object_]
-    """What it answers; empty where it abstains. Shape: (questions,)"""
+    """The answers; empty if it abstains. Shape: (questions,)"""
 
     @property
     def best_f1(self) -> float:
@@ -42,7 +42,7 @@ class MeasuredRun:
         return self.questions["passage_number"].to_numpy()
 
     def setting(self, name: str) -> str:
-        """A setting of the training: what it came to, if it was left open; empty if unknown."""
+        """A setting of the training, resolved if it was left open; empty if unknown."""
         params = self.run.params
         return params.get(f"trained_with.{name}", params.get(f"training.{name}", ""))
 
@@ -62,6 +62,6 @@ def measured_run(run: FinishedRun, questions: "pd.DataFrame") -> MeasuredRun:
 
 
 def load_measured(project: Path, runs: Sequence[FinishedRun]) -> list[MeasuredRun]:
-    """Fetches from MLflow what each question scored; runs that kept no questions are left out."""
+    """Fetches the scores of each question from MLflow; runs that kept none are left out."""
     tables = ((run, load_questions(project, run.run_id)) for run in runs)
     return [measured_run(run, table) for run, table in tables if table is not None]

@@ -1,4 +1,4 @@
-"""Every parameter of a run, typed. Values live in conf/ alone; there are no defaults here."""
+"""All parameters of a run, typed. Values live only in conf/; there are no defaults here."""
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -22,7 +22,7 @@ from roberta_squad_pipeline.squad.faults import OnMisaligned
 from roberta_squad_pipeline.training.config import TrainingParameters
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-"""Names a file or a folder, and can name none outside of the one it is put in."""
+"""The name of a file or folder, which cannot lead out of its parent folder."""
 
 
 Paths = str | tuple[str, ...]
@@ -36,21 +36,21 @@ class DemoSource(StrictModel):
 
     kind: Literal["demo"]
     split: Literal["train", "dev"]
-    """Which names may occur: no name is in both."""
+    """The split; no name occurs in both."""
     passages: int = Field(gt=0)
     seed: int = Field(ge=0)
 
 
 class RemoteSource(StrictModel):
-    """A file that is fetched once and kept."""
+    """A file that is downloaded once and kept."""
 
     kind: Literal["remote"]
     url: str
-    """HTTP or HTTPS; its path ends in the file's name."""
+    """An HTTP or HTTPS address whose path ends in the file's name."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
-    """Null says in so many words that whatever comes is taken; each run then warns of it."""
+    """Null states explicitly that any content is accepted; each run then warns of it."""
     size_bytes: int | None = Field(gt=0)
-    """Null where it is not known."""
+    """Null if it is not known."""
 
 
 class DataConfig(StrictModel):
@@ -58,21 +58,21 @@ class DataConfig(StrictModel):
 
     train: Paths
     """Name of one of `sources`, or else the path or address of a file of questions, or several of
-    these; empty where conf/ leaves it to the command or to the catalog's `train_questions`."""
+    these; empty if the command or the catalog's `train_questions` has to give it."""
     dev: Paths
     """Like `train`."""
     validation: float | Paths
     """Questions that a reader is scored on while it is trained: "dev"; or a share of the training
-    questions, at least, whose whole articles are held out of training; or a file like `train`."""
+    questions, of which whole articles are held out of training; or a file like `train`."""
     sources: dict[Name, Annotated[DemoSource | RemoteSource, Field(discriminator="kind")]]
-    """Files that can be made or fetched, by name."""
+    """Files that can be generated or downloaded, by name."""
     folder: Path
-    """Where files are made and fetched to."""
+    """The folder for these files."""
     on_misaligned: OnMisaligned
-    """What happens to an answer that does not stand where its answer_start points: the training
-    file is rejected, or the answer is dropped, or moved to the nearest place where its text stands
-    (and dropped where there is none). What is dropped or moved is counted; questions that are
-    scored keep the texts of all their answers, and are never rejected for their places."""
+    """What happens to an answer that is not at its answer_start: the training file is rejected, or
+    the answer is dropped, or moved to the nearest place where its text stands (and dropped if there
+    is none). Dropped and moved answers are counted; questions that are scored keep the texts of all
+    their answers, and are never rejected for misaligned ones."""
 
     @field_validator("validation", mode="before")
     @classmethod
@@ -90,18 +90,18 @@ class DataConfig(StrictModel):
 
     @property
     def validation_file(self) -> Paths | None:
-        """Source or path of the validation questions; None where they have no file of their own."""
+        """Source or path of the validation questions; None if they have no separate file."""
         own = not isinstance(self.validation, float) and self.validation != "dev"
         return cast("Paths", self.validation) if own else None
 
 
 class PredictConfig(StrictModel):
-    """A file of questions to be answered, for the pipeline `predict`."""
+    """Questions to be answered by the pipeline `predict`."""
 
     input: Paths | None
-    """Anywhere and in any form that `data.dev` may have; its questions need no answers."""
+    """Like `data.dev`; its questions need no answers."""
     output: Path | None
-    """JSON Lines or Parquet, by its name."""
+    """A file of JSON Lines or Parquet; its suffix says which."""
 
     @field_validator("output")
     @classmethod
@@ -120,7 +120,7 @@ class ExportConfig(StrictModel):
     """A reader as an ONNX model, for the pipeline `export_onnx`."""
 
     int8: bool
-    """Whether weights and products are in 8 bits, which costs at most half a point of dev F1: an
+    """Whether weights and products are in 8 bits. This costs at most half a point of dev F1: an
     export that would cost more is refused."""
 
 
@@ -128,60 +128,59 @@ class TrackingConfig(StrictModel):
     """Where runs are recorded."""
 
     experiment: str = Field(min_length=1)
-    """MLflow's name for all runs of this project."""
+    """The MLflow experiment of all runs of this project."""
     registered_model: Name
     """Name in MLflow's registry, in which each trained reader becomes a version."""
     system_metrics: bool
-    """Whether the load of processors, memory, disk, network and GPUs is recorded, every ten
-    seconds."""
+    """Whether the load of CPUs, memory, disk, network and GPUs is recorded, every ten seconds."""
     parent_run: str | None
-    """MLflow id of the run that this one is shown under; a sweep sets it."""
+    """MLflow's id of the parent run; a sweep sets it."""
     unsent: Path
-    """Folder for what MLflow could not be told yet."""
+    """Folder for what could not be sent to MLflow yet."""
 
 
 class TuneConfig(StrictModel):
     """What `kedro tune` searches, and for how long."""
 
     study: Name
-    """Under this name a study goes on where it ended."""
+    """A study with this name is continued if it exists."""
     storage: str = Field(min_length=1)
-    """SQLAlchemy's URL of the database that keeps studies; machines that have the same one share
+    """SQLAlchemy's URL of the database that keeps studies; machines with the same database share
     them."""
     objective: Literal["best_f1", "answerable_f1"]
-    """What is to be high: F1 at cross-fitted thresholds, or F1 of the answerable questions if the
-    reader always answers."""
+    """The score to maximise: F1 at cross-fitted thresholds, or F1 of the answerable questions if
+    the reader always answers."""
     trials: int = Field(gt=0)
-    """Of the study in all."""
+    """The number of trials of the study in total."""
     timeout_minutes: float | None = Field(gt=0)
-    """After so long no further trial begins; null sets no limit."""
+    """No further trial begins after this time; null sets no limit."""
     finalists: int = Field(gt=0)
-    """Of the best trials, how many are run with more seeds."""
+    """How many of the best trials are run with more seeds."""
     seeds: int = Field(gt=0)
-    """Of each finalist: `training.seed` and the numbers that follow it."""
+    """How many seeds each finalist is run with: `training.seed` and the numbers after it."""
     space: Space
 
 
 class Parameters(StrictModel):
-    """All parameters, a section a stage."""
+    """All parameters, one section per stage."""
 
     experiment: str | None
-    """Which of the experiments' rows is run; null where conf/ says each setting by itself."""
+    """The experiment that is run; null if conf/ gives each setting itself."""
     run: Name
     """Name of the run and of its output folders."""
     feature_set: Name
-    """Name of the folders with the record of SQuAD files and the features; the run's unless
-    another is given."""
+    """Name of the folders with the record of SQuAD files and the features; by default the run's
+    name."""
     reader: Name | None
-    """Name of another run, whose reader answers; null stands for the run's own."""
+    """Name of another run whose reader answers; null for the run's own reader."""
     calibrate: bool
-    """Whether that reader's threshold and calibration, or those that the run's own reader has of
-    another dev file, are replaced by what is fitted on `data.dev`."""
+    """Whether threshold and calibration are fitted on `data.dev` again, if the reader is another
+    run's or was tuned on another dev file."""
     overwrite: bool
-    """Whether a finished run of other settings or data may be replaced."""
+    """Whether a finished run with other settings or data may be replaced."""
     experiments: Experiments
     scale: Scale
-    """What the experiments' updates and learning rates are multiplied by."""
+    """Factors of the experiments' updates and learning rates."""
     data: DataConfig
     features: WindowConfig
     model: ModelConfig
@@ -195,9 +194,9 @@ class Parameters(StrictModel):
     checkpoint: Path | None
     """A fairseq checkpoint, for the pipeline `import_fairseq`."""
     locks: Path
-    """Folder in which runs that are going on tell others of it; the same for all of them."""
+    """Folder in which active runs announce themselves; the same for all runs."""
     made_with: Path
-    """Folder in which each output has a note of the settings that it was made with."""
+    """Folder of records of the settings that each output was made with."""
 
 
 def load_parameters(loader: Mapping[str, Any]) -> Parameters:
@@ -207,8 +206,8 @@ def load_parameters(loader: Mapping[str, Any]) -> Parameters:
         loader: Kedro's config loader.
 
     Raises:
-        InputError: See `check_parameters`; or the experiment has no row of that name, or the
-            environment has no use for one.
+        InputError: See `check_parameters`; or there is no such experiment, or the environment does
+            not use experiments.
     """
     try:
         raw = loader["parameters"]
@@ -227,8 +226,8 @@ def load_parameters(loader: Mapping[str, Any]) -> Parameters:
         raise InputError(
             where="parameter experiment",
             got=repr(parameters.experiment),
-            expected="none in this environment, which says each setting by itself",
-            remedy="Leave it out, and name the run with --params run=NAME; or take an environment "
+            expected="none in this environment, which gives each setting itself",
+            remedy="Leave it out, and name the run with --params run=NAME; or use an environment "
             "for experiments, such as --env squad2.",
         )
     return parameters
@@ -237,12 +236,12 @@ def load_parameters(loader: Mapping[str, Any]) -> Parameters:
 def config_loader(
     conf: str | Path, env: str | None, params: Mapping[str, Any]
 ) -> OmegaConfigLoader:
-    """Kedro's loader of conf/ as Kedro itself makes it.
+    """Makes Kedro's loader of conf/ as Kedro does.
 
     Args:
         conf: The folder.
         env: Kedro's environment.
-        params: Given on the command line.
+        params: Parameters from the command line.
     """
     from kedro.framework.project import settings
 
@@ -256,48 +255,46 @@ _GIVEN_PATHS = (
     *(("model", name) for name in ("encoder", "start")),
     *(("checkpoint",), ("predict", "input")),
 )
-"""Parameters that may name a file of the user's."""
+"""Parameters that may name a file of the user."""
 
 
 def absolute_paths(given: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Parameters that name something in a folder, so that they name it in every other, too.
+    """Makes paths in parameters absolute, so that they are valid in any folder.
 
     Args:
-        given: On the command line, nested.
-        folder: That the command was given in.
+        given: Nested parameters from the command line.
+        folder: The folder in which the command was given.
     """
     for keys in _GIVEN_PATHS:
         value: Any = given
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
-        if (keys[-1], value) == ("validation", "dev"):
-            continue
-        named: Any = None
-        if isinstance(value, str) and value:
-            named = _absolute(value, folder)
+        if isinstance(value, str) and value and (keys[-1], value) != ("validation", "dev"):
+            named: Any = _absolute(value, folder)
         elif isinstance(value, list):
             named = [_absolute(str(path), folder) for path in value]
-        if named is not None:
-            for key in reversed(keys):
-                named = {key: named}
-            given = merged(given, named)
+        else:
+            continue
+        for key in reversed(keys):
+            named = {key: named}
+        given = merged(given, named)
     return given
 
 
 def _absolute(named: str, folder: Path) -> str:
     path = folder / named
-    # Names of sources and of models on the hub are no files there; a pattern names several.
+    # Names of sources and of models on the hub do not exist there; a pattern matches several.
     return str(path) if path.exists() or any(path.parent.glob(path.name)) else named
 
 
 def parameters_by_experiment(loader: OmegaConfigLoader) -> dict[str, Parameters]:
-    """With which parameters each experiment is run, all else being given as for this run.
+    """Composes the parameters of each experiment, with everything else as in this run.
 
     Args:
         loader: Kedro's config loader of this run.
 
     Returns:
-        By experiment; nothing in an environment whose runs are none of them.
+        By experiment; none in an environment that does not use experiments.
     """
     if loader["globals"]["experiment"] is None:
         return {}
@@ -312,10 +309,10 @@ def check_parameters(raw: dict[str, Any]) -> Parameters:
     """Types all parameters of a run before anything starts.
 
     Args:
-        raw: As read from conf/ and the command line.
+        raw: Parameters from conf/ and the command line.
 
     Raises:
-        InputError: Names every parameter that is unknown, missing or out of range.
+        InputError: A parameter is unknown, missing or out of range; the message names all of them.
     """
     try:
         return Parameters.model_validate(raw)
@@ -333,19 +330,19 @@ def check_parameters(raw: dict[str, Any]) -> Parameters:
 def check_before_run(
     parameters: Parameters, inputs: Collection[str], *, in_catalog: Collection[str]
 ) -> None:
-    """Refuses a run that lacks what only a user can give.
+    """Refuses a run that lacks parameters which only the user can give.
 
     Args:
-        parameters: Of the run.
-        inputs: What its pipelines read, such as `params:data`; `checkpoints` if one trains.
-        in_catalog: Splits whose questions an entry of the catalog gives.
+        parameters: All parameters of the run.
+        inputs: The inputs of its pipelines, such as `params:data`; `checkpoints` if one trains.
+        in_catalog: Splits whose questions come from an entry of the catalog.
 
     Raises:
-        InputError: Data or encoder are to be given and are not, or the embedded encoder would be
-            trained on other data than the embedded.
+        InputError: Data or encoder are not given, or the embedded encoder would be trained on other
+            than the embedded data.
     """
     data, model, predict = parameters.data, parameters.model, parameters.predict
-    # A reader of another run may be scored without any training questions.
+    # The reader of another run may be scored without training questions.
     scored_alone = parameters.reader is not None and "params:training" not in inputs
     needed = {
         "data.train": (data.train or scored_alone or "train" in in_catalog, "params:data"),
@@ -373,8 +370,8 @@ def check_before_run(
             where="parameter model.encoder",
             got="the embedded encoder to be trained on "
             + ("the catalog's questions" if "train" in in_catalog else _joined(data.train)),
-            expected="one that was pre-trained on real text: the embedded one knows the words of "
-            "the embedded data alone",
+            expected="one that was pre-trained on real text: the embedded one only knows the words "
+            "of the embedded data",
             remedy="Give one, with settings that suit it: "
             + _own_command(_joined(data.train), _joined(data.dev)),
         )
@@ -417,7 +414,7 @@ def _describe(fault: Any) -> InputError:
 
 
 def _fields_beside(location: list[str]) -> list[str]:
-    """Names that the section of a parameter knows."""
+    """The names in the section of a parameter."""
     section: type[BaseModel] = Parameters
     for part in location[:-1]:
         field = section.model_fields.get(part)

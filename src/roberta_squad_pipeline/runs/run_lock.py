@@ -1,7 +1,7 @@
-"""Runs that would get in each other's way: the second one says so and stops.
+"""Stops a run that would interfere with an active one.
 
-Every run that is going on has a file in one folder, and its process holds a lock on it. The kernel
-takes the lock away however the process ends, and the next run removes the file.
+Each active run has a file in a common folder, and its process holds a lock on it. The kernel
+releases the lock however the process ends, and the next run removes the file.
 """
 
 import fcntl
@@ -22,20 +22,20 @@ _SUFFIX = ".json"
 
 
 class Claim(StrictModel):
-    """What a run reads and writes, as far as other runs may want it, too."""
+    """What a run reads and writes, as far as other runs may do so, too."""
 
     run: str | None
-    """Name of the run whose outputs it writes, if it writes any."""
+    """The run's name if it writes outputs under it."""
     feature_set: str | None
-    """Name of the record of SQuAD files and of the features that it reads or writes, if any."""
+    """Name of the features and of the record of SQuAD files, if it reads or writes them."""
     builds: bool
     """Whether it writes them."""
     built_from: str
-    """All that they depend on, as one short name: of equal ones each writes the same bytes."""
+    """A short name of all that these depend on: runs with equal ones write the same bytes."""
 
 
 class Holder(StrictModel):
-    """Who has claimed it."""
+    """An active run and its claim."""
 
     claim: Claim
     pid: int
@@ -43,17 +43,17 @@ class Holder(StrictModel):
     since: datetime
 
     def __str__(self) -> str:
-        """Says where to look for it."""
+        """Says which process it is."""
         began = self.since.astimezone().isoformat(" ", "seconds")
         return f"process {self.pid} on {self.host}, since {began}"
 
 
 def refuse(mine: Claim, other: Holder) -> None:
-    """Checks one claim against another that is held.
+    """Checks a claim against that of an active run.
 
     Raises:
-        InputError: Both write the outputs of one run, or one would change the features that the
-            other works with.
+        InputError: Both write outputs of the same run, or one would change features that the other
+            uses.
     """
     theirs = other.claim
     if mine.run is not None and mine.run == theirs.run:
@@ -61,8 +61,8 @@ def refuse(mine: Claim, other: Holder) -> None:
             where=f"run {mine.run}",
             got=f"another one of that name, which is going on ({other})",
             expected="one at a time",
-            remedy="Wait until it has ended, or stop it. Runs that are to go on side by side need "
-            "names of their own: --params run=NAME.",
+            remedy="Wait until it has ended, or stop it. Runs at the same time need different "
+            "names: --params run=NAME.",
         )
     together = mine.feature_set is not None and mine.feature_set == theirs.feature_set
     changed = (mine.builds or theirs.builds) and mine.built_from != theirs.built_from
@@ -83,11 +83,10 @@ def held(claim: Claim, folder: Path) -> Iterator[None]:
 
     Args:
         claim: What the block reads and writes.
-        folder: The same for all runs that might get in each other's way; made if missing.
+        folder: The same for all runs that might interfere; created if missing.
 
     Raises:
-        InputError: Another run holds a claim that goes against it, or the folder is not one in
-            which files can be locked.
+        InputError: Another run holds a conflicting claim, or files in the folder cannot be locked.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +99,7 @@ def held(claim: Claim, folder: Path) -> Iterator[None]:
             where=str(folder),
             got=error.strerror or str(error),
             expected="a folder in which files can be written and locked",
-            remedy="Give the right to write there, or another folder: --params locks=FOLDER.",
+            remedy="Grant the right to write there, or give another folder: --params locks=FOLDER.",
         ) from error
     with file:
         try:
@@ -111,7 +110,7 @@ def held(claim: Claim, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _gate(folder: Path) -> Iterator[None]:
-    # Only one process at a time may look around and then claim.
+    # Only one process at a time may check the others' claims and add its own.
     with (folder / _GATE).open("a") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
         yield
@@ -119,21 +118,21 @@ def _gate(folder: Path) -> Iterator[None]:
 
 def _holders(folder: Path) -> Iterator[Holder]:
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
-        # One that ends meanwhile removes its file.
+        # A run that ends meanwhile removes its file.
         with suppress(FileNotFoundError), path.open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield Holder.model_validate_json(file.read())
             else:
-                path.unlink()  # what a dead process left
+                path.unlink()  # left by a dead process
 
 
 def _announce(claim: Claim, folder: Path) -> IO[bytes]:
     holder = Holder(
         claim=claim, pid=os.getpid(), host=socket.gethostname(), since=datetime.now(UTC)
     )
-    # The lock lasts as long as this file is open, and no process that is started inherits it.
+    # The lock lasts as long as this file is open; child processes do not inherit it.
     file = (folder / f"{uuid4().hex}{_SUFFIX}").open("xb")
     fcntl.flock(file, fcntl.LOCK_EX)
     file.write(holder.model_dump_json().encode())

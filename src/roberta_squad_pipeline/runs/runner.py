@@ -1,4 +1,4 @@
-"""Kedro's sequential runner on machine 0; on every other machine only the shared work."""
+"""Kedro's sequential runner on machine 0; on the other machines only the shared nodes."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -20,13 +20,13 @@ _SHARED = ("train.train_reader", "inference.predict_answers", "predict.answer_fi
 
 
 class MachineRunner(SequentialRunner):
-    """Runs all nodes on machine 0; the others lend it their processes and read and write nothing.
+    """Runs all nodes on machine 0; the others lend their processes, and read and write nothing.
 
-    Every machine is given the same `kedro run`, but for its `distributed.node_rank`.
+    Each machine is given the same `kedro run`, except for `distributed.node_rank`.
     """
 
     def __str__(self) -> str:
-        """Kedro-Viz keeps status and duration of nodes only under a runner with this text."""
+        """Kedro-Viz keeps the status and duration of nodes only for a runner with this text."""
         return f"{type(self).__name__}, a kedro.runner.sequential_runner.SequentialRunner object"
 
     def _run(
@@ -53,7 +53,7 @@ class MachineRunner(SequentialRunner):
     def _filter_pipeline_for_missing_outputs(
         self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
     ) -> Pipeline:
-        """Kedro itself goes by existence alone: what has other settings is missing, too."""
+        """Counts outputs of other settings as missing; Kedro only looks whether they exist."""
         parameters = check_parameters(catalog.load("parameters"))
         outdated = MadeWith(catalog, parameters).outdated(pipeline)
         self._log_filtering_results(len(pipeline.nodes), outdated, pipeline.nodes)
@@ -65,14 +65,14 @@ class MachineRunner(SequentialRunner):
         done_nodes: Iterable[Node],
         catalog: CatalogProtocol[Any, Any],
     ) -> None:
-        """Where no node has run, the error's own message is all there is to say."""
+        """Suggests nothing if no node has run: the error's own message is enough."""
         if done_nodes:
             super()._suggest_resume_scenario(pipeline, done_nodes, catalog)
 
 
 @contextmanager
 def _warnings_alone(logger: logging.Logger) -> Iterator[None]:
-    """Kedro tells twice of each node that it is done; the hooks tell once that it begins."""
+    """Silences Kedro's two messages per finished node; the hooks log each node once."""
     usual = logger.level
     logger.setLevel(logging.WARNING)
     try:

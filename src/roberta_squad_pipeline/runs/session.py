@@ -1,4 +1,4 @@
-"""What holds for every Kedro session: a command's, a notebook's, a script's, Airflow's."""
+"""Rules for every Kedro session, whether of a command, a notebook, a script or Airflow."""
 
 import inspect
 import signal
@@ -21,12 +21,12 @@ from roberta_squad_pipeline.runs.runner import MachineRunner
 
 
 def watch_sessions() -> None:
-    """Has every session of this project tell its hooks how its run ended, and run in its folder.
+    """Makes each session of this project run in its folder, and tell its hooks how the run ended.
 
-    Kedro tells hooks nothing of Ctrl-C. `KedroSession.create`, which scripts and Airflow call, asks
-    no setting for a class, so that a method of Kedro's own is replaced.
+    Kedro does not tell hooks of Ctrl-C. `KedroSession.create`, which scripts and Airflow call, uses
+    no setting for the class, so a method of Kedro's class is replaced.
     """
-    # Once, also where a notebook loads this project again.
+    # Replaced only once, even if a notebook loads this project again.
     KedroSession.run = _watched(inspect.unwrap(KedroSession.run))  # type: ignore[method-assign]
 
 
@@ -59,14 +59,14 @@ def _watched(run: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]
 
 @contextmanager
 def in_project(project: Path, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Works in the project's folder while the block runs: relative paths in conf/ count from there.
+    """Changes to the project's folder while the block runs, since paths in conf/ start there.
 
     Args:
         project: The project's folder.
-        params: Given beside conf/.
+        params: Parameters besides conf/.
 
     Yields:
-        The same; what of them names a file in the folder that one came from, still names it.
+        The parameters, with paths that are relative to the former folder made absolute.
     """
     if project != Path.cwd():
         params = absolute_paths(params, Path.cwd())
@@ -84,10 +84,10 @@ def _runner(runner: Any) -> SequentialRunner:
     name = type(runner).__name__
     raise InputError(
         where=f"runner {name}",
-        got="one that runs nodes side by side",
+        got="one that runs nodes in parallel",
         expected="Kedro's sequential runner, since each step needs the one before it",
-        remedy="Leave --runner out: training and inference share their work among processes by "
-        "themselves (distributed.processes).",
+        remedy="Leave --runner out: training and inference use several processes without it "
+        "(distributed.processes).",
     )
 
 
@@ -112,7 +112,7 @@ def run_pipeline(
 
 @contextmanager
 def _sigterm_as_exit() -> Iterator[None]:
-    # Python dies of SIGTERM without unwinding, and only the main thread may set handlers.
+    # SIGTERM ends Python without unwinding; only the main thread may set handlers.
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Many experiments from one command: what is to run, what is finished, and the loop over them."""
+"""`kedro sweep`: many experiments from one command."""
 
 import json
 import logging
@@ -23,25 +23,24 @@ if TYPE_CHECKING:
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
 
 FEATURE_SET = "sweep"
-"""Folder name under which a sweep's runs share their features; those of another order have one of
-their own."""
+"""Name of the features that a sweep's runs share; each other order of the two texts has its own."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run of the chain."""
+    """One run of the sweep."""
 
     name: str
-    """Of the run and of its output folders."""
+    """Name of the run and of its output folders."""
     runtime_params: dict[str, Any]
     parameters: Parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Where and how the planned runs are carried out."""
+    """The planned runs, and where and how they are carried out."""
 
     project: Path
     env: str | None
@@ -50,12 +49,12 @@ class Sweep:
 
     @property
     def tracked_in(self) -> str:
-        """MLflow's experiment."""
+        """Name of the MLflow experiment."""
         return self.planned[0].parameters.tracking.experiment
 
 
 def project_parameters(project: Path, env: str | None, params: dict[str, Any]) -> Parameters:
-    """Composes conf/ for one run, as Kedro does when it runs."""
+    """Composes the parameters of a run, as Kedro does."""
     return load_parameters(config_loader(project / "conf", env, params))
 
 
@@ -68,15 +67,15 @@ def plan(
     seeds: int,
     shard: tuple[int, int],
 ) -> Sweep:
-    """Works out every run of a sweep, or of one share of it.
+    """Plans the runs of a sweep, or of one share of it.
 
     Args:
         project: The project's folder.
         env: Kedro's environment.
-        params: Given for every run.
-        experiments: Names; none stands for all that have reported metrics.
-        seeds: Seeds of each: training.seed and the numbers that follow it.
-        shard: Which share, from 1, of how many.
+        params: Parameters for all runs.
+        experiments: Names; by default all that have reported metrics.
+        seeds: Number of seeds per experiment: training.seed and the numbers after it.
+        shard: Number of the share, from 1, and number of shares.
     """
     every = project_parameters(project, env, params)
     names = experiments or [name for name, one in every.experiments.rows.items() if one.reported]
@@ -97,7 +96,7 @@ def plan(
 
 
 def squad_files(project: Path, feature_set: str) -> dict[str, dict[str, Any]]:
-    """The record of the SQuAD files under a set of features; empty before these were built."""
+    """Reads the record of the SQuAD files of some features; empty before these are built."""
     record = project / "data/01_raw" / feature_set / "squad_files.json"
     if not record.is_file():
         return {}
@@ -106,7 +105,7 @@ def squad_files(project: Path, feature_set: str) -> dict[str, dict[str, Any]]:
 
 
 def fingerprints(sweep: Sweep) -> dict[str, str]:
-    """What each planned run depends on, by its name; empty before its features were built."""
+    """The fingerprint of each planned run by its name; empty before its features are built."""
     files = squad_files(sweep.project, sweep.planned[0].parameters.feature_set)
     if not files:
         return {}
@@ -114,7 +113,7 @@ def fingerprints(sweep: Sweep) -> dict[str, str]:
 
 
 def finished(sweep: Sweep) -> set[str]:
-    """Names of the planned runs that were finished with the same settings, code and data."""
+    """Names of the planned runs that are finished, with the same settings, code and data."""
     from roberta_squad_pipeline.tracking.history import finished_runs
 
     return {
@@ -128,7 +127,7 @@ def claimed(sweep: Sweep) -> AbstractContextManager[None]:
     """Keeps other processes from carrying out the same sweep while the block runs.
 
     Raises:
-        InputError: One is at it.
+        InputError: Another process is carrying it out.
     """
     planned = {run.name: fingerprint(run.parameters, {}) for run in sweep.planned}
     name = f"sweep {digest(planned)}"
@@ -144,11 +143,11 @@ def prepare(sweep: Sweep) -> None:
 
 
 def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
-    """Runs what is not finished yet, one after the other, under one parent run.
+    """Carries out the runs that are not finished yet, one after the other, under one parent run.
 
     Args:
-        sweep: What was planned, its features built.
-        say: Told what begins, how long the rest will take, and in the end the table.
+        sweep: The planned runs; their features are built.
+        say: Prints which run begins, how long the rest will take, and finally the table.
 
     Returns:
         Names of the runs that failed.
@@ -186,13 +185,13 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
 def parent_run(
     sweep: Sweep, name: str, tags: dict[str, str], more_tags: dict[str, str]
 ) -> "MlflowRun":
-    """The run that all others are shown under; what was interrupted goes on in its own.
+    """Opens the parent of all runs; after an interruption, the same one again.
 
     Args:
-        sweep: What was planned.
-        name: Of the run.
-        tags: By which it is found again.
-        more_tags: Others that it is given.
+        sweep: The planned runs.
+        name: Name of the parent run.
+        tags: Tags by which it is found again.
+        more_tags: Further tags.
     """
     from roberta_squad_pipeline.tracking.mlflow_run import open_run, reopen_run
     from roberta_squad_pipeline.tracking.provenance import provenance
@@ -220,12 +219,12 @@ def _table(sweep: Sweep) -> Path:
 
 
 def _log_table(table: Path, parent: "MlflowRun") -> None:
-    """Keeps the table with the parent run, and each measured row's score."""
+    """Records the table and the score of each measured row with the parent run."""
     import pandas as pd
 
     csv = table.with_suffix(".csv")
     rows = pd.read_csv(csv)
-    # A row with differences is none of the experiments.
+    # A row with differences does not belong to an experiment.
     rows = rows[rows["mean"].notna() & rows["differs"].isna()]
     scores = dict(zip("best_f1/" + rows["name"], rows["mean"].tolist(), strict=True))
     parent.log_metrics(scores, step=0)
@@ -234,12 +233,15 @@ def _log_table(table: Path, parent: "MlflowRun") -> None:
 
 
 def run_one(sweep: Sweep, run: PlannedRun, parent: str) -> bool:
-    """Trains and scores; says whether that went well, and logs the reason if it did not.
+    """Trains and scores one run, and logs the reason if it fails.
 
     Args:
-        sweep: Where.
-        run: What, its features built.
-        parent: MLflow id of the run that it is shown under.
+        sweep: The sweep that it belongs to.
+        run: The run; its features are built.
+        parent: MLflow's id of the parent run.
+
+    Returns:
+        Whether it succeeded.
     """
     params = merged(run.runtime_params, {"tracking": {"parent_run": parent}})
     try:
@@ -248,7 +250,7 @@ def run_one(sweep: Sweep, run: PlannedRun, parent: str) -> bool:
         _logger.error("%s failed: %s", run.name, error)  # noqa: TRY400 - the message is all
         return False
     except Exception:
-        # One run that fails, for whatever reason, must not cost the others.
+        # A run that fails, for whatever reason, must not stop the others.
         _logger.exception("%s failed", run.name)
         return False
     return True

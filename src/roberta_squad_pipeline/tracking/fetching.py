@@ -1,4 +1,4 @@
-"""Readers in folders of this machine, wherever they are kept."""
+"""Provides readers in local folders, wherever they are kept."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ _MLFLOW = ("models:", "runs:")
 
 @contextmanager
 def reader_folder(source: str) -> Iterator[Path]:
-    """A reader's folder; one in MLflow is fetched, for as long as the block lasts.
+    """Provides a reader's folder; a reader in MLflow is fetched for the duration of the block.
 
     Args:
-        source: A folder, or see `fetched_reader`.
+        source: A folder, or an address in MLflow (see `fetched_reader`).
 
     Raises:
         InputError: MLflow has no such reader, or does not answer.
@@ -28,13 +28,13 @@ def reader_folder(source: str) -> Iterator[Path]:
 
 @contextmanager
 def start_folder(start: str | None) -> Iterator[Path | None]:
-    """Where the files of `model.start` lie, at least for as long as the block lasts.
+    """Provides the folder of `model.start`, at least for the duration of the block.
 
     Args:
         start: A reader or question-answering model: in a folder, in MLflow, or on the hub.
 
     Yields:
-        The folder; None where there is nothing to start from.
+        The folder; None if `model.start` is not given.
 
     Raises:
         InputError: It is in none of the three places.

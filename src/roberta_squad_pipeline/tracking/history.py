@@ -1,4 +1,4 @@
-"""Runs that were tracked before."""
+"""Searches runs that were tracked earlier."""
 
 import tempfile
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _QUESTIONS = "questions.parquet"
-"""The artifact that the catalog's `questions` becomes."""
+"""Name of the catalog's `questions` as an artifact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def runs_called(project: Path, experiment: str, name: str) -> list[FinishedRun]:
 
 
 def load_questions(project: Path, run_id: str) -> "pd.DataFrame | None":
-    """The table of questions that a run kept (see `judged`); None where it kept none."""
+    """Loads the table of questions of a run (see `judged`); None if it has none."""
     import pandas as pd
 
     with connected(project) as client, tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,7 @@ MODEL = "reader"
 """Name of a run's model, and of the artifact in it that is the reader's folder."""
 
 BEST = "best"
-"""Alias of the version with the best F1."""
+"""Alias of the version with the highest F1."""
 
 _PACKAGE = Path(__file__).parents[1]
 _CODE = Path(__file__).with_name("served_reader.py")
@@ -40,17 +40,17 @@ _PARAMS = {"threshold": "double", "n_best": "long"}
 
 
 class Registration(StrictModel):
-    """A model's name in the registry, and what is said of it there."""
+    """A model's name in the registry, and its tags there."""
 
     name: str
     tags: dict[str, str]
-    """Of the version; `best_f1` and `data` are what the alias `best` goes by."""
+    """Tags of the version; `best_f1` and `data` decide about the alias `best`."""
     dataset: tuple[str, str] | None
-    """Name and digest of the questions that it was scored on."""
+    """Name and digest of the file of questions that it was scored on."""
 
 
 def digest_of(file: Mapping[str, Any]) -> str:
-    """Of a file of questions, as MLflow shows it."""
+    """The digest of a file of questions, as MLflow shows it."""
     return str(file["sha256"])[:12]
 
 
@@ -59,12 +59,11 @@ def pack_model(reader: Path, folder: Path, example: dict[str, str] | None) -> No
 
     Args:
         reader: The trained reader's folder; it is copied.
-        folder: Does not exist yet.
-        example: A question and a passage that the reader answers it from; None stands for one on
-            the embedded data.
+        folder: The folder to create.
+        example: A question and a passage that answers it; None for one of the embedded data.
 
     Raises:
-        MlflowException: MLflow does not take it.
+        MlflowException: MLflow does not accept the reader.
         OSError: The folder cannot be written.
     """
     import pandas as pd
@@ -80,11 +79,11 @@ def pack_model(reader: Path, folder: Path, example: dict[str, str] | None) -> No
         python_model=str(_CODE),
         artifacts={MODEL: str(reader)},
         code_paths=[str(_PACKAGE)],
-        # As such, and not as pip's list, of which MLflow would look at every installed package.
+        # With a list for pip instead, MLflow would inspect every installed package.
         conda_env=_environment(),
         signature=ModelSignature(
             inputs=Schema([ColSpec("string", name) for name in _EXAMPLE]),
-            # Each may be missing, where a row is wrong; with `n_best`, candidates come beside them.
+            # Each may be missing if a row is wrong; `n_best` adds a column of candidates.
             outputs=Schema(
                 [ColSpec(_TYPES[kind], name, required=False) for name, kind in columns.items()]
             ),
@@ -103,17 +102,17 @@ def log_model(
 ) -> None:
     """Uploads what `pack_model` wrote as a run's model, and registers it.
 
-    Called again after the store was lost half-way, it goes on with the same model.
+    If it is called again after the store was lost, it continues with the same model.
 
     Args:
-        client: Of the run's store.
-        run_id: The run.
-        folder: Written by `pack_model`; which model it became is written beside it.
-        registration: In which it becomes the next version.
-        scores: Name, value, time and step of what the run has recorded of the reader.
+        client: A client of the run's store.
+        run_id: MLflow's id of the run.
+        folder: Written by `pack_model`; the model's id is written beside it.
+        registration: The registered model of which it becomes the next version.
+        scores: Name, value, time and step of each of the reader's scores that the run recorded.
 
     Raises:
-        MlflowException: The store does not take it, or does not answer.
+        MlflowException: The store does not accept the model, or does not answer.
     """
     from mlflow.models import Model
 
@@ -135,7 +134,7 @@ def log_model(
     if not any(one.model_id == logged.model_id for one in outputs):
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     name, digest = registration.dataset or (None, None)
-    # MLflow has them of the run already, and takes them as such only once.
+    # MLflow has them for the run already, and accepts them for the model only once.
     metrics = [Metric(*score, logged.model_id, name, digest) for score in scores]
     client.log_batch(run_id, metrics=metrics)
     _register(client, run_id, logged, registration)
@@ -152,7 +151,7 @@ def _register(
             raise
     versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
     known = [one for one in versions if one.source == logged.artifact_location]
-    # Not as models:/ID, which MLflow would look up in the store that is set for the process.
+    # Not models:/ID, which MLflow would look up in the process's default store.
     version = (
         known[0]
         if known
@@ -171,7 +170,7 @@ def _register(
 
 
 def _is_better(own: Mapping[str, str], best: Mapping[str, str] | None) -> bool:
-    """Scores on other questions cannot be compared: the alias stays where it is."""
+    """Whether the alias moves; scores on other questions cannot be compared, so it stays."""
     if "best_f1" not in own:
         return False
     if not best:
@@ -184,11 +183,11 @@ def fetched_reader(uri: str) -> Iterator[Path]:
     """Fetches a reader's folder from MLflow, for as long as the block lasts.
 
     Args:
-        uri: `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `runs:/RUN_ID/reader`, in the store
-            that MLflow takes by itself: MLFLOW_TRACKING_URI or mlflow.db of the current folder.
+        uri: `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `runs:/RUN_ID/reader`, in MLflow's
+            default store: MLFLOW_TRACKING_URI or mlflow.db in the current folder.
 
     Raises:
-        InputError: There is no such model, it is no reader, or the store does not answer.
+        InputError: There is no such model, it is not a reader, or the store does not answer.
     """
     from mlflow.artifacts import download_artifacts
 

@@ -1,4 +1,4 @@
-"""Which code and which command made a run."""
+"""The code and the command of a run."""
 
 import getpass
 import shlex
@@ -12,22 +12,22 @@ from roberta_squad_pipeline.common.redaction import Redaction
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a run comes from."""
+    """User, command and code of a run."""
 
     user: str
     command: str
     git_commit: str
-    """Full hash, or "none" outside a git checkout."""
+    """Full hash, or "none" outside of a git checkout."""
     git_tree: str
-    """"clean", "modified", or "none" outside a git checkout."""
+    """"clean", "modified", or "none" outside of a git checkout."""
 
 
 def provenance(project: Path, redaction: Redaction) -> Provenance:
-    """Looks at this process and at the project's git checkout.
+    """Collects them from this process and the project's git checkout.
 
     Args:
         project: The project's folder.
-        redaction: What of the command must not be told.
+        redaction: Removes what must not be recorded of the command.
     """
     commit = _git(project, "rev-parse", "HEAD")
     changes = _git(project, "status", "--porcelain")

@@ -1,6 +1,6 @@
-"""The code of the model that MLflow keeps and serves: no pickle, MLflow runs this file.
+"""The code of the model that MLflow keeps and serves: MLflow runs this file, without pickle.
 
-The reader's folder is its artifact `reader`.
+The reader's folder is the model's artifact `reader`.
 """
 
 import sys
@@ -16,8 +16,8 @@ from roberta_squad_pipeline.inference.answering import ANSWER_COLUMNS, answers_o
 from roberta_squad_pipeline.reader.storage import load_reader
 
 _IN_SPARK = {"string": "", "int64": -1}
-"""What stands there for what is missing, by type: MLflow's function for Spark makes "None" of a
-missing text, and fails at a missing whole number."""
+"""Replacements for missing values, by type: MLflow's function for Spark turns a missing text into
+"None", and fails at a missing whole number."""
 
 
 class ServedReader(PythonModel):
@@ -36,17 +36,16 @@ class ServedReader(PythonModel):
         """Answers each row.
 
         Args:
-            context: What `load_context` was given.
-            model_input: Columns question and passage.
-            params: `threshold`, above which the reader abstains instead of above its own, and
-                `n_best`, how many spans to give for each question.
+            context: The argument of `load_context`.
+            model_input: The columns question and passage.
+            params: `threshold`, which replaces the reader's own, and `n_best`, the number of spans
+                per question.
 
         Returns:
-            A row per question: answer (missing where the reader abstains), the best span and its
-            characters in the passage, both probabilities, the no-answer score and the threshold
-            that it is held against, how many tokens at the question's end were not read, with
-            `n_best` the candidates, best first, and `error`, which says what is wrong with a row
-            that has no answer for that.
+            A row per question: the answer (missing if the reader abstains), the best span and its
+            characters in the passage, both probabilities, the no-answer score and the threshold for
+            it, how many tokens at the question's end were not read, the candidates with `n_best`,
+            best first, and `error`, which says what is wrong with a row that could not be answered.
 
         Raises:
             MlflowException: A parameter is out of range.
@@ -66,7 +65,7 @@ class ServedReader(PythonModel):
                     for name, kind in (ANSWER_COLUMNS | {"error": "string"}).items()
                     if row[name] is None and kind in _IN_SPARK
                 }
-        # As objects what is missing stays None, which JSON has, and whole numbers stay whole.
+        # As objects, missing values stay None, as in JSON, and whole numbers stay whole.
         table = pd.DataFrame(rows, dtype=object)
         numbers = {name: kind for name, kind in ANSWER_COLUMNS.items() if kind != "string"}
         whole = [name for name in numbers if name in table and table[name].notna().all()]

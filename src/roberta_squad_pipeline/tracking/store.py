@@ -1,4 +1,4 @@
-"""MLflow's tracking store: where it is, and how long it is waited for."""
+"""MLflow's tracking store: its address, its errors, and how long to wait for it."""
 
 import fcntl
 import os
@@ -18,15 +18,15 @@ _URI = "MLFLOW_TRACKING_URI"
 
 
 def tracking_uri(project: Path) -> str:
-    """The store of MLFLOW_TRACKING_URI, or else the project's mlflow.db."""
+    """The address of the store: MLFLOW_TRACKING_URI, or else the project's mlflow.db."""
     hide_credentials()
     return os.environ.get(_URI) or f"sqlite:///{project / 'mlflow.db'}"
 
 
 def hide_credentials() -> None:
-    """Takes user and password out of MLFLOW_TRACKING_URI, to where MLflow looks for them, too.
+    """Moves user and password from MLFLOW_TRACKING_URI to the variables that MLflow has for them.
 
-    MLflow and what it is built on write a server's address into messages.
+    MLflow and its libraries write a server's address into messages.
     """
     parts = urlsplit(os.environ.get(_URI, ""))
     if parts.scheme in {"http", "https"} and parts.username and parts.password:
@@ -36,13 +36,13 @@ def hide_credentials() -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of MLflow's says, without secrets."""
+    """The first line of an error's message, without secrets."""
     return redacted((str(error).splitlines() or [type(error).__name__])[0])
 
 
 @contextmanager
 def connected(project: Path) -> Iterator[MlflowClient]:
-    """A client of the tracking store; what the store refuses within the block is an `InputError`.
+    """Connects to the tracking store; its errors within the block become an `InputError`.
 
     Raises:
         InputError: See `refusal`, or the store is a file that cannot be written.
@@ -56,7 +56,7 @@ def connected(project: Path) -> Iterator[MlflowClient]:
 
 
 def refusal(error: Exception, uri: str) -> InputError:
-    """What a store says instead of an answer, and what to do about it."""
+    """Explains an error of the store, and what to do about it."""
     said = first_line(error)
     got, expected = f"no answer ({said})", "a store that takes runs"
     remedy = "Start the server, or correct or unset MLFLOW_TRACKING_URI."
@@ -79,8 +79,8 @@ def refusal(error: Exception, uri: str) -> InputError:
 
 
 def _connect(uri: str) -> MlflowClient:
-    # MLflow makes the tables of a database file on the first connection, and two processes that do
-    # so at once crash: here one waits for the other.
+    # MLflow creates the tables of a database file on the first connection, and two processes that
+    # do so at once crash: here one waits for the other.
     database = _database_file(uri)
     if database is None:
         return MlflowClient(tracking_uri=uri)
@@ -93,19 +93,19 @@ def _connect(uri: str) -> MlflowClient:
             where=f"MLflow tracking store {uri}",
             got=error.strerror or str(error),
             expected="a file that can be written and locked",
-            remedy="Give the right to write there, or correct or unset MLFLOW_TRACKING_URI.",
+            remedy="Grant the right to write there, or correct or unset MLFLOW_TRACKING_URI.",
         ) from error
 
 
 def _database_file(uri: str) -> Path | None:
-    """Where a store that is a SQLite file lies."""
+    """The file of a SQLite store; None for other stores."""
     scheme, _, path = uri.partition(":///")
     return Path(path).absolute() if scheme.split("+")[0] == "sqlite" and path else None
 
 
 def run_page(uri: str, experiment_id: str, run_id: str) -> str:
-    """The address at which MLflow shows a run, of a database once `mlflow ui` is started."""
-    # Otherwise MLflow shows it among its pages on language models.
+    """The address of a run's page; a database has pages only while `mlflow ui` runs."""
+    # Without the query, MLflow shows its pages for language models.
     page = f"/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
     if uri.startswith(("http:", "https:")):
         return without_credentials(uri).rstrip("/") + page
@@ -113,6 +113,6 @@ def run_page(uri: str, experiment_id: str, run_id: str) -> str:
 
 
 def fail_fast() -> None:
-    """Makes MLflow say at once that a server is not there, not after minutes of retries."""
+    """Makes MLflow report at once that a server is missing, not after minutes of retries."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

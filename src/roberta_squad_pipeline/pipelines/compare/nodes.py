@@ -1,4 +1,4 @@
-"""Puts tracked runs side by side."""
+"""Compares tracked runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,13 @@ def compare_experiments(
     tracking: TrackingConfig,
     expected: dict[str, Parameters],
 ) -> dict[str, Any]:
-    """Builds the table from the finished runs on this data.
+    """Builds the experiment table from the finished runs on this data.
 
     Args:
         files: The record of the SQuAD files.
-        experiments: The rows.
+        experiments: The experiments of the table.
         tracking: Where runs are recorded.
-        expected: With which parameters each experiment is run here; a row takes no other runs.
+        expected: The parameters of each experiment here; its row has only runs with these.
 
     Returns:
         `markdown`, `rows` (a pandas frame) and `figure` (Plotly).
@@ -86,7 +86,7 @@ def _signature(
     measured: "dict[str, list[MeasuredRun]]",
     others: "list[list[MeasuredRun]]",
 ) -> str:
-    """What the measured numbers were measured on, and with which settings beside the rows' own."""
+    """What the scores were measured on, and which settings differ from the rows' own."""
     from roberta_squad_pipeline.runs.experiment_table import settings_of_its_own
 
     runs = [run for group in [*measured.values(), *others] for run in group]
@@ -103,7 +103,7 @@ def _signature(
     }
     if given:
         signature += (
-            "; trained not with the rows' own settings but, as --params or conf/ say, with "
+            "; trained not with the rows' own settings but, by --params or conf/, with "
             f"{', '.join(sorted(given))}"
         )
     selected = {r.run.tags["experiment"] for r in runs if r.run.tags.get("selected_on") == "dev"}

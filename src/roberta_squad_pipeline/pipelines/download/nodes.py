@@ -1,4 +1,4 @@
-"""Puts the run's SQuAD files on disk."""
+"""Provides the run's SQuAD files on disk."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from roberta_squad_pipeline.squad.forms import files_of
 from roberta_squad_pipeline.squad.sources import QuestionFiles, local_path, write_questions
 
 SquadFiles = dict[str, dict[str, Any]]
-"""For train and dev, and for validation where it has a file: path, size_bytes and sha256."""
+"""By split (train, dev, and validation if it has a file): path, size_bytes and sha256."""
 
 _logger = logging.getLogger(__name__)
 
@@ -22,17 +22,17 @@ _logger = logging.getLogger(__name__)
 def fetch_squad_files(
     data: DataConfig, feature_set: str, train_questions: Any, dev_questions: Any
 ) -> SquadFiles:
-    """Fetches, generates, writes or finds all files.
+    """Downloads, generates, writes or finds all files.
 
     Args:
-        data: Which, and where to put them.
-        feature_set: Folder name for files of this run; other runs keep theirs.
+        data: Which files, and where to put them.
+        feature_set: Name of the folder for files of this run.
         train_questions: From the catalog: `QuestionFiles`, or else the questions themselves.
         dev_questions: Like `train_questions`.
 
     Raises:
-        InputError: A file cannot be fetched or is not there, or the catalog's questions are of no
-            known form.
+        InputError: A file cannot be fetched or does not exist, or the catalog's questions have an
+            unknown form.
     """
     paths = {
         "train": _materialise("train", data.train, train_questions, data, feature_set),
@@ -48,7 +48,7 @@ def fetch_squad_files(
 def _materialise(
     split: str, name: Paths, questions: Any, data: DataConfig, feature_set: str
 ) -> Path | None:
-    """None if there are no such questions, as where another run's reader is scored."""
+    """Returns None if there are no such questions: scoring a reader needs none of train."""
     folder = data.folder / feature_set
     if not isinstance(questions, QuestionFiles):
         entry = f"{split}_questions"

@@ -43,12 +43,12 @@ def keep_tuning(
     reader: str | None,
     calibrate: bool,
 ) -> dict[str, Any]:
-    """The reader's own threshold and calibration, where these are to stay: see `kept_tuning`.
+    """Returns the reader's own threshold and calibration, if they are to stay (see `kept_tuning`).
 
-    By what the reader answered with, it is looked at once it is trained, if it is trained.
+    The input `answered_with` makes this node run after the training, if there is one.
 
     Returns:
-        A `Tuning`; empty where this evaluation is to make it.
+        A `Tuning`; empty if this evaluation is to fit one.
 
     Raises:
         InputError: See `kept_tuning`.
@@ -81,10 +81,10 @@ def build_question_table(
     no_answer_logits: dict[str, dict[str, float]],
     features: Features,
 ) -> DataFrame:
-    """Every dev question with what was predicted for it, scored: see `question_table`.
+    """Joins every dev question with its prediction, and scores it (see `question_table`).
 
     Raises:
-        InputError: The predictions were made of other features or with other settings, or a
+        InputError: The predictions were made from other features or with other settings, or a
             question has no prediction or no features.
     """
     import numpy as np
@@ -108,10 +108,10 @@ def build_question_table(
 def score_no_answer(
     questions: DataFrame, inference: InferenceParameters, kept: dict[str, Any]
 ) -> dict[str, Any]:
-    """One no-answer score per question.
+    """Computes one no-answer score per question.
 
     Returns:
-        `scores` (id → score, high = no answer) and `weights`, with which they were made.
+        `scores` (id → score, high = no answer) and `weights`, those of the two logits in it.
     """
     import numpy as np
 
@@ -137,10 +137,10 @@ def score_predictions(
     questions: DataFrame,
     null_odds: dict[str, float],
 ) -> dict[str, dict[str, Any]]:
-    """The official scorer's report on the dev file.
+    """Makes the official scorer's report on the dev file.
 
     Returns:
-        `metrics`, the report, and `signature`, what its figures belong to.
+        `metrics`, the report, and `signature`, which says what it was measured on.
 
     Raises:
         InputError: A question has no finite no-answer score.
@@ -168,7 +168,7 @@ def cross_fit_threshold(
     inference: InferenceParameters,
     kept: dict[str, Any],
 ) -> dict[str, Any]:
-    """Scores at a threshold that one may report, with the intervals of these and the best ones."""
+    """Computes cross-fitted scores, with intervals for these and for the best scores."""
     from roberta_squad_pipeline.evaluation.questions import scores_of
     from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report
 
@@ -193,9 +193,9 @@ def evaluate_reader(
     curve: dict[str, Any] | None,
     tracker: Tracker,
 ) -> dict[str, Any]:
-    """What the reader's folder keeps: scores, the tuned threshold, calibrated probabilities.
+    """Makes the record for the reader's folder: scores, tuned threshold, calibrated probabilities.
 
-    A reader that abstains on nearly all questions is warned of.
+    A reader that abstains on nearly all questions causes a warning.
     """
     from roberta_squad_pipeline.evaluation.calibration import calibrate, held_against
     from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights
@@ -218,9 +218,7 @@ def evaluate_reader(
             _scores_fitted_on(questions, inference, kept),
         )
     if calibration.uncalibrated:
-        _logger.warning(
-            "threshold and probabilities are as training left them: %s", calibration.uncalibrated
-        )
+        _logger.warning("threshold and probabilities were not fitted: %s", calibration.uncalibrated)
         tracker.set_tag("warning.uncalibrated", calibration.uncalibrated)
     threshold = calibration.abstains_above
     abstained = float((odds > threshold).mean())
@@ -236,7 +234,7 @@ def evaluate_reader(
         data=_dev_name(files),
         data_sha256=files["dev"]["sha256"],
         questions=len(questions),
-        # Predictions may have been made elsewhere, where `auto` came to something else than here.
+        # Predictions may come from a machine where `auto` was resolved differently.
         inference=InferenceConfig(
             **inference.model_dump() | {"precision": answered_with["precision"]}
         ),
@@ -254,7 +252,7 @@ def evaluate_reader(
 def judge_questions(
     questions: DataFrame, null_odds: dict[str, float], evaluation: dict[str, Any]
 ) -> DataFrame:
-    """The table with what comes of every question: see `judged`."""
+    """Adds the outcome of every question to the table (see `judged`)."""
     from roberta_squad_pipeline.evaluation.questions import judged
     from roberta_squad_pipeline.reader.evaluation import Evaluation
 
@@ -270,7 +268,7 @@ def draw_figures(
     evaluation: dict[str, Any],
     curve: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """The report's figures by name."""
+    """Draws the report's figures; returns them by name."""
     from roberta_squad_pipeline.evaluation.report import figures
     from roberta_squad_pipeline.evaluation.report.slices import slices_of
     from roberta_squad_pipeline.reader.evaluation import Evaluation
@@ -301,7 +299,7 @@ def write_report(
     evaluation: dict[str, Any],
     **drawn: Any,
 ) -> str:
-    """One HTML file with the scores, the figures, all questions, and what the scores depend on."""
+    """Writes one HTML file with scores, figures, all questions, and what the scores depend on."""
     from roberta_squad_pipeline.evaluation.report.page import report_page
     from roberta_squad_pipeline.evaluation.report.scores import cross_fitted_scores, official_scores
     from roberta_squad_pipeline.reader.evaluation import Evaluation
@@ -341,7 +339,7 @@ def _settings(
     provenance: Provenance | None,
     redaction: Redaction,
 ) -> dict[str, dict[str, str]]:
-    """What scores depend on, in groups, without what must not be told."""
+    """What scores depend on, in groups, without secrets."""
     from roberta_squad_pipeline.common.same_run import surroundings
 
     recipe = header.get("recipe", {})
@@ -362,7 +360,7 @@ def _settings(
 
 
 def _dev_name(files: dict[str, dict[str, Any]]) -> str:
-    # Not its folder, which conf/local may keep secret: what tells of the data goes to MLflow.
+    # Without its folder, which conf/local may keep secret: this goes to MLflow.
     return Path(files["dev"]["path"]).name
 
 
@@ -378,7 +376,7 @@ def _logits(questions: DataFrame, inference: InferenceParameters) -> "NoAnswerLo
 def _scores_fitted_on(
     questions: DataFrame, inference: InferenceParameters, kept: dict[str, Any]
 ) -> "ScoresFittedOn | None":
-    """None where the weights of the no-answer score were not fitted on these questions."""
+    """None if the weights of the no-answer score were not fitted on these questions."""
     return None if kept or _unfit(questions) else _logits(questions, inference).scores_fitted_on
 
 

@@ -24,11 +24,11 @@ def export_reader(
     export: ExportConfig,
     folder: Path,
 ) -> None:
-    """Writes a folder with model.onnx, which is kept only if it does as well on the dev set.
+    """Writes a folder with model.onnx, which is kept only if it does equally well on the dev set.
 
     Raises:
-        InputError: It does not (see `export_onnx`), what it takes is not installed, or the
-            features were made with another tokenizer or in another order.
+        InputError: It does not (see `export_onnx`), a library is not installed, or the features
+            were made with another tokenizer or in another order.
     """
     from roberta_squad_pipeline.inference.onnx_export import export_onnx
     from roberta_squad_pipeline.reader.storage import check_features

@@ -1,4 +1,4 @@
-"""Turns SQuAD files into features, which are built while they are saved."""
+"""Turns SQuAD files into features, which are built while they are being saved."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 def build_train_features(
     files: dict[str, dict[str, Any]], data: DataConfig, windows: WindowConfig, model: ModelConfig
 ) -> RecordBatchReader:
-    """Features of the training questions, without those that `data.validation` holds out.
+    """Builds features of the training questions, without those that `data.validation` holds out.
 
     Raises:
         InputError: No article would be left.
@@ -45,10 +45,10 @@ def build_validation_features(
     model: ModelConfig,
     training: TrainingParameters,
 ) -> RecordBatchReader | Sequence[RecordBatch]:
-    """Features of the questions that are scored while training, unless these are the dev questions.
+    """Builds features of the validation questions, unless these are the dev questions.
 
     Returns:
-        Empty where nothing is scored, or the dev questions are.
+        Nothing if there is no validation, or if the dev questions serve for it.
 
     Raises:
         InputError: No article would be left for training.
@@ -63,7 +63,7 @@ def build_validation_features(
 def build_dev_features(
     files: dict[str, dict[str, Any]], data: DataConfig, windows: WindowConfig, model: ModelConfig
 ) -> RecordBatchReader:
-    """Features of the dev questions."""
+    """Builds features of the dev questions."""
     return _build("dev", files["dev"], None, data, windows, model)
 
 
@@ -110,7 +110,7 @@ def _build(
         articles=part.articles if part else None,
     )
     if learned:
-        # The others are scored, for which the texts of their answers are enough.
+        # The others are scored, which only needs the texts of their answers.
         passages = (passage.learnable for passage in passages)
     batches = build_features_in_pieces(passages, build)
     return RecordBatchReader.from_batches(batches.schema, _summarised(split, windows, batches))
@@ -119,7 +119,7 @@ def _build(
 def _summarised(
     split: str, windows: WindowConfig, batches: RecordBatchReader
 ) -> Iterator[RecordBatch]:
-    """Says at the end what there was."""
+    """Logs counts at the end."""
     from roberta_squad_pipeline.features.file import FeatureCounts
 
     counts = FeatureCounts(*(0,) * len(fields(FeatureCounts)))

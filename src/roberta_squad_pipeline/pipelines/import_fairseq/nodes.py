@@ -1,4 +1,4 @@
-"""Turns fairseq checkpoints into folders of this project."""
+"""Converts fairseq checkpoints to this project's formats."""
 
 import logging
 from pathlib import Path
@@ -19,13 +19,13 @@ def import_checkpoint(
     inference: InferenceParameters,
     folder: Path,
 ) -> None:
-    """Converts a checkpoint with both heads into a reader, one without into an encoder's folder.
+    """Converts a checkpoint with both heads to a reader, and one without heads to an encoder.
 
     The tokenizer is that of `model.encoder` or `model.start`: a checkpoint does not carry its own.
 
     Raises:
         InputError: The checkpoint is missing, malicious or of another model, its vocabulary is not
-            the tokenizer's, or the folder is there already.
+            that of the tokenizer, or the folder exists already.
     """
     from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.exchange.fairseq import read_fairseq
@@ -44,8 +44,8 @@ def import_checkpoint(
     if folder.exists():
         raise InputError(
             where=str(folder),
-            got="a folder that is there already",
-            expected="a new one for what is imported",
+            got="a folder that exists already",
+            expected="a new folder for the import",
             remedy="Give another name: --params run=NAME",
         )
     with start_folder(model.start) as start:
@@ -57,7 +57,7 @@ def import_checkpoint(
         raise InputError(
             where=checkpoint,
             got=f"a vocabulary of {config.vocab_size} entries",
-            expected=f"{entries}, as the tokenizer of {model.source_parameter} has",
+            expected=f"{entries}, as in the tokenizer of {model.source_parameter}",
             remedy="Name an encoder with the checkpoint's tokenizer: "
             "--params model.encoder=FacebookAI/roberta-large",
         )

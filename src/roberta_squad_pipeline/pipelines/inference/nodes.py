@@ -27,15 +27,15 @@ def predict_answers(
     reader: str | None,
     calibrate: bool,
 ) -> dict[str, dict[str, Any]]:
-    """Best spans and no-answer logits of every question.
+    """Predicts the best spans and no-answer logits of every question.
 
     Returns:
-        `predictions` (id → text), `no_answer_logits` (id → those of both heads, high = no answer),
-        `nbest` (id → spans, best first) and `answered_with`, what they were made of and how.
+        `predictions` (id → text), `no_answer_logits` (id → logits of both heads, high = no answer),
+        `nbest` (id → spans, best first) and `answered_with`, the settings and the features' hash.
 
     Raises:
-        InputError: The features were made with another tokenizer or in another order, or scores of
-            them would replace the reader's of another file: see `kept_tuning`.
+        InputError: The features were made with another tokenizer or in another order, or their
+            scores would replace those of the reader on another file (see `kept_tuning`).
     """
     from roberta_squad_pipeline.inference.job import run_inference
     from roberta_squad_pipeline.reader.device import available_device, fast_precision
@@ -47,7 +47,7 @@ def predict_answers(
     from roberta_squad_pipeline.reader.storage import check_features
 
     check_features(features, trained.header)
-    # Before hours are spent on predictions that could not be scored, and earlier ones replaced.
+    # Now, before hours are spent on predictions that could not be scored.
     kept_tuning(
         trained.evaluation,
         features.meta.data_sha256,

@@ -29,12 +29,12 @@ def answer_file(
     """Writes an answer to each question of a file: see `answer_questions_of`.
 
     Args:
-        trained: Who answers.
-        files: With which credentials files are fetched that are elsewhere.
+        trained: The reader that answers.
+        files: Has the credentials for remote files.
         predict: Where the questions are, and where their answers go.
-        folder: Where files are fetched to.
-        distributed: How many processes, and where.
-        run: Whose reader it is.
+        folder: The folder for fetched files.
+        distributed: How many processes, and on which machines.
+        run: The run that trained the reader.
 
     Raises:
         InputError: There is no question, or the output cannot be written.
@@ -48,5 +48,5 @@ def answer_file(
     _logger.info("%d questions, %s", done.questions, output)
     if done.errors:
         _logger.warning(
-            "%d of them have no answer but an error; the first: %s", done.errors, done.first_error
+            "%d of them could not be answered; the first: %s", done.errors, done.first_error
         )

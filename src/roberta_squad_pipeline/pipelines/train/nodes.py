@@ -25,7 +25,7 @@ else:
     Features = Origin = TrainedReader = EvaluationRecord = UpdateRecord = Validation = Any
 
 _LONGEST_TAG = 5000
-"""Characters of a tag's value that every release of MLflow takes."""
+"""The most characters of a tag that every release of MLflow accepts."""
 
 _logger = logging.getLogger(__name__)
 
@@ -46,11 +46,11 @@ def train_reader(
     """Fine-tunes the encoder and both heads on all training windows.
 
     Returns:
-        `reader`, trained; `curve`: see `training_curve`; and `trained_with`, what the settings
-        that conf/ may leave open came to.
+        `reader`, the trained reader; `curve` (see `training_curve`); and `trained_with`, the
+        resolved values of settings that conf/ may leave open.
 
     Raises:
-        InputError: The features were made with another encoder's tokenizer, or see `start_folder`,
+        InputError: The features were made with another tokenizer; or see `start_folder`,
             `first_reader` and `run_training`.
         TrainingError: See `run_training`.
     """
@@ -69,7 +69,7 @@ def train_reader(
     chosen = dev_features if data.validation == "dev" else validation_features
     validation = _validation(chosen, data, training, answering, tracker)
     curve = _Curve(tracker)
-    # Workers that have to be started again read it again.
+    # Workers that are restarted read the folder again.
     with start_folder(model.start) as start:
         tokenizer = source_tokenizer(model, start, features.meta.windows)
         check_tokenizer(features, tokenizer.identity.sha256, where=model.source_parameter)
@@ -131,7 +131,7 @@ def _recipe(
     origin: Origin | None,
     selected_on: str | None,
 ) -> dict[str, Any]:
-    """What the reader was made of and how, for those who read its header."""
+    """What the reader was trained on and how, for its header."""
     part = features.meta.part
     return {
         "model": model.model_dump(mode="json"),
@@ -144,7 +144,7 @@ def _recipe(
 
 
 def _tell_of_source(model: ModelConfig, origin: Origin | None, tracker: Tracker) -> None:
-    """Says, and records, what of the encoder's or reader's files is used."""
+    """Logs and records which parts of the encoder's or reader's files are used."""
     from roberta_squad_pipeline.reader.start import tell_of_start, tell_of_unused_head
 
     if origin is None:
@@ -161,7 +161,7 @@ def _validation(
     inference: InferenceConfig,
     tracker: Tracker,
 ) -> Validation | None:
-    """The questions that the reader is scored on while it is trained; says which they are."""
+    """The questions that the reader is scored on while it is trained; logs which they are."""
     from roberta_squad_pipeline.training.validation import Validation
 
     if training.evaluate_every is None:
@@ -186,15 +186,15 @@ def _validation(
         tracker.set_tag("selected_on", which)
     if training.selects and data.validation == "dev":
         _logger.warning(
-            "training.keep and training.patience go by the dev questions, so that all scores of "
-            "this run on them will be optimistic. data.validation=0.1 holds articles out of "
-            "training for it instead."
+            "training.keep and training.patience depend on the dev questions, so all scores of "
+            "this run on them will be optimistic. With data.validation=0.1, articles are held out "
+            "of training instead."
         )
     return Validation(chosen, inference)
 
 
 class _Curve:
-    """Keeps what training tells, and passes it on to the tracker and whoever watches."""
+    """Keeps the records of training, and passes them on to the tracker and the log."""
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
@@ -242,7 +242,9 @@ class _Curve:
         if last < training.updates:
             said = f"after {last} of {training.updates} updates"
             _logger.info(
-                "training ended %s: no better for %d evaluations in a row", said, training.patience
+                "training ended %s: no improvement in %d evaluations in a row",
+                said,
+                training.patience,
             )
             self._tracker.set_tag("ended_early", said)
         if training.keep == "best":

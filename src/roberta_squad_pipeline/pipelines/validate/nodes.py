@@ -35,10 +35,10 @@ def validate_squad_files(
     model: ModelConfig,
     inference: InferenceParameters,
 ) -> dict[str, Any]:
-    """Looks for all that is wrong or odd in both files; none of it is an error here.
+    """Looks for everything that is wrong or odd in the files; nothing is an error here.
 
     Returns:
-        `report`, a `ValidationReport`, and `markdown`, the same to be read.
+        `report`, a `ValidationReport`, and `markdown`, the same as a text.
     """
     from roberta_squad_pipeline.validation.check import validate_files
 
@@ -54,7 +54,7 @@ def show_validation(report: dict[str, Any], markdown: str, folder: Path) -> None
     """Prints the report.
 
     Raises:
-        InputError: Features could not be built from these files.
+        InputError: Features cannot be built from these files.
     """
     click.echo(markdown)
     _reject_unfit(ValidationReport.model_validate(report), folder)
@@ -63,7 +63,7 @@ def show_validation(report: dict[str, Any], markdown: str, folder: Path) -> None
 def admit_squad_files(
     files: dict[str, dict[str, Any]], report: dict[str, Any], folder: Path
 ) -> dict[str, dict[str, Any]]:
-    """Lets files pass that features can be built from, and says in a line what is odd in each.
+    """Passes on the files if features can be built from them, and logs what is odd in each.
 
     Raises:
         InputError: Features cannot be built from one of them.
@@ -92,12 +92,12 @@ def _reject_unfit(report: ValidationReport, folder: Path) -> None:
 def token_limits(
     model: ModelConfig, windows: WindowConfig, max_answer_tokens: int
 ) -> "TokenLimits":
-    """Limits that load their tokenizer when a text has to be tokenised, if that ever happens.
+    """Makes limits that load their tokenizer once a text has to be tokenised.
 
     Args:
-        model: Whose tokenizer is meant.
+        model: The encoder or reader with the tokenizer.
         windows: How passages are cut.
-        max_answer_tokens: Tokens of a predicted answer at most.
+        max_answer_tokens: The most tokens that a predicted answer may have.
     """
     from roberta_squad_pipeline.validation.tokens import TokenLimits
 
