@@ -172,6 +172,6 @@ def test_other_files_are_refused(
         read_fairseq(tmp_path / "nothing.pt")
     torch.save({"args": args(), "model": whole}, path)
     with pytest.raises(
-        InputError, match=r"a vocabulary of .* as in the tokenizer of model\.encoder"
+        InputError, match=r"vocabulary of .* as in the tokenizer of model\.encoder"
     ):
         convert(path, bert_folder, tmp_path / "imported")
