@@ -1,5 +1,6 @@
 """Converts the spellings of annotation tools, Hugging Face and pandas to SQuAD's."""
 
+import math
 from typing import Any
 
 _ANSWER_KEYS = ("text", "answer_start")
@@ -40,20 +41,21 @@ def as_squad(question: Any, id_if_none: str) -> Any:
 
 def as_text(value: Any) -> Any:
     """Converts a whole number to text and NaN to None; other values stay as they are."""
-    if isinstance(value, float) and value != value:  # noqa: PLR0124 (pandas' way to say "none")
-        return None
     whole = _whole(value)
-    return str(whole) if isinstance(whole, int) and not isinstance(whole, bool) else value
+    return str(whole) if isinstance(whole, int) and not isinstance(whole, bool) else whole
 
 
 def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(value, float):
+        if math.isnan(value):  # pandas' way to say "none"
+            return None
+        return int(value) if value.is_integer() else value
+    return value
 
 
 def _flag(value: Any) -> Any:
-    if isinstance(value, float) and value != value:  # noqa: PLR0124 (pandas' way to say "none")
-        return None
-    return bool(value) if isinstance(value, int | float) and value in {0, 1} else value
+    whole = _whole(value)
+    return bool(whole) if isinstance(whole, int) and whole in {0, 1} else whole
 
 
 def _answers(answers: Any) -> Any:

@@ -171,7 +171,5 @@ def test_other_files_are_refused(
     with pytest.raises(InputError, match="No such file"):
         read_fairseq(tmp_path / "nothing.pt")
     torch.save({"args": args(), "model": whole}, path)
-    with pytest.raises(
-        InputError, match=r"vocabulary of .* as in the tokenizer of model\.encoder"
-    ):
+    with pytest.raises(InputError, match=r"vocabulary of .* as in the tokenizer of model\.encoder"):
         convert(path, bert_folder, tmp_path / "imported")

@@ -29,6 +29,14 @@ _TILES = {
     "NoAns_f1": "F1, unanswerable",
 }
 _DECIMALS = 4
+_SHOWN = {
+    name: name.removeprefix("scored_")
+    for name in (
+        *("id", "question", "outcome", "predicted", "abstains", "scored_f1", "windows"),
+        *("no_answer_score", "no_answer_probability", "answer_probability"),
+    )
+}
+"""Columns of the questions' table, and what the page calls them."""
 
 
 def report_page(
@@ -84,41 +92,32 @@ def _browser_data(
     """What the page searches: each passage once, and questions that refer to it by its number."""
     places, passages = questions["passage"].factorize()
     titles = questions["title"][~questions["passage"].duplicated()]
-    of_question = zip(*(group.codes.tolist() for group in groups.values()), strict=True)
+    parts = (questions[f"span_{name}"] for name in ("starts", "ends", "probabilities"))
+    shown = (
+        questions[[*_SHOWN]]
+        .round(_DECIMALS)
+        .rename(columns=_SHOWN)
+        .assign(
+            passage=places,
+            groups=list(zip(*(group.codes.tolist() for group in groups.values()), strict=True)),
+            answers=questions["answers"].map(list),
+            gold=list(map(gold_spans, questions["answers"], questions["answer_starts"])),
+            spans=[
+                [
+                    (int(start), int(end), round(float(p), _DECIMALS))
+                    for start, end, p in zip(*of, strict=True)
+                ]
+                for of in zip(*parts, strict=True)
+            ],
+        )
+    )
     return {
         "outcomes": OUTCOMES,
         "groups": {title: list(group.categories) for title, group in groups.items()},
         "passages": [
             {"title": title, "text": text} for title, text in zip(titles, passages, strict=True)
         ],
-        "questions": [
-            {
-                "id": row["id"],
-                "question": row["question"],
-                "passage": int(place),
-                "outcome": row["outcome"],
-                "groups": numbers,
-                "answers": list(row["answers"]),
-                "gold": gold_spans(row["answers"], row["answer_starts"]),
-                "predicted": row["predicted"],
-                "spans": [
-                    (int(start), int(end), round(float(probability), _DECIMALS))
-                    for start, end, probability in zip(
-                        *(row[f"span_{name}"] for name in ("starts", "ends", "probabilities")),
-                        strict=True,
-                    )
-                ],
-                "abstains": row["abstains"],
-                "f1": round(row["scored_f1"], _DECIMALS),
-                "no_answer_score": round(row["no_answer_score"], _DECIMALS),
-                "no_answer_probability": round(row["no_answer_probability"], _DECIMALS),
-                "answer_probability": round(row["answer_probability"], _DECIMALS),
-                "windows": row["windows"],
-            }
-            for place, numbers, row in zip(
-                places, of_question, questions.to_dict("records"), strict=True
-            )
-        ],
+        "questions": shown.to_dict("records"),
     }
 
 
