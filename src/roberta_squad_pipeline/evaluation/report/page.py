@@ -93,24 +93,17 @@ def _browser_data(
     places, passages = questions["passage"].factorize()
     titles = questions["title"][~questions["passage"].duplicated()]
     parts = (questions[f"span_{name}"] for name in ("starts", "ends", "probabilities"))
-    shown = (
-        questions[[*_SHOWN]]
-        .round(_DECIMALS)
-        .rename(columns=_SHOWN)
-        .assign(
-            passage=places,
-            groups=list(zip(*(group.codes.tolist() for group in groups.values()), strict=True)),
-            answers=questions["answers"].map(list),
-            gold=list(map(gold_spans, questions["answers"], questions["answer_starts"])),
-            spans=[
-                [
-                    (int(start), int(end), round(float(p), _DECIMALS))
-                    for start, end, p in zip(*of, strict=True)
-                ]
-                for of in zip(*parts, strict=True)
-            ],
-        )
-    )
+    columns: dict[str, Any] = {
+        "passage": places,
+        "groups": list(zip(*(group.codes.tolist() for group in groups.values()), strict=True)),
+        "answers": questions["answers"].map(list),
+        "gold": list(map(gold_spans, questions["answers"], questions["answer_starts"])),
+        "spans": [
+            [(int(s), int(e), round(float(p), _DECIMALS)) for s, e, p in zip(*one, strict=True)]
+            for one in zip(*parts, strict=True)
+        ],
+    }
+    shown = questions[[*_SHOWN]].round(_DECIMALS).rename(columns=_SHOWN).assign(**columns)
     return {
         "outcomes": OUTCOMES,
         "groups": {title: list(group.categories) for title, group in groups.items()},
