@@ -75,18 +75,19 @@ def _project() -> Path:
     return project
 
 
-def _names(of: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Completes the names of folders that hold a file."""
+def _names(*of: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Completes the names of folders that hold a file, and of folders in these."""
 
     def complete(context: click.Context, option: click.Parameter, begun: str) -> list[str]:
-        names = {path.parent.name for path in _project().glob(of)}
+        folders = [path.parent for pattern in of for path in (_project() / "data").glob(pattern)]
+        names = {"/".join(folder.relative_to(_project()).parts[2:]) for folder in folders}
         return sorted(name for name in names if name.startswith(begun))
 
     return complete
 
 
-_trained = _names("data/06_models/*/reader.json")
-_scored = _names("data/08_reporting/*/metrics.json")
+_trained = _names("06_models/*/reader.json", "06_models/*/onnx/reader.json")
+_scored = _names("08_reporting/*/metrics.json")
 
 
 def _experiments(context: click.Context, option: click.Parameter, begun: str) -> list[str]:
@@ -263,11 +264,12 @@ def predict(
     They need no answers. The same command goes on where it was killed.
     """
     from roberta_squad_pipeline.common.nested import merged
+    from roberta_squad_pipeline.runs.asking import reader_of
     from roberta_squad_pipeline.runs.session import run_pipeline
 
     files = {"input": questions, "output": str(Path(output).absolute())}
     with _messages_for_errors():
-        given = merged(params, {"run": run_name, "predict": files})
+        given = merged(params, reader_of(run_name) | {"predict": files})
         run_pipeline(_project(), env, given, "predict")
 
 

@@ -26,13 +26,23 @@ def file_of_run(project: Path, env: str | None, run: str | None, dataset: str) -
     Args:
         project: The project's folder.
         env: Kedro's environment.
-        run: The run's name; None stands for the experiment that conf/ names.
+        run: The run's name, or NAME/onnx; None stands for the experiment that conf/ names.
         dataset: The catalog's entry, such as reader.
     """
     from roberta_squad_pipeline.runs.parameters import config_loader
 
-    loader = config_loader(project / "conf", env, {"run": run} if run else {})
+    loader = config_loader(project / "conf", env, reader_of(run) if run else {})
     return project / str(loader["catalog"][dataset]["filepath"])
+
+
+def reader_of(run: str) -> dict[str, str]:
+    """The parameters that say whose reader answers.
+
+    Args:
+        run: The run's name, or NAME/onnx: what its reader was exported to.
+    """
+    name = run.partition("/")[0]
+    return {"run": name} if run == name else {"run": name, "reader": run}
 
 
 def converse(

@@ -24,6 +24,8 @@ from roberta_squad_pipeline.training.config import TrainingParameters
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """The name of a file or folder, which cannot lead out of its parent folder."""
 
+ReaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/onnx)?$", max_length=105)]
+"""A run's name, or NAME/onnx: what it was exported to."""
 
 Paths = str | tuple[str, ...]
 """One file, folder, pattern or address, or several."""
@@ -171,7 +173,7 @@ class Parameters(StrictModel):
     feature_set: Name
     """Name of the folders with the record of SQuAD files and the features; by default the run's
     name."""
-    reader: Name | None
+    reader: ReaderName | None
     """Name of another run whose reader answers; null for the run's own reader."""
     calibrate: bool
     """Whether threshold and calibration are fitted on `data.dev` again, if the reader is another
