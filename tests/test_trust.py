@@ -149,7 +149,7 @@ def composed() -> dict[str, Any]:
     return parameters
 
 
-@pytest.mark.parametrize("parameter", ["run", "feature_set", "source"])
+@pytest.mark.parametrize("parameter", ["run", "feature_set", "reader", "source"])
 def test_names_that_lead_out_of_their_folder(composed: dict[str, Any], parameter: str) -> None:
     """Such a name is an error before anything is written: nothing else has happened yet."""
     for name in HOSTILE:

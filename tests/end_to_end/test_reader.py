@@ -103,6 +103,27 @@ def test_predict_says_the_same_of_every_form(
     assert "predict.input, predict.output: got nothing, nothing" in unsaid.stderr
 
 
+def test_an_exported_reader_is_one_like_any_other(
+    finished_copy: Path, asked: dict[str, tuple[str, str]], command: Command
+) -> None:
+    exported = command("run", "--pipeline", "export_onnx")
+    assert exported.returncode == 0, exported.stdout + exported.stderr
+    assert "next: kedro ask --run demo/onnx" in exported.stdout
+    records = [{"id": name, "question": q, "context": p} for name, (q, p) in asked.items()]
+    pd.DataFrame(records).to_json(finished_copy / "dev.jsonl", orient="records", lines=True)
+    done = command(
+        *("predict", "--run", "demo/onnx", "--input", "dev.jsonl", "--output", "answers.jsonl")
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (finished_copy / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    spans = {row["id"]: row["best_span"] for row in map(json.loads, lines)}
+    assert spans == _json(finished_copy / "data/07_model_output/demo/predictions.json")
+    client = MlflowClient(f"sqlite:///{finished_copy / 'mlflow.db'}")
+    [version] = client.search_model_versions("name = 'roberta_squad_pipeline_onnx'")
+    assert (version.tags["run"], version.tags["precision"]) == ("demo", "fp32")
+    assert client.get_run(version.run_id or "").info.run_name == "demo/onnx"
+
+
 def test_reader_of_the_run_is_registered(
     finished: Path,
     reader: Reader,

@@ -69,6 +69,9 @@ _SURROUNDINGS_TAG = "surroundings"
 _TRAINED_WITH = {"model", "training"}
 """Sections of the parameters that are used only in training."""
 
+EXPORT = "export_reader"
+"""The node that exports a reader."""
+
 TRACKER = "tracker"
 """Name of the input through which a node records metrics."""
 
@@ -108,7 +111,7 @@ class TrackingHooks:
     def _forget_run(self) -> None:
         """Resets what belongs to one run, since the sessions of a process share these hooks."""
         self._files: dict[str, dict[str, Any]] | None = None
-        self._trains = self._trains_and_scores = False
+        self._trains = self._trains_and_scores = self._exports = False
         self._report: Path | None = None
         self._scored: dict[str, dict[str, Any]] = {}
         self._example: dict[str, str] | None = None
@@ -181,9 +184,10 @@ class TrackingHooks:
         claim = _claim(self._parameters, pipeline, catalog)
         self._check_finished_runs_are_kept(pipeline, claim)
         self._held.enter_context(held(claim, self._project / self._parameters.locks))
+        names = {node.name for node in pipeline.nodes}
+        self._exports = EXPORT in names
         if claim.run is None:
             return
-        names = {node.name for node in pipeline.nodes}
         self._trains = "train.train_reader" in names
         self._trains_and_scores = self._trains and "evaluate.score_predictions" in names
         if self._trains:
@@ -305,6 +309,8 @@ class TrackingHooks:
             made = self._made_of.model_copy(update={"mlflow_run": self._run.run_id})
             keep(of_files(made, self._files or {}), self._scores())
         page = self._run.page if self._run is not None else None
+        if self._exports:
+            page = self._log_export()
         self.end_run("FINISHED")
         self._tell_of_outdated()
         # Not logged, since a log breaks lines, and with them addresses that one can click on.
@@ -326,6 +332,8 @@ class TrackingHooks:
         reader = self._parameters.reader or self._parameters.run
         if self._trains:
             yield f"next: kedro ask --run {reader}{self._env}"
+        if self._exports:
+            yield f"next: kedro ask --run {self._parameters.run}/onnx{self._env}"
         if self._trains_and_scores:
             yield f"      kedro evaluate --run {reader} --data FILE --as NAME{self._env}"
 
@@ -450,6 +458,34 @@ class TrackingHooks:
             tags=tags,
             dataset=dataset,
         )
+
+    def _log_export(self) -> str:
+        """Makes what a reader was exported to a run and a model of its own; returns the page."""
+        from roberta_squad_pipeline.tracking.mlflow_run import open_run
+        from roberta_squad_pipeline.tracking.models import Registration
+        from roberta_squad_pipeline.tracking.provenance import provenance
+
+        folder, reader = self._path("onnx_folder"), self._parameters.run
+        made = provenance(self._project, self._redaction)
+        run = open_run(
+            project=self._project,
+            experiment=self._parameters.tracking.experiment,
+            name=f"{reader}/onnx",
+            provenance=made,
+            tags={"reader": reader, "kedro.pipelines": "export_onnx"},
+            unsent=self._project / self._parameters.tracking.unsent,
+        )
+        self._link_training_run(run)
+        run.log_file(folder / "export.json")
+        precision = json.loads((folder / "export.json").read_bytes())["precision"]
+        registration = Registration(
+            name=f"{self._parameters.tracking.registered_model}_onnx",
+            tags={"run": reader, "git": made.git_commit, "precision": precision},
+            dataset=None,
+        )
+        run.log_model(folder, registration, None)
+        run.end("FINISHED")
+        return run.page
 
     def _subject_tags(self) -> dict[str, str]:
         """The tag of the experiment; a run that scores another's reader does not belong to one."""

@@ -26,7 +26,7 @@ BEST = "best"
 _PACKAGE = Path(__file__).parents[1]
 _CODE = Path(__file__).with_name("served_reader.py")
 _NEEDS = (
-    *("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "tokenizers", "torch"),
+    *("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "tokenizers"),
     "transformers",
 )
 _MODEL_ID = "model_id"
@@ -80,7 +80,7 @@ def pack_model(reader: Path, folder: Path, example: dict[str, str] | None) -> No
         artifacts={MODEL: str(reader)},
         code_paths=[str(_PACKAGE)],
         # With a list for pip instead, MLflow would inspect every installed package.
-        conda_env=_environment(),
+        conda_env=_environment(reader),
         signature=ModelSignature(
             inputs=Schema([ColSpec("string", name) for name in _EXAMPLE]),
             # Each may be missing if a row is wrong; `n_best` adds a column of candidates.
@@ -208,9 +208,12 @@ def fetched_reader(uri: str) -> Iterator[Path]:
         yield model / artifact
 
 
-def _environment() -> dict[str, object]:
+def _environment(reader: Path) -> dict[str, object]:
+    from roberta_squad_pipeline.reader.onnx_reader import ONNX_MODEL
+
+    computes = "onnxruntime" if (reader / ONNX_MODEL).is_file() else "torch"
     # A build such as +cpu is not on the package index.
-    pinned = [f"{name}=={version(name).partition('+')[0]}" for name in _NEEDS]
+    pinned = [f"{name}=={version(name).partition('+')[0]}" for name in (*_NEEDS, computes)]
     python = ".".join(str(part) for part in sys.version_info[:3])
     return {
         "name": "roberta_squad_pipeline",
