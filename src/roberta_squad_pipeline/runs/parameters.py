@@ -24,7 +24,7 @@ from roberta_squad_pipeline.training.config import TrainingParameters
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """The name of a file or folder, which cannot lead out of its parent folder."""
 
-ReaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/onnx)?$", max_length=105)]
+ReaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/onnx)?$")]
 """A run's name, or NAME/onnx: what it was exported to."""
 
 Paths = str | tuple[str, ...]
