@@ -32,10 +32,10 @@ class Launch(StrictModel):
     """What a worker needs to find the others."""
 
     pid: int
-    """Of the launcher."""
+    """Process id of the launcher."""
     node_rank: int
     address: str
-    """Of this machine."""
+    """The address of this machine."""
 
 
 JOB_FILE = "job.json"

@@ -13,11 +13,11 @@ class Processes:
     """All processes of a job, seen from one of them."""
 
     rank: int
-    """Of this process, from 0; rank 0 is on machine 0."""
+    """Number of this process, from 0; rank 0 is on machine 0."""
     count: int
-    """On all machines together."""
+    """Number of processes on all machines together."""
     device: torch.device
-    """Where this process computes."""
+    """The device of this process."""
     control: dist.ProcessGroup | None = None
     """The group for messages between CPUs, which then need not wait for a GPU; None for a single
     process."""

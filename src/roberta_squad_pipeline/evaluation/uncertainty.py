@@ -28,7 +28,7 @@ def cross_fitted_report(
     optimistic; these are not.
 
     Args:
-        scores: Of every question.
+        scores: The scores of every question.
         odds: No-answer scores, high = unanswerable. Shape: (questions,)
         passages: Number of each question's passage. Shape: (questions,)
         scores_fitted_on: Given if the no-answer scores themselves were fitted: they are then fitted

@@ -204,8 +204,8 @@ class _Sender:
         """Sends an operation; one that MLflow will never take is left out.
 
         Args:
-            operation: Of any kind.
-            count: For how many operations of the file it stands.
+            operation: The operation, or several merged into one.
+            count: How many operations of the file it stands for.
 
         Raises:
             ServerLostError: The server did not answer; the operation does not count as sent.

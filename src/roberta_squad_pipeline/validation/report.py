@@ -57,7 +57,7 @@ class Counts:
     longest_passage: int = 0
     """In characters."""
     windows: int = 0
-    """Of the questions; in train, only of those that can be learned from."""
+    """Windows of the questions; in train, only of those that can be learned from."""
     labelled_windows: int = 0
     """Windows that hold a whole gold answer."""
     labelled_windows_of_several_answers: int = 0

@@ -66,7 +66,7 @@ class InTokens:
 
     limits: TokenLimits
     characters: int = 0
-    """Of the passages that are not tokenised yet."""
+    """Characters of the passages that are not tokenised yet."""
     windows: int = 0
     """Windows of all passages so far."""
     labelled: int = 0

@@ -1,6 +1,6 @@
-"""The report's figures, in colours that read on light and on dark.
+"""The report's figures, in colours for light and dark backgrounds.
 
-Each carries a title, and under `layout.meta.caption` what one should know to read it.
+Each has a title, and an explanation under `layout.meta.caption`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,14 +25,14 @@ _POINTS = 600
 """More than a screen shows of one line."""
 _BINS = 60
 _SMOOTHED_SHARE = 0.04
-"""Of a run's updates, over which its loss is averaged."""
+"""The share of a run's updates over which its loss is averaged."""
 _LAYERS_NAMED = 8
 _SCORES = {
     "answerable_f1": ("F1, answerable, always answering", TEAL),
     "best_f1": ("best F1", BLUE),
     "exact": ("exact at threshold 0", ORANGE),
 }
-"""Of the validation questions, with how they are called and drawn."""
+"""Scores of the validation questions, with their labels and colours."""
 _PIXELS_PER_SLICE, _PIXELS_BESIDE_SLICES = 27, 230
 
 _LAYOUT = {
@@ -49,7 +49,7 @@ _AXIS = {
     "automargin": True,
     "title": {"font": {"size": 13}, "standoff": 10},
 }
-# Without a template of its own, a figure would carry Plotly's, which is longer than most figures.
+# Without a template, a figure would contain Plotly's, which is longer than most figures.
 _TEMPLATE = {"layout": {"xaxis": _AXIS, "yaxis": _AXIS} | _LAYOUT}
 
 
@@ -60,13 +60,13 @@ def threshold_figure(
     *,
     threshold: float,
 ) -> "Figure":
-    """Exact and F1 over the threshold, with the chosen, best and cross-fitted ones marked.
+    """Draws exact and F1 over the threshold; marks the chosen, best and cross-fitted ones.
 
     Args:
         questions: See `judged`.
         metrics: See `squad_report`.
         crossfit: See `cross_fitted_report`.
-        threshold: The chosen one.
+        threshold: The chosen threshold.
     """
     figure = _figure(
         "Scores over the no-answer threshold",
@@ -107,7 +107,7 @@ def threshold_figure(
 
 
 def precision_recall_figure(questions: "pd.DataFrame") -> "Figure":
-    """Precision over recall of answers, for every threshold.
+    """Draws precision over recall of answers, for every threshold.
 
     Args:
         questions: See `judged`.
@@ -142,11 +142,11 @@ def precision_recall_figure(questions: "pd.DataFrame") -> "Figure":
 
 
 def no_answer_figure(questions: "pd.DataFrame", *, threshold: float) -> "Figure":
-    """How the no-answer scores of answerable and unanswerable questions are distributed.
+    """Draws the distributions of the no-answer scores of answerable and unanswerable questions.
 
     Args:
         questions: See `judged`.
-        threshold: The chosen one, marked.
+        threshold: The chosen threshold, which is marked.
     """
     figure = _figure(
         "No-answer scores",
@@ -178,10 +178,10 @@ def no_answer_figure(questions: "pd.DataFrame", *, threshold: float) -> "Figure"
 
 
 def calibration_figure(calibration: Calibration) -> "Figure":
-    """How often both probabilities come true.
+    """Draws how often the outcomes come true for which both probabilities were given.
 
     Args:
-        calibration: Whose reliability is shown.
+        calibration: The calibration with both reliabilities.
     """
     figure = _figure(
         "Calibration",
@@ -227,14 +227,14 @@ def calibration_figure(calibration: Calibration) -> "Figure":
 
 
 def training_figure(curve: Mapping[str, Any] | None) -> "Figure":
-    """The loss, and below it the learning rate of each layer, over the updates.
+    """Draws the loss, and below it the learning rate of each layer, over the updates.
 
-    Where there were evaluations, the scores on the validation questions lie between both.
+    If there were evaluations, the scores on the validation questions are between both.
 
     Args:
-        curve: See `training_curve`; None where the reader was not trained by this run.
+        curve: See `training_curve`; None if this run did not train the reader.
     """
-    # Curves of before there were evaluations lack them.
+    # Curves of earlier releases have no evaluations.
     evaluated = curve is not None and bool(curve.get("validation", {}).get("update"))
     caption = (
         "The faint line is the loss of each update, the other one its running mean. Below, the "
@@ -285,7 +285,7 @@ def training_figure(curve: Mapping[str, Any] | None) -> "Figure":
 
 
 def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> "Figure":
-    """F1 of groups of questions with 95 % intervals, one row per group.
+    """Draws the F1 of groups of questions with 95 % intervals, one row per group.
 
     Args:
         slices: See `slices_of`.
@@ -313,7 +313,7 @@ def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> "Figure":
         figure.add_scatter(
             x=means,
             y=[f"{group.name} · {group.count}" for group in groups],
-            # What leads from a point to its questions.
+            # The page uses these to find the questions of a point.
             meta=title,
             ids=[group.name for group in groups],
             error_x={
@@ -332,7 +332,7 @@ def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> "Figure":
             row=row,
             col=1,
         )
-        # Room above the first and below the last, however many there are.
+        # The same margin above the first and below the last, for any number of groups.
         figure.update_yaxes(range=[len(groups) - 0.4, -0.6], row=row, col=1)
     figure.update_annotations(x=0, xanchor="left", font={"size": 13})
     lowest = min((group.interval[0] for groups in slices.values() for group in groups), default=0)
@@ -374,7 +374,7 @@ def _add_vertical(
     span: tuple[float, float],
     dash: str = "dash",
 ) -> None:
-    """Lines as a trace, so that the legend names them; shapes it does not know."""
+    """Draws lines as a trace, since the legend does not show shapes."""
     figure.add_scatter(
         x=[x for place in places for x in (place, place, None)],
         y=[*span, None] * len(places),
@@ -389,7 +389,7 @@ def _add_learning_rates(figure: "Figure", curve: Mapping[str, Any]) -> None:
     from plotly.colors import sample_colorscale
 
     updates, multiplier = np.array(curve["update"]), np.array(curve["lr_multiplier"])
-    # The schedule bends at the end of its warm-up and hardly elsewhere.
+    # The schedule bends at the end of the warm-up, and is nearly straight elsewhere.
     kept = _thinned(len(updates), keep=int(multiplier.argmax()), most=120)
     kept = kept[multiplier[kept] > 0]
     layers = curve["peak_rates"]
@@ -401,7 +401,7 @@ def _add_learning_rates(figure: "Figure", curve: Mapping[str, Any]) -> None:
             y=[float(f"{rate:.4g}") for rate in peak * multiplier[kept]],
             name=layer,
             line={"color": colours[number], "width": 1.8},
-            # Of many layers the legend names some, the lowest and the highest among them.
+            # The legend shows only some of many layers, but always the lowest and the highest.
             showlegend=number % every == 0 or number == len(layers) - 1,
             hovertemplate="%{y:.2e} at update %{x}",
             row=1,
@@ -433,7 +433,7 @@ def _add_validation(figure: "Figure", curve: Mapping[str, Any]) -> None:
 
 
 def _running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the updates around each, of those that have a loss."""
+    """Mean over neighbouring updates, as far as these have a loss."""
     known = np.isfinite(values).astype(np.float64)
     kernel = np.ones(2 * int(_SMOOTHED_SHARE * len(values) / 2) + 1)
     total = np.convolve(np.nan_to_num(values) * known, kernel, mode="same")
@@ -441,6 +441,6 @@ def _running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _thinned(count: int, *, keep: int | None = None, most: int = _POINTS) -> NDArray[np.int64]:
-    """Evenly chosen places among `count`, the first, the last and `keep` included."""
+    """Evenly spaced indices below `count`, including the first, the last and `keep`."""
     places = np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
     return np.unique(places if keep is None else np.append(places, keep))

@@ -6,7 +6,7 @@ from roberta_squad_pipeline.pipelines.compare.nodes import compare_experiments
 
 
 def create_pipeline() -> Pipeline:
-    """Tracked runs to the experiment table."""
+    """From tracked runs to the experiment table."""
     return Pipeline(
         [
             node(

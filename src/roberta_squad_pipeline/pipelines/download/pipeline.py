@@ -6,7 +6,7 @@ from roberta_squad_pipeline.pipelines.download.nodes import fetch_squad_files
 
 
 def create_pipeline() -> Pipeline:
-    """Sources to files on disk."""
+    """From sources to files on disk."""
     return Pipeline(
         [
             node(

@@ -18,7 +18,7 @@ _FIGURES = ("threshold", "no_answer", "precision_recall", "calibration", "traini
 
 
 def create_pipeline() -> Pipeline:
-    """Predictions to scores."""
+    """From predictions to scores."""
     return Pipeline(
         [
             node(

@@ -6,7 +6,7 @@ from roberta_squad_pipeline.pipelines.export_onnx.nodes import export_reader
 
 
 def create_pipeline() -> Pipeline:
-    """A trained reader and dev features to an ONNX model that was checked on them."""
+    """From a trained reader and dev features to an ONNX model that was checked on them."""
     return Pipeline(
         [
             node(

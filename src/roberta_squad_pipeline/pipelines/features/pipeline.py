@@ -13,7 +13,7 @@ _INPUTS = ["squad_files", "params:data", "params:features", "params:model"]
 
 
 def create_pipeline() -> Pipeline:
-    """SQuAD files to windows of tokens, once they have been validated."""
+    """From SQuAD files, once they are validated, to windows of tokens."""
     return Pipeline(
         [
             validation_node(),

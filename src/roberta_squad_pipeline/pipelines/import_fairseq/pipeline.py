@@ -6,7 +6,7 @@ from roberta_squad_pipeline.pipelines.import_fairseq.nodes import import_checkpo
 
 
 def create_pipeline() -> Pipeline:
-    """A fairseq checkpoint to a reader or an encoder."""
+    """From a fairseq checkpoint to a reader or an encoder."""
     return Pipeline(
         [
             node(

@@ -8,7 +8,7 @@ _PREDICTED = ("predictions", "no_answer_logits", "nbest", "answered_with")
 
 
 def create_pipeline() -> Pipeline:
-    """A trained reader and dev features to predictions."""
+    """From a trained reader and dev features to predictions."""
     return Pipeline(
         [
             node(

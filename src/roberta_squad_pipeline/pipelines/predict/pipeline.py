@@ -6,7 +6,7 @@ from roberta_squad_pipeline.pipelines.predict.nodes import answer_file
 
 
 def create_pipeline() -> Pipeline:
-    """A trained reader and a file of questions to a file of answers."""
+    """From a trained reader and a file of questions to a file of answers."""
     return Pipeline(
         [
             node(

@@ -6,7 +6,7 @@ from roberta_squad_pipeline.pipelines.train.nodes import train_reader
 
 
 def create_pipeline() -> Pipeline:
-    """Features to a trained reader."""
+    """From features to a trained reader."""
     return Pipeline(
         [
             node(

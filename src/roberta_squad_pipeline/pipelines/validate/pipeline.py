@@ -11,7 +11,7 @@ from roberta_squad_pipeline.pipelines.validate.nodes import (
 
 
 def validation_node() -> Node:
-    """Files on disk to a report on them, which is also the first step towards features."""
+    """From files on disk to a report on them, which is also the first step towards features."""
     return node(
         validate_squad_files,
         ["fetched_files", "params:data", "params:features", "params:model", "params:inference"],
@@ -21,7 +21,7 @@ def validation_node() -> Node:
 
 
 def admission_node() -> Node:
-    """What the report says to whether features may be built of the files."""
+    """Passes the files on if features can be built from them."""
     return node(
         admit_squad_files,
         ["fetched_files", "validation", "validation_folder"],
@@ -31,7 +31,7 @@ def admission_node() -> Node:
 
 
 def create_pipeline() -> Pipeline:
-    """Files on disk to a report on them, printed."""
+    """From files on disk to a printed report on them."""
     return Pipeline(
         [
             validation_node(),
