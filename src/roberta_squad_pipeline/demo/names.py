@@ -1,10 +1,9 @@
 """Invented names, each of which belongs to one split only."""
 
 import random
+import re
 import zlib
 from typing import Literal
-
-from roberta_squad_pipeline.demo.phrases import NameKind
 
 Split = Literal["train", "dev", "pretraining"]
 
@@ -36,6 +35,17 @@ _ENDINGS = {
     "instrument": _parts("ane elle erne ette ina ine ola one ora une"),
     "mountain": _parts("ag ak ar arn en eth ond or oth uk und ur"),
 }
+FORMS = {
+    "person": "{given} {surname}",
+    "town": "{town}",
+    "river": "{river}",
+    "company": "{company} {suffix}",
+    "bridge": "the {surname} Bridge",
+    "mountain": "Mount {mountain}",
+    "ship": "the {ship}",
+    "instrument": "the {instrument}",
+}
+"""Names by kind, made of words with the endings of a style."""
 _COMPANY_SUFFIXES = ("Works", "& Sons", "Brothers", "Limited", "& Daughters", "Company")
 
 
@@ -60,37 +70,18 @@ class Namer:
         self._split = split
         self.words: set[str] = set()
 
-    def entity(self, kind: NameKind) -> str:
-        """The name of an entity as it stands in the middle of a sentence: "the Skarine Bridge"."""
-        match kind:
-            case "person":
-                return self.person()
-            case "town":
-                return self._word("town")
-            case "company":
-                return self.company()
-            case "bridge":
-                return f"the {self._word('surname')} Bridge"
-            case "mountain":
-                return f"Mount {self._word('mountain')}"
-            case "ship" | "instrument":
-                return f"the {self._word(kind)}"
+    def name(self, kind: str) -> str:
+        """A name as it stands in the middle of a sentence: "the Skarine Bridge".
 
-    def person(self) -> str:
-        """A given name and a surname."""
-        return f"{self._word('given')} {self._word('surname')}"
+        Args:
+            kind: One of `FORMS`.
+        """
+        return re.sub(r"{(\w+)}", lambda style: self._part(style[1]), FORMS[kind])
 
-    def town(self) -> str:
-        """The name of a town."""
-        return self._word("town")
-
-    def river(self) -> str:
-        """The name of a river, without "the"."""
-        return self._word("river")
-
-    def company(self) -> str:
-        """The name of a company: an invented word and what companies add to it."""
-        return f"{self._word('company')} {self._rng.choice(_COMPANY_SUFFIXES)}"
+    def _part(self, style: str) -> str:
+        if style == "suffix":
+            return self._rng.choice(_COMPANY_SUFFIXES)
+        return self._word(style)
 
     def _word(self, style: str) -> str:
         while True:

@@ -37,7 +37,7 @@ class FactType:
 
     Attributes:
         name: Unique among the fact types of a kind.
-        value: What the answer is.
+        value: The kind of its value, which is the answer.
         predicates: What follows the entity's name: "was launched in {v}".
         sentences: Whole clauses that name the entity elsewhere than at their start.
         asides: What can stand between commas: "launched in {v}".
@@ -60,7 +60,7 @@ class Kind:
     """A kind of entity.
 
     Attributes:
-        name: How its entities are named; see `names.Namer.entity`.
+        name: How its entities are named; see `names.FORMS`.
         title: Title of the article on such entities.
         pronouns: One of them stands for the entity in a sentence right after another on it.
         openings: First sentences: ``{count}`` is "Two", ``{names}`` the list of the entities.
@@ -79,12 +79,12 @@ class Kind:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Phrases:
-    """All of them.
+    """All phrases.
 
     Attributes:
-        question_words: What stands for each of ``{when}``, ``{where}`` and ``{which}``.
+        question_words: The replacements of each of ``{when}``, ``{where}`` and ``{which}``.
         closed_values: The values of those kinds that have a few.
-        kinds: Of entities.
+        kinds: The kinds of entities.
     """
 
     question_words: dict[str, tuple[str, ...]]

@@ -19,7 +19,7 @@ class Entity:
 
     Attributes:
         name: As in the middle of a sentence: "the Skarine Bridge".
-        pronoun: What may stand for it in the next sentence.
+        pronoun: The pronoun that may replace it in the next sentence.
     """
 
     name: str
@@ -71,7 +71,7 @@ def draw_scene(
     stated: list[Fact] = []
     unstated: list[tuple[Entity, FactType]] = []
     entities = [
-        Entity(name=values.namer.entity(kind.name), pronoun=rng.choice(kind.pronouns))
+        Entity(name=values.namer.name(kind.name), pronoun=rng.choice(kind.pronouns))
         for _ in range(entity_count)
     ]
     for entity in entities:
@@ -91,11 +91,7 @@ class _Values:
         self.namer = namer
         self._rng = rng
         self._used: set[str] = set()
-        self._open_kinds: dict[ValueKind, Callable[[], str]] = {
-            "person": namer.person,
-            "town": namer.town,
-            "river": namer.river,
-            "company": namer.company,
+        self._numbers: dict[ValueKind, Callable[[], str]] = {
             "year": lambda: str(rng.randint(1450, 1989)),
             "people": lambda: f"{rng.randint(1, 49)},{rng.randint(0, 99):02d}0",
             "metres": lambda: f"{rng.randint(20, 1400)} metres",
@@ -114,4 +110,4 @@ class _Values:
     def _propose(self, kind: ValueKind) -> str:
         if kind in PHRASES.closed_values:
             return self._rng.choice(PHRASES.closed_values[kind])
-        return self._open_kinds[kind]()
+        return self._numbers[kind]() if kind in self._numbers else self.namer.name(kind)
