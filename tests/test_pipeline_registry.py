@@ -30,7 +30,9 @@ def test_listing_pipelines_imports_nothing_heavy() -> None:
     names = (
         "__default__",
         "compare",
+        "distil",
         "download",
+        "ensemble",
         "evaluate",
         "evaluate_elsewhere",
         "features",

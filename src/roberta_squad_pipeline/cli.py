@@ -16,10 +16,28 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import configure_logging, pipelines
 from kedro.io.core import DatasetError
 from kedro.utils import find_kedro_project
+from omegaconf import OmegaConf
 
 from roberta_squad_pipeline.common.errors import InputError, TrainingError, causes
 from roberta_squad_pipeline.common.redaction import hide_in_logs, redacted
 from roberta_squad_pipeline.runs.session import in_project
+
+
+def _with_lists(split: Callable[..., Any]) -> Callable[..., Any]:
+    """Kedro's own reading of --params, but that a comma within brackets parts no parameters."""
+
+    def read(context: click.Context, option: click.Parameter, value: Any) -> Any:
+        if not isinstance(value, str) or "[" not in value:
+            return split(context, option, value)
+        given = [item.strip() for item in re.split(r",(?![^\[]*\])", value)]
+        return OmegaConf.to_container(OmegaConf.from_dotlist(given))
+
+    return read
+
+
+for _option_of_run in kedro_run.params:
+    if _option_of_run.name == "params" and _option_of_run.callback is not None:
+        _option_of_run.callback = _with_lists(_option_of_run.callback)
 
 
 @click.group(name="roberta_squad_pipeline")

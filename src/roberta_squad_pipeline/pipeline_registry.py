@@ -4,6 +4,7 @@ from kedro.pipeline import Pipeline
 
 from roberta_squad_pipeline.pipelines.compare import pipeline as compare
 from roberta_squad_pipeline.pipelines.download import pipeline as download
+from roberta_squad_pipeline.pipelines.ensemble import pipeline as ensemble
 from roberta_squad_pipeline.pipelines.evaluate import pipeline as evaluate
 from roberta_squad_pipeline.pipelines.export_onnx import pipeline as export_onnx
 from roberta_squad_pipeline.pipelines.features import pipeline as features
@@ -30,9 +31,13 @@ def register_pipelines() -> dict[str, Pipeline]:
         "predict": predict.create_pipeline(),
         "inference": inference.create_pipeline(),
         "evaluate": evaluate.create_pipeline(),
+        "ensemble": (up_to_features + ensemble.create_pipeline() + predict_and_score).to_nodes(
+            "evaluate.write_report"
+        ),
         # For the reader of another run, on dev questions only.
         "evaluate_elsewhere": (up_to_features + predict_and_score).to_nodes(
             "evaluate.write_report"
         ),
+        "distil": up_to_train + predict_and_score,
         "__default__": up_to_train + predict_and_score,
     }

@@ -81,7 +81,7 @@ def test_chosen_on_dev_is_said_with_the_scores(project: Path, kedro: Kedro, runs
     assert not (project / "data/04_feature/demo/validation.arrow").exists()
     assert _json(project / "data/06_models/demo/evaluation.json")["selected_on_data"]
     report = (project / "data/08_reporting/demo/report.html").read_text("utf-8")
-    assert "decided which update was the last or kept" in report
+    assert "decided which weights the reader has" in report
     metrics = _json(project / "data/08_reporting/demo/metrics.json")
     (run,) = runs()
     for name in ("exact", "f1", "best_f1"):

@@ -53,7 +53,6 @@ TRAINING_CURVE = {
         "no_answer_auc": [0.5, 0.75],
     },
     "kept_update": 4,
-    "selected_on": None,
 }
 
 

@@ -3,6 +3,7 @@
 Oracle: every window by itself through the same reader, every span of it tried one by one.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from roberta_squad_pipeline.inference.prediction import (
     Prediction,
     WindowSpans,
     add_spans,
+    merge_readers,
     merge_windows,
     predict,
 )
@@ -288,3 +290,28 @@ def test_one_logit_that_is_no_number_is_said(
     question = tiny_features.question_ids[row].as_py()
     with pytest.raises(InputError, match=f"question {question}: got logits"):
         list(merge_windows(found, tiny_features, CONFIG))
+
+
+def _made_up(
+    spans: dict[tuple[int, int, str], float], none: float, no_answer: float, level: float
+) -> Prediction:
+    """Of probabilities; `level` is what is added to all logits."""
+    starts, ends, texts = map(list, zip(*spans, strict=True))
+    scores = [math.log(share) + level for share in spans.values()]
+    span_no_answer = math.log(none) + level - scores[0]
+    return Prediction("q", no_answer, span_no_answer, texts, starts, ends, scores)
+
+
+def test_readers_of_other_tokens_are_put_together_by_characters() -> None:
+    """Oracle: means of probabilities by hand; the second "here" is no candidate of its own."""
+    one = _made_up({(0, 4, "here"): 0.6, (5, 9, "Bonn"): 0.2}, 0.2, 1.0, level=0.0)
+    other = _made_up(
+        {(5, 9, "Bonn"): 0.5, (20, 24, "here"): 0.2, (11, 13, "up"): 0.1}, 0.2, 4.0, level=7.0
+    )
+    [merged] = merge_readers([[one], [other]])
+    assert merged.texts == ["Bonn", "here", "up"]
+    assert (merged.char_starts, merged.char_ends) == ([5, 0, 11], [9, 4, 13])
+    assert np.exp(merged.scores) == pytest.approx([0.35, 0.3, 0.05])
+    assert math.exp(merged.span_no_answer_logit) == pytest.approx(0.2 / 0.35)
+    assert (merged.question_id, merged.no_answer_logit) == ("q", 2.5)
+    assert list(merge_readers([[one]])) == [one]

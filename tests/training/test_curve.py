@@ -19,9 +19,7 @@ def test_rates_are_those_that_the_optimiser_is_given(
 ) -> None:
     """Oracle: the optimiser's groups at every update of the run."""
     records = [_record(update) for update in range(1, recipe.updates + 1)]
-    curve = training_curve(
-        records, [], peak_learning_rates(tiny_reader, recipe), recipe, selected_on=None
-    )
+    curve = training_curve(records, [], peak_learning_rates(tiny_reader, recipe), recipe)
     assert list(curve["peak_rates"]) == ["embeddings", "block 0", "block 1", "heads"]
     optimizer = build_optimizer(tiny_reader, recipe)
     for update, multiplier in zip(curve["update"], curve["lr_multiplier"], strict=True):
@@ -50,8 +48,8 @@ def test_evaluations_are_kept_but_for_their_time(recipe: TrainingConfig) -> None
     evaluations = [_evaluation(2, 55.0), _evaluation(4, 51.0)]
     for keep, kept in (("last", 4), ("best", 2)):
         config = recipe.model_copy(update={"keep": keep})
-        curve = training_curve(records, evaluations, {}, config, selected_on="0" * 64)
+        curve = training_curve(records, evaluations, {}, config)
         assert curve["validation"]["update"] == [2, 4]
         assert curve["validation"]["best_f1"] == [55.0, 51.0]
         assert "seconds" not in curve["validation"]
-        assert (curve["kept_update"], curve["selected_on"]) == (kept, "0" * 64)
+        assert curve["kept_update"] == kept

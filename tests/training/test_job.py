@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pyarrow import RecordBatchReader
@@ -26,12 +27,13 @@ from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.teacher import TeacherLogits, TeacherMeta
 from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
-from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.config import Distillation, TrainingConfig
 from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
@@ -39,6 +41,8 @@ from roberta_squad_pipeline.training.validation import Validation, read_validati
 pytestmark = pytest.mark.usefixtures("one_thread", "forked")
 
 Run = Callable[..., tuple[ReaderModel, list[UpdateRecord]]]
+
+TEACHER = TeacherMeta(features_sha256="0" * 64, teacher="made up")
 
 UNLEARNING = {"lr": 3e-2, "warmup_updates": 0, "evaluate_every": 2, "keep": "best"}
 """A rate at which the reader soon unlearns what it knew."""
@@ -98,9 +102,19 @@ def run(
             attention_dropout=dropout,
         )
         features = Features.open(features_file)
+        teacher = None
+        if recipe.distil is not None:
+            teacher = tmp_path / "teacher.arrow"
+            made_up = TeacherLogits.empty(TEACHER, features.window_tokens)
+            made_up.start.values[:] = np.random.default_rng(1).normal(
+                size=made_up.start.values.size
+            )
+            made_up.save(teacher)
+            features = replace(features, teacher=TeacherLogits.open(teacher))
         reader = first_reader(features, model, recipe, start).reader
         job = TrainingJob(
             features=features_file,
+            teacher=teacher,
             validation=features_file if recipe.evaluate_every else None,
             inference=inference,
             model=model,
@@ -155,11 +169,17 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def test_losses_of_one_two_and_four_processes_agree(run: Run, recipe: TrainingConfig) -> None:
     """To 1e-5 over 50 updates at the recipe's peak learning rate, and each is told once.
 
+    All learn from a teacher, too.
+
     At rates at which the reader learns a hundred times as fast, what float32 rounds off grows from
     update to update, between two sizes of micro-batch in one process as well.
     """
+    distil = Distillation(weight=0.5, temperature=2.0, teacher=TEACHER.teacher)
     recipe = changed(recipe, updates=50, lr=3e-5, batch_size=12, micro_batch=2)
+    unlike = losses(run(changed(recipe, updates=4), distributed(1), folder="alone")[1])
+    recipe = changed(recipe, distil=distil)
     expected = losses(run(recipe, distributed(1), folder="1")[1])
+    assert expected[0] != pytest.approx(unlike[0], rel=0.01)
     for processes in (2, 4):
         records = run(recipe, distributed(processes), folder=str(processes))[1]
         assert [record.update for record in records] == list(range(1, 51))

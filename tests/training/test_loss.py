@@ -5,6 +5,7 @@ cross-entropy from a library; its gradient, worked out on paper.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roberta_squad_pipeline.reader.batching import Batch
+from roberta_squad_pipeline.reader.batching import Batch, TeacherOutput
 from roberta_squad_pipeline.reader.model import ReaderOutput
+from roberta_squad_pipeline.training.config import DistilSettings
 from roberta_squad_pipeline.training.loss import summed_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -115,6 +117,46 @@ def test_padding_gets_no_gradient() -> None:
     )
     summed_loss(output, batch, PLAUSIBLE_WEIGHT).backward()
     assert output.start_logits.grad[0, 2] == output.end_logits.grad[0, 2] == 0
+
+
+@given(
+    st.lists(st.tuples(windows(), st.integers(0, 2**32 - 1)), min_size=1, max_size=4),
+    st.sampled_from([0.5, 1.0, 3.0]),
+    st.sampled_from([0.0, 0.25, 1.0]),
+)
+def test_the_teacher_s_part_equals_the_formula(
+    drawn: list[tuple[Window, int]], temperature: float, weight: float
+) -> None:
+    """Oracle: divergences as sums of p log(p / q), in 64 bits."""
+    distil = DistilSettings(weight=weight, temperature=temperature)
+    students = [window for window, _ in drawn]
+    teachers = []
+    for window, seed in drawn:
+        logits = np.random.default_rng(seed).normal(size=(2, len(window[0])), scale=5)
+        teachers.append((*logits.tolist(), float(logits[0, 0]), 0, 0, 0, 0))
+    output, batch = batched(students)
+    known, _ = batched(teachers)
+    labelled = summed_loss(output, batch, 0.0).item()
+    batch = replace(batch, teacher=TeacherOutput(*(logits.detach() for logits in known)))
+    loss = summed_loss(output, batch, 0.0, distil)
+
+    def divergence(teacher: list[float], student: list[float]) -> float:
+        p, q = (
+            np.exp(np.array(x) / temperature - max(x) / temperature) for x in (teacher, student)
+        )
+        p, q = p / p.sum(), q / q.sum()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(np.where(p > 0, p * np.log(p / q), 0).sum())
+
+    taught = sum(
+        (divergence(teacher[0], student[0]) + divergence(teacher[1], student[1])) / 2
+        + divergence([teacher[2], 0.0], [student[2], 0.0]) / 2
+        for teacher, student in zip(teachers, students, strict=True)
+    )
+    expected = (1 - weight) * labelled + weight * temperature**2 * taught
+    assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    loss.backward()
+    assert all(logits.grad.isfinite().all() for logits in output)
 
 
 def test_loss_by_hand() -> None:

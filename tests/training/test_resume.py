@@ -15,7 +15,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
-from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.config import Distillation, TrainingConfig
 from roberta_squad_pipeline.training.resume import attempt_folder, remove_finished, settings_of
 from roberta_squad_pipeline.training.validation import Validation
 
@@ -81,6 +81,7 @@ def test_every_other_setting_tells_runs_apart_and_is_named(
             "precision": "bf16",
             "seed": 2,
             "max_grad_norm": 1.0,
+            "distil": Distillation(weight=0.5, temperature=2.0, teacher="another"),
         }.items()
     }
     found = {
@@ -91,7 +92,8 @@ def test_every_other_setting_tells_runs_apart_and_is_named(
     found["model.dropout"] = settings_of(tiny_reader, tiny_features, None, model, recipe)
     with torch.no_grad():
         tiny_reader.span_head.bias[0] += 1
-    found["model.first_weights"] = settings_of(tiny_reader, tiny_features, None, MODEL, recipe)
+    other_heads = settings_of(tiny_reader, tiny_features, None, MODEL, recipe)
+    found["model.first_weights.heads"] = other_heads
     data = json.loads(json.dumps(settings))
     data["features"]["data_sha256"] = "1" * 64
     found["features.data_sha256"] = data

@@ -28,7 +28,8 @@ _SHOWING = ("evaluation/report", "pipelines/compare", "pipelines/validate")
 _LIBRARIES = ("numpy", "scipy", "tokenizers", "torch", "transformers")
 """Libraries whose releases may change results."""
 
-_WEIGHTS = "*.safetensors"
+_WEIGHTS = ("*.safetensors", "members/*/*.safetensors")
+"""The latter are those of an ensemble."""
 
 
 def surroundings() -> dict[str, Any]:
@@ -80,8 +81,9 @@ def weights_of(source: str) -> dict[str, str]:
     Models on the hub or in MLflow are identified by their name.
     """
     return {
-        path.name: _sha256(path, path.stat().st_mtime_ns)
-        for path in sorted(Path(source).glob(_WEIGHTS))
+        path.relative_to(source).as_posix(): _sha256(path, path.stat().st_mtime_ns)
+        for pattern in _WEIGHTS
+        for path in sorted(Path(source).glob(pattern))
     }
 
 

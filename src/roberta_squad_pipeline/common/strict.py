@@ -1,6 +1,11 @@
 """The base of every configuration class."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+"""Names a file or a folder, and can name none outside of the one it is put in."""
 
 
 class StrictModel(BaseModel):

@@ -3,7 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,14 @@ from numpy.typing import NDArray
 from roberta_squad_pipeline.common.arrays import IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import WindowConfig
-from roberta_squad_pipeline.features.file import META_KEY, WINDOW_FIELDS, FeaturesMeta, layout_of
+from roberta_squad_pipeline.features.file import (
+    META_KEY,
+    WINDOW_FIELDS,
+    Features,
+    FeaturesMeta,
+    layout_of,
+    write_features,
+)
 from roberta_squad_pipeline.features.tokens import (
     EncodedPassages,
     Ragged,
@@ -58,6 +67,29 @@ def build_features_in_pieces(
     batches = _in_order(build, _pieces(passages))
     first = next(batches)
     return pa.RecordBatchReader.from_batches(first.schema, chain([first], batches))
+
+
+def features_in_file(
+    passages: Iterable[Passage],
+    path: Path,
+    *,
+    tokenizer: "PassageTokenizer",
+    windows: WindowConfig,
+    source: str,
+    data_sha256: str,
+) -> Features:
+    """Builds features into a file, and opens it; see `build_features`."""
+    build = partial(
+        build_features,
+        tokenizer=tokenizer,
+        windows=windows,
+        source=source,
+        data_sha256=data_sha256,
+    )
+    batches = build_features_in_pieces(passages, build)
+    with pa.OSFile(str(path), "wb") as sink:
+        write_features(batches, batches.schema, sink)
+    return Features.open(path)
 
 
 def _pieces(passages: Iterable[Passage]) -> Iterator[list[Passage]]:

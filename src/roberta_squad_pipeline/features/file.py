@@ -24,6 +24,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.format_version import check_format_version
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.teacher import TeacherLogits
 from roberta_squad_pipeline.features.tokens import (
     EncodedPassages,
     Ragged,
@@ -142,6 +143,8 @@ class Features:
     windows: Windows
     path: Path | None = None
     """The file they were opened from, for other processes to open it, too."""
+    teacher: TeacherLogits | None = None
+    """What a teacher says of the windows, where a student learns from one."""
 
     @classmethod
     def open(cls, source: Path | bytes | pa.Buffer) -> Self:

@@ -13,7 +13,12 @@ from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.evaluation.calibration import span_margin
 from roberta_squad_pipeline.features.build import build_features
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.inference.prediction import Candidate, Prediction, predict
+from roberta_squad_pipeline.inference.prediction import (
+    Candidate,
+    Prediction,
+    merge_readers,
+    predict,
+)
 from roberta_squad_pipeline.reader.storage import TrainedReader
 from roberta_squad_pipeline.squad.dataset import Passage, Question
 
@@ -98,20 +103,25 @@ def answer_questions(
     asked = [as_asked(one, number) for number, one in enumerate(asked)]
     if not asked:
         return []
-    features = _features(trained, asked)
-    cut = dict(zip(features.question_ids.to_pylist(), features.question_tokens_cut, strict=True))
-    windows = len(features.windows.question)
+    parts = [(part.reader, _features(part, asked)) for part in trained.parts]
+    cut: dict[str, int] = {}
+    for _, features in parts:
+        ids, tokens = features.question_ids.to_pylist(), features.question_tokens_cut.tolist()
+        cut |= {id_: max(cut.get(id_, 0), more) for id_, more in zip(ids, tokens, strict=True)}
+    windows = sum(len(features.windows.question) for _, features in parts)
     if not quiet:
-        _tell_of_cut_questions(features)
+        _tell_of_cut_questions(parts[0][1])
     unseen = quiet or windows <= _SHORT
     with nullcontext(lambda _: None) if unseen else _progress(windows) as on_windows:
-        predictions = predict(
-            trained.reader, features, trained.inference, device=device, on_windows=on_windows
+        predictions = merge_readers(
+            [
+                predict(reader, features, trained.inference, device=device, on_windows=on_windows)
+                for reader, features in parts
+            ]
         )
         of_question = {prediction.question_id: prediction for prediction in predictions}
     return [
-        _answer(of_question[number], trained, int(cut[number]))
-        for number in map(str, range(len(asked)))
+        _answer(of_question[number], trained, cut[number]) for number in map(str, range(len(asked)))
     ]
 
 

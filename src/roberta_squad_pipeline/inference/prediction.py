@@ -1,6 +1,8 @@
 """Runs a reader over all windows of a file and makes one prediction per question."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -36,6 +38,8 @@ _LETTER_BITS = 8
 _MORE_SPANS = 4
 """Searched at first beyond those wanted: a text often stands twice among the best, and 4 spare most
 windows a second search."""
+_TINY = 1e-300
+"""Less than any probability that counts, so that logarithms are finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +336,49 @@ def merge_windows(
             char_ends=ends_at,
             scores=scores[row, :count].tolist(),
         )
+
+
+def merge_readers(parts: Sequence[Iterable[Prediction]]) -> Iterator[Prediction]:
+    """One prediction per question of those of readers that may know other tokens.
+
+    Each reader has one probability per question to give away, to its spans and to ``<s>``. That of
+    a span, by its characters, is the mean over readers; it is 0 where it is not among the best.
+
+    Args:
+        parts: Each reader's, of the same questions in the same order.
+    """
+    if len(parts) == 1:
+        yield from parts[0]
+        return
+    for predictions in zip(*parts, strict=True):
+        yield _merged(predictions)
+
+
+def _merged(predictions: tuple[Prediction, ...]) -> Prediction:
+    no_answer = _TINY
+    spans: defaultdict[tuple[int, int, str], float] = defaultdict(lambda: _TINY)
+    for each in predictions:
+        null = each.span_no_answer_logit + each.scores[0]
+        weights = np.exp(np.array([null, *each.scores]) - max(null, each.scores[0]))
+        shares = (weights / weights.sum() / len(predictions)).tolist()
+        no_answer += shares[0]
+        places = zip(each.char_starts, each.char_ends, each.texts, strict=True)
+        for place, share in zip(places, shares[1:], strict=True):
+            spans[place] += share
+    by_text: dict[str, tuple[int, int, float]] = {}
+    for (start, end, text), share in sorted(spans.items(), key=lambda item: (-item[1], item[0])):
+        by_text.setdefault(text, (start, end, math.log(share)))
+    starts, ends, scores = map(list, zip(*by_text.values(), strict=True))
+    count = max(len(each.texts) for each in predictions)
+    return Prediction(
+        question_id=predictions[0].question_id,
+        no_answer_logit=sum(each.no_answer_logit for each in predictions) / len(predictions),
+        span_no_answer_logit=math.log(no_answer) - scores[0],
+        texts=[*by_text][:count],
+        char_starts=starts[:count],
+        char_ends=ends[:count],
+        scores=scores[:count],
+    )
 
 
 def _best_of_questions(

@@ -7,8 +7,7 @@ from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.file_answers import answer_file
 from roberta_squad_pipeline.inference.job import FileJob, InferenceJob, save_spans
 from roberta_squad_pipeline.inference.prediction import search_windows
-from roberta_squad_pipeline.reader.sharing import share_reader, share_trained
-from roberta_squad_pipeline.reader.storage import load_reader
+from roberta_squad_pipeline.reader.sharing import share_trained
 
 _JOB: TypeAdapter[InferenceJob | FileJob] = TypeAdapter(InferenceJob | FileJob)
 
@@ -28,9 +27,8 @@ def read(worker: Worker) -> None:
         )
         return
     features = Features.open(worker.share_file(job.features))
-    reader = load_reader(job.reader).in_torch if processes.first else None
     spans = search_windows(
-        share_reader(reader, processes),
+        share_trained(job.reader, processes).reader,
         features,
         job.inference,
         processes=processes,

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from roberta_squad_pipeline.common.arrays import Float32Array, IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.teacher import TeacherLogits
+from roberta_squad_pipeline.features.tokens import Ragged
 from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION, Windows
 
 if TYPE_CHECKING:
@@ -53,6 +55,18 @@ class Packing:
 
 
 @dataclass(frozen=True, slots=True)
+class TeacherOutput:
+    """What a teacher says of the windows of a batch."""
+
+    start: "Tensor"
+    """Log-probabilities, minus infinity on padding. Shape: (windows, tokens)"""
+    end: "Tensor"
+    """Shape: (windows, tokens)"""
+    no_answer: "Tensor"
+    """Logits. Shape: (windows,)"""
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Windows padded to the longest among them."""
 
@@ -74,6 +88,8 @@ class Batch:
     """Window position of its last token, or 0. Shape: (windows,)"""
     packing: Packing | None = None
     """For encoders that need no padding; without it windows are read with their padding."""
+    teacher: TeacherOutput | None = None
+    """Where a student learns from one."""
 
     def to(self, device: "torch.device") -> "Batch":
         """The same batch on another device; the copy is not waited for."""
@@ -81,6 +97,11 @@ class Batch:
             self.packing.lengths,
             _moved(self.packing.offsets, device),
             _moved(self.packing.tokens, device),
+        )
+        teacher = self.teacher and TeacherOutput(
+            _moved(self.teacher.start, device),
+            _moved(self.teacher.end, device),
+            _moved(self.teacher.no_answer, device),
         )
         return Batch(
             _moved(self.input_ids, device),
@@ -91,6 +112,7 @@ class Batch:
             _moved(self.plausible_start, device),
             _moved(self.plausible_end, device),
             packing,
+            teacher,
         )
 
 
@@ -332,7 +354,25 @@ def assemble(features: Features, indices: IndexArray) -> Batch:
         label(windows.plausible_start),
         label(windows.plausible_end),
         _packing(arrays.attention_mask),
+        _teacher_output(features.teacher, indices, arrays.attention_mask),
     )
+
+
+def _teacher_output(
+    teacher: TeacherLogits | None, indices: IndexArray, attention_mask: NDArray[np.bool_]
+) -> TeacherOutput | None:
+    if teacher is None:
+        return None
+
+    import torch
+
+    def padded(rows: Ragged) -> "Tensor":
+        values = np.full(attention_mask.shape, -np.inf, np.float32)
+        values[attention_mask] = np.concatenate([rows[index] for index in indices.tolist()])
+        return torch.from_numpy(values)
+
+    no_answer = torch.from_numpy(teacher.no_answer[indices])
+    return TeacherOutput(padded(teacher.start), padded(teacher.end), no_answer)
 
 
 def _packing(attention_mask: NDArray[np.bool_]) -> Packing:

@@ -9,9 +9,12 @@ from transformers import AutoConfig
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader
 from roberta_squad_pipeline.reader.storage import (
+    MEMBERS,
     WEIGHTS,
     TrainedReader,
     load_beside_weights,
+    load_ensemble,
+    load_header,
     load_reader,
 )
 
@@ -52,13 +55,15 @@ def share_trained(folder: Path, processes: Processes) -> TrainedReader:
     Returns:
         A reader on the process's device.
     """
-    trained = load_reader(folder) if processes.first else None
-    reader = share_reader(trained.in_torch if trained else None, processes)
-    files = [path for path in folder.iterdir() if path.is_file()] if trained else []
+    files = [path for path in folder.iterdir() if path.is_file()] if processes.first else []
     beside = [path.name for path in files if path.suffix != Path(WEIGHTS).suffix]
     names = json.loads(processes.broadcast_bytes(json.dumps(beside).encode()))
     with TemporaryDirectory() as temp:
         for name in names:
-            content = processes.broadcast_bytes((folder / name).read_bytes() if trained else None)
+            content = processes.broadcast_bytes((folder / name).read_bytes() if files else None)
             (Path(temp) / name).write_bytes(content)
-        return load_beside_weights(reader, Path(temp))
+        if names := load_header(Path(temp)).members:
+            shared = (share_trained(folder / MEMBERS / name, processes) for name in names)
+            return load_ensemble(tuple(shared), Path(temp))
+        alone = load_reader(folder).in_torch if processes.first else None
+        return load_beside_weights(share_reader(alone, processes), Path(temp))

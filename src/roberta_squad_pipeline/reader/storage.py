@@ -3,19 +3,20 @@
 The folder holds the encoder's config.json, model.safetensors with the weights of encoder and
 heads, the tokenizer's files, and reader.json; once the reader was evaluated, evaluation.json. A
 folder that `save_pretrained` wrote is laid out as transformers wants it, and loads here as well. So
-does one that was exported to ONNX, which has model.onnx in the place of config.json and weights.
+does one that was exported to ONNX, which has model.onnx in the place of config.json and weights;
+and an ensemble, which has in their place a folder `members` with a reader's folder for each.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from safetensors import SafetensorError
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.format_version import check_format_version
-from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.common.strict import Name, StrictModel
 from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED, Calibration
 from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights, unfitted_weights
 from roberta_squad_pipeline.features.config import WindowConfig
@@ -27,6 +28,7 @@ from roberta_squad_pipeline.reader.evaluation import Evaluation, read_evaluation
 from roberta_squad_pipeline.reader.onnx_reader import ONNX_MODEL, OnnxReader
 
 if TYPE_CHECKING:
+    from roberta_squad_pipeline.reader.ensemble import EnsembleReader
     from roberta_squad_pipeline.reader.model import ReaderModel
 
 FORMAT_VERSION: Literal[3] = 3
@@ -35,6 +37,7 @@ _OLDEST_FORMAT = 2
 WEIGHTS = "model.safetensors"
 _HEADER = "reader.json"
 _EVALUATION = "evaluation.json"
+MEMBERS = "members"
 _REMEDY = "Train one: kedro run --pipeline train"
 
 
@@ -50,35 +53,48 @@ class ReaderHeader(StrictModel):
     dropout: float
     recipe: dict[str, Any]
     """What it was made of and how, for those who read it."""
+    members: tuple[Name, ...] = ()
+    """Names of an ensemble's members; none of a single reader."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedReader:
     """A reader with all that is needed to use it."""
 
-    reader: "ReaderModel | OnnxReader"
+    reader: "ReaderModel | OnnxReader | EnsembleReader"
     tokenizer: PassageTokenizer
     header: ReaderHeader
     path: Path | None = None
     """The folder it was loaded from, for other processes to load it, too."""
     evaluation: Evaluation | None = None
     """What is known of its scores."""
+    members: tuple["TrainedReader", ...] = ()
+    """Of an ensemble, in the order of the header's names."""
 
     @property
     def in_torch(self) -> "ReaderModel":
         """The reader where its weights are needed.
 
         Raises:
-            InputError: It was loaded from an ONNX model.
+            InputError: It was loaded from an ONNX model, or is an ensemble.
         """
-        if not isinstance(self.reader, OnnxReader):
-            return self.reader
+        exported = isinstance(self.reader, OnnxReader)
+        if not exported and not self.members:
+            return cast("ReaderModel", self.reader)
         raise InputError(
             where=str(self.path),
-            got="a reader that was exported to ONNX",
-            expected="one with its weights",
-            remedy="Take the reader that it was exported from.",
+            got="a reader that was exported to ONNX" if exported else "an ensemble of readers",
+            expected="one with weights of its own",
+            remedy="Take the reader that it was exported from."
+            if exported
+            else "Take one of its members, or train a student: kedro run --pipeline distil",
         )
+
+    @property
+    def parts(self) -> tuple["TrainedReader", ...]:
+        """Readers whose windows differ: an ensemble's members, or else the whole reader alone."""
+        read = {(each.header.tokenizer.sha256, each.header.windows) for each in self.members}
+        return self.members if len(read) > 1 else (self,)
 
     @property
     def inference(self) -> InferenceConfig:
@@ -121,6 +137,11 @@ def save_reader(trained: TrainedReader, folder: Path) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
+    if trained.members:
+        for name, member in zip(trained.header.members, trained.members, strict=True):
+            save_reader(member, folder / MEMBERS / name)
+        save_beside_weights(trained, folder)
+        return
     reader = trained.in_torch
     reader.encoder.config.save_pretrained(folder)
     weights = {name: tensor.contiguous() for name, tensor in reader.state_dict().items()}
@@ -146,6 +167,9 @@ def load_reader(folder: Path) -> TrainedReader:
     header = load_header(folder)
     onnx = OnnxReader(folder / ONNX_MODEL) if (folder / ONNX_MODEL).is_file() else None
     try:
+        if header.members:
+            members = tuple(load_reader(folder / MEMBERS / name) for name in header.members)
+            return load_ensemble(members, folder)
         return load_beside_weights(onnx or _load_weights(folder, header), folder)
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError, InputError) as error:
         raise _no_reader(folder, error) from error
@@ -167,12 +191,26 @@ def _load_weights(folder: Path, header: ReaderHeader) -> "ReaderModel":
     return reader
 
 
-def load_beside_weights(reader: "ReaderModel | OnnxReader", folder: Path) -> TrainedReader:
+def load_beside_weights(
+    reader: "ReaderModel | OnnxReader | EnsembleReader", folder: Path
+) -> TrainedReader:
     """Reads what `save_beside_weights` wrote."""
     tokenizer = PassageTokenizer.load(str(folder))
     return TrainedReader(
         reader, tokenizer, load_header(folder), folder, evaluation=load_evaluation(folder)
     )
+
+
+def load_ensemble(members: tuple[TrainedReader, ...], folder: Path) -> TrainedReader:
+    """Reads what `save_reader` wrote of an ensemble beside its members.
+
+    Raises:
+        InputError: A member is none that has weights of its own.
+    """
+    from roberta_squad_pipeline.reader.ensemble import EnsembleReader
+
+    reader = EnsembleReader([member.in_torch for member in members])
+    return replace(load_beside_weights(reader, folder), members=members)
 
 
 def is_reader(folder: Path) -> bool:

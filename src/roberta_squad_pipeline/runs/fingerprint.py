@@ -21,7 +21,7 @@ QUESTION_FILES = "roberta_squad_pipeline.datasets.questions_dataset.QuestionsDat
 _NOT_SETTINGS: Any = {
     **dict.fromkeys(("run", "feature_set", "experiments", "scale", "tracking"), True),
     **dict.fromkeys(("distributed", "checkpoint", "locks", "made_with"), True),
-    **dict.fromkeys(("predict", "export", "overwrite", "tune"), True),
+    **dict.fromkeys(("predict", "export", "overwrite", "ensemble", "tune"), True),
     "training": {"checkpoint_every", "resume"},
 }
 
@@ -55,9 +55,15 @@ def description(parameters: Parameters, files: dict[str, dict[str, Any]]) -> dic
         | surroundings()
         | {
             "squad_files": {split: {"sha256": file["sha256"]} for split, file in files.items()},
-            "weights": weights_of(parameters.model.source),
+            "weights": weights_of(parameters.model.source)
+            | {f"teacher/{name}": sha for name, sha in _teacher_weights(parameters).items()},
         }
     )
+
+
+def _teacher_weights(parameters: Parameters) -> dict[str, str]:
+    teacher = parameters.distil.teacher
+    return weights_of(teacher) if teacher else {}
 
 
 def fingerprint(parameters: Parameters, files: dict[str, dict[str, Any]]) -> str:
@@ -111,6 +117,19 @@ def own_questions(catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:
     return found
 
 
+def combined(parameters: Parameters, readers: Path | None) -> dict[str, Any]:
+    """How readers are combined, and which ones, with sizes and times of their files.
+
+    Args:
+        parameters: Of the run.
+        readers: The folder of all runs' readers, if the catalog has one.
+    """
+    ensemble = parameters.ensemble
+    paths = [path for name in ensemble.members for path in (readers or Path()).glob(name)]
+    files = {path.name: stamps(path) for path in paths}
+    return ensemble.model_dump(mode="json") | {"files": files}
+
+
 def feature_fingerprint(parameters: Parameters, questions: Mapping[str, str]) -> str:
     """Returns a short name of all that the record of SQuAD files and the features depend on.
 
@@ -138,6 +157,9 @@ def file_stamps(parameters: Parameters) -> list[list[tuple[str, int, int]]]:
     data = parameters.data
     return [
         stamps(Path(path))
-        for named in (data.train, data.dev, str(data.validation), parameters.model.source)
+        for named in (
+            *(data.train, data.dev, str(data.validation)),
+            *(parameters.model.source, parameters.distil.teacher or ""),
+        )
         for path in ([named] if isinstance(named, str) else named)
     ]

@@ -16,7 +16,7 @@ from roberta_squad_pipeline.runs.parameters import Parameters
 
 _RECORD = "settings.json"
 
-_RESULTS = ("model", "training", "inference", "reader")
+_RESULTS = ("model", "training", "inference", "reader", "ensemble", "distil")
 """Sections of parameters that results depend on, besides the features, if nodes read them."""
 _WITHOUT_EFFECT: Any = {
     "training": {"micro_batch", "checkpoint_every", "resume"},

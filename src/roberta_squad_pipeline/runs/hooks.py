@@ -111,7 +111,7 @@ class TrackingHooks:
     def _forget_run(self) -> None:
         """Resets what belongs to one run, since the sessions of a process share these hooks."""
         self._files: dict[str, dict[str, Any]] | None = None
-        self._trains = self._trains_and_scores = self._exports = False
+        self._trains = self._trains_and_scores = self._makes_reader = self._exports = False
         self._report: Path | None = None
         self._scored: dict[str, dict[str, Any]] = {}
         self._example: dict[str, str] | None = None
@@ -170,7 +170,12 @@ class TrackingHooks:
         from roberta_squad_pipeline.runs.parameters import check_before_run
 
         self._forget_run()
-        check_before_run(self._parameters, pipeline.inputs(), in_catalog=self._in_catalog)
+        check_before_run(
+            self._parameters,
+            pipeline.inputs(),
+            in_catalog=self._in_catalog,
+            named=run_params["pipeline_names"] or (),
+        )
         # If several machines share a run, only the first writes and records.
         if self._parameters.distributed.node_rank > 0:
             return
@@ -190,6 +195,7 @@ class TrackingHooks:
             return
         self._trains = "train.train_reader" in names
         self._trains_and_scores = self._trains and "evaluate.score_predictions" in names
+        self._makes_reader = READER in pipeline.all_outputs()
         if self._trains:
             _tell_of_scale(self._parameters)
         import yaml
@@ -199,6 +205,8 @@ class TrackingHooks:
 
         # Not all experiments: the settings of this one are in the other sections.
         others = {"experiments", "predict", "export", "tune"}
+        if not self._combines(pipeline):
+            others.add("ensemble")
         parameters = self._parameters.model_dump(mode="json", exclude=others)
         self._provenance = provenance(self._project, self._redaction)
         same_code = {_SURROUNDINGS_TAG: digest(surroundings())}
@@ -214,7 +222,7 @@ class TrackingHooks:
             provenance=self._provenance,
             tags={
                 **({"mlflow.parentRunId": parent} if parent else {}),
-                **self._subject_tags(),
+                **self._subject_tags(pipeline),
                 **same_code,
                 "seed": str(recorded.get("training", {}).get("seed")),
                 "kedro.pipelines": ",".join(run_params["pipeline_names"] or ["__default__"]),
@@ -229,7 +237,7 @@ class TrackingHooks:
             "catalog": self._redaction.record(self._catalog),
         }
         self._run.log_params(self._redaction.record(recorded))
-        if not self._trains:
+        if not self._makes_reader:
             self._link_training_run(self._run)
         self._run.log_text(yaml.safe_dump(resolved, sort_keys=False), "configuration.yml")
 
@@ -292,13 +300,14 @@ class TrackingHooks:
         """
         if self._run is not None and self._files is not None and self._trains_and_scores:
             self._describe(self._run, self._files)
-        if self._run is not None and self._trains:
-            from roberta_squad_pipeline.training.resume import remove_finished
-
+        if self._run is not None and self._makes_reader:
             # Not sooner: the evaluation adds threshold and calibration to the reader's folder.
             reader = self._path(READER)
             self._run.set_tag(WEIGHTS_TAG, digest(weights_of(str(reader))))
             self._run.log_model(reader, self._registration(), self._example)
+        if self._run is not None and self._trains:
+            from roberta_squad_pipeline.training.resume import remove_finished
+
             checkpoints = self._project / self._catalog["checkpoints"]["filepath"]
             remove_finished(checkpoints, self._run.run_id)
         if self._run is not None and self._scored.keys() == SCORES:
@@ -330,19 +339,21 @@ class TrackingHooks:
         if page is not None:
             yield f"MLflow: {page}"
         reader = self._parameters.reader or self._parameters.run
-        if self._trains:
+        if self._makes_reader:
             yield f"next: kedro ask --run {reader}{self._env}"
         if self._exports:
             yield f"next: kedro ask --run {self._parameters.run}/onnx{self._env}"
-        if self._trains_and_scores:
+        if self._makes_reader and self._scored.keys() == SCORES:
             yield f"      kedro evaluate --run {reader} --data FILE --as NAME{self._env}"
 
     def _tell_of_outdated(self) -> None:
         """Warns of outputs that depend on what this part of the chain has replaced."""
         chain = pipelines["__default__"]
         replaced = {name for node in chain.nodes for name in node.inputs} & self._saved
-        # With the reader of another run, the other outputs of the chain are not this run's.
-        if not replaced or self._parameters.reader is not None:
+        # With the reader of another run, or of several, the other outputs of the chain are not this
+        # run's.
+        combined = self._makes_reader and not self._trains
+        if not replaced or self._parameters.reader is not None or combined:
             return
         outdated = self._made_with.outdated(chain.from_inputs(*replaced))
         if older := self._made_with.existing(outdated.all_outputs()):
@@ -382,12 +393,14 @@ class TrackingHooks:
         )
 
     def _check_start_is_kept(self, pipeline: Pipeline) -> None:
-        start = self._parameters.model.start
-        if start is None or READER not in pipeline.all_outputs():
-            return
-        if Path(start).resolve() == self._path(READER).resolve():
+        model, distil = self._parameters.model, self._parameters.distil
+        for named, source in (("model.start", model.start), ("distil.teacher", distil.teacher)):
+            if source is None or READER not in pipeline.all_outputs():
+                continue
+            if Path(source).resolve() != self._path(READER).resolve():
+                continue
             raise InputError(
-                where=f"model.start={start}",
+                where=f"{named}={source}",
                 got="the folder that this run's own reader goes to",
                 expected="a reader that is not replaced",
                 remedy="Give the run a different name: --params run=NAME",
@@ -487,17 +500,23 @@ class TrackingHooks:
         run.end("FINISHED")
         return run.page
 
-    def _subject_tags(self) -> dict[str, str]:
-        """The tag of the experiment; a run that scores another's reader does not belong to one."""
+    def _combines(self, pipeline: Pipeline) -> bool:
+        return "params:ensemble" in pipeline.inputs()
+
+    def _subject_tags(self, pipeline: Pipeline) -> dict[str, str]:
+        """The tag of the experiment; a run of other runs' readers does not belong to one."""
         run, reader = self._parameters.run, self._parameters.reader
         if reader is not None:
             return {"experiment": run, "reader": reader}
+        if self._combines(pipeline):
+            return {"experiment": run}
         return {"experiment": self._parameters.experiment or run}
 
     def _with_reader_settings(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters, with those that the reader was trained with as far as it records them."""
         header = self._path(READER) / "reader.json"
-        recipe = json.loads(header.read_bytes())["recipe"] if header.is_file() else {}
+        there = header.is_file() and not self._makes_reader
+        recipe = json.loads(header.read_bytes())["recipe"] if there else {}
         others = {name: parameters[name] for name in parameters.keys() - _TRAINED_WITH}
         return others | {name: recipe[name] for name in recipe.keys() & _TRAINED_WITH}
 

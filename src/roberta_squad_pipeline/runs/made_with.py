@@ -11,7 +11,12 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from roberta_squad_pipeline.common.same_run import digest
-from roberta_squad_pipeline.runs.fingerprint import file_stamps, own_questions, settings_of
+from roberta_squad_pipeline.runs.fingerprint import (
+    combined,
+    file_stamps,
+    own_questions,
+    settings_of,
+)
 from roberta_squad_pipeline.runs.parameters import Parameters
 
 _PARAMETER = "params:"
@@ -30,7 +35,10 @@ class MadeWith:
     def __init__(self, catalog: CatalogProtocol[Any, Any], parameters: Parameters) -> None:
         self._catalog = catalog
         self._folder = parameters.made_with
-        self._settings = settings_of(parameters) | {"files": file_stamps(parameters)}
+        self._settings = settings_of(parameters) | {
+            "files": file_stamps(parameters),
+            "ensemble": combined(parameters, self._path("readers")),
+        }
         self._questions = own_questions(catalog)
 
     def forget(self, dataset: str) -> None:
@@ -68,7 +76,7 @@ class MadeWith:
                 inputs[name] = now.get(name) or self._questions.get(name) or self._read(name)
             else:
                 inputs[name] = self._setting(section, node)
-            if section in {"data", "model"}:  # which name files
+            if section in {"data", "model", "distil"}:  # which name files
                 inputs["files"] = self._settings["files"]
         return digest({"outputs": sorted(node.outputs), "inputs": inputs})
 

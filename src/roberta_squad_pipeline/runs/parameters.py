@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from roberta_squad_pipeline.common.errors import InputError, causes
 from roberta_squad_pipeline.common.nested import merged
-from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.common.strict import Name, StrictModel
 from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.features.config import WindowConfig
@@ -19,10 +19,7 @@ from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfi
 from roberta_squad_pipeline.runs.experiments import Experiments, Scale
 from roberta_squad_pipeline.runs.search_space import Space
 from roberta_squad_pipeline.squad.faults import OnMisaligned
-from roberta_squad_pipeline.training.config import TrainingParameters
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-"""The name of a file or folder, which cannot lead out of its parent folder."""
+from roberta_squad_pipeline.training.config import DistilParameters, TrainingParameters
 
 ReaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/onnx)?$")]
 """A run's name, or NAME/onnx: what it was exported to."""
@@ -126,6 +123,21 @@ class ExportConfig(StrictModel):
     export that would cost more is refused."""
 
 
+class EnsembleConfig(StrictModel):
+    """Which finished runs answer as one, for the pipeline `ensemble`."""
+
+    kind: Literal["logits", "soup"]
+    """`logits`: each member reads, and their distributions are averaged. `soup`: one reader with
+    the mean of their weights, of those runs whose weights make it better."""
+    members: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9*?][A-Za-z0-9._*?-]*$")], ...]
+    """Names of runs, or patterns of names such as `bs48_lr3p0_seed*`; one may stand alone."""
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _one_alone(cls, members: object) -> object:
+        return (members,) if isinstance(members, str) else members
+
+
 class TrackingConfig(StrictModel):
     """Where runs are recorded."""
 
@@ -192,6 +204,8 @@ class Parameters(StrictModel):
     tracking: TrackingConfig
     predict: PredictConfig
     export: ExportConfig
+    ensemble: EnsembleConfig
+    distil: DistilParameters
     tune: TuneConfig
     checkpoint: Path | None
     """A fairseq checkpoint, for the pipeline `import_fairseq`."""
@@ -255,7 +269,7 @@ def config_loader(
 _GIVEN_PATHS = (
     *(("data", name) for name in ("train", "dev", "validation")),
     *(("model", name) for name in ("encoder", "start")),
-    *(("checkpoint",), ("predict", "input")),
+    *(("checkpoint",), ("predict", "input"), ("distil", "teacher")),
 )
 """Parameters that may name a file of the user."""
 
@@ -330,7 +344,11 @@ def check_parameters(raw: dict[str, Any]) -> Parameters:
 
 
 def check_before_run(
-    parameters: Parameters, inputs: Collection[str], *, in_catalog: Collection[str]
+    parameters: Parameters,
+    inputs: Collection[str],
+    *,
+    in_catalog: Collection[str],
+    named: Collection[str] = (),
 ) -> None:
     """Refuses a run that lacks parameters which only the user can give.
 
@@ -338,11 +356,19 @@ def check_before_run(
         parameters: All parameters of the run.
         inputs: The inputs of its pipelines, such as `params:data`; `checkpoints` if one trains.
         in_catalog: Splits whose questions come from an entry of the catalog.
+        named: The pipelines that were asked for.
 
     Raises:
-        InputError: Data or encoder are not given, or the embedded encoder would be trained on other
-            than the embedded data.
+        InputError: Data, encoder or a teacher are not given, or the embedded encoder would be
+            trained on other than the embedded data.
     """
+    if "distil" in named and parameters.distil.teacher is None:
+        raise InputError(
+            where="parameter distil.teacher",
+            got="nothing",
+            expected="a reader or an ensemble that the new reader learns from",
+            remedy="Name its folder: --params distil.teacher=data/06_models/RUN",
+        )
     data, model, predict = parameters.data, parameters.model, parameters.predict
     # The reader of another run may be scored without training questions.
     scored_alone = parameters.reader is not None and "params:training" not in inputs

@@ -37,6 +37,31 @@ class RateBySize(StrictModel):
     lr: float = Field(gt=0)
 
 
+class DistilSettings(StrictModel):
+    """How much a student learns from its teacher, and how."""
+
+    weight: Share
+    """Of the teacher's part in a window's loss; the labels have the rest."""
+    temperature: float = Field(gt=0)
+    """Logits of both are divided by it: above 1, what the teacher holds for less likely counts
+    more."""
+
+
+class DistilParameters(DistilSettings):
+    """Whom a reader learns from, as conf/ says it."""
+
+    teacher: str | None = Field(min_length=1)
+    """A reader's or an ensemble's folder, or a reader in MLflow (`models:/…`, `runs:/…`); null
+    trains on labels alone."""
+
+
+class Distillation(DistilSettings):
+    """Whom a reader learns from, by its weights."""
+
+    teacher: str
+    """A short name of these."""
+
+
 class TrainingSettings(StrictModel):
     """Training settings that depend on neither data nor encoder nor device."""
 
@@ -183,6 +208,7 @@ class TrainingConfig(TrainingSettings):
     lr: float = Field(gt=0)
     """Peak learning rate of the heads."""
     precision: Precision
+    distil: Distillation | None = None
 
     @property
     def resolved(self) -> dict[str, Any]:

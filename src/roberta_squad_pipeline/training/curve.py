@@ -17,8 +17,6 @@ def training_curve(
     evaluations: Sequence[EvaluationRecord],
     peak_rates: Mapping[str, float],
     config: TrainingConfig,
-    *,
-    selected_on: str | None,
 ) -> dict[str, Any]:
     """The loss, the learning rates and the validation scores of a run.
 
@@ -30,14 +28,11 @@ def training_curve(
         evaluations: All of them; none where there were none.
         peak_rates: By layer, from the embeddings up.
         config: The recipe.
-        selected_on: sha256 of the SQuAD file whose questions decided which update is the last or
-            kept; None where none did.
 
     Returns:
         `update` (from 1), `loss` and `lr_multiplier`, each with one entry per update, and
         `peak_rates`; `validation` with the fields of `EvaluationRecord` but for its time, each with
-        one entry per evaluation; `kept_update`, the update whose weights the reader has; and
-        `selected_on`.
+        one entry per evaluation; and `kept_update`, the update whose weights the reader has.
     """
     kept = best_evaluation(evaluations) if config.keep == "best" else records[-1]
     return {
@@ -59,5 +54,4 @@ def training_curve(
             if field.name not in _NOT_SCORES
         },
         "kept_update": kept.update,
-        "selected_on": selected_on,
     }

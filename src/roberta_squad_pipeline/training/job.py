@@ -40,6 +40,8 @@ class TrainingJob(StrictModel):
 
     features: Path
     """The training windows."""
+    teacher: Path | None
+    """What a teacher says of them, if there is one."""
     validation: Path | None
     """The validation windows, if there are evaluations."""
     inference: InferenceConfig

@@ -1,17 +1,24 @@
 """What the reader is trained on."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION
-from roberta_squad_pipeline.reader.batching import Batch
+from roberta_squad_pipeline.reader.batching import Batch, TeacherOutput
 from roberta_squad_pipeline.reader.model import ReaderOutput
+from roberta_squad_pipeline.training.config import DistilSettings
 
 ANSWERABILITY_WEIGHT = 0.5
 """Share of the answerability loss in a window's loss (the recipe's criterion, `squad2`)."""
 
 
-def summed_loss(output: ReaderOutput, batch: Batch, plausible_weight: float) -> Tensor:
+def summed_loss(
+    output: ReaderOutput,
+    batch: Batch,
+    plausible_weight: float,
+    distil: DistilSettings | None = None,
+) -> Tensor:
     """Sum over windows of (CE(start) + CE(end)) / 2 + 0.5 · BCE(no-answer logit, unanswerable).
 
     In a no-answer window both cross-entropies point at ``<s>``. Where such a window holds a
@@ -24,6 +31,7 @@ def summed_loss(output: ReaderOutput, batch: Batch, plausible_weight: float) -> 
         output: The reader's.
         batch: The windows it read.
         plausible_weight: 0 leaves plausible answers out, as the published series did.
+        distil: How much of it is the teacher's part (`_teacher_loss`), where there is a teacher.
 
     Returns:
         Shape: ()
@@ -37,7 +45,37 @@ def summed_loss(output: ReaderOutput, batch: Batch, plausible_weight: float) -> 
     loss = (start + end) / 2 + ANSWERABILITY_WEIGHT * answerability
     if plausible_weight:
         loss = loss + plausible_weight * _plausible_loss(output, batch)
+    if distil is not None and batch.teacher is not None:
+        taught = _teacher_loss(output, batch.teacher, distil.temperature)
+        loss = (1 - distil.weight) * loss + distil.weight * taught
     return loss
+
+
+def _teacher_loss(output: ReaderOutput, teacher: TeacherOutput, temperature: float) -> Tensor:
+    """Sum over windows of T² · ((KL(start) + KL(end)) / 2 + 0.5 · KL(no answer)).
+
+    Divergences of the student's distributions from the teacher's, logits of both divided by T;
+    gradients shrink with T², which the factor makes good (Hinton et al., 2015).
+
+    Returns:
+        Shape: ()
+    """
+    start = _divergence(output.start_logits, teacher.start, temperature)
+    end = _divergence(output.end_logits, teacher.end, temperature)
+    student, known = output.no_answer_logits / temperature, teacher.no_answer / temperature
+    share = known.sigmoid()
+    answerability = F.binary_cross_entropy_with_logits(student, share, reduction="sum")
+    entropy = F.binary_cross_entropy_with_logits(known, share, reduction="sum")
+    answerability = answerability - entropy
+    return temperature**2 * ((start + end) / 2 + ANSWERABILITY_WEIGHT * answerability)
+
+
+def _divergence(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Sum over windows of the KL divergence. Shape: ()."""
+    padding = torch.isneginf(teacher)
+    student = (logits / temperature).log_softmax(-1).masked_fill(padding, 0)
+    known = (teacher / temperature).log_softmax(-1)
+    return (known.exp() * (known.masked_fill(padding, 0) - student)).sum()
 
 
 def _plausible_loss(output: ReaderOutput, batch: Batch) -> Tensor:

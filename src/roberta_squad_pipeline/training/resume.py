@@ -49,13 +49,8 @@ def settings_of(
         model: Its settings.
         training: The recipe.
     """
-    weights = hashlib.sha256()
-    for name, tensor in sorted(reader.state_dict().items()):
-        weights.update(name.encode())
-        # Before the first update, when the device has nothing else to do.
-        weights.update(tensor.cpu().contiguous().numpy())
     return surroundings() | {
-        "model": model.model_dump(mode="json") | {"first_weights": weights.hexdigest()},
+        "model": model.model_dump(mode="json") | {"first_weights": first_weights(reader)},
         "training": training.recipe,
         "features": features.meta.model_dump(mode="json"),
         "validation": validation
@@ -64,6 +59,20 @@ def settings_of(
             "inference": validation.inference.model_dump(mode="json"),
         },
     }
+
+
+def first_weights(reader: ReaderModel) -> dict[str, str]:
+    """The sha256 of a reader's weights before its first update: of its encoder, and of its heads.
+
+    Of readers on one pre-trained encoder the heads, which are drawn from the seed, may differ.
+    """
+    found = {"encoder": hashlib.sha256(), "heads": hashlib.sha256()}
+    for name, tensor in sorted(reader.state_dict().items()):
+        part = found["encoder" if name.startswith("encoder.") else "heads"]
+        part.update(name.encode())
+        # The device has nothing else to do yet.
+        part.update(tensor.cpu().contiguous().numpy())
+    return {name: part.hexdigest() for name, part in found.items()}
 
 
 def attempt_folder(

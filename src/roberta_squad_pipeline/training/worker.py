@@ -1,7 +1,7 @@
 """One process of a training run: `python -m roberta_squad_pipeline.training.worker FOLDER`."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from roberta_squad_pipeline.distributed.launch import DEATH_FILE
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.worker import Worker, work
 from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.teacher import TeacherLogits
 from roberta_squad_pipeline.reader.sharing import share_reader
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.job import TrainingJob, first_reader
@@ -28,6 +29,9 @@ def train(worker: Worker) -> None:
     processes = worker.processes
     worker.tell({"restarts": worker.restarts})
     features = Features.open(worker.share_file(job.features))
+    if job.teacher is not None:
+        taught = TeacherLogits.open(worker.share_file(job.teacher))
+        features = replace(features, teacher=taught)
     validation = job.opened(job.validation and worker.share_file(job.validation))
     reader = None
     if processes.first:

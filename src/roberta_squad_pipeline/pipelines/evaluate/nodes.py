@@ -190,7 +190,7 @@ def evaluate_reader(
     no_answer_weights: dict[str, float],
     metrics: dict[str, float | int],
     metrics_crossfit: dict[str, Any],
-    curve: dict[str, Any] | None,
+    header: dict[str, Any] | None,
     tracker: Tracker,
 ) -> dict[str, Any]:
     """Makes the record for the reader's folder: scores, tuned threshold, calibrated probabilities.
@@ -229,6 +229,7 @@ def evaluate_reader(
     }
     if abstains_too_much(abstained, float(questions["answerable"].mean())):
         tracker.set_tag("warning.abstains", f"{abstained:.1%} of the dev questions")
+    selected_on = header["recipe"].get("selected_on") if header else None
     evaluation = Evaluation(
         version=__version__,
         data=_dev_name(files),
@@ -239,7 +240,7 @@ def evaluate_reader(
             **inference.model_dump() | {"precision": answered_with["precision"]}
         ),
         scores=metrics,
-        selected_on_data=curve is not None and curve.get("selected_on") == files["dev"]["sha256"],
+        selected_on_data=selected_on == files["dev"]["sha256"],
         cross_fitted_f1=metrics_crossfit.get("f1"),
         no_answer_weights=NoAnswerWeights(**no_answer_weights),
         calibration=calibration,
@@ -315,8 +316,8 @@ def write_report(
         signature += ". The reader's own threshold and probabilities come from other data"
     if evaluated.selected_on_data:
         signature += (
-            ". Scores on these very questions decided which update was the last or kept, so that "
-            "all of these are optimistic"
+            ". Scores on these very questions decided which weights the reader has, so that all of "
+            "these are optimistic"
         )
     return report_page(
         run=run,

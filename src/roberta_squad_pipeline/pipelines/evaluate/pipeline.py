@@ -80,7 +80,7 @@ def create_pipeline() -> Pipeline:
                     "no_answer_weights",
                     "metrics",
                     "metrics_crossfit",
-                    "training_curve",
+                    "reader_header",
                     "tracker",
                 ],
                 "evaluation",

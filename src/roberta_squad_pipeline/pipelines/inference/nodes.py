@@ -2,11 +2,15 @@
 
 import dataclasses
 import logging
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.reader.config import InferenceParameters
+from roberta_squad_pipeline.runs.parameters import DataConfig
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.features.file import Features
@@ -21,6 +25,8 @@ _logger = logging.getLogger(__name__)
 def predict_answers(
     trained: TrainedReader,
     features: Features,
+    files: dict[str, dict[str, Any]],
+    data: DataConfig,
     inference: InferenceParameters,
     distributed: DistributedConfig,
     run: str,
@@ -35,9 +41,11 @@ def predict_answers(
 
     Raises:
         InputError: The features were made with another tokenizer or in another order, or their
-            scores would replace those of the reader on another file (see `kept_tuning`).
+            scores would replace those of the reader on another file (see `kept_tuning`); or several
+            machines are to answer for an ensemble whose members read windows of their own.
     """
     from roberta_squad_pipeline.inference.job import run_inference
+    from roberta_squad_pipeline.inference.prediction import merge_readers
     from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.evaluation import (
         AnsweredWith,
@@ -56,22 +64,35 @@ def predict_answers(
         reader=reader,
         calibrate=calibrate,
     )
+    if len(trained.parts) > 1 and distributed.nodes > 1:
+        raise InputError(
+            where="distributed.nodes",
+            got=f"{distributed.nodes} machines for an ensemble whose members read windows of "
+            "their own",
+            expected="one machine",
+            remedy="Answer on one: --params distributed.nodes=1",
+        )
     device = available_device()
     config = inference.resolved(fast_precision(device))
     if inference.precision == "auto":
         _logger.info("inference.precision auto: %s on this %s", config.precision, device.type)
     answered_with = AnsweredWith(**config.model_dump(), features_sha256=features_sha256(features))
-    with progress("predict", len(features.windows.question), "windows") as advance:
-        predictions = list(
-            run_inference(
-                trained,
-                features,
-                config,
-                distributed,
-                name=run,
-                on_windows=lambda windows: advance(windows, ""),
-            )
-        )
+    with TemporaryDirectory() as folder:
+        of_parts = _features_of_parts(trained, features, files, data, Path(folder))
+        windows = sum(len(of_part.windows.question) for of_part in of_parts)
+        with progress("predict", windows, "windows") as advance:
+            predicted = [
+                run_inference(
+                    part,
+                    of_part,
+                    config,
+                    distributed,
+                    name=run,
+                    on_windows=lambda windows: advance(windows, ""),
+                )
+                for part, of_part in zip(trained.parts, of_parts, strict=True)
+            ]
+            predictions = list(merge_readers(predicted))
     return {
         "predictions": {p.question_id: p.texts[0] for p in predictions},
         "no_answer_logits": {p.question_id: p.no_answer_logits for p in predictions},
@@ -81,3 +102,30 @@ def predict_answers(
         },
         "answered_with": answered_with.model_dump(),
     }
+
+
+def _features_of_parts(
+    trained: TrainedReader,
+    features: Features,
+    files: dict[str, dict[str, Any]],
+    data: DataConfig,
+    folder: Path,
+) -> list[Features]:
+    """The dev questions in windows of each part; the first takes the run's own."""
+    from roberta_squad_pipeline.features.build import features_in_file
+    from roberta_squad_pipeline.squad.dataset import read_passages
+    from roberta_squad_pipeline.squad.faults import if_only_scored
+
+    dev, on_misaligned = Path(files["dev"]["path"]), if_only_scored(data.on_misaligned)
+    others = (
+        features_in_file(
+            read_passages(dev, on_misaligned=on_misaligned),
+            folder / f"{number}.arrow",
+            tokenizer=part.tokenizer,
+            windows=part.header.windows,
+            source=str(dev),
+            data_sha256=features.meta.data_sha256,
+        )
+        for number, part in enumerate(trained.parts[1:])
+    )
+    return [features, *others]

@@ -16,6 +16,8 @@ def create_pipeline() -> Pipeline:
                 [
                     "reader",
                     "dev_features",
+                    "squad_files",
+                    "params:data",
                     "params:inference",
                     "params:distributed",
                     "params:run",

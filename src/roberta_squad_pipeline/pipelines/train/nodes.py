@@ -1,7 +1,9 @@
 """Trains a reader."""
 
 import logging
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +12,27 @@ from roberta_squad_pipeline.common.progress import Advance, progress
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters, ModelConfig
 from roberta_squad_pipeline.runs.parameters import DataConfig
-from roberta_squad_pipeline.tracking.fetching import start_folder
+from roberta_squad_pipeline.tracking.fetching import reader_folder, start_folder
 from roberta_squad_pipeline.tracking.tracker import Tracker
-from roberta_squad_pipeline.training.config import TrainingConfig, TrainingParameters
+from roberta_squad_pipeline.training.config import (
+    Distillation,
+    DistilParameters,
+    TrainingConfig,
+    TrainingParameters,
+)
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.features.file import Features
+    from roberta_squad_pipeline.features.teacher import TeacherLogits
     from roberta_squad_pipeline.reader.start import Origin
     from roberta_squad_pipeline.reader.storage import TrainedReader
+    from roberta_squad_pipeline.squad.dataset import Passage
     from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
     from roberta_squad_pipeline.training.validation import Validation
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
-    Features = Origin = TrainedReader = EvaluationRecord = UpdateRecord = Validation = Any
+    Features = TeacherLogits = Origin = TrainedReader = Passage = Any
+    EvaluationRecord = UpdateRecord = Validation = Any
 
 _LONGEST_TAG = 5000
 """The most characters of a tag that every release of MLflow accepts."""
@@ -34,12 +44,15 @@ def train_reader(
     features: Features,
     validation_features: Features | None,
     dev_features: Features,
+    files: dict[str, dict[str, Any]],
     data: DataConfig,
     model: ModelConfig,
     training: TrainingParameters,
+    distil: DistilParameters,
     inference: InferenceParameters,
     distributed: DistributedConfig,
     run: str,
+    teacher_logits: Path,
     checkpoints: Path,
     tracker: Tracker,
 ) -> dict[str, Any]:
@@ -76,12 +89,24 @@ def train_reader(
         reader, origin = first_reader(features, model, training, start)
         _tell_of_source(model, origin, tracker)
         config = resolve(training, features, reader, device)
+        taught_by = None
+        if distil.teacher is not None:
+            passages = partial(_training_passages, files, data, features)
+            taught_by, teacher = _read_teacher(
+                distil.teacher, features, passages, answering, teacher_logits
+            )
+            features = replace(features, teacher=teacher)
+            told = Distillation(
+                weight=distil.weight, temperature=distil.temperature, teacher=teacher.meta.teacher
+            )
+            config = config.model_copy(update={"distil": told})
         settings = settings_of(reader, features, validation, model, config)
         folder, previous = attempt_folder(checkpoints, settings, config, run_id=tracker.run_id)
         if previous is not None:
             tracker.supersedes(previous)
         job = TrainingJob(
             features=features.path,
+            teacher=taught_by,
             validation=validation.features.path if validation else None,
             inference=answering,
             model=model,
@@ -109,16 +134,13 @@ def train_reader(
         windows=features.meta.windows,
         inference=answering,
         dropout=model.dropout,
-        recipe=_recipe(features, model, config, origin, selected_on),
+        recipe=_recipe(features, model, config, origin, selected_on)
+        | {"first_weights": settings["model"]["first_weights"]},
     )
     return {
         "reader": TrainedReader(reader, tokenizer, header),
         "curve": training_curve(
-            curve.updates,
-            curve.evaluations,
-            peak_learning_rates(reader, config),
-            config,
-            selected_on=selected_on,
+            curve.updates, curve.evaluations, peak_learning_rates(reader, config), config
         ),
         "trained_with": config.resolved,
     }
@@ -141,6 +163,55 @@ def _recipe(
         "held_out_questions": part.held_out.questions if part else 0,
         "selected_on": selected_on,
     }
+
+
+def _read_teacher(
+    source: str,
+    features: Features,
+    passages: Callable[[], Iterable[Passage]],
+    inference: InferenceConfig,
+    folder: Path,
+) -> tuple[Path, TeacherLogits]:
+    """What a teacher says of the training windows, and the file that holds it."""
+    from roberta_squad_pipeline.common.same_run import digest, weights_of
+    from roberta_squad_pipeline.features.teacher import TeacherMeta
+    from roberta_squad_pipeline.inference.teaching import taught_by
+    from roberta_squad_pipeline.reader.device import available_device
+    from roberta_squad_pipeline.reader.evaluation import features_sha256
+    from roberta_squad_pipeline.reader.storage import load_reader
+
+    with reader_folder(source) as found:
+        trained = load_reader(found)
+        meta = TeacherMeta(
+            features_sha256=features_sha256(features),
+            teacher=digest(weights_of(str(found)) | {"precision": inference.precision}),
+        )
+        path = folder / f"{meta.teacher}.arrow"
+        logits = taught_by(
+            trained,
+            features,
+            passages,
+            meta=meta,
+            path=path,
+            config=inference,
+            device=available_device(),
+        )
+    return path, logits
+
+
+def _training_passages(
+    files: dict[str, dict[str, Any]], data: DataConfig, features: Features
+) -> Iterator[Passage]:
+    """What the training features were built of."""
+    from roberta_squad_pipeline.squad.dataset import read_passages
+
+    part = features.meta.part
+    passages = read_passages(
+        Path(files["train"]["path"]),
+        on_misaligned=data.on_misaligned,
+        articles=part.articles if part else None,
+    )
+    return (passage.learnable for passage in passages)
 
 
 def _tell_of_source(model: ModelConfig, origin: Origin | None, tracker: Tracker) -> None:

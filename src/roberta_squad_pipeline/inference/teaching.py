@@ -1,0 +1,225 @@
+"""What a teacher says of the windows that a student is trained on: read once, and kept."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from roberta_squad_pipeline.common.arrays import IntArray
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.progress import progress
+from roberta_squad_pipeline.features.build import features_in_file
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.teacher import TeacherLogits, TeacherMeta
+from roberta_squad_pipeline.features.tokens import Ragged
+from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION
+from roberta_squad_pipeline.reader.batching import IndexArray, assemble, length_sorted_batches
+from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.device import reading_in
+from roberta_squad_pipeline.reader.lanes import Lanes, lane_count
+from roberta_squad_pipeline.reader.storage import TrainedReader
+from roberta_squad_pipeline.squad.dataset import Passage
+
+_LEAST = 1e-9
+"""Probability of a token that has none of the teacher's, so that its logarithm is finite."""
+
+_logger = logging.getLogger(__name__)
+
+
+def taught_by(
+    teacher: TrainedReader,
+    features: Features,
+    passages: Callable[[], Iterable[Passage]],
+    *,
+    meta: TeacherMeta,
+    path: Path,
+    config: InferenceConfig,
+    device: torch.device,
+) -> TeacherLogits:
+    """A teacher's logits for every window; those of an earlier run are taken if they are the same.
+
+    Of a teacher that knows other tokens, or reads windows of the other order, each token's
+    probability goes to the token of the window that holds the same character.
+
+    Args:
+        teacher: Moved to `device`.
+        features: The windows.
+        passages: Gives what they were built of, with their questions.
+        meta: What its logits are made of.
+        path: Where they are kept.
+        config: How windows are read.
+        device: Where to compute.
+
+    Raises:
+        InputError: The teacher's logits are not finite, or it was exported to ONNX.
+    """
+    if path.exists() and (kept := TeacherLogits.open(path)).meta == meta:
+        _logger.info("the teacher's logits are there already: %s", path)
+        return kept
+    found = [
+        _said_by(part, features, passages, meta, config, device=device) for part in teacher.parts
+    ]
+    logits = found[0] if len(found) == 1 else _mean(found)
+    logits.save(path)
+    return logits
+
+
+def _said_by(
+    part: TrainedReader,
+    features: Features,
+    passages: Callable[[], Iterable[Passage]],
+    meta: TeacherMeta,
+    config: InferenceConfig,
+    *,
+    device: torch.device,
+) -> TeacherLogits:
+    header = part.header
+    same_tokens = header.tokenizer.sha256 == features.meta.tokenizer.sha256
+    if same_tokens and header.windows.order == features.meta.windows.order:
+        return _read(part, features, meta, config, device)
+    with TemporaryDirectory() as folder:
+        own = features_in_file(
+            passages(),
+            Path(folder) / "teacher.arrow",
+            tokenizer=part.tokenizer,
+            windows=header.windows,
+            source="distil.teacher",
+            data_sha256=features.meta.data_sha256,
+        )
+        return projected(_read(part, own, meta, config, device), own, features)
+
+
+def _read(
+    teacher: TrainedReader,
+    features: Features,
+    meta: TeacherMeta,
+    config: InferenceConfig,
+    device: torch.device,
+) -> TeacherLogits:
+    logits = TeacherLogits.empty(meta, features.window_tokens)
+    reader = teacher.reader if teacher.members else teacher.in_torch
+    reader.to(device).eval()
+
+    def read(indices: IndexArray) -> int:
+        with torch.inference_mode(), reading_in(config.precision, device):
+            output = reader(assemble(features, indices).to(device))
+        for kept, found in ((logits.start, output.start_logits), (logits.end, output.end_logits)):
+            rows = found.float().log_softmax(-1).cpu().numpy()
+            for index, row in zip(indices.tolist(), rows, strict=True):
+                kept[index][:] = row[: kept.lengths[index]]
+        logits.no_answer[indices] = output.no_answer_logits.float().cpu().numpy()
+        return len(indices)
+
+    batches = list(length_sorted_batches(features.window_tokens, config.batch_windows))
+    with (
+        progress("teacher", len(features.window_tokens), "windows") as advance,
+        Lanes(lane_count(device, len(batches))) as lanes,
+    ):
+        for windows in lanes.map(read, batches):
+            advance(windows, "")
+    values = (logits.start.values, logits.end.values, logits.no_answer)
+    if not all(np.isfinite(each).all() for each in values):
+        raise InputError(
+            where="distil.teacher",
+            got="logits that are infinite or not numbers",
+            expected="finite ones",
+            remedy="Look at the teacher's weights; if they are sound, 16 bits may be too few: "
+            "--params inference.precision=fp32",
+        )
+    return logits
+
+
+def projected(logits: TeacherLogits, theirs: Features, mine: Features) -> TeacherLogits:
+    """What a teacher says of its own windows, as said of others of the same questions.
+
+    Each window takes what is said of the teacher's window that it has most characters in common
+    with. A start goes to the first token that holds the character, an end to the last one. What
+    does not lie in the passage, or lies outside of the window, goes to ``<s>``.
+
+    Args:
+        logits: Of the teacher's windows.
+        theirs: The teacher's windows.
+        mine: The other windows.
+    """
+    found = TeacherLogits.empty(logits.meta, mine.window_tokens)
+    for window, other in enumerate(_nearest(theirs, mine).tolist()):
+        starts, ends = (each[_passage(mine, window)] for each in _characters(mine))
+        of_window = slice(theirs.windows.first[other], None)
+        count = int(theirs.windows.count[other])
+        their_starts, their_ends = (
+            each[_passage(theirs, other)][of_window][:count] for each in _characters(theirs)
+        )
+        begin = int(theirs.passage_position[other])
+        for kept, said, token in (
+            (found.start, logits.start, np.searchsorted(ends, their_starts, "right")),
+            (found.end, logits.end, np.searchsorted(starts, their_ends - 1, "right") - 1),
+        ):
+            share = np.exp(said[other].astype(np.float64))
+            in_window = token - mine.windows.first[window]
+            inside = (in_window >= 0) & (in_window < mine.windows.count[window])
+            position = np.where(
+                inside, in_window + mine.passage_position[window], NO_ANSWER_POSITION
+            )
+            mass = np.zeros(kept.lengths[window])
+            np.add.at(mass, position, share[begin : begin + count])
+            mass[NO_ANSWER_POSITION] += share[:begin].sum() + share[begin + count :].sum()
+            kept[window][:] = np.log(np.maximum(mass / mass.sum(), _LEAST))
+        found.no_answer[window] = logits.no_answer[other]
+    return found
+
+
+def _nearest(theirs: Features, mine: Features) -> IndexArray:
+    """The teacher's window that has most in common with each window. Shape: (windows,)."""
+    if not theirs.question_ids.equals(mine.question_ids):
+        raise InputError(
+            where="training features",
+            got="other questions than the training file has now",
+            expected="features that were built of it",
+            remedy="Build them again: kedro run --pipeline features, with the same --params.",
+        )
+    (begin, end), (their_begin, their_end) = _extents(mine), _extents(theirs)
+    first = np.searchsorted(theirs.windows.question, np.arange(len(mine.question_ids) + 1))
+    nearest = first[mine.windows.question]
+    (several,) = np.nonzero(np.diff(first)[mine.windows.question] > 1)
+    for window in several.tolist():
+        of_question = slice(*first[mine.windows.question[window] :][:2])
+        common = np.minimum(their_end[of_question], end[window])
+        common = common - np.maximum(their_begin[of_question], begin[window])
+        nearest[window] += int(common.argmax())
+    return nearest
+
+
+def _extents(features: Features) -> tuple[IntArray, IntArray]:
+    """First character of each window's passage, and one past its last. Shapes: (windows,)."""
+    passage = features.question_passage[features.windows.question]
+    starts, ends = _characters(features)
+    first = features.windows.first
+    last = first + features.windows.count - 1
+    return starts.values[starts.begins[passage] + first], ends.values[ends.begins[passage] + last]
+
+
+def _characters(features: Features) -> tuple[Ragged, Ragged]:
+    return features.passages.char_start, features.passages.char_end
+
+
+def _passage(features: Features, window: int) -> int:
+    return int(features.question_passage[features.windows.question[window]])
+
+
+def _mean(logits: Sequence[TeacherLogits]) -> TeacherLogits:
+    """Of probabilities, and of no-answer logits."""
+
+    def mean(rows: Sequence[Ragged]) -> Ragged:
+        share = np.mean([np.exp(each.values.astype(np.float64)) for each in rows], axis=0)
+        return replace(rows[0], values=np.log(share).astype(np.float16))
+
+    return replace(
+        logits[0],
+        start=mean([each.start for each in logits]),
+        end=mean([each.end for each in logits]),
+        no_answer=np.mean([each.no_answer for each in logits], axis=0, dtype=np.float32),
+    )

@@ -1,0 +1,99 @@
+"""Makes one reader of those of finished runs."""
+
+import logging
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.reader.config import InferenceParameters
+from roberta_squad_pipeline.runs.parameters import DataConfig, EnsembleConfig
+
+if TYPE_CHECKING:
+    from roberta_squad_pipeline.features.file import Features
+    from roberta_squad_pipeline.reader.model import ReaderModel
+    from roberta_squad_pipeline.reader.storage import TrainedReader
+    from roberta_squad_pipeline.training.validation import Validation
+else:
+    # Kedro resolves the hints of its nodes, which must load nothing heavy.
+    Features = ReaderModel = TrainedReader = Validation = Any
+
+_logger = logging.getLogger(__name__)
+
+
+def combine_readers(
+    readers: Path,
+    validation_features: Features | None,
+    dev_features: Features,
+    ensemble: EnsembleConfig,
+    data: DataConfig,
+    inference: InferenceParameters,
+    run: str,
+) -> TrainedReader:
+    """An ensemble or a soup of finished runs' readers.
+
+    A soup is put together by scores on the validation questions, or on the dev questions where
+    there are no others.
+
+    Raises:
+        InputError: A run is not there or not finished, or see `ensemble_of` and `soup_of`.
+    """
+    from roberta_squad_pipeline.reader.combining import ensemble_of, soup_of
+    from roberta_squad_pipeline.reader.device import available_device, fast_precision
+    from roberta_squad_pipeline.reader.storage import load_reader
+    from roberta_squad_pipeline.training.validation import Validation
+
+    names = _names(readers, ensemble.members, run)
+    members = {name: load_reader(readers / name) for name in names}
+    answering = inference.resolved(fast_precision(available_device()))
+    _logger.info("%s of %s", ensemble.kind, ", ".join(names))
+    if ensemble.kind == "logits":
+        return ensemble_of(members, answering)
+    chosen = dev_features if data.validation == "dev" else validation_features
+    if chosen is None:
+        chosen = dev_features
+    if chosen is dev_features:
+        _logger.warning(
+            "the soup is chosen by the dev questions, so that all scores of it on them will be "
+            "optimistic. data.validation and training.evaluate_every give it questions of its own."
+        )
+    validation = Validation(chosen, answering)
+    return soup_of(
+        members,
+        answering,
+        lambda reader: _score(reader, validation),
+        selected_on=chosen.meta.data_sha256,
+    )
+
+
+def _names(readers: Path, wanted: tuple[str, ...], run: str) -> list[str]:
+    """Names of the runs that are meant, each once."""
+    trained = sorted(path.parent.name for path in readers.glob("*/reader.json"))
+    named: dict[str, None] = {}
+    missing = []
+    for name in wanted:
+        found = [each for each in trained if fnmatch(each, name) and each != run]
+        if not found:
+            begun = (readers / "_checkpoints" / name).is_dir()
+            missing.append(f"{name}, {'a run that is not finished' if begun else 'no run'}")
+        named |= dict.fromkeys(found)
+    if missing:
+        raise InputError(
+            where="parameter ensemble.members",
+            got="; ".join(missing),
+            expected=f"runs that have trained a reader ({', '.join(trained) or 'there is none'})",
+            remedy="Correct the names, or train them first: kedro run --params run=NAME",
+        )
+    return list(named)
+
+
+def _score(reader: ReaderModel, validation: Validation) -> float:
+    import time
+
+    from roberta_squad_pipeline.distributed.processes import Processes
+    from roberta_squad_pipeline.reader.device import available_device
+    from roberta_squad_pipeline.training.validation import read_validation, score_validation
+
+    began, alone = time.perf_counter(), Processes.alone(available_device())
+    spans, loss = read_validation(reader, validation, plausible_weight=0.0, processes=alone)
+    return score_validation(validation, spans, update=0, loss=loss, began=began).criterion

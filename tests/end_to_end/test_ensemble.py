@@ -1,0 +1,117 @@
+"""Finished runs as one reader, as a user makes it."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlflow.entities import Run
+from safetensors.torch import load_file, save_file
+
+from roberta_squad_pipeline import Reader
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
+from roberta_squad_pipeline.pipelines.ensemble.nodes import _names
+from roberta_squad_pipeline.reader.config import ModelConfig
+from roberta_squad_pipeline.reader.model import new_reader
+from roberta_squad_pipeline.reader.storage import load_reader, save_reader
+
+Kedro = Callable[..., subprocess.CompletedProcess[str]]
+Runs = Callable[[], list[Run]]
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _another(demo: Path, name: str) -> None:
+    """A run that has trained, its weights a little beside those of `demo`."""
+    other = demo.with_name(name)
+    shutil.copytree(demo, other)
+    torch.manual_seed(7)
+    weights = load_file(other / "model.safetensors")
+    moved = {key: tensor + 0.05 * torch.randn_like(tensor) for key, tensor in weights.items()}
+    save_file(moved, other / "model.safetensors", metadata={"format": "pt"})
+
+
+def _check_answers(project: Path, run: str, reader: Path) -> None:
+    """Holds a run's predictions against what its reader answers to the dev file itself."""
+    questions = {
+        question["id"]: (question["question"], paragraph["context"])
+        for article in _json(project / f"data/01_raw/{run}/demo_dev.json")["data"]
+        for paragraph in article["paragraphs"]
+        for question in paragraph["qas"]
+    }
+    answers = Reader.load(reader).answer_all(questions.values())
+    nbest = _json(project / f"data/07_model_output/{run}/nbest.json")
+    for id_, answer in zip(questions, answers, strict=True):
+        assert [each.text for each in answer.candidates] == [each["text"] for each in nbest[id_]]
+
+
+def test_an_ensemble_and_a_soup(finished_copy: Path, kedro: Kedro, runs: Runs) -> None:
+    """Two processes read with the ensemble. Oracle: `Reader` in one, on the dev file itself."""
+    demo = finished_copy / "data/06_models/demo"
+    _another(demo, "demo_2")
+    params = {"run": "both", "ensemble.members": "[demo,demo_2]", "distributed.processes": 2}
+    done = kedro("ensemble", params)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "next: kedro ask --run both" in done.stdout
+    assert "not made anew" not in " ".join(done.stdout.split())
+    shutil.move(demo.with_name("both"), finished_copy / "moved")
+    _check_answers(finished_copy, "both", finished_copy / "moved")
+    assert len(_json(finished_copy / "data/08_reporting/both/metrics.json")) == 13
+    tracked = runs()[0]
+    assert tracked.data.tags["experiment"] == "both"
+    assert tracked.data.params["ensemble.members"] == '["demo", "demo_2"]'
+    assert "training.lr" not in tracked.data.params
+    assert tracked.outputs.model_outputs
+    done = kedro("distil", {"run": "student", "distil.teacher": finished_copy / "moved"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    [logits] = (finished_copy / "data/05_model_input/student").iterdir()
+    student = _json(demo.with_name("student") / "reader.json")["recipe"]
+    assert student["training"]["distil"] == {
+        "weight": 0.5,
+        "temperature": 2.0,
+        "teacher": logits.stem,
+    }
+    assert runs()[0].data.params["trained_with.distil.teacher"] == logits.stem
+    done = kedro("ensemble", {"run": "soup", "ensemble.kind": "soup", "ensemble.members": "demo*"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert "the soup is chosen by the dev questions" in said
+    assert _json(demo.with_name("soup") / "evaluation.json")["selected_on_data"]
+    assert Reader.load(demo.with_name("soup")).trained.in_torch is not None
+
+
+def test_members_with_other_tokens(
+    finished_copy: Path, kedro: Kedro, bert_folder: Path, window_config: WindowConfig
+) -> None:
+    """Oracle: `Reader`, which builds windows for each member by itself."""
+    demo = load_reader(finished_copy / "data/06_models/demo")
+    config = ModelConfig(start=None, encoder=str(bert_folder), dropout=0.0, attention_dropout=0.0)
+    tokenizer = PassageTokenizer.load(str(bert_folder))
+    windows = window_config.model_copy(update={"order": "question_first"})
+    header = demo.header.model_copy(update={"tokenizer": tokenizer.identity, "windows": windows})
+    reader = new_reader(config, max_tokens=windows.max_tokens, vocabulary=1)
+    bert = replace(demo, reader=reader, tokenizer=tokenizer, header=header)
+    save_reader(bert, finished_copy / "data/06_models/bert")
+    done = kedro("ensemble", {"run": "mixed", "ensemble.members": "[demo,bert]"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    _check_answers(finished_copy, "mixed", finished_copy / "data/06_models/mixed")
+
+
+def test_runs_that_are_not_there(tmp_path: Path) -> None:
+    for name in ("a_1/reader.json", "a_2/reader.json", "a_3/reader.json", "_checkpoints/b/1"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    with pytest.raises(InputError) as refused:
+        _names(tmp_path, ("a_*", "b", "c"), "a_3")
+    assert refused.value.got == "b, a run that is not finished; c, no run"
+    assert "(a_1, a_2, a_3)" in refused.value.expected
+    assert _names(tmp_path, ("a_2", "a_*"), "a_3") == ["a_2", "a_1"]
