@@ -101,8 +101,7 @@ def _read(
     device: torch.device,
 ) -> TeacherLogits:
     logits = TeacherLogits.empty(meta, features.window_tokens)
-    reader = teacher.reader if teacher.members else teacher.in_torch
-    reader.to(device).eval()
+    reader = teacher.module.to(device).eval()
 
     def read(indices: IndexArray) -> int:
         with torch.inference_mode(), reading_in(config.precision, device):

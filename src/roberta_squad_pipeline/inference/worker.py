@@ -28,7 +28,7 @@ def read(worker: Worker) -> None:
         return
     features = Features.open(worker.share_file(job.features))
     spans = search_windows(
-        share_trained(job.reader, processes).reader,
+        share_trained(job.reader, processes).module,
         features,
         job.inference,
         processes=processes,

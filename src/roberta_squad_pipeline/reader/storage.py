@@ -72,22 +72,35 @@ class TrainedReader:
     """Of an ensemble, in the order of the header's names."""
 
     @property
+    def module(self) -> "ReaderModel | EnsembleReader":
+        """The reader or ensemble where torch is to compute.
+
+        Raises:
+            InputError: It was loaded from an ONNX model.
+        """
+        if not isinstance(self.reader, OnnxReader):
+            return self.reader
+        raise InputError(
+            where=str(self.path),
+            got="a reader that was exported to ONNX",
+            expected="one with its weights",
+            remedy="Take the reader that it was exported from.",
+        )
+
+    @property
     def in_torch(self) -> "ReaderModel":
-        """The reader where its weights are needed.
+        """The reader where the weights of a single one are needed.
 
         Raises:
             InputError: It was loaded from an ONNX model, or is an ensemble.
         """
-        exported = isinstance(self.reader, OnnxReader)
-        if not exported and not self.members:
-            return cast("ReaderModel", self.reader)
+        if not self.members:
+            return cast("ReaderModel", self.module)
         raise InputError(
             where=str(self.path),
-            got="a reader that was exported to ONNX" if exported else "an ensemble of readers",
+            got="an ensemble of readers",
             expected="one with weights of its own",
-            remedy="Take the reader that it was exported from."
-            if exported
-            else "Take one of its members, or train a student: kedro run --pipeline distil",
+            remedy="Take one of its members, or train a student: kedro run --pipeline distil",
         )
 
     @property
