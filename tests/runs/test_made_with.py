@@ -67,6 +67,7 @@ def test_before_the_first_run_all_is_missing(made: Callable[..., MadeWith]) -> N
         ({"data": {"on_misaligned": "drop"}}, NAMES),
         ({"inference": {"n_best": 3}}, EVALUATION),
         ({"calibrate": True}, EVALUATION),
+        ({"distil": {"weight": 1.0}}, {TRAIN} | EVALUATION),
     ],
 )
 def test_settings_that_changed(
@@ -82,6 +83,12 @@ def test_files_that_changed(outdated: Outdated) -> None:
     Path("encoder").mkdir()
     Path("encoder/model.safetensors").touch()
     assert outdated() > FEATURES
+
+
+def test_a_teacher_that_changed(outdated: Outdated) -> None:
+    Path("teacher").mkdir()
+    assert outdated(distil={"teacher": "teacher"}) == {TRAIN} | EVALUATION
+    assert outdated() == set()
 
 
 def test_questions_of_an_entry_of_its_own(outdated: Outdated) -> None:

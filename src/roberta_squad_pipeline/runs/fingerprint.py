@@ -117,17 +117,21 @@ def own_questions(catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:
     return found
 
 
-def combined(parameters: Parameters, readers: Path | None) -> dict[str, Any]:
-    """How readers are combined, and which ones, with sizes and times of their files.
+def other_readers(parameters: Parameters, readers: Path | None) -> dict[str, Any]:
+    """The sections that name other runs' readers, with sizes and times of the readers' files.
 
     Args:
         parameters: Of the run.
         readers: The folder of all runs' readers, if the catalog has one.
     """
-    ensemble = parameters.ensemble
+    ensemble, distil = parameters.ensemble, parameters.distil
     paths = [path for name in ensemble.members for path in (readers or Path()).glob(name)]
     files = {path.name: stamps(path) for path in paths}
-    return ensemble.model_dump(mode="json") | {"files": files}
+    taught_by = stamps(Path(distil.teacher)) if distil.teacher else []
+    return {
+        "ensemble": ensemble.model_dump(mode="json") | {"files": files},
+        "distil": distil.model_dump(mode="json") | {"files": taught_by},
+    }
 
 
 def feature_fingerprint(parameters: Parameters, questions: Mapping[str, str]) -> str:
@@ -157,9 +161,6 @@ def file_stamps(parameters: Parameters) -> list[list[tuple[str, int, int]]]:
     data = parameters.data
     return [
         stamps(Path(path))
-        for named in (
-            *(data.train, data.dev, str(data.validation)),
-            *(parameters.model.source, parameters.distil.teacher or ""),
-        )
+        for named in (data.train, data.dev, str(data.validation), parameters.model.source)
         for path in ([named] if isinstance(named, str) else named)
     ]

@@ -12,8 +12,8 @@ from kedro.pipeline.node import Node
 
 from roberta_squad_pipeline.common.same_run import digest
 from roberta_squad_pipeline.runs.fingerprint import (
-    combined,
     file_stamps,
+    other_readers,
     own_questions,
     settings_of,
 )
@@ -37,7 +37,7 @@ class MadeWith:
         self._folder = parameters.made_with
         self._settings = settings_of(parameters) | {
             "files": file_stamps(parameters),
-            "ensemble": combined(parameters, self._path("readers")),
+            **other_readers(parameters, self._path("readers")),
         }
         self._questions = own_questions(catalog)
 
@@ -76,7 +76,7 @@ class MadeWith:
                 inputs[name] = now.get(name) or self._questions.get(name) or self._read(name)
             else:
                 inputs[name] = self._setting(section, node)
-            if section in {"data", "model", "distil"}:  # which name files
+            if section in {"data", "model"}:  # which name files
                 inputs["files"] = self._settings["files"]
         return digest({"outputs": sorted(node.outputs), "inputs": inputs})
 
