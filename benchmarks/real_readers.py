@@ -239,17 +239,24 @@ def _kedro_run(options: argparse.Namespace, parameters: dict[str, Any]) -> float
 
 
 def _seconds_of_training(lines: Iterator[str]) -> float:
-    """Passes a run's log on, and takes the time between two of its lines, without evaluations."""
-    began = ended = time.perf_counter()
+    """Passes a run's log on, and takes the time of its training node, without evaluations.
+
+    Raises:
+        SystemExit: The log tells of no such node, or of none after it.
+    """
+    began = ended = None
     evaluating = 0.0
     for line in lines:
         print(line, end="", flush=True)
-        if "Completed node: features.build_train_features" in line:
-            began = time.perf_counter()
-        if "Completed node: train.train_reader" in line:
-            ended = time.perf_counter()
+        if node := re.search(r"INFO +node (\S+)", line):
+            if node[1] == "train.train_reader":
+                began = time.perf_counter()
+            elif began is not None and ended is None:
+                ended = time.perf_counter()
         if evaluated := re.search(r"validation after update .* seconds ([\d.e+]+)", line):
             evaluating += float(evaluated[1])
+    if began is None or ended is None:
+        raise SystemExit("the log of kedro run does not tell when its training began and ended")
     return ended - began - evaluating
 
 
