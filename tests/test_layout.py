@@ -58,6 +58,7 @@ TESTED_BY = {
     "runs/evaluating": "end_to_end/test_evaluate_elsewhere.py",
     "runs/hooks": "end_to_end/test_tracking_server.py",
     "runs/measured": "runs/test_comparison.py",
+    "runs/pruning": "runs/test_tune.py",
     "runs/runner": "end_to_end/test_machines.py",
     "runs/sweep": "end_to_end/test_sweep.py",
     "squad/faults": "squad/test_dataset.py",

@@ -3,6 +3,16 @@
 Oracle: by hand, which runs are made, and which are not made again.
 """
 
+import itertools
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +48,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Changes]:
     """
     runs: dict[str, Changes] = {}
 
-    def run(tuning: Tuning, name: str, changes: Changes, parent: str) -> float | None:
+    def run(
+        tuning: Tuning, name: str, changes: Changes, parent: str, judge: Any = None
+    ) -> float | None:
         if runs.get(name, {}) is None:
             raise KeyboardInterrupt
         assert name not in runs
@@ -94,6 +106,30 @@ def test_equal_settings_are_run_once(tmp_path: Path, made: dict[str, Any]) -> No
     assert [trial.value for trial in tune.finished(study)] == [100] * 3
 
 
+def test_trials_that_fall_behind_are_pruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oracle: the median by hand, 65 half-way through once two trials have ended."""
+    half_way = iter([60.0, 70.0, 64.0, 66.0])
+
+    def run(tuning: Tuning, name: str, changes: Changes, parent: str, judge: Any) -> float:
+        judge(0.0, 0.2)  # too early to tell
+        judge(next(half_way), 0.5)
+        judge(0.0, 1.0)  # nothing is left to spare
+        return 90.0
+
+    monkeypatch.setattr(tune, "_run", run)
+    given = tuning(tmp_path, trials=4)
+    study = search(given)
+    *scored, pruned = tune.finished(study)
+    assert _scores(scored) == [90, 90, 90]
+    assert (pruned.number, pruned.state.name) == (2, "PRUNED")
+    assert "| s_trial2 |" in tune._table(given, [pruned], {})
+    assert "| pruned at 50 % |" in tune._table(given, [pruned], {})
+    assert tune.known_score(study, pruned.params) is None
+    assert tune.judge_of(tuning(tmp_path, prune=False), pruned) is None
+
+
 def test_what_another_machine_makes_is_left_to_it(tmp_path: Path, made: dict[str, Any]) -> None:
     given = tuning(tmp_path, trials=3)
     study = tune._open_study(given, MADE_OF)
@@ -107,6 +143,72 @@ def test_what_another_machine_makes_is_left_to_it(tmp_path: Path, made: dict[str
 def test_time_that_is_over_begins_no_trial(tmp_path: Path, made: dict[str, Any]) -> None:
     search(tuning(tmp_path, timeout_minutes=1e-9))
     assert made == {}
+
+
+@pytest.fixture
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an empty database of a server of its own, which listens at a socket alone."""
+    if shutil.which("initdb") is None or shutil.which("postgres") is None:
+        pytest.skip("there is no PostgreSQL")
+    pytest.importorskip("psycopg")
+    with tempfile.TemporaryDirectory() as folder:
+        # It does not run as root; what installs it on Linux adds this user.
+        as_user: dict[str, Any] = {"user": "postgres"} if os.geteuid() == 0 else {}
+        if as_user:
+            shutil.chown(folder, "postgres")
+        data = f"{folder}/data"
+        subprocess.run(
+            ["initdb", "-D", data, "-U", "tune", "-A", "trust", "--no-sync"],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+            **as_user,
+        )
+        server = subprocess.Popen(
+            ["postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-F"],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            **as_user,
+        )
+        assert server.stderr is not None
+        assert any("ready to accept connections" in line for line in server.stderr)
+        yield f"postgresql+psycopg://tune@/postgres?host={folder}"
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=60)
+
+
+def test_two_machines_share_a_study_on_postgresql(
+    tmp_path: Path, postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each makes trials of its own, and none is made by both."""
+
+    def run(tuning: Tuning, name: str, changes: Changes, parent: str, judge: Any) -> float:
+        (tuning.project / name).touch()
+        time.sleep(0.2)
+        return 100 - float(changes["training"]["lr"])
+
+    monkeypatch.setattr(tune, "_run", run)
+    machines = [tmp_path / "one", tmp_path / "other"]
+    for machine in machines:
+        machine.mkdir()
+    shared = replace(tuning(tmp_path, trials=10, storage=postgresql), project=tmp_path)
+    study = tune._open_study(shared, MADE_OF)
+    forked = multiprocessing.get_context("fork")
+    given = [replace(shared, project=machine) for machine in machines]
+    processes = [forked.Process(target=search, args=(one,)) for one in given]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    made = [sorted(path.name for path in machine.iterdir()) for machine in machines]
+    assert all(made)
+    names = [trial.user_attrs["run"] for trial in tune.finished(study)]
+    # Both may begin a last one.
+    assert len(names) in {10, 11}
+    assert sorted(names) == sorted(itertools.chain(*made))
+    assert tune.running(study) == []
 
 
 def _trials(*scored: tuple[float, float]) -> list[Any]:

@@ -22,6 +22,7 @@ from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.demo import unpack_encoder
 from roberta_squad_pipeline.runs.fingerprint import QUESTION_FILES, QUESTIONS
 from roberta_squad_pipeline.runs.made_with import MadeWith
+from roberta_squad_pipeline.runs.pruning import Pruned
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 from roberta_squad_pipeline.tracking.tracker import Tracker
 
@@ -306,10 +307,7 @@ class TrackingHooks:
             self._run.set_tag(WEIGHTS_TAG, digest(weights_of(str(reader))))
             self._run.log_model(reader, self._registration(), self._example)
         if self._run is not None and self._trains:
-            from roberta_squad_pipeline.training.resume import remove_finished
-
-            checkpoints = self._project / self._catalog["checkpoints"]["filepath"]
-            remove_finished(checkpoints, self._run.run_id)
+            self._remove_checkpoints(self._run.run_id)
         if self._run is not None and self._scored.keys() == SCORES:
             self._run.describe(_summary(self._scored))
         if self._run is not None:
@@ -327,9 +325,18 @@ class TrackingHooks:
             click.echo(line)
 
     @hook_impl
-    def on_pipeline_error(self) -> None:
-        """Closes the run of a pipeline that failed."""
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Closes the run of a pipeline that failed, or was pruned by a search."""
+        if self._run is not None and isinstance(error, Pruned):
+            self._run.set_tag("pruned", str(error))
+            self._remove_checkpoints(self._run.run_id)
+            self.end_run("KILLED")
         self.end_run("FAILED")
+
+    def _remove_checkpoints(self, run_id: str) -> None:
+        from roberta_squad_pipeline.training.resume import remove_finished
+
+        remove_finished(self._project / self._catalog["checkpoints"]["filepath"], run_id)
 
     def _result(self, page: str | None) -> Iterator[str]:
         if self._scored.keys() == SCORES:

@@ -168,6 +168,9 @@ class TuneConfig(StrictModel):
     """The number of trials of the study in total."""
     timeout_minutes: float | None = Field(gt=0)
     """No further trial begins after this time; null sets no limit."""
+    prune: bool
+    """Whether a trial ends early if its validation scores fall behind the median of the others;
+    only with `training.evaluate_every`, and in one process."""
     finalists: int = Field(gt=0)
     """How many of the best trials are run with more seeds."""
     seeds: int = Field(gt=0)

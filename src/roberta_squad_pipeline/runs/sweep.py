@@ -16,6 +16,7 @@ from roberta_squad_pipeline.common.same_run import digest
 from roberta_squad_pipeline.runs.fingerprint import fingerprint
 from roberta_squad_pipeline.runs.hooks import local_settings
 from roberta_squad_pipeline.runs.parameters import Parameters, config_loader, load_parameters
+from roberta_squad_pipeline.runs.pruning import Pruned
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 from roberta_squad_pipeline.runs.session import run_pipeline
 
@@ -242,6 +243,9 @@ def run_one(sweep: Sweep, run: PlannedRun, parent: str) -> bool:
 
     Returns:
         Whether it succeeded.
+
+    Raises:
+        Pruned: It was ended early.
     """
     params = merged(run.runtime_params, {"tracking": {"parent_run": parent}})
     try:
@@ -249,6 +253,8 @@ def run_one(sweep: Sweep, run: PlannedRun, parent: str) -> bool:
     except InputError as error:
         _logger.error("%s failed: %s", run.name, error)  # noqa: TRY400 - the message is all
         return False
+    except Pruned:
+        raise
     except Exception:
         # A run that fails, for whatever reason, must not stop the others.
         _logger.exception("%s failed", run.name)

@@ -22,6 +22,7 @@ from roberta_squad_pipeline.common.same_run import differences, digest
 from roberta_squad_pipeline.runs.fingerprint import description
 from roberta_squad_pipeline.runs.hooks import local_settings
 from roberta_squad_pipeline.runs.parameters import Parameters, TuneConfig
+from roberta_squad_pipeline.runs.pruning import Judge, Pruned, judged_by
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 from roberta_squad_pipeline.runs.search_space import Value, nested, suggested, within
 from roberta_squad_pipeline.runs.sweep import (
@@ -51,6 +52,9 @@ _MADE_OF = "made_of"
 
 _MOST_AT_RANDOM = 10
 """Of a study's trials at most so many are drawn before a model guides the search: Optuna's own."""
+
+_FIRST_PERCENT = 25
+"""Of a trial's updates, in which it is not pruned: a rate that rises slowly is behind at first."""
 
 _logger = logging.getLogger(__name__)
 
@@ -218,6 +222,9 @@ def _open_study(tuning: Tuning, made_of: dict[str, Any]) -> "Study":
             study_name=config.study,
             direction="maximize",
             load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(
+                n_startup_trials=_trials_at_random(config), n_warmup_steps=_FIRST_PERCENT
+            ),
         )
     except (optuna.exceptions.OptunaError, SQLAlchemyError, ImportError, ValueError) as error:
         raise InputError(
@@ -261,15 +268,22 @@ def running(study: "Study") -> list["FrozenTrial"]:
 
 
 def finished(study: "Study") -> list["FrozenTrial"]:
-    """Trials that count: those with a score, the best first, then those whose runs failed."""
+    """Trials that count: those with a score, the best first, then pruned ones, then failed ones."""
     from optuna.trial import TrialState
 
     scored = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
     failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
     return [
         *sorted(scored, key=lambda trial: -_score(trial)),
+        *pruned,
         *(trial for trial in failed if _FAILED in trial.user_attrs),
     ]
+
+
+def _is_scored(trial: "FrozenTrial") -> bool:
+    # A trial that was pruned has for its value what it had reached by then.
+    return trial.state.name == "COMPLETE"
 
 
 def _score(trial: "FrozenTrial") -> float:
@@ -293,7 +307,12 @@ def _search(tuning: Tuning, study: "Study", parent: str, say: Callable[[str], No
         name = trial.user_attrs[_RUN]
         say(f"trial {begun + 1} of {config.trials}: {name} ({said})")
         if (score := known_score(study, values)) is None:
-            score = _run(tuning, name, nested(values), parent)
+            try:
+                score = _run(tuning, name, nested(values), parent, judge_of(tuning, trial))
+            except Pruned as pruned:
+                tell(study, trial, pruned)
+                say(f"{name}: pruned {pruned}")
+                continue
         tell(study, trial, score)
         if score is not None:
             say(f"{name}: {_SCORES[config.objective]} {score:.2f}")
@@ -312,7 +331,7 @@ def ask(tuning: Tuning, study: "Study") -> tuple["Trial", dict[str, Value]]:
     # A seed for each, so that neither a restart nor another machine draws the same again.
     study.sampler = TPESampler(
         seed=tuning.parameters.training.seed + trial.number,
-        n_startup_trials=min(_MOST_AT_RANDOM, -(-config.trials // 3)),
+        n_startup_trials=_trials_at_random(config),
     )
     trial.set_user_attr(_PLACE, tuning.place)
     if _RUN not in trial.user_attrs:
@@ -320,31 +339,64 @@ def ask(tuning: Tuning, study: "Study") -> tuple["Trial", dict[str, Value]]:
     return trial, suggested(config.space, trial)
 
 
+def _trials_at_random(config: TuneConfig) -> int:
+    return min(_MOST_AT_RANDOM, -(-config.trials // 3))
+
+
+def judge_of(tuning: Tuning, trial: "Trial") -> Judge | None:
+    """Ends a trial's run if it falls behind the median of the others; None: nothing does."""
+    from roberta_squad_pipeline.distributed.launch import local_processes
+
+    distributed = tuning.parameters.distributed
+    # Workers could not be ended without losing what they have to say.
+    if not tuning.config.prune or distributed.nodes * local_processes(distributed) > 1:
+        return None
+
+    def judge(criterion: float, share: float) -> None:
+        # By the share of the training: trials may have different numbers of updates.
+        trial.report(criterion, step=round(100 * share))
+        if share < 1 and trial.should_prune():
+            raise Pruned(f"after {share:.0%} of its updates")
+
+    return judge
+
+
 def known_score(study: "Study", values: dict[str, Value]) -> float | None:
     """What a finished trial of the same settings scored."""
-    return next((trial.value for trial in finished(study) if trial.params == values), None)
+    known = (trial for trial in finished(study) if _is_scored(trial))
+    return next((trial.value for trial in known if trial.params == values), None)
 
 
-def tell(study: "Study", trial: "Trial", score: float | None) -> None:
+def tell(study: "Study", trial: "Trial", score: "float | Pruned | None") -> None:
     """Ends a trial; None stands for one that failed."""
     from optuna.trial import TrialState
 
-    if score is None:
+    if isinstance(score, Pruned):
+        study.tell(trial, state=TrialState.PRUNED)
+    elif score is None:
         trial.set_user_attr(_FAILED, True)
         study.tell(trial, state=TrialState.FAIL)
     else:
         study.tell(trial, score)
 
 
-def _run(tuning: Tuning, name: str, changes: dict[str, Any], parent: str) -> float | None:
-    """Trains and scores with some settings; None where that failed, which is logged."""
+def _run(
+    tuning: Tuning, name: str, changes: dict[str, Any], parent: str, judge: Judge | None = None
+) -> float | None:
+    """Trains and scores with some settings; None where that failed, which is logged.
+
+    Raises:
+        Pruned: The judge has ended it.
+    """
     try:
         run = planned_run(tuning, name, changes)
         _prepare(tuning, run)
     except InputError as error:
         _logger.error("%s failed: %s", name, error)  # noqa: TRY400 - the message is all
         return None
-    if not run_one(tuning.only(run), run, parent):
+    with judged_by(judge):
+        succeeded = run_one(tuning.only(run), run, parent)
+    if not succeeded:
         return None
     return _measured(tuning, name)
 
@@ -377,7 +429,7 @@ def _conclude(
     scores = {
         trial.number: _scores_by_seed(tuning, study, trial, parent.run_id, say)
         for trial in distinct(finished(study))[: tuning.config.finalists]
-        if _FAILED not in trial.user_attrs
+        if _is_scored(trial)
     }
     ranked = ranking(finished(study), scores)
     path = tuning.folder / "trials.md"
@@ -386,7 +438,7 @@ def _conclude(
     say(path.read_text(encoding="utf-8"))
     parent.log_file(path)
     objective = tuning.config.objective
-    found = {t.user_attrs[_RUN]: t.value for t in ranked if t.value is not None}
+    found = {t.user_attrs[_RUN]: _score(t) for t in ranked if _is_scored(t)}
     parent.log_metrics({f"{objective}/{run}": value for run, value in found.items()}, step=0)
     if not scores:
         return None
@@ -467,12 +519,16 @@ def _table(tuning: Tuning, ranked: list["FrozenTrial"], scores: dict[int, list[f
             [
                 trial.user_attrs[_RUN],
                 *(_shown(trial.params.get(name, "")) for name in names),
-                "failed" if trial.value is None else f"{trial.value:.2f}",
+                f"{_score(trial):.2f}" if _is_scored(trial) else _why_not_scored(trial),
                 f"{mean(own):.2f} ({len(own)})" if own else "",
             ]
         )
     head = ["run", *names, _SCORES[config.objective], "mean (seeds)"]
     return markdown.table(head, rows) + "\n"
+
+
+def _why_not_scored(trial: "FrozenTrial") -> str:
+    return "failed" if _FAILED in trial.user_attrs else f"pruned at {trial.last_step} %"
 
 
 def winning_command(tuning: Tuning, values: dict[str, Value]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from roberta_squad_pipeline.common.progress import Advance, progress
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters, ModelConfig
 from roberta_squad_pipeline.runs.parameters import DataConfig
+from roberta_squad_pipeline.runs.pruning import show_evaluation
 from roberta_squad_pipeline.tracking.fetching import reader_folder, start_folder
 from roberta_squad_pipeline.tracking.tracker import Tracker
 from roberta_squad_pipeline.training.config import (
@@ -124,7 +125,7 @@ def train_reader(
                 distributed,
                 name=run,
                 on_update=lambda record: curve.add_update(record, advance),
-                on_evaluation=curve.add_evaluation,
+                on_evaluation=lambda record: curve.add_evaluation(record, config.updates),
                 on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
             )
     curve.tell_of_end(config)
@@ -293,7 +294,7 @@ class _Curve:
             f"{examples_per_s:.0f} examples/s{scored}",
         )
 
-    def add_evaluation(self, record: EvaluationRecord) -> None:
+    def add_evaluation(self, record: EvaluationRecord, updates: int) -> None:
         self.evaluations.append(record)
         scores = {
             name: value
@@ -305,6 +306,7 @@ class _Curve:
         )
         said = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
         _logger.info("validation after update %d: %s", record.update, said)
+        show_evaluation(record.criterion, record.update / updates)
 
     def tell_of_end(self, training: TrainingConfig) -> None:
         from roberta_squad_pipeline.training.selection import best_evaluation, still_rising
