@@ -36,7 +36,7 @@ def test_study(
     assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     kept = [artifact.path for artifact in client.list_artifacts(parent.info.run_id)]
-    assert kept == ["trials.md", "tune_best.yml"]
+    assert kept == ["trials.html", "trials.md", "tune_best.yml"]
     table = (project / "data/08_reporting/tune/trials.md").read_text(encoding="utf-8")
     assert table in done.stdout
     first, _ = table.splitlines()[2:]

@@ -124,8 +124,14 @@ def test_trials_that_fall_behind_are_pruned(
     *scored, pruned = tune.finished(study)
     assert _scores(scored) == [90, 90, 90]
     assert (pruned.number, pruned.state.name) == (2, "PRUNED")
-    assert "| s_trial2 |" in tune._table(given, [pruned], {})
-    assert "| pruned at 50 % |" in tune._table(given, [pruned], {})
+    _, [row] = tune._table(given, [pruned], {})
+    assert (row[0], row[2]) == ("s_trial2", "pruned at 50 %")
+    figures = tune.figures_of(study, "F1")
+    assert {name: len(figure.data) > 0 for name, figure in figures.items()} == {
+        "history": True,
+        "slices": True,
+        "validation": True,
+    }
     assert tune.known_score(study, pruned.params) is None
     assert tune.judge_of(tuning(tmp_path, prune=False), pruned) is None
 

@@ -19,6 +19,8 @@ from roberta_squad_pipeline.common.files import written_atomically
 from roberta_squad_pipeline.common.nested import merged
 from roberta_squad_pipeline.common.redaction import redaction
 from roberta_squad_pipeline.common.same_run import differences, digest
+from roberta_squad_pipeline.evaluation.report.figures import TEMPLATE
+from roberta_squad_pipeline.evaluation.report.page import page_with_figures
 from roberta_squad_pipeline.runs.fingerprint import description
 from roberta_squad_pipeline.runs.hooks import local_settings
 from roberta_squad_pipeline.runs.parameters import Parameters, TuneConfig
@@ -38,6 +40,7 @@ from roberta_squad_pipeline.runs.sweep import (
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
+    from plotly.graph_objects import Figure
 
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
 
@@ -432,11 +435,23 @@ def _conclude(
         if _is_scored(trial)
     }
     ranked = ranking(finished(study), scores)
-    path = tuning.folder / "trials.md"
-    with written_atomically(path) as temp:
-        temp.write_text(_table(tuning, ranked, scores), encoding="utf-8")
-    say(path.read_text(encoding="utf-8"))
-    parent.log_file(path)
+    head, rows = _table(tuning, ranked, scores)
+    table = markdown.table(head, rows) + "\n"
+    say(table)
+    for file, text in {
+        "trials.md": table,
+        "trials.html": page_with_figures(
+            "study.html",
+            figures_of(study, _SCORES[tuning.config.objective]),
+            title=f"{tuning.config.study}: trials",
+            signature=f"{len(rows)} trials, finalists first.",
+            head=head,
+            rows=rows,
+        ),
+    }.items():
+        with written_atomically(tuning.folder / file) as temp:
+            temp.write_text(text, encoding="utf-8")
+        parent.log_file(tuning.folder / file)
     objective = tuning.config.objective
     found = {t.user_attrs[_RUN]: _score(t) for t in ranked if _is_scored(t)}
     parent.log_metrics({f"{objective}/{run}": value for run, value in found.items()}, step=0)
@@ -509,7 +524,40 @@ def ranking(trials: list["FrozenTrial"], scores: dict[int, list[float]]) -> list
     return sorted(trials, key=rank, reverse=True)
 
 
-def _table(tuning: Tuning, ranked: list["FrozenTrial"], scores: dict[int, list[float]]) -> str:
+def figures_of(study: "Study", objective: str) -> dict[str, "Figure"]:
+    """What a study has found, in the report's style of figures.
+
+    Args:
+        study: With any trials.
+        objective: As one reads it.
+    """
+    from optuna import visualization
+
+    drawn = {
+        "history": (
+            visualization.plot_optimization_history(study, target_name=objective),
+            "Trial by trial",
+            "Each trial's score, and the best so far.",
+        ),
+        "slices": (
+            visualization.plot_slice(study, target_name=objective),
+            "Setting by setting",
+            "Each trial's score over each of its settings; later trials are darker.",
+        ),
+        "validation": (
+            visualization.plot_intermediate_values(study),
+            "While they were trained",
+            "Validation scores over the share of updates, in per cent; pruned trials end early.",
+        ),
+    }
+    for figure, title, caption in drawn.values():
+        figure.update_layout(template=TEMPLATE, title=title, meta={"caption": caption}, height=380)
+    return {name: figure for name, (figure, *_) in drawn.items()}
+
+
+def _table(
+    tuning: Tuning, ranked: list["FrozenTrial"], scores: dict[int, list[float]]
+) -> tuple[list[str], list[list[str]]]:
     config = tuning.config
     names = [name for name, one in config.space.items() if one is not None]
     rows = []
@@ -524,7 +572,7 @@ def _table(tuning: Tuning, ranked: list["FrozenTrial"], scores: dict[int, list[f
             ]
         )
     head = ["run", *names, _SCORES[config.objective], "mean (seeds)"]
-    return markdown.table(head, rows) + "\n"
+    return head, rows
 
 
 def _why_not_scored(trial: "FrozenTrial") -> str:

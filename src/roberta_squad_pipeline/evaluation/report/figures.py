@@ -50,7 +50,7 @@ _AXIS = {
     "title": {"font": {"size": 13}, "standoff": 10},
 }
 # Without a template, a figure would contain Plotly's, which is longer than most figures.
-_TEMPLATE = {"layout": {"xaxis": _AXIS, "yaxis": _AXIS} | _LAYOUT}
+TEMPLATE = {"layout": {"xaxis": _AXIS, "yaxis": _AXIS} | _LAYOUT}
 
 
 def threshold_figure(
@@ -352,7 +352,7 @@ def _figure(
 
     figure: Figure = make_subplots(cols=1, shared_xaxes=True, start_cell="bottom-left", **stacked)
     figure.update_layout(
-        template=_TEMPLATE,
+        template=TEMPLATE,
         title=title,
         meta={"caption": caption},
         height=height,

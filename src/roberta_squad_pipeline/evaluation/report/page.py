@@ -63,14 +63,11 @@ def report_page(
     """
     groups = groups_of(questions)
     by_name = {score.name: score for score in [*scores, *fitted]}
-    shown = {name: figure for name, figure in figures.items() if figure.data}
-    return render(
+    return page_with_figures(
         "report.html",
+        figures,
         title=f"{run}: evaluation",
-        figures=shown,
-        figures_data={name: json.loads(figure.to_json()) for name, figure in shown.items()},
         browser_data=_browser_data(questions, groups),
-        packed_plotly=_packed_plotly(),
         heading=run,
         groups=groups,
         settings=settings,
@@ -78,6 +75,22 @@ def report_page(
         tiles=[(label, by_name[name]) for name, label in _TILES.items() if name in by_name],
         scores=scores,
         fitted=fitted,
+    )
+
+
+def page_with_figures(template: str, figures: Mapping[str, "Figure"], **shown: Any) -> str:
+    """Fills in a template that draws figures.
+
+    Args:
+        template: Of this folder; it extends page.html.
+        figures: In the order in which they are shown, by a name of letters and underscores; each
+            with a height, a title and a caption (`layout.meta.caption`). Empty ones are left out.
+        shown: What else the template takes.
+    """
+    drawn = {name: figure for name, figure in figures.items() if figure.data}
+    data = {name: json.loads(figure.to_json()) for name, figure in drawn.items()}
+    return render(
+        template, figures=drawn, figures_data=data, packed_plotly=_packed_plotly(), **shown
     )
 
 
