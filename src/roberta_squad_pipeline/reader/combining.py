@@ -29,7 +29,7 @@ def ensemble_of(members: Mapping[str, TrainedReader], inference: InferenceConfig
         inference: How it is to answer.
 
     Raises:
-        InputError: There are less than two, or one of them is no single reader.
+        InputError: There are fewer than two, or one of them is no single reader.
     """
     _check(members, {})
     first, *others = members.values()
