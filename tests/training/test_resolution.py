@@ -36,7 +36,7 @@ def test_what_is_left_to_choose_is_chosen_and_said(
         **{"lr": None, "precision": "auto"},
         "lr_by_size": (RateBySize(up_to_million_parameters=None, lr=1e-4),),
     }
-    given = TrainingParameters(**recipe.model_dump() | left)
+    given = TrainingParameters(**recipe.model_dump(exclude={"distil"}) | left)
     with caplog.at_level(logging.INFO):
         config = resolve(given, tiny_features, tiny_reader, CPU)
     windows = len(tiny_features.windows.question)
@@ -59,7 +59,7 @@ def test_what_is_given_is_left_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     unset = {"epochs": None, "warmup_share": None, "lr_by_size": ()}
-    given = TrainingParameters(**recipe.model_dump() | unset)
+    given = TrainingParameters(**recipe.model_dump(exclude={"distil"}) | unset)
     with caplog.at_level(logging.INFO):
         assert resolve(given, tiny_features, tiny_reader, CPU) == recipe
     assert caplog.messages == []
@@ -83,7 +83,9 @@ def test_epochs_are_of_the_windows_that_are_drawn(
     several = np.isin(windows.question, np.flatnonzero(np.bincount(windows.question) > 1))
     left = int((~several | (windows.start > 0) | (windows.plausible_start > 0)).sum())
     unset = {"updates": None, "epochs": 8, "warmup_share": None, "lr_by_size": ()}
-    given = TrainingParameters(**recipe.model_dump() | unset | {"empty_windows": 0.0})
+    given = TrainingParameters(
+        **recipe.model_dump(exclude={"distil"}) | unset | {"empty_windows": 0.0}
+    )
     with caplog.at_level(logging.INFO):
         assert resolve(given, tiny_features, tiny_reader, CPU).updates == left
     assert caplog.messages[0] == (
@@ -105,6 +107,8 @@ def test_an_epoch_without_windows_is_told(
         window_config,
     )
     unset = {"epochs": None, "warmup_share": None, "lr_by_size": ()}
-    given = TrainingParameters(**recipe.model_dump() | unset | {"empty_windows": 0.0})
+    given = TrainingParameters(
+        **recipe.model_dump(exclude={"distil"}) | unset | {"empty_windows": 0.0}
+    )
     with pytest.raises(InputError, match=r"training\.empty_windows: got 0\.0 .* Raise it"):
         resolve(given, features, tiny_reader, CPU)

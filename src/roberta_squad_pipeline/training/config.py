@@ -213,7 +213,7 @@ class TrainingConfig(TrainingSettings):
     @property
     def resolved(self) -> dict[str, Any]:
         """The settings that `TrainingParameters` may leave open."""
-        return self.model_dump(mode="json", exclude=set(TrainingSettings.model_fields))
+        return self.model_dump(mode="json", exclude={*TrainingSettings.model_fields, "distil"})
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -222,6 +222,8 @@ class TrainingConfig(TrainingSettings):
         if not self.selects:
             # Evaluating changes no weight.
             without_effect |= {"evaluate_every", "keep", "patience"}
+        if self.distil is None:
+            without_effect.add("distil")
         return self.model_dump(mode="json", exclude=without_effect)
 
     @model_validator(mode="after")
