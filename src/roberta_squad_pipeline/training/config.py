@@ -212,8 +212,11 @@ class TrainingConfig(TrainingSettings):
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The settings that `TrainingParameters` may leave open."""
-        return self.model_dump(mode="json", exclude={*TrainingSettings.model_fields, "distil"})
+        """The settings that `TrainingParameters` may leave open, and the teacher, if any."""
+        without_teacher = set() if self.distil else {"distil"}
+        return self.model_dump(
+            mode="json", exclude=without_teacher.union(TrainingSettings.model_fields)
+        )
 
     @property
     def recipe(self) -> dict[str, Any]:
