@@ -8,16 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from mlflow.entities import Run
 from safetensors.torch import load_file, save_file
 
 from roberta_squad_pipeline import Reader
-from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
-from roberta_squad_pipeline.pipelines.ensemble.nodes import _names
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.model import new_reader
 from roberta_squad_pipeline.reader.storage import load_reader, save_reader
@@ -106,12 +103,12 @@ def test_members_with_other_tokens(
     _check_answers(finished_copy, "mixed", finished_copy / "data/06_models/mixed")
 
 
-def test_runs_that_are_not_there(tmp_path: Path) -> None:
-    for name in ("a_1/reader.json", "a_2/reader.json", "a_3/reader.json", "_checkpoints/b/1"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).touch()
-    with pytest.raises(InputError) as refused:
-        _names(tmp_path, ("a_*", "b", "c"), "a_3")
-    assert refused.value.got == "b, a run that is not finished; c, no run"
-    assert "(a_1, a_2, a_3)" in refused.value.expected
-    assert _names(tmp_path, ("a_2", "a_*"), "a_3") == ["a_2", "a_1"]
+def test_a_member_that_is_not_there_is_missed_before_anything_is_made(
+    finished_copy: Path, kedro: Kedro, runs: Runs
+) -> None:
+    before = len(runs())
+    done = kedro("ensemble", {"run": "both", "ensemble.members": "[demo,dmeo]"})
+    assert done.returncode == 1
+    assert "ensemble.members: got dmeo, no run; expected two runs or more" in done.stderr
+    assert not (finished_copy / "data/01_raw/both").exists()
+    assert len(runs()) == before

@@ -16,6 +16,7 @@ from onnx import TensorProto
 
 from roberta_squad_pipeline import Reader
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.torch_setup import available_cores
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference import onnx_export
@@ -23,6 +24,7 @@ from roberta_squad_pipeline.inference.answering import Answer
 from roberta_squad_pipeline.inference.onnx_export import AGREEMENT, compare_predictions
 from roberta_squad_pipeline.inference.prediction import Prediction
 from roberta_squad_pipeline.pipelines.export_onnx.nodes import export_reader
+from roberta_squad_pipeline.reader import onnx_reader
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.storage import TrainedReader
@@ -42,6 +44,7 @@ answers = Reader.load(sys.argv[1]).answer_all(json.load(sys.stdin))
 print(json.dumps([(one.text, one.best.score, one.no_answer_score) for one in answers]))
 """
 
+CORES = available_cores()
 FP32, INT8 = ExportConfig(int8=False), ExportConfig(int8=True)
 
 
@@ -197,6 +200,25 @@ def test_int8_is_refused_where_f1_falls(
         export_reader(evaluated, tiny_features, dev_file, INT8, earlier.parent)
     assert list(earlier.parent.iterdir()) == [earlier]
     assert earlier.read_bytes() == b"earlier"
+
+
+@pytest.mark.parametrize(
+    ("given", "threads", "warned"),
+    [("3", 3, False), (" 2, 4", 2, False), ("", CORES, False)]
+    + [(other, CORES, True) for other in ("many", "0", "-1", "1.5")],
+)
+def test_a_number_of_threads_that_is_none_is_ignored(
+    given: str,
+    threads: int,
+    warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Oracle: what OpenMP takes for a number of threads, and ignores otherwise."""
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert onnx_reader._threads() == threads
+    said = f"OMP_NUM_THREADS={given} is ignored, since it is not a number of threads"
+    assert (said in caplog.text) == warned
 
 
 def prediction(start: int, score: float, no_answer: float) -> Prediction:

@@ -73,7 +73,6 @@ def test_members_that_do_not_go_together(member: Member) -> None:
     other_tokens = member(1.0, tokenizer=tokenizer.model_copy(update={"sha256": "1" * 64}))
     both = ensemble_of({"a": first, "b": first}, inference)
     for others, fault in (
-        ({}, "got a;"),
         ({"b": both}, "b, an ensemble itself"),
         ({"b": other_tokens, "c": other_tokens}, "b, c with other tokens"),
         ({"b": member(1.0, windows=windows)}, "b with other windows"),

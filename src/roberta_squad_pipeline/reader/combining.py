@@ -12,7 +12,6 @@ from roberta_squad_pipeline.reader.ensemble import EnsembleReader
 from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader
 from roberta_squad_pipeline.reader.storage import TrainedReader
 
-_FEWEST = 2
 _FIRST_WEIGHTS = "first_weights"
 """Where a recipe says what training began with."""
 
@@ -25,11 +24,11 @@ def ensemble_of(members: Mapping[str, TrainedReader], inference: InferenceConfig
     Others read windows of their own, and what they find is put together by characters.
 
     Args:
-        members: By name.
+        members: By name; two or more.
         inference: How it is to answer.
 
     Raises:
-        InputError: There are fewer than two, or one of them is no single reader.
+        InputError: One of them is no single reader.
     """
     _check(members, {})
     first, *others = members.values()
@@ -66,7 +65,7 @@ def soup_of(
     then scores no lower.
 
     Args:
-        members: By name.
+        members: By name; two or more.
         inference: How it is to answer.
         score: Says how good a reader is.
         selected_on: The sha256 of the data that it goes by.
@@ -131,8 +130,6 @@ def _check(
     """Refuses members that differ in a property, and says of all of them in which."""
     names = list(members)
     faults = [f"{name}, an ensemble itself" for name in names if members[name].members]
-    if len(names) < _FEWEST:
-        faults.append(", ".join(names) or "nothing")
     for what, of in {}.items() if faults else properties.items():
         first = of(members[names[0]])
         unlike = [name for name in names[1:] if of(members[name]) != first]

@@ -1,5 +1,6 @@
 """A reader that onnxruntime computes, without torch: what an exported folder has for weights."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from roberta_squad_pipeline.reader.batching import Logits, WindowArrays
 
 ONNX_MODEL = "model.onnx"
 ONNX_INPUTS = WindowArrays._fields
+
+_logger = logging.getLogger(__name__)
 
 
 class OnnxReader:
@@ -33,8 +36,7 @@ class OnnxReader:
                 expected="onnxruntime, which computes ONNX models",
                 remedy="Install it: pip install onnxruntime",
             ) from error
-        given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-        self.threads = int(given or available_cores())
+        self.threads = _threads()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         # Several lanes may call it at once, so that its threads would keep cores from them.
@@ -55,3 +57,21 @@ class OnnxReader:
         """Reads windows, with their padding."""
         arrays = windows._replace(attention_mask=windows.attention_mask.astype(np.int64))
         return Logits(*self.session.run(None, arrays._asdict()))
+
+
+def _threads() -> int:
+    """OMP_NUM_THREADS where it is a number, or else the cores that there are."""
+    # Of a list, the first number is for threads that no others have begun.
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    cores = available_cores()
+    if given:
+        # As OpenMP does, by which torch computes.
+        _logger.warning(
+            "OMP_NUM_THREADS=%s is ignored, since it is not a number of threads: onnxruntime takes "
+            "%d, one for each core",
+            given,
+            cores,
+        )
+    return cores

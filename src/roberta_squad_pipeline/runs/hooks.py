@@ -22,6 +22,7 @@ from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.demo import unpack_encoder
 from roberta_squad_pipeline.runs.fingerprint import QUESTION_FILES, QUESTIONS
 from roberta_squad_pipeline.runs.made_with import MadeWith
+from roberta_squad_pipeline.runs.members import member_names
 from roberta_squad_pipeline.runs.pruning import Pruned
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 from roberta_squad_pipeline.tracking.tracker import Tracker
@@ -164,8 +165,8 @@ class TrackingHooks:
         """Claims what the run reads and writes, and opens it in MLflow, before any work is done.
 
         Raises:
-            InputError: Data or encoder are missing, another active run has claimed the same
-                outputs, MLflow does not answer, the trained reader would replace the one that
+            InputError: Data, encoder or members are missing, another active run has claimed the
+                same outputs, MLflow does not answer, the trained reader would replace the one that
                 training starts from, or a finished run with other settings would be replaced.
         """
         from roberta_squad_pipeline.runs.parameters import check_before_run
@@ -185,7 +186,7 @@ class TrackingHooks:
         self._made_with = MadeWith(catalog, self._parameters)
         if run_params["only_missing_outputs"]:
             pipeline = self._made_with.outdated(pipeline)
-        self._check_start_is_kept(pipeline)
+        self._check_sources(pipeline)
         self._check_other_runs_are_kept(pipeline)
         claim = _claim(self._parameters, pipeline, catalog)
         self._check_finished_runs_are_kept(pipeline, claim)
@@ -399,8 +400,12 @@ class TrackingHooks:
             run_id=run_id,
         )
 
-    def _check_start_is_kept(self, pipeline: Pipeline) -> None:
+    def _check_sources(self, pipeline: Pipeline) -> None:
+        """Refuses what the reader is to be made of where it is not there, or would be replaced."""
         model, distil = self._parameters.model, self._parameters.distil
+        if self._combines(pipeline):
+            members = self._parameters.ensemble.members
+            member_names(self._path("readers"), members, self._parameters.run)
         for named, source in (("model.start", model.start), ("distil.teacher", distil.teacher)):
             if source is None or READER not in pipeline.all_outputs():
                 continue

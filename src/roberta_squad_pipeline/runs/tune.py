@@ -284,6 +284,14 @@ def finished(study: "Study") -> list["FrozenTrial"]:
     ]
 
 
+def before(study: "Study", number: int) -> list["FrozenTrial"]:
+    """Trials of lower numbers that count, or will; each machine that asks finds the same."""
+    from optuna.trial import TrialState
+
+    begun = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+    return [trial for trial in [*finished(study), *begun] if trial.number < number]
+
+
 def _is_scored(trial: "FrozenTrial") -> bool:
     # A trial that was pruned has for its value what it had reached by then.
     return trial.state.name == "COMPLETE"
@@ -299,6 +307,8 @@ def _name(study: "Study", trial: "Trial | FrozenTrial") -> str:
 
 def _search(tuning: Tuning, study: "Study", parent: str, say: Callable[[str], None]) -> None:
     """Makes trials until there are enough of them, or the time is over."""
+    from optuna.trial import TrialState
+
     config, began = tuning.config, time.monotonic()
     while (begun := len(finished(study)) + len(running(study))) < config.trials:
         minutes = (time.monotonic() - began) / 60
@@ -306,6 +316,10 @@ def _search(tuning: Tuning, study: "Study", parent: str, say: Callable[[str], No
             say(f"{begun} of {config.trials} trials after {minutes:.0f} min, which is the limit")
             return
         trial, values = ask(tuning, study)
+        if len(before(study, trial.number)) >= config.trials:
+            # Another machine has begun the last one at the same moment.
+            study.tell(trial, state=TrialState.FAIL)
+            continue
         said = ", ".join(f"{name} {_shown(value)}" for name, value in values.items())
         name = trial.user_attrs[_RUN]
         say(f"trial {begun + 1} of {config.trials}: {name} ({said})")

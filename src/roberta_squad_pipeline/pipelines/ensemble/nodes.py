@@ -1,12 +1,11 @@
 """Makes one reader of those of finished runs."""
 
 import logging
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.reader.config import InferenceParameters
+from roberta_squad_pipeline.runs.members import member_names
 from roberta_squad_pipeline.runs.parameters import DataConfig, EnsembleConfig
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def combine_readers(
     from roberta_squad_pipeline.reader.storage import load_reader
     from roberta_squad_pipeline.training.validation import Validation
 
-    names = _names(readers, ensemble.members, run)
+    names = member_names(readers, ensemble.members, run)
     members = {name: load_reader(readers / name) for name in names}
     answering = inference.resolved(fast_precision(available_device()))
     _logger.info("%s of %s", ensemble.kind, ", ".join(names))
@@ -64,27 +63,6 @@ def combine_readers(
         lambda reader: _score(reader, validation),
         selected_on=chosen.meta.data_sha256,
     )
-
-
-def _names(readers: Path, wanted: tuple[str, ...], run: str) -> list[str]:
-    """Names of the runs that are meant, each once."""
-    trained = sorted(path.parent.name for path in readers.glob("*/reader.json"))
-    named: dict[str, None] = {}
-    missing = []
-    for name in wanted:
-        found = [each for each in trained if fnmatch(each, name) and each != run]
-        if not found:
-            begun = (readers / "_checkpoints" / name).is_dir()
-            missing.append(f"{name}, {'a run that is not finished' if begun else 'no run'}")
-        named |= dict.fromkeys(found)
-    if missing:
-        raise InputError(
-            where="parameter ensemble.members",
-            got="; ".join(missing),
-            expected=f"runs that have trained a reader ({', '.join(trained) or 'there is none'})",
-            remedy="Correct the names, or train them first: kedro run --params run=NAME",
-        )
-    return list(named)
 
 
 def _score(reader: ReaderModel, validation: Validation) -> float:
