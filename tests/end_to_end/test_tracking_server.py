@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from mlflow import MlflowClient
@@ -18,6 +18,11 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from planted_secrets import SECRETS, check_secrets, plant_secrets
+from roberta_squad_pipeline.tracking.mlflow_run import open_run
+from roberta_squad_pipeline.tracking.provenance import Provenance
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 UPDATES = 150
 PARAMS = {"training.updates": UPDATES, "training.checkpoint_every": 100}
@@ -164,3 +169,33 @@ def test_server_that_never_comes_back_is_told_later(
     for sent in (away, done):
         check_secrets(project, sent.stdout + sent.stderr, server.folder)
     assert "nothing left to send" in command("send-tracking").stdout
+
+
+def test_the_run_list_leads_to_one_with_scores(
+    server: Server, chrome: "Chrome", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a browser that was never there before shows them."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    run = open_run(
+        project=tmp_path,
+        experiment="qa",
+        name="mine",
+        provenance=Provenance(user="me", command="kedro run", git_commit="abc", git_tree="clean"),
+        tags={},
+        unsent=tmp_path,
+    )
+    run.log_scores({"dev/best_f1": 81.25})
+    run.end("FINISHED")
+    wait = WebDriverWait(chrome, 300)
+    chrome.set_window_size(1920, 900)
+    chrome.get(run.pages["all runs"].replace("viewStateShareKey=scores&", ""))
+    link = wait.until(lambda page: page.find_element(By.LINK_TEXT, "Runs by best F1"))
+    wait.until(lambda page: "mine" in page.page_source)
+    assert "81.25" not in chrome.page_source
+    assert link.get_attribute("href") == run.pages["all runs"]
+    chrome.get("about:blank")
+    chrome.get(run.pages["all runs"])
+    wait.until(lambda page: "81.25" in page.page_source and "dev/best_f1" in page.page_source)

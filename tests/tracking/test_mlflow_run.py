@@ -15,6 +15,7 @@ from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, open_run, reop
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.store import connected
 
+NOTE = "mlflow.note.content"
 CODE = Provenance(user="someone", command="kedro run", git_commit="abc", git_tree="clean")
 
 
@@ -65,7 +66,7 @@ def test_one_that_ended_goes_on(run: MlflowRun, client: MlflowClient, project: P
     assert reopened(kind="other") is None
     again = reopened(kind="test")
     assert again is not None
-    assert (again.run_id, again.page) == (run.run_id, run.page)
+    assert (again.run_id, again.pages) == (run.run_id, run.pages)
     assert client.get_run(run.run_id).info.status == "RUNNING"
     again.end("FINISHED")
     assert client.get_run(run.run_id).info.status == "FINISHED"
@@ -164,8 +165,25 @@ def test_questions_scores_and_load(
     assert ended.data.metrics["system/system_memory_usage_megabytes"] > 0
     tags = client.get_experiment(ended.info.experiment_id).tags
     assert tags["mlflow.experiment.primaryMetric.name"] == "dev/best_f1"
-    view = json.loads(tags["mlflow.sharedViewState.scores"])
+    view = json.loads(json.loads(tags["mlflow.sharedViewState.scores"])["state"])
     assert "metrics.`dev/best_f1`" in view["selectedColumns"]
+
+
+def test_a_note_on_the_experiment_is_kept(
+    run: MlflowRun, client: MlflowClient, project: Path
+) -> None:
+    experiment = client.get_run(run.run_id).info.experiment_id
+    assert "viewStateShareKey=scores" in client.get_experiment(experiment).tags[NOTE]
+    client.set_experiment_tag(experiment, NOTE, "ours")
+    open_run(
+        project=project,
+        experiment="qa",
+        name="second",
+        provenance=CODE,
+        tags={},
+        unsent=project / "unsent",
+    ).end("FINISHED")
+    assert client.get_experiment(experiment).tags[NOTE] == "ours"
 
 
 def test_run_that_was_killed_is_told_by_the_one_that_carries_it_on(

@@ -316,13 +316,13 @@ class TrackingHooks:
 
             made = self._made_of.model_copy(update={"mlflow_run": self._run.run_id})
             keep(of_files(made, self._files or {}), self._scores())
-        page = self._run.page if self._run is not None else None
+        pages = self._run.pages if self._run is not None else {}
         if self._exports:
-            page = self._log_export()
+            pages = self._log_export()
         self.end_run("FINISHED")
         self._tell_of_outdated()
         # Not logged, since a log breaks lines, and with them addresses that one can click on.
-        for line in self._result(page):
+        for line in self._result(pages):
             click.echo(line)
 
     @hook_impl
@@ -339,13 +339,12 @@ class TrackingHooks:
 
         remove_finished(self._project / self._catalog["checkpoints"]["filepath"], run_id)
 
-    def _result(self, page: str | None) -> Iterator[str]:
+    def _result(self, pages: dict[str, str]) -> Iterator[str]:
         if self._scored.keys() == SCORES:
             yield from _summary(self._scored)
         if self._report is not None:
             yield f"report: {self._report.as_uri()}"
-        if page is not None:
-            yield f"MLflow: {page}"
+        yield from (f"{name}: {address}" for name, address in pages.items())
         reader = self._parameters.reader or self._parameters.run
         if self._makes_reader:
             yield f"next: kedro ask --run {reader}{self._env}"
@@ -484,8 +483,8 @@ class TrackingHooks:
             dataset=dataset,
         )
 
-    def _log_export(self) -> str:
-        """Makes what a reader was exported to a run and a model of its own; returns the page."""
+    def _log_export(self) -> dict[str, str]:
+        """Makes what a reader was exported to a run and a model of its own; returns the pages."""
         from roberta_squad_pipeline.tracking.mlflow_run import open_run
         from roberta_squad_pipeline.tracking.models import Registration
         from roberta_squad_pipeline.tracking.provenance import provenance
@@ -510,7 +509,7 @@ class TrackingHooks:
         )
         run.log_model(folder, registration, None)
         run.end("FINISHED")
-        return run.page
+        return run.pages
 
     def _combines(self, pipeline: Pipeline) -> bool:
         return "params:ensemble" in pipeline.inputs()

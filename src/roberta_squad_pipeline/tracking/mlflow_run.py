@@ -28,7 +28,8 @@ from roberta_squad_pipeline.tracking.spool import Spool, Status
 from roberta_squad_pipeline.tracking.store import (
     connected,
     first_line,
-    run_page,
+    hint,
+    page,
     tracking_uri,
 )
 from roberta_squad_pipeline.tracking.tracker import Tracker, flat_params
@@ -38,6 +39,7 @@ _Value = tuple[str, float, int, int]
 
 _BEST_F1 = "dev/best_f1"
 _VIEW = "scores"
+_BY_SCORE = f"?viewStateShareKey={_VIEW}&"
 _VIEW_OF_RUNS = {
     "selectedColumns": [
         "attributes.`Created`",
@@ -49,12 +51,23 @@ _VIEW_OF_RUNS = {
     "orderByKey": f"metrics.`{_BEST_F1}`",
     "orderByAsc": False,
 }
-"""The run list with the best first and its score, at …/runs?viewStateShareKey=scores."""
-_SECONDS_BETWEEN_LOADS = 10.0
+"""The run list with scores, the best first, which its menu of views has as "Best F1".
+
+Which columns the plain list has is not for a server to say: they are written into MLflow's page, or
+kept by the browser.
+"""
 _EXPERIMENT_TAGS = {
     MLFLOW_EXPERIMENT_PRIMARY_METRIC_NAME: _BEST_F1,
-    f"mlflow.sharedViewState.{_VIEW}": json.dumps(_VIEW_OF_RUNS),
+    f"mlflow.sharedViewState.{_VIEW}": json.dumps(
+        {"name": "Best F1", "createdAt": 0, "state": json.dumps(_VIEW_OF_RUNS)}
+    ),
 }
+_NOTE = (
+    "[Runs by best F1]({}). *Override saved view* there gives this list the same columns in your "
+    "browser."
+)
+"""What stands above the run list."""
+_SECONDS_BETWEEN_LOADS = 10.0
 
 _logger = logging.getLogger(__name__)
 
@@ -73,7 +86,10 @@ class MlflowRun(Tracker):
 
     def __init__(self, uri: str, run_id: str, experiment_id: str, unsent: Path) -> None:
         self.run_id = run_id
-        self.page = run_page(uri, experiment_id, run_id)
+        self.pages = {
+            "MLflow": page(uri, experiment_id, f"/{run_id}?") + hint(uri),
+            "all runs": page(uri, experiment_id, _BY_SCORE),
+        }
         self._scores: list[_Value] = []
         self._ended = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -232,7 +248,10 @@ def open_run(
     uri = tracking_uri(project)
     with connected(project) as client:
         found = _experiment(client, experiment, project, uri)
-        for key, value in _EXPERIMENT_TAGS.items():
+        note = _NOTE.format(page("", found.experiment_id, _BY_SCORE))
+        # Whoever has written another one keeps it.
+        own = {MLFLOW_RUN_NOTE: found.tags.get(MLFLOW_RUN_NOTE, note)}
+        for key, value in (_EXPERIMENT_TAGS | own).items():
             if found.tags.get(key) != value:
                 client.set_experiment_tag(found.experiment_id, key, value)
         run = client.create_run(found.experiment_id, run_name=name)

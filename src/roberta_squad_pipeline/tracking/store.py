@@ -15,6 +15,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import redacted, without_credentials
 
 _URI = "MLFLOW_TRACKING_URI"
+_SERVER = ("http:", "https:")
 
 
 def tracking_uri(project: Path) -> str:
@@ -103,13 +104,23 @@ def _database_file(uri: str) -> Path | None:
     return Path(path).absolute() if scheme.split("+")[0] == "sqlite" and path else None
 
 
-def run_page(uri: str, experiment_id: str, run_id: str) -> str:
-    """The address of a run's page; a database has pages only while `mlflow ui` runs."""
-    # Without the query, MLflow shows its pages for language models.
-    page = f"/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
-    if uri.startswith(("http:", "https:")):
-        return without_credentials(uri).rstrip("/") + page
-    return f"http://127.0.0.1:5000{page} (mlflow ui shows it)"
+def page(uri: str, experiment_id: str, rest: str) -> str:
+    """The address of a page of MLflow's.
+
+    Args:
+        uri: The address of the store; empty for an address within MLflow's pages.
+        experiment_id: MLflow's id of the experiment.
+        rest: What follows /runs, up to where parameters may be added.
+    """
+    base = uri if uri.startswith(_SERVER) else uri and "http://127.0.0.1:5000"
+    # Without the last parameter, MLflow shows its pages for language models.
+    route = f"#/experiments/{experiment_id}/runs{rest}workflowType=machine_learning"
+    return f"{without_credentials(base).rstrip('/')}/{route}" if base else route
+
+
+def hint(uri: str) -> str:
+    """What to say beside an address: a database has pages only while `mlflow ui` runs."""
+    return "" if uri.startswith(_SERVER) else " (mlflow ui shows it)"
 
 
 def fail_fast() -> None:
