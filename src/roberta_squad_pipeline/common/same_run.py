@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,15 @@ def surroundings() -> dict[str, Any]:
     """Describes what results depend on besides parameters and data: code and libraries."""
     return {
         "code": code_sha256(PACKAGE),
-        "libraries": {name: version(name) for name in _LIBRARIES},
+        "libraries": {name: _version(name) for name in _LIBRARIES},
     }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # onnxruntime answers without torch
+        return None
 
 
 def digest(described: dict[str, Any]) -> str:

@@ -12,7 +12,6 @@ from safetensors.numpy import load_file, save_file
 from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.distributed.config import DistributedConfig
-from roberta_squad_pipeline.distributed.launch import JOB_FILE, launch, local_processes
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import stop_requests
 from roberta_squad_pipeline.features.file import Features
@@ -31,7 +30,7 @@ from roberta_squad_pipeline.inference.prediction import (
     predict,
 )
 from roberta_squad_pipeline.reader.config import InferenceConfig
-from roberta_squad_pipeline.reader.device import available_device
+from roberta_squad_pipeline.reader.onnx_reader import OnnxReader
 from roberta_squad_pipeline.reader.storage import TrainedReader
 
 _logger = logging.getLogger(__name__)
@@ -86,7 +85,7 @@ def run_inference(
         InputError: Machines do not meet.
         TrainingError: Processes died too often.
     """
-    if distributed.nodes * local_processes(distributed) == 1:
+    if _is_enough(trained, distributed):
         return predict(trained.reader, features, config, on_windows=on_windows)
     if features.path is None or trained.path is None:
         raise ValueError("other processes can only read features and readers that are files")
@@ -95,7 +94,6 @@ def run_inference(
         job = InferenceJob(
             features=features.path, reader=trained.path, inference=config, spans=spans
         )
-        (Path(folder) / JOB_FILE).write_text(job.model_dump_json())
         left = len(features.windows.question)
 
         def on_event(event: dict[str, Any]) -> None:
@@ -105,7 +103,7 @@ def run_inference(
             left -= more
             on_windows(more)
 
-        _launch(Path(folder), distributed, name, on_event)
+        _launch(Path(folder), job, distributed, name, on_event)
         found = WindowSpans(**load_file(spans))
     return merge_windows(found, features, config)
 
@@ -140,13 +138,13 @@ def answer_questions_of(
         if done:
             _logger.info("going on: %d of %d questions are answered already", done, count)
         with progress("predict", count - done, "questions") as advance:
-            if distributed.nodes * local_processes(distributed) == 1:
+            if _is_enough(trained, distributed):
                 answer_file(
                     trained,
                     questions,
                     work,
                     suffix=output.suffix,
-                    processes=Processes.alone(available_device()),
+                    processes=Processes.alone(None),
                     on_questions=lambda more: advance(more, ""),
                     stop=stop,
                 )
@@ -155,9 +153,9 @@ def answer_questions_of(
                     reader=trained.path, questions=questions, work=work, suffix=output.suffix
                 )
                 with tempfile.TemporaryDirectory() as folder:
-                    (Path(folder) / JOB_FILE).write_text(job.model_dump_json())
                     _launch(
                         Path(folder),
+                        job,
                         distributed,
                         name,
                         lambda event: advance(event["questions"], ""),
@@ -173,7 +171,7 @@ def help_inference(distributed: DistributedConfig, *, name: str) -> None:
         InputError: Machine 0 never came.
     """
     with tempfile.TemporaryDirectory() as folder:
-        _launch(Path(folder), distributed, name, lambda _: None)
+        _launch(Path(folder), None, distributed, name, lambda _: None)
 
 
 def save_spans(spans: WindowSpans, path: Path) -> None:
@@ -182,12 +180,27 @@ def save_spans(spans: WindowSpans, path: Path) -> None:
     save_file(arrays, path)
 
 
+def _is_enough(trained: TrainedReader, distributed: DistributedConfig) -> bool:
+    """Whether this process answers alone."""
+    if isinstance(trained.reader, OnnxReader):  # which computes on the CPU, without torch
+        return distributed.nodes * (distributed.processes or 1) == 1
+
+    from roberta_squad_pipeline.distributed.launch import local_processes
+
+    return distributed.nodes * local_processes(distributed) == 1
+
+
 def _launch(
     folder: Path,
+    job: InferenceJob | FileJob | None,
     distributed: DistributedConfig,
     name: str,
     on_event: Callable[[dict[str, Any]], None],
 ) -> None:
+    from roberta_squad_pipeline.distributed.launch import JOB_FILE, launch
+
+    if job is not None:
+        (folder / JOB_FILE).write_text(job.model_dump_json())
     with stop_requests() as stop:
         launch(_WORKER, folder, distributed, name=f"predict-{name}", on_event=on_event, stop=stop)
     stop.obey()
