@@ -367,7 +367,7 @@ def _explain(error: DatasetError) -> str:
             return str(cause)
         if isinstance(cause, FileNotFoundError):
             return (
-                f"{cause.filename}: got no such file; expected the output of an earlier pipeline. "
-                "Run the whole chain first (kedro run), or the pipeline that writes it."
+                f"{cause.filename or cause}: got no such file; expected the output of an earlier "
+                "pipeline. Run the whole chain first (kedro run), or the pipeline that writes it."
             )
     return str(error)

@@ -328,9 +328,10 @@ def kedro(command: Command) -> Kedro:
     """Runs pipelines in the test's project."""
 
     def run(
-        pipelines: str = "", params: dict[str, Any] | None = None, **variables: str
+        pipelines: str = "", params: dict[str, Any] | None = None, nodes: str = "", **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        return command(*run_command(pipelines, TINY | (params or {})), **variables)
+        named = ("--nodes", nodes) if nodes else ()
+        return command(*run_command(pipelines, TINY | (params or {})), *named, **variables)
 
     return run
 

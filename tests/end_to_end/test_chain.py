@@ -74,6 +74,37 @@ def test_single_nodes_go_on_with_the_run(finished_copy: Path, command: Kedro, ru
     assert len(runs()) == 2
 
 
+def test_a_run_made_node_by_node_is_recorded_as_a_whole_one(
+    finished_copy: Path, kedro: Kedro, runs: Runs
+) -> None:
+    """One node of it fails at first. Oracle: the record of the run that was made at once."""
+    [whole] = runs()
+
+    def status_after(*names: str, ends: int = 0) -> str:
+        done = kedro("", {"run": "steps", "feature_set": "demo"}, nodes=",".join(names))
+        assert done.returncode == ends, done.stdout + done.stderr
+        return str(runs()[0].info.status)
+
+    assert status_after("train.train_reader") == "FINISHED"
+    assert status_after("inference.predict_answers") == "FINISHED"
+    features = finished_copy / "data/04_feature/demo/dev.arrow"
+    features.rename(features.with_name("away"))
+    assert status_after("evaluate.build_question_table", ends=1) == "FAILED"
+    # Whatever else succeeds.
+    assert status_after("evaluate.keep_tuning") == "FAILED"
+    features.with_name("away").rename(features)
+    assert status_after("evaluate.build_question_table") == "FINISHED"
+    status_after("evaluate.score_no_answer", "evaluate.score_predictions")
+    status_after("evaluate.cross_fit_threshold", "evaluate.evaluate_reader")
+    made, _ = runs()
+    for tag in ("fingerprint", "recipe", "data", "mlflow.note.content", "seed"):
+        assert made.data.tags[tag] == whole.data.tags[tag], tag
+    assert made.data.metrics["dev/best_f1"] == whole.data.metrics["dev/best_f1"]
+    client = MlflowClient(f"sqlite:///{finished_copy / 'mlflow.db'}")
+    versions = client.search_model_versions(f"run_id = '{made.info.run_id}'")
+    assert ["best_f1" in version.tags for version in versions] == [True, False]
+
+
 def test_outputs_of_the_whole_chain(finished: Path) -> None:
     """Oracle: the dev file that the chain itself generated."""
     passages = {
@@ -227,7 +258,8 @@ def test_step_by_step_gives_the_same_bytes(
             other = finished / path.relative_to(project)
             if path.name == "settings.json":  # it has the id of the run in MLflow, too
                 mine, theirs = (json.loads(each.read_bytes()) for each in (path, other))
-                assert mine.pop("mlflow_run") != theirs.pop("mlflow_run")
+                for of_mlflow in ("mlflow_run", "trained_as"):
+                    assert mine.pop(of_mlflow) != theirs.pop(of_mlflow)
                 assert mine == theirs
             else:
                 assert path.read_bytes() == other.read_bytes(), path.name

@@ -19,9 +19,10 @@ from roberta_squad_pipeline.runs.finished import (
     MadeOf,
     check_replacement,
     keep,
+    keep_undone,
+    last_session,
     made_of,
     of_files,
-    recorded_as,
 )
 from roberta_squad_pipeline.runs.parameters import load_parameters
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
@@ -97,12 +98,20 @@ def test_step_by_step_as_at_once(tmp_path: Path) -> None:
     assert once == steps
 
 
-def test_the_run_that_the_last_session_was_recorded_as(tmp_path: Path) -> None:
-    assert recorded_as(made({}), tmp_path) is None
+def test_the_last_session(tmp_path: Path) -> None:
+    keep_undone({"a"}, tmp_path)
+    assert last_session(made({}), tmp_path) is None
     for run in ("first", "last"):
         keep(made({}).model_copy(update={"mlflow_run": run}), tmp_path)
-    assert recorded_as(made({}), tmp_path) == "last"
-    assert recorded_as(made({}, evaluation(), with_features=False), tmp_path) == "last"
-    assert recorded_as(made({"training": {"lr": 0.5}}, SCORING), tmp_path) == "last"
+    for same in (
+        made({}),
+        made({}, evaluation(), with_features=False),
+        made({"training": {"lr": 0.5}}, SCORING),
+    ):
+        found = last_session(same, tmp_path)
+        assert found is not None
+        assert (found.mlflow_run, found.undone) == ("last", ())
     for other in ({"inference": {"n_best": 3}}, {"feature_set": "x"}, {"features": {"stride": 9}}):
-        assert recorded_as(made(other), tmp_path) is None
+        assert last_session(made(other), tmp_path) is None
+    keep_undone({"b", "a"}, tmp_path)
+    assert last_session(made({}), tmp_path) == found.model_copy(update={"undone": ("a", "b")})

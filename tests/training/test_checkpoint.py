@@ -19,6 +19,7 @@ from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.loss_scale import LossScaleState
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 
+SPLIT = "8 windows per update"
 SCALE = LossScaleState(scale=8.0, growth_tracker=5, skips_at_minimum=1, skipped=3)
 
 
@@ -55,6 +56,7 @@ def save(checkpoints: Checkpoints, update: int) -> Path:
         tensors(update),
         SCALE,
         records(update),
+        split=SPLIT,
         evaluations=[evaluation(2), evaluation(4)],
         best_weights={"weight": tensors(3)["model.weight"]},
     )
@@ -75,7 +77,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     path = save(checkpoints, 7)
     found = Checkpoints(tmp_path / "new/folder").newest()
     assert found is not None
-    assert (found.path, found.update, found.loss_scale) == (path, 7, SCALE)
+    assert (found.path, found.update, found.loss_scale, found.split) == (path, 7, SCALE, SPLIT)
     assert list(found.records) == records(7)
     assert list(found.evaluations) == [evaluation(2), evaluation(4)]
     assert torch.equal(found.best_weights()["weight"], tensors(3)["model.weight"])
@@ -90,7 +92,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
 def test_the_newest_two_are_kept(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     for update in (5, 10, 999_999, 1_000_000):
-        checkpoints.save(update, tensors(1), SCALE, [])
+        checkpoints.save(update, tensors(1), SCALE, [], split=SPLIT)
     assert names(tmp_path) == ["update-1000000", "update-999999"]
     newest = checkpoints.newest()
     assert newest is not None
@@ -187,7 +189,7 @@ from roberta_squad_pipeline.training.loss_scale import LossScaleState
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 scale = LossScaleState(scale=1.0, growth_tracker=0, skips_at_minimum=0, skipped=0)
 try:
-    Checkpoints(Path(sys.argv[1])).save(10, {"w": torch.zeros(100_000)}, scale, [])
+    Checkpoints(Path(sys.argv[1])).save(10, {"w": torch.zeros(100_000)}, scale, [], split="")
 except InputError as error:
     print(error)
     sys.exit(7)
@@ -224,7 +226,7 @@ def test_full_disk_leaves_the_last_good_checkpoint(small_disk: Path) -> None:
     save(checkpoints, 5)
     before = content(small_disk)
     with pytest.raises(InputError, match=r"No space left.*checkpoint of 4 MB.*update-000005"):
-        checkpoints.save(10, tensors(10, size=1_000_000), SCALE, [])
+        checkpoints.save(10, tensors(10, size=1_000_000), SCALE, [], split=SPLIT)
     assert content(small_disk) == before
     found = checkpoints.newest()
     assert found is not None

@@ -7,6 +7,7 @@ out; transformers' names of the encoder's parts for what learns at which rate.
 import copy
 import logging
 import math
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -669,6 +670,32 @@ def test_stopped_run_goes_on_as_if_nothing_had_happened(
     one, other = (final_state(tmp_path / name) for name in ("undisturbed", "stopped"))
     assert one.keys() == other.keys()
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@one_encoder
+def test_going_on_in_another_number_of_threads_is_said(
+    roberta_folder: Path,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    lanes: int,
+) -> None:
+    """And that they make other updates, which is why."""
+    config = changed(recipe, batch_size=12, updates=4)
+    reader = with_dropout(roberta_folder)
+    assert not train_with(
+        reader, tiny_features, config, lambda _: None, folder=tmp_path / "first", stop=StopAt(2)
+    )
+    copied = Path(shutil.copytree(tmp_path / "first", tmp_path / "copied"))
+    newest = Checkpoints(copied).newest()
+    assert newest is not None
+    as_before = train(with_dropout(roberta_folder), tiny_features, config, tmp_path / "first")
+    assert "shared out as now" not in caplog.text
+    torch.set_num_threads(4 - lanes)
+    otherwise = train(with_dropout(roberta_folder), tiny_features, config, copied)
+    assert f"its updates were {newest.split}: shared out as now" in caplog.text
+    assert [r.loss for r in as_before] != [r.loss for r in otherwise]
 
 
 @one_encoder

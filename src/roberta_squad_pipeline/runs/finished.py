@@ -36,6 +36,10 @@ class MadeOf(StrictModel):
     """The parameters that its tracked nodes read, by section."""
     mlflow_run: str | None = None
     """MLflow's id of the run that its last session was recorded as."""
+    trained_as: str | None = None
+    """Fingerprint of the settings that this MLflow run trained with, if it did."""
+    undone: tuple[str, ...] = ()
+    """Nodes that a session of this MLflow run began, and none has finished since."""
 
 
 def made_of(
@@ -101,8 +105,8 @@ def check_replacement(mine: MadeOf, folder: Path, *, run: str | None, builds: bo
             )
 
 
-def recorded_as(mine: MadeOf, scores: Path) -> str | None:
-    """Returns MLflow's id of a run's last session, if that had the same settings.
+def last_session(mine: MadeOf, scores: Path) -> MadeOf | None:
+    """Returns the record of a run's last session, if that had the same settings.
 
     Args:
         mine: The settings of the run now.
@@ -115,7 +119,13 @@ def recorded_as(mine: MadeOf, scores: Path) -> str | None:
         *_unlike(kept.results, mine.results),
         *_unlike(kept.features, mine.features),
     ]
-    return None if changes else kept.mlflow_run
+    return None if changes else kept
+
+
+def keep_undone(nodes: set[str], scores: Path) -> None:
+    """Records nodes that a session of a finished run begins, or has not finished."""
+    if (kept := _read(scores / _RECORD)) is not None:
+        _write(kept.model_copy(update={"undone": tuple(sorted(nodes))}), scores)
 
 
 def of_files(mine: MadeOf, files: Mapping[str, Mapping[str, Any]]) -> MadeOf:
@@ -138,8 +148,11 @@ def keep(mine: MadeOf, scores: Path) -> None:
         sha256 = mine.sha256 or before.sha256
         mine = mine.model_copy(update={"results": results, "features": features, "sha256": sha256})
     ordered = {name: mine.results[name] for name in _RESULTS if name in mine.results}
+    _write(mine.model_copy(update={"results": ordered}), scores)
+
+
+def _write(record: MadeOf, scores: Path) -> None:
     with written_atomically(scores / _RECORD) as temp:
-        record = mine.model_copy(update={"results": ordered})
         temp.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 

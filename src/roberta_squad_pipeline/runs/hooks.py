@@ -113,7 +113,9 @@ class TrackingHooks:
     def _forget_run(self) -> None:
         """Resets what belongs to one run, since the sessions of a process share these hooks."""
         self._files: dict[str, dict[str, Any]] | None = None
-        self._trains = self._trains_and_scores = self._makes_reader = self._exports = False
+        self._trains = self._scores_answers = self._makes_reader = self._exports = False
+        self._trained_as: str | None = None
+        self._undone: set[str] | None = None
         self._report: Path | None = None
         self._scored: dict[str, dict[str, Any]] = {}
         self._example: dict[str, str] | None = None
@@ -196,7 +198,7 @@ class TrackingHooks:
         if claim.run is None:
             return
         self._trains = "train.train_reader" in names
-        self._trains_and_scores = self._trains and "evaluate.score_predictions" in names
+        self._scores_answers = "evaluate.score_predictions" in names
         self._makes_reader = READER in pipeline.all_outputs()
         if self._trains:
             _tell_of_scale(self._parameters)
@@ -212,7 +214,7 @@ class TrackingHooks:
         parameters = self._parameters.model_dump(mode="json", exclude=others)
         self._provenance = provenance(self._project, self._redaction)
         same_code = {_SURROUNDINGS_TAG: digest(surroundings())}
-        self._run = self._reopened(run_params, same_code)
+        self._run = self._reopened(names if run_params["node_names"] else set(), same_code)
         if self._run is not None:
             return
         parent = self._parameters.tracking.parent_run
@@ -264,6 +266,8 @@ class TrackingHooks:
         """Records parameters that an earlier run has made, such as which data it used."""
         if self._role(dataset_name) == "params":
             self._record(dataset_name, data)
+        if dataset_name in SCORES:
+            self._scored[dataset_name] = data
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -295,14 +299,22 @@ class TrackingHooks:
             self._example = surest_answer(data)
 
     @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Records that a node of a run that goes on is done."""
+        if self._undone is not None:
+            self._undone.discard(node.name)
+
+    @hook_impl
     def after_pipeline_run(self) -> None:
         """Closes the run, and records what its results depend on if it both trained and scored.
 
         Its checkpoints are kept until now, in case a node after the training fails.
         """
-        if self._run is not None and self._files is not None and self._trains_and_scores:
+        if self._run is not None and self._files is not None:
             self._describe(self._run, self._files)
-        if self._run is not None and self._makes_reader:
+        # Where single nodes are run, the reader was logged before it had its threshold.
+        tuned = self._trained_as is not None and EVALUATION in self._saved
+        if self._run is not None and (self._makes_reader or tuned):
             # Not sooner: the evaluation adds threshold and calibration to the reader's folder.
             reader = self._path(READER)
             self._run.set_tag(WEIGHTS_TAG, digest(weights_of(str(reader))))
@@ -314,7 +326,9 @@ class TrackingHooks:
         if self._run is not None:
             from roberta_squad_pipeline.runs.finished import keep, of_files
 
-            made = self._made_of.model_copy(update={"mlflow_run": self._run.run_id})
+            made = self._made_of.model_copy(
+                update={"mlflow_run": self._run.run_id, "trained_as": self._trained_as}
+            )
             keep(of_files(made, self._files or {}), self._scores())
         pages = self._run.pages if self._run is not None else {}
         if self._exports:
@@ -371,33 +385,43 @@ class TrackingHooks:
             )
 
     def end_run(self, status: "Status") -> None:
-        """Closes the run, if one is open."""
-        if self._run is not None:
-            self._run.end(status)
-            self._run = None
+        """Closes the run, if one is open; as FAILED while one of its nodes has yet to succeed."""
+        if self._run is None:
+            return
+        if self._undone is not None:
+            from roberta_squad_pipeline.runs.finished import keep_undone
+
+            keep_undone(self._undone, self._scores())
+        self._run.end("FAILED" if self._undone and status == "FINISHED" else status)
+        self._run = None
 
     def release(self) -> None:
         """Releases what was claimed, however the run ended."""
         self._held.close()
 
-    def _reopened(self, run_params: dict[str, Any], tags: dict[str, str]) -> "MlflowRun | None":
+    def _reopened(self, nodes: set[str], tags: dict[str, str]) -> "MlflowRun | None":
         """The MLflow run that single nodes continue: that of the last session with the same name.
 
         There is none if they train, or if settings, code or libraries have changed since.
         """
-        from roberta_squad_pipeline.runs.finished import recorded_as
+        from roberta_squad_pipeline.runs.finished import keep_undone, last_session
         from roberta_squad_pipeline.tracking.mlflow_run import reopen_run
 
-        run_id = recorded_as(self._made_of, self._scores())
-        if self._trains or not run_params["node_names"] or run_id is None:
+        last = last_session(self._made_of, self._scores())
+        if self._trains or not nodes or last is None or last.mlflow_run is None:
             return None
-        return reopen_run(
+        run = reopen_run(
             project=self._project,
             experiment=self._parameters.tracking.experiment,
             tags=tags,
             unsent=self._project / self._parameters.tracking.unsent,
-            run_id=run_id,
+            run_id=last.mlflow_run,
         )
+        if run is not None:
+            self._trained_as, self._undone = last.trained_as, {*last.undone, *nodes}
+            # Now, in case this process is killed.
+            keep_undone(self._undone, self._scores())
+        return run
 
     def _check_sources(self, pipeline: Pipeline) -> None:
         """Refuses what the reader is to be made of where it is not there, or would be replaced."""
@@ -454,12 +478,20 @@ class TrackingHooks:
             )
 
     def _describe(self, run: "MlflowRun", files: dict[str, dict[str, Any]]) -> None:
-        """Records what the run's results depend on besides its parameters."""
+        """Records what the scores of a run depend on besides parameters, if it trained as well.
+
+        It may have trained in an earlier session, with the same settings, data and weights.
+        """
         from roberta_squad_pipeline.runs.fingerprint import description, fingerprint, recipe
 
+        own = fingerprint(self._parameters, files)
+        if self._trains:
+            self._trained_as = own
+        if not self._scores_answers or self._trained_as != own:
+            return
         described = description(self._parameters, files)
         run.log_params({name: described[name] for name in ("code", "libraries", "weights")})
-        run.set_tag("fingerprint", fingerprint(self._parameters, files))
+        run.set_tag("fingerprint", own)
         run.set_tag("recipe", recipe(self._parameters, files))
         run.set_tag("data", files["dev"]["sha256"])
 

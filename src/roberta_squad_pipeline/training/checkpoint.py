@@ -54,6 +54,7 @@ class _Manifest(StrictModel):
     format_version: Literal[2] = FORMAT_VERSION
     update: int = Field(gt=0)
     loss_scale: LossScaleState
+    split: str
     files: dict[str, _FileRecord]
 
 
@@ -65,6 +66,8 @@ class Checkpoint:
     update: int
     """Updates made before it."""
     loss_scale: LossScaleState
+    split: str
+    """How its last update was shared out to processes and threads, on which dropout depends."""
     records: tuple[UpdateRecord, ...]
     """Of all updates before it."""
     evaluations: tuple[EvaluationRecord, ...]
@@ -110,6 +113,7 @@ class Checkpoints:
         loss_scale: LossScaleState,
         records: Iterable[UpdateRecord],
         *,
+        split: str,
         evaluations: Iterable[EvaluationRecord] = (),
         best_weights: dict[str, Tensor] | None = None,
     ) -> Path:
@@ -120,6 +124,7 @@ class Checkpoints:
             tensors: Weights and the optimiser's state, by name, on the CPU, of any shapes.
             loss_scale: Its state.
             records: Of all updates.
+            split: How the last one was shared out to processes and threads.
             evaluations: All there were.
             best_weights: Of the best evaluation, by name, on the CPU, if they are to be kept.
 
@@ -142,7 +147,7 @@ class Checkpoints:
                     file.name: _FileRecord(sha256=sha256_of(file), size_bytes=file.stat().st_size)
                     for file in sorted(temp.iterdir())
                 }
-                manifest = _Manifest(update=update, loss_scale=loss_scale, files=files)
+                manifest = _Manifest(update=update, loss_scale=loss_scale, split=split, files=files)
                 (temp / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
             for old in self._paths()[KEPT:]:
                 shutil.rmtree(old)
@@ -226,7 +231,12 @@ def _read(path: Path) -> Checkpoint:
     records = read_records(path / _RECORDS, UpdateRecord)
     evaluations = read_records(path / _EVALUATIONS, EvaluationRecord)
     return Checkpoint(
-        path, manifest.update, manifest.loss_scale, tuple(records), tuple(evaluations)
+        path,
+        manifest.update,
+        manifest.loss_scale,
+        manifest.split,
+        tuple(records),
+        tuple(evaluations),
     )
 
 

@@ -214,6 +214,11 @@ def _resume(run: _Run) -> int:
         run.evaluations = list(found.evaluations)
         run.best_weights = found.best_weights()
         _logger.info("going on from %s", found.path)
+        if found.split != str(run.split):
+            _logger.warning(
+                "its updates were %s: shared out as now, dropout, if any, drops other values",
+                found.split,
+            )
     return start.update
 
 
@@ -387,6 +392,7 @@ def _save(run: _Run, update: int) -> None:
                     state,
                     run.scaler.state,
                     run.records,
+                    split=str(run.split),
                     evaluations=run.evaluations,
                     best_weights=run.best_weights,
                 )
