@@ -18,7 +18,9 @@ from roberta_squad_pipeline.runs.parameters import (
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
 
 ENVIRONMENTS = sorted(
-    path.name for path in Path("conf").iterdir() if path.is_dir() and path.name != "local"
+    path.name
+    for path in Path("conf").iterdir()
+    if path.is_dir() and path.name not in {"local", "experiments"}
 )
 
 

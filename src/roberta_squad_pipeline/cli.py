@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 
 from roberta_squad_pipeline.common.errors import InputError, TrainingError, causes
 from roberta_squad_pipeline.common.redaction import hide_in_logs, redacted
+from roberta_squad_pipeline.runs.experiments import OWN
 from roberta_squad_pipeline.runs.session import in_project
 
 
@@ -110,12 +111,13 @@ _scored = _names("08_reporting/*/metrics.json")
 
 def _experiments(context: click.Context, option: click.Parameter, begun: str) -> list[str]:
     """Completes the last of several names."""
+    from roberta_squad_pipeline.runs.experiments import own_experiments
     from roberta_squad_pipeline.runs.parameters import config_loader
 
     before, comma, last = begun.rpartition(",")
     loader = config_loader(_project() / "conf", context.params.get("env"), {})
-    rows = loader["parameters"]["experiments"]["rows"]
-    return [f"{before}{comma}{name}" for name in rows if name.startswith(last)]
+    names = [*loader["parameters"]["experiments"]["rows"], *own_experiments(_project())]
+    return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
 
 
 def _option(name: str) -> click.Parameter:
@@ -183,7 +185,8 @@ def tune(*, env: str | None, params: dict[str, Any]) -> None:
         with hall.claimed(tuning):
             winner = hall.carry_out(tuning, say=click.echo)
     if winner is not None:
-        click.echo(f"next: kedro run --config {winner.relative_to(project)}")
+        given_env = f" --env {env}" if env else ""
+        click.echo(f"next: kedro run{given_env} --params experiment={winner}")
 
 
 @cli.command(params=[_option("env")])
@@ -356,7 +359,8 @@ def _environments(error: MissingConfigException) -> str:
     conf = Path(str(error).rpartition(": ")[2]).parent
     if not conf.is_dir():
         return ". conf/ is looked for in the folder of the project, or in this one outside of it."
-    known = ", ".join(sorted(path.name for path in conf.iterdir() if path.is_dir()))
+    folders = {path.name for path in conf.iterdir() if path.is_dir()} - {OWN.name}
+    known = ", ".join(sorted(folders))
     return f". Its environments (--env) are {known}."
 
 

@@ -1,6 +1,7 @@
 """`kedro tune` as a user runs it, on runs of a few updates."""
 
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,16 @@ from roberta_squad_pipeline.tracking.tracker import flat_params
 pytest.importorskip("optuna")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+CONF = Path(__file__).parents[2] / "conf"
 STUDY = {"trials": 2, "finalists": 1, "seeds": 2, "objective": "answerable_f1"}
 
 
 def test_study(
     project: Path, command: Command, runs: Callable[[], list[Run]], tiny: dict[str, Any]
 ) -> None:
+    # The winner is written there.
+    (project / "conf").unlink()
+    shutil.copytree(CONF, project / "conf")
     params = flat_params(tiny | {"tune": STUDY})
     given = ",".join(f"{name}={value}" for name, value in params.items())
     done = command("tune", "--params", given)
@@ -43,15 +48,16 @@ def test_study(
     winner = first.split(" | ")[0].removeprefix("| ")
     assert f"{parent.data.metrics['answerable_f1']:.2f} (2)" in first
 
-    # The winner's file is what it was trained with.
-    file = "data/08_reporting/tune/tune_best.yml"
-    assert f"next: kedro run --config {file}" in done.stdout
-    chosen = yaml.safe_load((project / file).read_text(encoding="utf-8"))["run"]["params"]
+    # The winner is an experiment with what it was trained with.
+    assert "next: kedro run --params experiment=tune_best" in done.stdout
+    written = (project / "conf/experiments/tune_best.yml").read_text(encoding="utf-8")
+    chosen = yaml.safe_load(written)
     [best] = [run for run in children if run.info.run_name == winner]
     assert best.data.params["training.lr"] == str(chosen["training"]["lr"])
-    again = command("run", "--config", file, "--pipelines", "download")
+    again = command("run", "--params", "experiment=tune_best")
     assert again.returncode == 0, again.stderr
-    assert (project / "data/01_raw/tune_best/fetched_files.json").is_file()
+    [repeated] = [run for run in runs() if run.info.run_name == "tune_best"]
+    assert repeated.data.metrics["dev/best_f1"] == best.data.metrics["dev/best_f1"]
 
     # Once more nothing is run.
     again = command("tune", "--params", given)

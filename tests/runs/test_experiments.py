@@ -9,6 +9,8 @@ from kedro.config import OmegaConfigLoader
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.runs.experiments import (
+    ConfigLoader,
+    own_experiments,
     scaled_lr,
     scaled_settings,
     scaled_updates,
@@ -108,6 +110,62 @@ def test_the_other_order_differs_in_the_order_alone() -> None:
     assert (series.features.order, other.features.order) == ("passage_first", "question_first")
     assert series.features.model_copy(update={"order": "question_first"}) == other.features
     assert series.training == other.training
+
+
+@pytest.fixture
+def own_conf(tmp_path: Path) -> Path:
+    """conf/ with an experiment of one's own, which is on one of the table's."""
+    conf = tmp_path / "conf"
+    (conf / "experiments").mkdir(parents=True)
+    for part in ("base", "own"):
+        (conf / part).symlink_to(Path("conf", part).absolute())
+    (conf / "experiments/mine.yml").write_text(
+        "experiment: bs32_lr2p0\nmodel: {dropout: 0.2}\ntraining: {lr: 1e-3, seed: 4}\n"
+    )
+    return conf
+
+
+def test_an_experiment_in_a_file_has_any_parameters(own_conf: Path) -> None:
+    """Oracle: those that it names, the row that it is on, and what the command gives before it."""
+
+    def of(**given: Any) -> Parameters:
+        loader = ConfigLoader(own_conf, "base", given, **CONFIG_LOADER_ARGS)
+        assert loader["catalog"]["metrics"]["filepath"] == f"data/08_reporting/{run}/metrics.json"
+        return load_parameters(loader)
+
+    run = "mine"
+    mine, row = of(experiment="mine"), _parameters("base", {"experiment": "bs32_lr2p0"})
+    assert (mine.run, mine.experiment, mine.model.dropout) == ("mine", "bs32_lr2p0", 0.2)
+    changed = {"lr": 1e-3, "seed": 4}
+    assert mine.training == row.training.model_copy(update=changed)
+    run = "again"
+    again = of(experiment="mine", run="again", training={"seed": 5})
+    assert (again.run, again.training.lr, again.training.seed) == ("again", 1e-3, 5)
+    assert own_experiments(own_conf.parent) == ["mine"]
+
+
+def test_an_experiment_in_a_file_is_for_every_environment(own_conf: Path) -> None:
+    """In that of own data, whose runs are none of the table's, too."""
+    (own_conf / "experiments/mine.yml").write_text("training: {lr: 0.5}\n")
+    parameters = load_parameters(
+        ConfigLoader(own_conf, "own", {"experiment": "mine"}, **CONFIG_LOADER_ARGS)
+    )
+    assert (parameters.run, parameters.experiment, parameters.training.lr) == ("mine", None, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("training: {lrr: 1}", r"training\.lrr: got an unknown name.*Did you mean training\.lr\?"),
+        ("- training", r"mine\.yml: got a list"),
+    ],
+)
+def test_what_an_experiment_in_a_file_may_not_say(own_conf: Path, written: str, said: str) -> None:
+    (own_conf / "experiments/mine.yml").write_text(written)
+    with pytest.raises(InputError, match=said):
+        load_parameters(
+            ConfigLoader(own_conf, "base", {"experiment": "mine"}, **CONFIG_LOADER_ARGS)
+        )
 
 
 def test_scaling() -> None:

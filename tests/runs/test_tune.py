@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kedro.config import OmegaConfigLoader
 
 from roberta_squad_pipeline.common.errors import InputError
@@ -268,17 +269,27 @@ def test_finalists_are_ranked_by_the_mean_over_their_seeds() -> None:
 
 
 def test_the_winner_is_run_with_what_it_was_tuned_with(tmp_path: Path) -> None:
-    """Oracle: the parameters of the winning trial's run, but for names."""
-    from roberta_squad_pipeline.runs.sweep import project_parameters
+    """Oracle: the parameters of the winning trial's run, but for names.
 
-    given = tuning(tmp_path)
-    given.params["training"] = {"weight_decay": 0.5}
+    The study is itself on the winner of another one.
+    """
+    experiments = tmp_path / "conf/experiments"
+    experiments.mkdir(parents=True)
+    for part in ("base", "local"):
+        (tmp_path / "conf" / part).symlink_to(Path("conf", part).absolute())
+    (experiments / "earlier_best.yml").write_text("training: {weight_decay: 0.5, lr: 1}")
+    given = replace(tuning(tmp_path), project=tmp_path)
+    given.params["experiment"] = "earlier_best"
     values = {"training.lr": 2e-3, "features.stride": 32}
-    command = tune.winning_command(given, values)["run"]
-    assert "tune" not in command["params"]
-    own = project_parameters(given.project, command["env"], command["params"])
+    winner = tune.winning_parameters(given, values)
+    assert winner == {
+        "training": {"weight_decay": 0.5, "lr": 2e-3},
+        "features": {"stride": 32},
+    }
+    (experiments / "s_best.yml").write_text(yaml.safe_dump(winner))
+    own = tune.project_parameters(given.project, given.env, {"experiment": "s_best"})
     assert own.run == "s_best"
-    trial = tune.planned_run(
+    trial = tune.planned_trial(
         given, "s_trial3", {"training": {"lr": 2e-3}, "features": {"stride": 32}}
     )
     named = {"run", "feature_set", "tune"}
@@ -290,7 +301,7 @@ def test_runs_share_features_where_they_read_the_same_windows(tmp_path: Path) ->
     given = tuning(tmp_path)
 
     def feature_set(changes: Changes) -> str:
-        return tune.planned_run(given, "s_trial1", changes).parameters.feature_set
+        return tune.planned_trial(given, "s_trial1", changes).parameters.feature_set
 
     assert feature_set({"training": {"lr": 1e-3}, "model": {"dropout": 0.1}}) == "s"
     shorter = feature_set({"features": {"stride": 32}})

@@ -1,14 +1,17 @@
-"""Named experiments: their settings, and the resolvers through which conf/ refers to them."""
+"""Named experiments: a table, files beside it, and the resolvers by which conf/ refers to it."""
 
 import math
 from collections.abc import Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from kedro.config import OmegaConfigLoader
+from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.nested import merged
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.features.config import Order
 
@@ -58,6 +61,54 @@ class Experiments(StrictModel):
     """Rows below them that only have reported scores."""
 
 
+OWN = Path("conf/experiments")
+"""The folder of experiments that are no rows of the table: a file of parameters each."""
+
+
+class ConfigLoader(OmegaConfigLoader):
+    """Kedro's loader of conf/, which knows experiments in files of their own."""
+
+    def __init__(
+        self,
+        conf_source: str | Path,
+        env: str | None = None,
+        runtime_params: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        given = with_own_experiment(Path(conf_source), runtime_params or {})
+        super().__init__(conf_source, env, given, **settings)
+
+
+def own_experiments(project: Path) -> list[str]:
+    """Names of the experiments that are files."""
+    return sorted(path.stem for path in (project / OWN).glob("*.yml"))
+
+
+def with_own_experiment(conf: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Puts the parameters of an experiment that is a file in the place of its name.
+
+    Args:
+        conf: The folder conf/.
+        given: Parameters of the command, which take precedence over those of the file.
+
+    Raises:
+        InputError: The file holds something else.
+    """
+    path = conf / OWN.name / f"{given.get('experiment')}.yml"
+    if not path.is_file():
+        return given
+    own = OmegaConf.to_container(OmegaConf.load(path))
+    if not isinstance(own, dict):
+        raise InputError(
+            where=str(path),
+            got="a list",
+            expected="parameters as conf/ has them, such as training: {lr: 0.001}",
+            remedy="Write each below its section.",
+        )
+    named: dict[str, Any] = {"run": path.stem, **{str(name): own[name] for name in own}}
+    return merged(named, {name: given[name] for name in given if name != "experiment"})
+
+
 def setting(name: str, *, _root_: DictConfig) -> Any:
     """`${setting:NAME}`: the setting NAME of the run's experiment; None if the run is not one.
 
@@ -68,14 +119,14 @@ def setting(name: str, *, _root_: DictConfig) -> Any:
     if chosen is None:
         return None
     if chosen not in experiments:
-        close = get_close_matches(str(chosen), experiments, n=3, cutoff=0.4)
+        known = [*experiments, *own_experiments(Path())]
+        close = get_close_matches(str(chosen), known, n=3, cutoff=0.4)
         hint = f"Did you mean {' or '.join(close)}? " if close else ""
         raise InputError(
             where="parameter experiment",
             got=repr(chosen),
-            expected=f"one of {', '.join(experiments)}",
-            remedy=f"{hint}An experiment of your own goes into "
-            "conf/base/parameters_experiments.yml.",
+            expected=f"one of {', '.join(known)}",
+            remedy=f"{hint}An experiment of your own goes into {OWN}/{chosen}.yml.",
         )
     return experiments[chosen][name]
 

@@ -5,7 +5,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from kedro.config import OmegaConfigLoader
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
@@ -16,7 +15,7 @@ from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
-from roberta_squad_pipeline.runs.experiments import Experiments, Scale
+from roberta_squad_pipeline.runs.experiments import ConfigLoader, Experiments, Scale
 from roberta_squad_pipeline.runs.search_space import Space
 from roberta_squad_pipeline.squad.faults import OnMisaligned
 from roberta_squad_pipeline.training.config import DistilParameters, TrainingParameters
@@ -252,9 +251,7 @@ def load_parameters(loader: Mapping[str, Any]) -> Parameters:
     return parameters
 
 
-def config_loader(
-    conf: str | Path, env: str | None, params: Mapping[str, Any]
-) -> OmegaConfigLoader:
+def config_loader(conf: str | Path, env: str | None, params: Mapping[str, Any]) -> ConfigLoader:
     """Makes Kedro's loader of conf/ as Kedro does.
 
     Args:
@@ -264,9 +261,7 @@ def config_loader(
     """
     from kedro.framework.project import settings
 
-    return OmegaConfigLoader(
-        str(conf), env=env, runtime_params=dict(params), **settings.CONFIG_LOADER_ARGS
-    )
+    return ConfigLoader(str(conf), env, dict(params), **settings.CONFIG_LOADER_ARGS)
 
 
 _GIVEN_PATHS = (
@@ -306,7 +301,7 @@ def _absolute(named: str, folder: Path) -> str:
     return str(path) if path.exists() or any(path.parent.glob(path.name)) else named
 
 
-def parameters_by_experiment(loader: OmegaConfigLoader) -> dict[str, Parameters]:
+def parameters_by_experiment(loader: ConfigLoader) -> dict[str, Parameters]:
     """Composes the parameters of each experiment, with everything else as in this run.
 
     Args:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
 
 FEATURE_SET = "sweep"
-"""Name of the features that a sweep's runs share; each other order of the two texts has its own."""
+"""Name of the features that a sweep's runs share; those of other windows or data have their own."""
 
 _logger = logging.getLogger(__name__)
 
@@ -59,6 +59,39 @@ def project_parameters(project: Path, env: str | None, params: dict[str, Any]) -
     return load_parameters(config_loader(project / "conf", env, params))
 
 
+def planned_run(
+    project: Path, env: str | None, own: dict[str, Any], *, like: Parameters, feature_set: str
+) -> PlannedRun:
+    """A run whose features are shared by all that read the same windows.
+
+    Args:
+        project: The project's folder.
+        env: Kedro's environment.
+        own: Parameters of the run, its name among them.
+        like: Parameters of a run with the features that are shared.
+        feature_set: Name of these.
+
+    Raises:
+        InputError: The parameters do not go together.
+    """
+    own = own | {"feature_set": feature_set}
+    parameters = project_parameters(project, env, own)
+    features = _features_of(parameters)
+    if features != _features_of(like):
+        own["feature_set"] = f"{feature_set}_{digest(features)[:8]}"
+        parameters = project_parameters(project, env, own)
+    return PlannedRun(own["run"], own, parameters)
+
+
+def _features_of(parameters: Parameters) -> dict[str, Any]:
+    return {
+        "data": parameters.data.model_dump(mode="json"),
+        "windows": parameters.features.model_dump(mode="json"),
+        "encoder": parameters.model.source,
+        "evaluates": parameters.training.evaluate_every is not None,
+    }
+
+
 def plan(
     project: Path,
     env: str | None,
@@ -83,15 +116,9 @@ def plan(
     planned = []
     for name in names:
         for seed in range(every.training.seed, every.training.seed + seeds):
-            own = merged(params, {"experiment": name, "feature_set": FEATURE_SET})
-            run = f"{name}_seed{seed}"
-            own = merged(own, {"run": run, "training": {"seed": seed}})
-            parameters = project_parameters(project, env, own)
-            order = parameters.features.order
-            if order != every.features.order:
-                own = merged(own, {"feature_set": f"{FEATURE_SET}_{order}"})
-                parameters = project_parameters(project, env, own)
-            planned.append(PlannedRun(run, own, parameters))
+            own = {"experiment": name, "run": f"{name}_seed{seed}", "training": {"seed": seed}}
+            run = merged(params, own)
+            planned.append(planned_run(project, env, run, like=every, feature_set=FEATURE_SET))
     index, count = shard
     return Sweep(project, env, params, tuple(planned[index - 1 :: count]))
 
@@ -106,11 +133,12 @@ def squad_files(project: Path, feature_set: str) -> dict[str, dict[str, Any]]:
 
 
 def fingerprints(sweep: Sweep) -> dict[str, str]:
-    """The fingerprint of each planned run by its name; empty before its features are built."""
-    files = squad_files(sweep.project, sweep.planned[0].parameters.feature_set)
-    if not files:
-        return {}
-    return {run.name: fingerprint(run.parameters, files) for run in sweep.planned}
+    """The fingerprint of each planned run by its name, if its features are built."""
+    return {
+        run.name: fingerprint(run.parameters, files)
+        for run in sweep.planned
+        if (files := squad_files(sweep.project, run.parameters.feature_set))
+    }
 
 
 def finished(sweep: Sweep) -> set[str]:
@@ -137,7 +165,7 @@ def claimed(sweep: Sweep) -> AbstractContextManager[None]:
 
 
 def prepare(sweep: Sweep) -> None:
-    """Downloads the data and builds the features that the runs of each order share."""
+    """Downloads the data and builds the features that runs share."""
     for feature_set, run in {run.parameters.feature_set: run for run in sweep.planned}.items():
         params = merged(run.runtime_params, {"run": feature_set})
         run_pipeline(sweep.project, sweep.env, params, "download", "features")

@@ -21,6 +21,7 @@ from roberta_squad_pipeline.common.redaction import redaction
 from roberta_squad_pipeline.common.same_run import differences, digest
 from roberta_squad_pipeline.evaluation.report.figures import TEMPLATE
 from roberta_squad_pipeline.evaluation.report.page import page_with_figures
+from roberta_squad_pipeline.runs.experiments import OWN, with_own_experiment
 from roberta_squad_pipeline.runs.fingerprint import description
 from roberta_squad_pipeline.runs.hooks import local_settings
 from roberta_squad_pipeline.runs.parameters import Parameters, TuneConfig
@@ -31,6 +32,7 @@ from roberta_squad_pipeline.runs.sweep import (
     PlannedRun,
     Sweep,
     parent_run,
+    planned_run,
     prepare,
     project_parameters,
     run_one,
@@ -81,7 +83,7 @@ class Tuning:
 
     @property
     def folder(self) -> Path:
-        """Where the table and the winner go."""
+        """Where the table goes."""
         return self.project / "data/08_reporting" / self.config.study
 
     @property
@@ -129,7 +131,7 @@ def claimed(tuning: Tuning) -> AbstractContextManager[None]:
     return held(claim, tuning.project / tuning.parameters.locks)
 
 
-def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> Path | None:
+def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> str | None:
     """Makes the trials that the study lacks, runs the best with more seeds, and names the winner.
 
     Args:
@@ -137,14 +139,15 @@ def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> Path | None:
         say: Told what begins, and in the end the table.
 
     Returns:
-        The winner's file; None where other machines have trials that are not finished.
+        The experiment that the winner was written as; None where other machines have trials that
+        are not finished.
 
     Raises:
         InputError: The study has other settings or data, its storage does not answer, or the
             objective is not measured on these questions.
         TrainingError: No trial came to a score.
     """
-    base = planned_run(tuning, tuning.config.study, {})
+    base = planned_trial(tuning, tuning.config.study, {})
     _prepare(tuning, base)
     study = _open_study(tuning, _made_of(tuning))
     _take_up(study, tuning.place)
@@ -170,8 +173,8 @@ def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> Path | None:
     return winner
 
 
-def planned_run(tuning: Tuning, name: str, changes: dict[str, Any]) -> PlannedRun:
-    """A run of the study, whose features are shared by all that read the same windows.
+def planned_trial(tuning: Tuning, name: str, changes: dict[str, Any]) -> PlannedRun:
+    """A run of the study.
 
     Args:
         tuning: The study.
@@ -181,22 +184,13 @@ def planned_run(tuning: Tuning, name: str, changes: dict[str, Any]) -> PlannedRu
     Raises:
         InputError: The changes do not go together.
     """
-    own = merged(tuning.params, {"feature_set": tuning.config.study})
-    own = merged(merged(own, changes), {"run": name})
-    parameters = project_parameters(tuning.project, tuning.env, own)
-    features = _features_of(parameters)
-    if features != _features_of(tuning.parameters):
-        own["feature_set"] = f"{tuning.config.study}_{digest(features)[:8]}"
-        parameters = project_parameters(tuning.project, tuning.env, own)
-    return PlannedRun(name, own, parameters)
-
-
-def _features_of(parameters: Parameters) -> dict[str, Any]:
-    return {
-        "windows": parameters.features.model_dump(mode="json"),
-        "encoder": parameters.model.source,
-        "evaluates": parameters.training.evaluate_every is not None,
-    }
+    return planned_run(
+        tuning.project,
+        tuning.env,
+        merged(merged(tuning.params, changes), {"run": name}),
+        like=tuning.parameters,
+        feature_set=tuning.config.study,
+    )
 
 
 def _prepare(tuning: Tuning, run: PlannedRun) -> None:
@@ -406,7 +400,7 @@ def _run(
         Pruned: The judge has ended it.
     """
     try:
-        run = planned_run(tuning, name, changes)
+        run = planned_trial(tuning, name, changes)
         _prepare(tuning, run)
     except InputError as error:
         _logger.error("%s failed: %s", name, error)  # noqa: TRY400 - the message is all
@@ -441,7 +435,7 @@ def _measured(tuning: Tuning, run: str) -> float:
 
 def _conclude(
     tuning: Tuning, study: "Study", parent: "MlflowRun", say: Callable[[str], None]
-) -> Path | None:
+) -> str | None:
     """Runs the finalists, writes table and winner, and keeps both with the parent run."""
     scores = {
         trial.number: _scores_by_seed(tuning, study, trial, parent.run_id, say)
@@ -472,12 +466,12 @@ def _conclude(
     if not scores:
         return None
     best = ranked[0]
-    winner = winning_command(tuning, best.params)
-    name = f"{tuning.config.study}_best.yml"
-    with written_atomically(tuning.folder / name) as temp:
-        temp.write_text(yaml.safe_dump(winner, sort_keys=False), encoding="utf-8")
-    hidden = redaction(local_settings(tuning.project / "conf", tuning.env))
-    parent.log_text(yaml.safe_dump(hidden.record(winner), sort_keys=False), name)
+    winner = f"{tuning.config.study}_best"
+    parameters = winning_parameters(tuning, best.params)
+    with written_atomically(tuning.project / OWN / f"{winner}.yml") as temp:
+        temp.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
+    hidden = redaction(local_settings(tuning.project / "conf", tuning.env)).record(parameters)
+    parent.log_text(yaml.safe_dump(hidden, sort_keys=False), f"{winner}.yml")
     parent.log_metrics({objective: mean(scores[best.number])}, step=0)
     parent.describe(
         [
@@ -486,7 +480,7 @@ def _conclude(
             ", ".join(f"{name} {_shown(value)}" for name, value in best.params.items()),
         ]
     )
-    return tuning.folder / name
+    return winner
 
 
 def distinct(trials: list["FrozenTrial"]) -> list["FrozenTrial"]:
@@ -593,12 +587,11 @@ def _why_not_scored(trial: "FrozenTrial") -> str:
     return "failed" if _FAILED in trial.user_attrs else f"pruned at {trial.last_step} %"
 
 
-def winning_command(tuning: Tuning, values: dict[str, Value]) -> dict[str, Any]:
-    """What `kedro run --config` takes to run some settings once more, under a name of their own."""
-    given = {name: value for name, value in tuning.params.items() if name != "tune"}
-    params = merged(merged(given, nested(values)), {"run": f"{tuning.config.study}_best"})
-    env = {} if tuning.env is None else {"env": tuning.env}
-    return {"run": {**env, "params": params}}
+def winning_parameters(tuning: Tuning, values: dict[str, Value]) -> dict[str, Any]:
+    """What was given for all trials, with some settings: an experiment of its own."""
+    given = with_own_experiment(tuning.project / OWN.parent, tuning.params)
+    kept = {name: given[name] for name in given if name not in {"tune", "run", "feature_set"}}
+    return merged(kept, nested(values))
 
 
 def _shown(value: Value) -> str:
