@@ -85,6 +85,10 @@ def test_a_run_made_node_by_node_is_recorded_as_a_whole_one(
         assert done.returncode == ends, done.stdout + done.stderr
         return str(runs()[0].info.status)
 
+    other_data = {"run": "steps", "feature_set": "demo", "data.dev": "demo_train"}
+    done = kedro("", other_data, nodes="train.train_reader")
+    assert done.returncode == 1
+    assert "features of demo: got other settings than this run's (data.dev: demo_d" in done.stderr
     assert status_after("train.train_reader") == "FINISHED"
     assert status_after("inference.predict_answers") == "FINISHED"
     features = finished_copy / "data/04_feature/demo/dev.arrow"

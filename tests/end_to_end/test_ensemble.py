@@ -68,6 +68,15 @@ def test_an_ensemble_and_a_soup(finished_copy: Path, kedro: Kedro, runs: Runs) -
     assert tracked.data.params["ensemble.members"] == '["demo", "demo_2"]'
     assert "training.lr" not in tracked.data.params
     assert tracked.outputs.model_outputs
+    trained = {"demo": runs()[1].info.run_id, "demo_2": None}
+    assert json.loads(tracked.data.tags["members"]) == trained
+    shutil.copy(demo / "model.safetensors", demo.with_name("demo_2"))
+    done = kedro("ensemble", params)
+    assert done.returncode == 1
+    assert "run both: got other settings" in done.stderr
+    assert "(ensemble.weights.demo_2: " in done.stderr
+    shutil.rmtree(demo.with_name("demo_2"))
+    _another(demo, "demo_2")
     done = kedro("distil", {"run": "student", "distil.teacher": finished_copy / "moved"})
     assert done.returncode == 0, done.stdout + done.stderr
     [logits] = (finished_copy / "data/05_model_input/student").iterdir()
@@ -84,6 +93,8 @@ def test_an_ensemble_and_a_soup(finished_copy: Path, kedro: Kedro, runs: Runs) -
     assert "the soup is chosen by the dev questions" in said
     assert _json(demo.with_name("soup") / "evaluation.json")["selected_on_data"]
     assert Reader.load(demo.with_name("soup")).trained.in_torch is not None
+    soup = _json(demo.with_name("soup") / "reader.json")["recipe"]["soup"]
+    assert list(json.loads(runs()[0].data.tags["members"])) == soup["members"]
 
 
 def test_members_with_other_tokens(

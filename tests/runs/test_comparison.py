@@ -1,5 +1,6 @@
 """Runs side by side, on questions few enough to check by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -119,6 +120,38 @@ EVALUATED = {
     "answered_with.precision": "fp32",
     "answered_with.features_sha256": "6",
 }
+
+
+def test_an_ensemble_is_compared_by_its_members() -> None:
+    """Oracle: by hand. The tag has a member that no run is known of."""
+    scored: tuple[list[float], list[float]] = ([1, 0], [-1, 1])
+    trained = _run("trained", *scored, {"recipe": "0"}, **TRAINED | {"training.seed": "1"})
+    seeds = {"training.seed": "2", "code": "9"}
+    member = _run("second", *scored, {"recipe": "1"}, **TRAINED | seeds)
+    both = replace(
+        _run(
+            "both",
+            *scored,
+            {"members": '{"trained": "id_trained", "second": "id_second", "gone": null}'},
+            **EVALUATED | {"reader": "None", "ensemble.kind": "logits", "run": "both"},
+        ),
+        members=(trained.run, member.run),
+    )
+    says = "logits of trained, second, gone"
+    assert side_by_side([trained, both]).rows[1][-1].split("; ") == [
+        f"reader: trained there, {says} here",
+        "member trained, seed 1: no other settings",
+        "member second, seed 2: code: 1 there, 9 here",
+    ]
+    assert side_by_side([both, trained]).rows[1][-1].split("; ") == [
+        f"reader: {says} there, trained here",
+        "member trained, seed 1: no other settings",
+        "member second, seed 2: code: 9 there, 1 here",
+    ]
+    other = replace(both, run=replace(both.run, tags={"members": '{"trained": null}'}))
+    assert (
+        side_by_side([both, other]).rows[1][-1] == f"reader: {says} there, logits of trained here"
+    )
 
 
 @pytest.mark.parametrize(

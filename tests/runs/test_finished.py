@@ -12,13 +12,16 @@ from kedro.pipeline import Pipeline
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import Redaction
+from roberta_squad_pipeline.pipelines.ensemble.pipeline import create_pipeline as combining
 from roberta_squad_pipeline.pipelines.evaluate.pipeline import create_pipeline as evaluation
 from roberta_squad_pipeline.pipelines.inference.pipeline import create_pipeline as inference
 from roberta_squad_pipeline.pipelines.train.pipeline import create_pipeline as training
 from roberta_squad_pipeline.runs.finished import (
     MadeOf,
+    check_features,
     check_replacement,
     keep,
+    keep_features,
     keep_undone,
     last_session,
     made_of,
@@ -32,11 +35,16 @@ SCORING = inference() + evaluation()
 
 
 def made(
-    changes: dict[str, Any], pipeline: Pipeline = CHAIN, *, with_features: bool = True
+    changes: dict[str, Any],
+    pipeline: Pipeline = CHAIN,
+    *,
+    with_features: bool = True,
+    readers: Path = Path("nowhere"),
 ) -> MadeOf:
     loader = OmegaConfigLoader("conf", env="base", runtime_params=changes, **CONFIG_LOADER_ARGS)
     tracked = pipeline.only_nodes_with_tags("tracked")
-    return made_of(load_parameters(loader), tracked, Redaction(), with_features=with_features)
+    parameters = load_parameters(loader)
+    return made_of(parameters, tracked, Redaction(), readers, with_features=with_features)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +94,43 @@ def test_a_file_of_the_same_name_and_other_content(tmp_path: Path) -> None:
     check_replacement(made({}), tmp_path, run="mine", builds=True)
     with pytest.raises(InputError, match=r"features of run mine: .*\(sha256.dev: one there, two h"):
         check_replacement(two, tmp_path, run=None, builds=True)
+
+
+def test_a_reader_of_the_same_name_and_other_weights(tmp_path: Path) -> None:
+    """Whatever a run takes of another one: a member, its teacher, the reader that it evaluates."""
+    readers, scores = tmp_path / "readers", tmp_path / "scores"
+    for name in ("a_1", "a_2", "both"):
+        (readers / name).mkdir(parents=True)
+        (readers / name / "reader.json").touch()
+        (readers / name / "model.safetensors").write_text(name)
+    ensemble = {"ensemble": {"members": ["a_*"]}, "run": "both"}
+    distil = {"distil": {"teacher": str(readers / "a_1")}}
+    of: list[tuple[dict[str, Any], Pipeline]] = [
+        (ensemble, combining()),
+        (distil, training()),
+        ({"reader": "a_1"}, SCORING),
+    ]
+    for number, (changes, pipeline) in enumerate(of):
+        keep(made(changes, pipeline, readers=readers), scores / str(number))
+    (readers / "both/model.safetensors").write_text("another")
+    for number, (changes, pipeline) in enumerate(of):
+        mine = made(changes, pipeline, readers=readers)
+        check_replacement(mine, scores, run=str(number), builds=False)
+    (readers / "a_1/model.safetensors").write_text("another")
+    for number, (changes, pipeline) in enumerate(of):
+        mine = made(changes, pipeline, readers=readers)
+        with pytest.raises(InputError, match=r"weights\S*: \w+ there, \w+ here"):
+            check_replacement(mine, scores, run=str(number), builds=False)
+
+
+def test_features_of_other_settings_are_not_trained_on(tmp_path: Path) -> None:
+    check_features(made({}, training()), tmp_path)  # there is no record of them
+    keep_features(made({}), tmp_path)
+    # Encoders with the same tokenizer may share them.
+    check_features(made({"model": {"encoder": "other"}}, training()), tmp_path)
+    mine = made({"data": {"dev": "mine"}, "feature_set": "x"}, training())
+    with pytest.raises(InputError, match=r"features of x: .* \(data.dev: demo_dev there, mine h"):
+        check_features(mine, tmp_path)
 
 
 def test_step_by_step_as_at_once(tmp_path: Path) -> None:

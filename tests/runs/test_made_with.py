@@ -87,6 +87,7 @@ def test_files_that_changed(outdated: Outdated) -> None:
 
 def test_a_teacher_that_changed(outdated: Outdated) -> None:
     Path("teacher").mkdir()
+    Path("teacher/model.safetensors").touch()
     assert outdated(distil={"teacher": "teacher"}) == {TRAIN} | EVALUATION
     assert outdated() == set()
 

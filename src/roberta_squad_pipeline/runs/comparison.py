@@ -1,8 +1,9 @@
 """`kedro compare RUN RUN …`: settings, scores, and questions that a run fixed or broke."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,10 @@ from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 from roberta_squad_pipeline.runs.experiment_table import lead_text
 from roberta_squad_pipeline.runs.fingerprint import recipe_params
-from roberta_squad_pipeline.runs.hooks import RESOLVED
+from roberta_squad_pipeline.runs.hooks import MEMBERS_TAG, RESOLVED
 from roberta_squad_pipeline.runs.measured import MeasuredRun, load_measured
 from roberta_squad_pipeline.runs.sweep import project_parameters
-from roberta_squad_pipeline.tracking.history import FinishedRun, runs_called
+from roberta_squad_pipeline.tracking.history import FinishedRun, finished_runs, runs_called
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,7 +191,11 @@ def _found(project: Path, experiment: str, name: str) -> MeasuredRun:
     runs = runs_called(project, experiment, name)
     for run in runs:
         for measured in load_measured(project, [run]):
-            return measured
+            trained = list(_members(run).values())
+            known = finished_runs(project, experiment, {}) if trained else []
+            members = [one for one in known if one.run_id in trained]
+            members.sort(key=lambda one: trained.index(one.run_id))
+            return replace(measured, members=tuple(members))
     raise InputError(
         where=f"run {name}",
         got="none that kept what each question scored" if runs else "no finished run of that name",
@@ -222,8 +227,24 @@ def _row(run: MeasuredRun, first: MeasuredRun, behind: Behind) -> tuple[str, ...
     )
 
 
+def _members(run: FinishedRun) -> dict[str, str | None]:
+    """The members of an ensemble, and MLflow's ids of the runs that trained them."""
+    members: dict[str, str | None] = json.loads(run.tags.get(MEMBERS_TAG, "{}"))
+    return members
+
+
 def _settings_that_differ(first: MeasuredRun, run: MeasuredRun) -> Iterator[str]:
-    runs = first.run, run.run
+    yield from _differences(first.run, run.run)
+    # Of two ensembles, their members' names have to do.
+    members = () if first.members and run.members else (*first.members, *run.members)
+    for member in members:
+        there, here = (member, run.run) if first.members else (first.run, member)
+        found = "; ".join(_differences(there, here)) or "no other settings"
+        yield f"member {member.name}, seed {member.params.get('training.seed')}: {found}"
+
+
+def _differences(first: FinishedRun, run: FinishedRun) -> Iterator[str]:
+    runs = first, run
     if all("recipe" in one.tags for one in runs):
         there, here = (recipe_params(one.params) for one in runs)
         return differences(there, here)
@@ -244,7 +265,9 @@ def _comparable(run: FinishedRun) -> dict[str, str]:
         left_open = f"{RESOLVED.get(dataset)}.{setting}"
         if left_open in params:
             params[left_open] = value
-    if params.get("reader") == "None":
+    if members := _members(run):
+        params["reader"] = f"{params['ensemble.kind']} of {', '.join(members)}"
+    elif params.get("reader") == "None":
         params["reader"] = run.params.get("run", run.name)
     # Files are compared by content, which squad_files has.
     own = recipe_params(params).items()

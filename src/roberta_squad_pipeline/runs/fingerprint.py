@@ -9,6 +9,7 @@ from kedro.io import CatalogProtocol
 
 from roberta_squad_pipeline.common.files import stamps
 from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
+from roberta_squad_pipeline.runs.members import matching
 from roberta_squad_pipeline.runs.parameters import Parameters
 from roberta_squad_pipeline.tracking.tracker import flat_params
 
@@ -117,21 +118,25 @@ def own_questions(catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:
     return found
 
 
-def other_readers(parameters: Parameters, readers: Path | None) -> dict[str, Any]:
-    """The sections that name other runs' readers, with sizes and times of the readers' files.
+def other_readers(parameters: Parameters, readers: Path) -> dict[str, Any]:
+    """The parameters that name other runs' readers, with short names of these readers' weights.
 
     Args:
         parameters: Of the run.
-        readers: The folder of all runs' readers, if the catalog has one.
+        readers: The folder of all runs' readers.
     """
-    ensemble, distil = parameters.ensemble, parameters.distil
-    paths = [path for name in ensemble.members for path in (readers or Path()).glob(name)]
-    files = {path.name: stamps(path) for path in paths}
-    taught_by = stamps(Path(distil.teacher)) if distil.teacher else []
+    ensemble, distil, reader = parameters.ensemble, parameters.distil, parameters.reader
+    members = {name for wanted in ensemble.members for name in matching(readers, wanted)}
+    weights = {name: _weights(readers / name) for name in members - {parameters.run}}
     return {
-        "ensemble": ensemble.model_dump(mode="json") | {"files": files},
-        "distil": distil.model_dump(mode="json") | {"files": taught_by},
+        "ensemble": ensemble.model_dump(mode="json") | {"weights": weights},
+        "distil": distil.model_dump(mode="json") | {"weights": _weights(distil.teacher)},
+        "reader": reader and {"run": reader, "weights": _weights(readers / reader)},
     }
+
+
+def _weights(reader: str | Path | None) -> str | None:
+    return digest(weights_of(str(reader))) if reader else None
 
 
 def feature_fingerprint(parameters: Parameters, questions: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from roberta_squad_pipeline.common.files import written_atomically
 from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.common.same_run import differences
 from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.runs.fingerprint import other_readers
 from roberta_squad_pipeline.runs.parameters import Parameters
 
 _RECORD = "settings.json"
@@ -43,7 +44,12 @@ class MadeOf(StrictModel):
 
 
 def made_of(
-    parameters: Parameters, tracked: Pipeline, redaction: Redaction, *, with_features: bool
+    parameters: Parameters,
+    tracked: Pipeline,
+    redaction: Redaction,
+    readers: Path,
+    *,
+    with_features: bool,
 ) -> MadeOf:
     """Collects the settings of a run that is about to begin.
 
@@ -51,9 +57,11 @@ def made_of(
         parameters: All its parameters.
         tracked: Its nodes that write outputs under the run's name.
         redaction: Removes what must not be recorded.
+        readers: The folder of all runs' readers; those that it names count with their weights.
         with_features: Whether its features are made with these parameters.
     """
-    told = redaction.record(parameters.model_dump(mode="json", exclude=_WITHOUT_EFFECT))
+    given = parameters.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
+    told = redaction.record(given | other_readers(parameters, readers))
     features = {
         "data": told["data"],
         "features": told["features"],
@@ -105,6 +113,37 @@ def check_replacement(mine: MadeOf, folder: Path, *, run: str | None, builds: bo
             )
 
 
+def keep_features(mine: MadeOf, folder: Path) -> None:
+    """Records what the features in a folder are made with."""
+    _write(mine.model_copy(update={"results": {}}), folder)
+
+
+def check_features(mine: MadeOf, folder: Path) -> None:
+    """Refuses to train on features of other data or windows than the run's parameters say.
+
+    Args:
+        mine: The settings of the run.
+        folder: The folder of its features.
+
+    Raises:
+        InputError: They are of others; if there is no record of theirs, they may be.
+    """
+    if (kept := _read(folder / _RECORD)) is None:
+        return
+    # Encoders may share features; training checks that their tokenizers are the same.
+    there, here = (
+        {name: each.features[name] for name in ("data", "features")} for each in (kept, mine)
+    )
+    if said := "; ".join(differences(there, here)):
+        raise InputError(
+            where=f"features of {mine.feature_set}",
+            got=f"other settings than this run's ({said})",
+            expected="features that were made with the settings of the run",
+            remedy="Give the same --params as for the features; or make others: another "
+            "feature_set, and kedro run without --nodes and --from-nodes.",
+        )
+
+
 def last_session(mine: MadeOf, scores: Path) -> MadeOf | None:
     """Returns the record of a run's last session, if that had the same settings.
 
@@ -151,8 +190,8 @@ def keep(mine: MadeOf, scores: Path) -> None:
     _write(mine.model_copy(update={"results": ordered}), scores)
 
 
-def _write(record: MadeOf, scores: Path) -> None:
-    with written_atomically(scores / _RECORD) as temp:
+def _write(record: MadeOf, folder: Path) -> None:
+    with written_atomically(folder / _RECORD) as temp:
         temp.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 

@@ -65,6 +65,9 @@ READER = "reader"
 WEIGHTS_TAG = "reader.weights"
 """Tag of a run that trained: a short name of its reader's weights, to search for it."""
 
+MEMBERS_TAG = "members"
+"""Tag of an ensemble: its members' names, with MLflow's ids of the runs that trained them."""
+
 _SURROUNDINGS_TAG = "surroundings"
 """Tag with a short name of a run's code and libraries."""
 
@@ -88,10 +91,10 @@ LOCAL = "local"
 
 _logger = logging.getLogger(__name__)
 
-FEATURE_SET = {
-    *(FETCHED, SQUAD_FILES, "validation"),
-    *("train_features", "validation_features", "dev_features"),
-}
+FEATURES = {"train_features", "validation_features", "dev_features"}
+"""Datasets of features."""
+
+FEATURE_SET = {FETCHED, SQUAD_FILES, "validation", *FEATURES}
 """Datasets in folders named by `feature_set`; those of tracked nodes are named by the run."""
 
 
@@ -289,6 +292,10 @@ class TrackingHooks:
         self._made_with.keep(dataset_name, node)
         self._saved.add(dataset_name)
         self._record(dataset_name, data)
+        if dataset_name in FEATURES:
+            from roberta_squad_pipeline.runs.finished import keep_features
+
+            keep_features(self._made_of, self._path(dataset_name).parent)
         if dataset_name == REPORT:
             self._report = self._path(dataset_name)
         if dataset_name in SCORES:
@@ -319,6 +326,8 @@ class TrackingHooks:
             reader = self._path(READER)
             self._run.set_tag(WEIGHTS_TAG, digest(weights_of(str(reader))))
             self._run.log_model(reader, self._registration(), self._example)
+        if self._run is not None and self._makes_reader and not self._trains:
+            self._run.set_tag(MEMBERS_TAG, json.dumps(self._members()))
         if self._run is not None and self._trains:
             self._remove_checkpoints(self._run.run_id)
         if self._run is not None and self._scored.keys() == SCORES:
@@ -442,13 +451,23 @@ class TrackingHooks:
             )
 
     def _check_finished_runs_are_kept(self, pipeline: Pipeline, claim: Claim) -> None:
-        from roberta_squad_pipeline.runs.finished import check_replacement, made_of
+        from roberta_squad_pipeline.runs.finished import (
+            check_features,
+            check_replacement,
+            made_of,
+        )
 
         tracked = pipeline.only_nodes_with_tags(TRACKED)
         with_features = claim.builds or "checkpoints" in tracked.inputs()
         self._made_of = made_of(
-            self._parameters, tracked, self._redaction, with_features=with_features
+            self._parameters,
+            tracked,
+            self._redaction,
+            self._path("readers"),
+            with_features=with_features,
         )
+        if with_features and not claim.builds:
+            check_features(self._made_of, self._path("dev_features").parent)
         if not self._parameters.overwrite:
             folder, builds = self._scores().parent, claim.builds
             check_replacement(self._made_of, folder, run=claim.run, builds=builds)
@@ -564,15 +583,23 @@ class TrackingHooks:
         return others | {name: recipe[name] for name in recipe.keys() & _TRAINED_WITH}
 
     def _link_training_run(self, run: "MlflowRun") -> None:
-        """Records which run trained the reader, found by the sha256 of its weights."""
+        """Records which run trained the reader."""
+        if trained := self._training_run(self._path(READER)):
+            run.set_tag("training_run", trained)
+
+    def _training_run(self, reader: Path) -> str | None:
+        """MLflow's id of the run that trained a reader, found by the sha256 of its weights."""
         from roberta_squad_pipeline.tracking.history import finished_runs
 
-        weights = digest(weights_of(str(self._path(READER))))
-        trained = finished_runs(
-            self._project, self._parameters.tracking.experiment, {WEIGHTS_TAG: weights}
-        )
-        if trained:
-            run.set_tag("training_run", trained[0].run_id)
+        weights = {WEIGHTS_TAG: digest(weights_of(str(reader)))}
+        trained = finished_runs(self._project, self._parameters.tracking.experiment, weights)
+        return trained[0].run_id if trained else None
+
+    def _members(self) -> dict[str, str | None]:
+        """The members of the reader that was put together, and which runs trained them."""
+        recipe = json.loads((self._path(READER) / "reader.json").read_bytes())["recipe"]
+        names = (recipe.get("ensemble") or recipe["soup"])["members"]
+        return {name: self._training_run(self._path("readers") / name) for name in names}
 
     def _role(self, dataset_name: str) -> str | None:
         metadata = self._catalog.get(dataset_name, {}).get("metadata", {})

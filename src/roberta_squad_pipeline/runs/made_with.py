@@ -37,7 +37,7 @@ class MadeWith:
         self._folder = parameters.made_with
         self._settings = settings_of(parameters) | {
             "files": file_stamps(parameters),
-            **other_readers(parameters, self._path("readers")),
+            **other_readers(parameters, self._path("readers") or Path()),
         }
         self._questions = own_questions(catalog)
 

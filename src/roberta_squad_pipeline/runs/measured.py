@@ -30,6 +30,8 @@ class MeasuredRun:
     """Whether the answer is an exact match, or abstaining is right. Shape: (questions,)"""
     answers: NDArray[np.object_]
     """The answers; empty if it abstains. Shape: (questions,)"""
+    members: tuple[FinishedRun, ...] = ()
+    """The runs that trained the members of an ensemble."""
 
     @property
     def best_f1(self) -> float:

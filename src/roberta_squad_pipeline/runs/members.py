@@ -8,6 +8,12 @@ from roberta_squad_pipeline.common.errors import InputError
 _FEWEST = 2
 
 
+def matching(readers: Path, pattern: str) -> list[str]:
+    """Names of the runs that have trained a reader and that a pattern of names means."""
+    trained = sorted(path.parent.name for path in readers.glob("*/reader.json"))
+    return [name for name in trained if fnmatch(name, pattern)]
+
+
 def member_names(readers: Path, wanted: tuple[str, ...], run: str) -> list[str]:
     """Names of the runs that are meant, each once.
 
@@ -19,11 +25,11 @@ def member_names(readers: Path, wanted: tuple[str, ...], run: str) -> list[str]:
     Raises:
         InputError: One of them is not there or not finished, or there are fewer than two.
     """
-    trained = sorted(path.parent.name for path in readers.glob("*/reader.json"))
+    trained = matching(readers, "*")
     named: dict[str, None] = {}
     faults = []
     for name in wanted:
-        found = [each for each in trained if fnmatch(each, name) and each != run]
+        found = [each for each in matching(readers, name) if each != run]
         if not found:
             begun = (readers / "_checkpoints" / name).is_dir()
             faults.append(f"{name}, {'a run that is not finished' if begun else 'no run'}")
