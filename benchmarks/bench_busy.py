@@ -88,7 +88,7 @@ def inference_turn(encoder, features, precision) -> Callable[[], int]:
     from roberta_squad_pipeline.inference.prediction import predict
     from roberta_squad_pipeline.reader.model import ReaderModel
 
-    reader = ReaderModel(encoder, 0.1).eval()
+    reader = ReaderModel(encoder, 0.1, "first_token").eval()
     config = inference_config(precision, BATCH)
     windows = len(features.windows.question)
 

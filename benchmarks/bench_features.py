@@ -229,7 +229,13 @@ def grown(squad: Path, what: str) -> None:
             WindowConfig(
                 order="passage_first", max_tokens=MAX_TOKENS, max_question_tokens=64, stride=STRIDE
             ),
-            ModelConfig(start=None, encoder=str(TOKENIZER), dropout=0.1, attention_dropout=0.1),
+            ModelConfig(
+                start=None,
+                encoder=str(TOKENIZER),
+                dropout=0.1,
+                attention_dropout=0.1,
+                answerability_input="first_token",
+            ),
         )
         FeaturesDataset(filepath=str(squad.with_suffix(".arrow"))).save(features)
     told = {

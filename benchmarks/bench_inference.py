@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--one-thread", action="store_true", help="count CPU seconds")
     options = parser.parse_args()
     features = sample_features("dev", MAX_TOKENS)
-    reader = ReaderModel(random_encoder(MINI), 0.1)
+    reader = ReaderModel(random_encoder(MINI), 0.1, "first_token")
     if options.one_thread:
         main_one_thread(reader, features)
         return

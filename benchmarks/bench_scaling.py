@@ -88,7 +88,11 @@ def model_config(folder: Path) -> Any:
     from roberta_squad_pipeline.reader.config import ModelConfig
 
     return ModelConfig(
-        start=None, encoder=str(folder / "encoder"), dropout=0.0, attention_dropout=0.0
+        start=None,
+        encoder=str(folder / "encoder"),
+        dropout=0.0,
+        attention_dropout=0.0,
+        answerability_input="first_token",
     )
 
 
@@ -145,6 +149,7 @@ def training(folder: Path) -> Measured:
         eps=1e-6,
         weight_decay=0.01,
         empty_windows="keep",
+        answerability_weight=0.5,
         plausible_weight=0.0,
         max_grad_norm=None,
         precision="fp32",

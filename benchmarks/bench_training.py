@@ -64,7 +64,7 @@ def ours(
 ) -> Callable[[], None]:
     """A side that makes the next updates of a run, as the training loop makes them."""
     config = training_config(precision=precision, batch_size=batch)
-    reader = ReaderModel(random_encoder(shape), 0.1).train()
+    reader = ReaderModel(random_encoder(shape), 0.1, "first_token").train()
     optimizer = build_optimizer(reader, config)
     lanes = Lanes(even_lane_count(CPU, batch)).__enter__()
     split = split_update(batch, 1, config.micro_batch, lanes.count)

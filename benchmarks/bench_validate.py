@@ -29,7 +29,13 @@ WINDOWS = WindowConfig(order="passage_first", max_tokens=512, max_question_token
 def validate(path: Path) -> dict[str, object]:
     """Validates one file in this process."""
     encoder = str(SHARED / "roberta-tokenizer")
-    model = ModelConfig(start=None, encoder=encoder, dropout=0.0, attention_dropout=0.0)
+    model = ModelConfig(
+        start=None,
+        encoder=encoder,
+        dropout=0.0,
+        attention_dropout=0.0,
+        answerability_input="first_token",
+    )
     limits = token_limits(model, WINDOWS, max_answer_tokens=48)
     before = peak_memory_mb()
     began, began_cpu = time.perf_counter(), time.process_time()

@@ -67,6 +67,7 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
         encoder=str(PACKAGED_ENCODER),
         dropout=0.1,
         attention_dropout=0.1,
+        answerability_input="first_token",
     )
     distributed = DistributedConfig(
         processes=processes,

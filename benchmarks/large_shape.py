@@ -82,7 +82,11 @@ def train(folder: Path, micro_batch: int) -> Meter:
     cpu = torch.device("cpu")
     precision = fast_precision(cpu)
     model = ModelConfig(
-        start=None, encoder=str(folder / "encoder"), dropout=0.1, attention_dropout=0.1
+        start=None,
+        encoder=str(folder / "encoder"),
+        dropout=0.1,
+        attention_dropout=0.1,
+        answerability_input="first_token",
     )
     config = training_config(
         updates=1, warmup_updates=0, micro_batch=micro_batch, precision=precision
@@ -116,6 +120,7 @@ def train(folder: Path, micro_batch: int) -> Meter:
             null_score="best_span",
         ),
         dropout=model.dropout,
+        answerability_input="first_token",
         recipe={},
     )
     save_reader(

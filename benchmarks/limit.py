@@ -84,7 +84,9 @@ class Updates:
     ) -> None:
         self.shape, self.features, self.device = shape, features, device
         self.config = training_config(micro_batch=micro_batch)
-        self.reader = ReaderModel(random_encoder(shape, dropout), dropout).to(device).train()
+        self.reader = (
+            ReaderModel(random_encoder(shape, dropout), dropout, "first_token").to(device).train()
+        )
         if compiled:
             for layer in self.reader.encoder.encoder.layer:
                 layer.compile(dynamic=True)

@@ -262,7 +262,11 @@ def tiny_reader(encoder_folder: Path) -> "ReaderModel":
 
     torch.manual_seed(2)
     config = ModelConfig(
-        start=None, encoder=str(encoder_folder), dropout=0.0, attention_dropout=0.0
+        start=None,
+        encoder=str(encoder_folder),
+        dropout=0.0,
+        attention_dropout=0.0,
+        answerability_input="first_token",
     )
     return new_reader(config, max_tokens=POSITIONS, vocabulary=1)
 
@@ -287,6 +291,7 @@ def evaluated(
         windows=tiny_features.meta.windows,
         inference=inference.model_copy(update={"max_answer_tokens": 1}),
         dropout=0.125,
+        answerability_input="first_token",
         recipe={"model": {"encoder": "tiny"}, "training": {"lr": 3e-5}},
     )
     calibration = UNCALIBRATED.model_copy(

@@ -102,7 +102,13 @@ def test_members_with_other_tokens(
 ) -> None:
     """Oracle: `Reader`, which builds windows for each member by itself."""
     demo = load_reader(finished_copy / "data/06_models/demo")
-    config = ModelConfig(start=None, encoder=str(bert_folder), dropout=0.0, attention_dropout=0.0)
+    config = ModelConfig(
+        start=None,
+        encoder=str(bert_folder),
+        dropout=0.0,
+        attention_dropout=0.0,
+        answerability_input="first_token",
+    )
     tokenizer = PassageTokenizer.load(str(bert_folder))
     windows = window_config.model_copy(update={"order": "question_first"})
     header = demo.header.model_copy(update={"tokenizer": tokenizer.identity, "windows": windows})

@@ -43,7 +43,13 @@ def make_chain(encoder: Path) -> Chain:
     Args:
         encoder: Folder of a small encoder that takes windows of 64 tokens.
     """
-    model = ModelConfig(start=None, encoder=str(encoder), dropout=0.0, attention_dropout=0.0)
+    model = ModelConfig(
+        start=None,
+        encoder=str(encoder),
+        dropout=0.0,
+        attention_dropout=0.0,
+        answerability_input="first_token",
+    )
     with torch.random.fork_rng():
         torch.manual_seed(2)
         reader = new_reader(model, max_tokens=WINDOWS.max_tokens, vocabulary=1)

@@ -252,8 +252,10 @@ def test_batch_is_as_long_as_its_longest_window(tiny_features: Features) -> None
 
 def test_batch_moves_whole(tiny_features: Features) -> None:
     moved = assemble(tiny_features, np.array([0])).to(torch.device("meta"))
-    names = [field.name for field in fields(moved) if field.name not in {"packing", "teacher"}]
+    others = {"packing", "teacher", "order"}
+    names = [field.name for field in fields(moved) if field.name not in others]
     assert {getattr(moved, name).device.type for name in names} == {"meta"}
+    assert moved.order == tiny_features.meta.windows.order
     assert moved.packing is not None
     assert {moved.packing.offsets.device.type, moved.packing.tokens.device.type} == {"meta"}
 

@@ -21,7 +21,7 @@ def member(evaluated: TrainedReader) -> Member:
 
     def make(value: float, start: str = "A", heads: str = "H", **header: object) -> TrainedReader:
         alike = evaluated.in_torch
-        reader = empty_reader(alike.encoder.config, alike.dropout)
+        reader = empty_reader(alike.encoder.config, alike.dropout, "first_token")
         with torch.no_grad():
             for parameter in reader.parameters():
                 parameter.fill_(value)

@@ -10,7 +10,13 @@ from roberta_squad_pipeline.reader.config import ModelConfig
 
 
 def model(start: str | None, encoder: str | None) -> ModelConfig:
-    return ModelConfig(start=start, encoder=encoder, dropout=0.0, attention_dropout=0.0)
+    return ModelConfig(
+        start=start,
+        encoder=encoder,
+        dropout=0.0,
+        attention_dropout=0.0,
+        answerability_input="first_token",
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from roberta_squad_pipeline.reader.storage import TrainedReader, load_reader, sa
 def other_reader(tiny_reader: ReaderModel) -> ReaderModel:
     """One of the same shape with other weights."""
     torch.manual_seed(3)
-    return empty_reader(tiny_reader.encoder.config, 0.0)
+    return empty_reader(tiny_reader.encoder.config, 0.0, "first_token")
 
 
 def test_mean_of_log_probabilities(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
+from losses import SERIES
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
@@ -36,7 +37,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def reader_on(folder: Path, dropout: float = 0.0, attention_dropout: float = 0.0) -> ReaderModel:
     config = ModelConfig(
-        start=None, encoder=str(folder), dropout=dropout, attention_dropout=attention_dropout
+        start=None,
+        encoder=str(folder),
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        answerability_input="first_token",
     )
     return new_reader(config, max_tokens=64, vocabulary=1)
 
@@ -74,7 +79,7 @@ def test_convolution_of_the_larger_deberta_v2(
     config = AutoConfig.from_pretrained(folder)
     config.conv_kernel_size, config.conv_act = 3, "gelu"
     torch.manual_seed(0)
-    reader = empty_reader(config, dropout=0.0).eval()
+    reader = empty_reader(config, dropout=0.0, answerability_input="first_token").eval()
     features = build(tiny_squad, folder, window_config)
     shortest = int(features.window_tokens.argmin())
     with torch.no_grad():
@@ -103,7 +108,9 @@ def test_settings_survive_the_way_to_other_processes(family_folder: Path) -> Non
     """`share_reader` sends them as JSON."""
     reader = reader_on(family_folder)
     told = json.loads(json.dumps(reader.encoder.config.to_dict()))
-    again = empty_reader(AutoConfig.for_model(**told), dropout=0.0)
+    again = empty_reader(
+        AutoConfig.for_model(**told), dropout=0.0, answerability_input="first_token"
+    )
     again.load_state_dict(reader.state_dict())
     assert again.encoder.config.to_diff_dict() == reader.encoder.config.to_diff_dict()
 
@@ -129,7 +136,7 @@ def test_windows_may_be_as_long_as_the_positions_reach(model_type: str) -> None:
         **{"pad_token_id": 1, "cls_token_id": 2, "sep_token_id": 3},
         **SETTINGS.get(model_type, {}),
     )
-    reader = empty_reader(config, dropout=0.0).eval()
+    reader = empty_reader(config, dropout=0.0, answerability_input="first_token").eval()
     reach = FAMILIES[model_type].positions(config)
     check_reach(config, "encoder", reach)
     with pytest.raises(InputError, match=f"at most {reach}"):
@@ -166,7 +173,7 @@ def test_a_thread_of_its_own_random_numbers_drops_out_by_them_alone(
     def gradients(own: int, others: int) -> list[Tensor]:
         torch.manual_seed(others)
         seed_thread(own)
-        loss = summed_loss(reader(batch), batch, plausible_weight=0.0)
+        loss = summed_loss(reader(batch), batch, SERIES)
         return [loss, *torch.autograd.grad(loss, list(reader.parameters()))]
 
     with ThreadPoolExecutor(1) as thread:

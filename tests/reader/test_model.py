@@ -26,16 +26,20 @@ from transformers import (
     RobertaModel,
 )
 
+from losses import SERIES
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.config import Order, WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader import families
 from roberta_squad_pipeline.reader.batching import Batch, assemble
-from roberta_squad_pipeline.reader.config import ModelConfig, Precision
+from roberta_squad_pipeline.reader.config import AnswerabilityInput, ModelConfig, Precision
 from roberta_squad_pipeline.reader.device import computing_in
 from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
+from roberta_squad_pipeline.squad.dataset import SquadDataset
 from roberta_squad_pipeline.training.loss import summed_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+Build = Callable[[SquadDataset, Path, WindowConfig], Features]
 LONGEST = 64
 """Tokens that the tiny encoders have positions for."""
 # Without dropout, and with weights wider than usual, so that every part has a say.
@@ -87,7 +91,11 @@ def model_type(folder: Path) -> str:
 
 def settings_of(folder: Path, dropout: float = 0.0, attention_dropout: float = 0.0) -> ModelConfig:
     return ModelConfig(
-        start=None, encoder=str(folder), dropout=dropout, attention_dropout=attention_dropout
+        start=None,
+        encoder=str(folder),
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        answerability_input="first_token",
     )
 
 
@@ -150,6 +158,35 @@ def test_heads_are_the_recipe_s(
     assert weights[f"{head}.0.weight"].shape == (hidden.shape[2], hidden.shape[2])
 
 
+@pytest.mark.parametrize("order", ["passage_first", "question_first"])
+def test_the_answerability_head_may_look_at_the_question(
+    build: Build,
+    tiny_squad: SquadDataset,
+    encoder_folder: Path,
+    window_config: WindowConfig,
+    order: Order,
+) -> None:
+    """Oracle: the head at the mean over all tokens but the passage's and those on its side."""
+    windows = window_config.model_copy(update={"order": order})
+    features = build(tiny_squad, encoder_folder, windows)
+    batch = assemble(features, np.arange(len(features.windows.question)))
+    torch.manual_seed(5)
+    config = settings_of(encoder_folder).model_copy(update={"answerability_input": "question"})
+    reader = new_reader(config, max_tokens=LONGEST, vocabulary=1).eval()
+    with torch.no_grad():
+        got = reader(batch).no_answer_logits
+        padded = reader(replace(batch, packing=None)).no_answer_logits
+        hidden = hidden_of(reader.encoder, batch)
+        for row, tokens in enumerate(features.window_tokens):
+            passage = features.passage_position[row]
+            after = passage + features.windows.count[row]
+            # A separator ends either side, and <s> belongs to the first.
+            looked_at = slice(0, passage) if order == "question_first" else slice(after + 1, tokens)
+            mean = hidden[row, looked_at].mean(0)
+            torch.testing.assert_close(got[row], reader.answerability_head(mean)[0])
+    torch.testing.assert_close(padded, got, rtol=0, atol=1e-5)
+
+
 def test_padding_is_minus_infinity(tiny_reader: ReaderModel, batch: Batch) -> None:
     output = tiny_reader.eval()(batch)
     for logits in output[:2]:
@@ -171,24 +208,31 @@ def test_padding_changes_no_logit(tiny_reader: ReaderModel, tiny_features: Featu
             torch.testing.assert_close(no_answer, alone.no_answer_logits[0], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 5e-2)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance", "looks_at"),
+    [("fp32", 1e-5, "question"), ("bf16", 5e-2, "first_token")],
+)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_reading_without_padding_gives_the_padded_logits_and_gradients(
-    family: str, precision: Precision, tolerance: float, tiny_batch: pa.RecordBatch
+    family: str,
+    precision: Precision,
+    tolerance: float,
+    looks_at: AnswerabilityInput,
+    tiny_batch: pa.RecordBatch,
 ) -> None:
     """Oracle: transformers' own attention over padded windows, fp32."""
     features = Features.from_batch(tiny_batch)
     batch = assemble(features, np.arange(len(features.windows.question)))
     torch.manual_seed(3)
     encoder = AutoModel.from_config(AutoConfig.for_model(family, **FAMILIES[family]))
-    reader = ReaderModel(encoder, 0.0)
+    reader = ReaderModel(encoder, 0.0, looks_at)
     assert reader.first_position is not None
     outputs, gradients = [], []
     for read, computed in ((replace(batch, packing=None), "fp32"), (batch, precision)):
         with computing_in(computed, torch.device("cpu")):
             outputs.append(reader(read))
         reader.zero_grad()
-        summed_loss(outputs[-1], batch, 0.0).backward()
+        summed_loss(outputs[-1], batch, SERIES).backward()
         reached = [p.grad.flatten() for p in reader.parameters() if p.grad is not None]
         gradients.append(torch.cat(reached))
     for padded, mine in zip(*outputs, strict=True):
@@ -204,7 +248,7 @@ def test_every_family_that_can_be_read_without_padding_is_tried() -> None:
 def test_encoder_that_looks_beyond_windows_reads_them_padded(batch: Batch) -> None:
     """DeBERTa computes its own attention, from positions relative to each other."""
     config = AutoConfig.for_model("deberta-v2", **SMALL, relative_attention=True)
-    reader = ReaderModel(AutoModel.from_config(config), 0.0).eval()
+    reader = ReaderModel(AutoModel.from_config(config), 0.0, "first_token").eval()
     assert reader.first_position is None
     with torch.no_grad():
         for mine, padded in zip(reader(batch), reader(replace(batch, packing=None)), strict=True):

@@ -50,12 +50,22 @@ HEAD = [
 
 def start_from(name: str, dropout: float = 0.0, attention_dropout: float = 0.0) -> ModelConfig:
     return ModelConfig(
-        start=name, encoder=None, dropout=dropout, attention_dropout=attention_dropout
+        start=name,
+        encoder=None,
+        dropout=dropout,
+        attention_dropout=attention_dropout,
+        answerability_input="first_token",
     )
 
 
 def on_encoder(folder: Path) -> ModelConfig:
-    return ModelConfig(start=None, encoder=str(folder), dropout=0.0, attention_dropout=0.0)
+    return ModelConfig(
+        start=None,
+        encoder=str(folder),
+        dropout=0.0,
+        attention_dropout=0.0,
+        answerability_input="first_token",
+    )
 
 
 def started(folder: Path, config: ModelConfig | None = None) -> FirstReader:

@@ -46,6 +46,7 @@ def trained(
         windows=tiny_features.meta.windows,
         inference=INFERENCE,
         dropout=0.125,
+        answerability_input="first_token",
         recipe={"encoder": "tiny"},
     )
     return TrainedReader(tiny_reader, PassageTokenizer.load(str(encoder_folder)), header)
@@ -130,8 +131,8 @@ def test_weights_of_another_reader_are_refused(folder: Path, encoder_folder: Pat
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        (1, "version 1, of an older release; expected format version 3. Train one: kedro run"),
-        (4, "version 4, of a newer release; expected format version 3. Install the newer release"),
+        (1, "version 1, of an older release; expected format version 4. Train one: kedro run"),
+        (5, "version 5, of a newer release; expected format version 4. Install the newer release"),
     ],
 )
 def test_other_version_is_refused(folder: Path, version: int, said: str) -> None:
@@ -142,18 +143,22 @@ def test_other_version_is_refused(folder: Path, version: int, said: str) -> None
     assert f"{folder}: got format {said}" in str(caught.value)
 
 
-def test_a_reader_of_version_2_reads_the_passage_first(
-    folder: Path, trained: TrainedReader, tiny_features: Features
+@pytest.mark.parametrize("version", [2, 3])
+def test_an_older_reader_reads_as_the_published_series(
+    folder: Path, trained: TrainedReader, tiny_features: Features, version: int
 ) -> None:
-    """Its header as that version wrote it: neither an order nor a number of separators."""
+    """Its header as that version wrote it: of version 2 neither an order nor a number of
+    separators, of either no input of the answerability head."""
     header = json.loads((folder / "reader.json").read_text())
-    header["format_version"] = 2
-    del header["windows"]["order"]
-    del header["tokenizer"]["special_tokens"]["pair_separators"]
+    header["format_version"] = version
+    del header["answerability_input"]
+    if version == 2:
+        del header["windows"]["order"]
+        del header["tokenizer"]["special_tokens"]["pair_separators"]
     (folder / "reader.json").write_text(json.dumps(header))
     loaded = load_reader(folder).header
     assert loaded.windows == trained.header.windows
-    assert loaded.windows.order == "passage_first"
+    assert (loaded.windows.order, loaded.answerability_input) == ("passage_first", "first_token")
 
 
 def test_features_in_another_order_are_refused(

@@ -35,7 +35,7 @@ def _changed(raw: dict[str, Any], dotted: str, value: object) -> dict[str, Any]:
         (
             "training.lrr",
             1,
-            "training.lrr: got an unknown name; expected one of batch_size",
+            "training.lrr: got an unknown name; expected one of answerability_weight",
         ),
         ("training.lrr", 1, "Did you mean training.lr?"),
         ("trainig", {}, "parameter trainig: got an unknown name; expected one of experiment, run"),

@@ -46,6 +46,7 @@ def test_reader_in_mlflow_is_there_for_as_long_as_it_is_needed(
             batch_windows=3, precision="fp32", max_answer_tokens=6, n_best=5, null_score="best_span"
         ),
         dropout=0.0,
+        answerability_input="first_token",
         recipe={},
     )
     tokenizer = PassageTokenizer.load(str(encoder_folder))
@@ -59,7 +60,13 @@ def test_reader_in_mlflow_is_there_for_as_long_as_it_is_needed(
     log_model(client, run_id, tmp_path / "packed", registration, [])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     for start in ("models:/qa/1", f"runs:/{run_id}/reader"):
-        config = ModelConfig(start=start, encoder=None, dropout=0.0, attention_dropout=0.0)
+        config = ModelConfig(
+            start=start,
+            encoder=None,
+            dropout=0.0,
+            attention_dropout=0.0,
+            answerability_input="first_token",
+        )
         with start_folder(start) as folder:
             assert folder is not None
             reader = started_reader(config, folder, max_tokens=8, vocabulary=1).reader

@@ -21,6 +21,7 @@ def recipe() -> TrainingConfig:
         eps=1e-6,
         weight_decay=0.01,
         empty_windows="keep",
+        answerability_weight=0.5,
         plausible_weight=0.0,
         max_grad_norm=None,
         precision="fp32",

@@ -81,7 +81,13 @@ def chain(
     features: Features = build(tiny_squad, family_folder, window_config)
     torch.manual_seed(0)
     reader = new_reader(
-        ModelConfig(start=None, encoder=str(family_folder), dropout=0.1, attention_dropout=0.1),
+        ModelConfig(
+            start=None,
+            encoder=str(family_folder),
+            dropout=0.1,
+            attention_dropout=0.1,
+            answerability_input="first_token",
+        ),
         max_tokens=window_config.max_tokens,
         vocabulary=features.meta.tokenizer.entries,
     )
@@ -104,6 +110,7 @@ def chain(
         windows=features.meta.windows,
         inference=INFERENCE,
         dropout=0.1,
+        answerability_input="first_token",
         recipe={},
     )
     trained = TrainedReader(reader, PassageTokenizer.load(str(family_folder)), header)

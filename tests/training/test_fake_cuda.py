@@ -43,7 +43,13 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def reader(family_folder: Path, family_features: Features) -> ReaderModel:
-    config = ModelConfig(start=None, encoder=str(family_folder), dropout=0.1, attention_dropout=0.1)
+    config = ModelConfig(
+        start=None,
+        encoder=str(family_folder),
+        dropout=0.1,
+        attention_dropout=0.1,
+        answerability_input="first_token",
+    )
     entries = family_features.meta.tokenizer.entries
     return new_reader(config, max_tokens=64, vocabulary=entries)
 

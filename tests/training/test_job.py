@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from forked_workers import STARTED, fork_workers
+from losses import SERIES
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
 from roberta_squad_pipeline.distributed.config import DistributedConfig
@@ -100,6 +101,7 @@ def run(
             encoder=None if start else str(roberta_folder),
             dropout=dropout,
             attention_dropout=dropout,
+            answerability_input="first_token",
         )
         features = Features.open(features_file)
         teacher = None
@@ -226,6 +228,7 @@ def test_processes_start_from_another_reader(
             batch_windows=3, precision="fp32", max_answer_tokens=6, n_best=5, null_score="best_span"
         ),
         dropout=0.0,
+        answerability_input="first_token",
         recipe={},
     )
     tokenizer = PassageTokenizer.load(str(roberta_folder))
@@ -266,7 +269,7 @@ def test_evaluating_changes_no_weight(
     assert [record.update for record in found] == [4, 6]
     validation = Validation(Features.open(features_file), inference)
     spans, loss = read_validation(
-        reader, validation, plausible_weight=0.0, processes=Processes.alone(torch.device("cpu"))
+        reader, validation, weights=SERIES, processes=Processes.alone(torch.device("cpu"))
     )
     expected = score_validation(validation, spans, update=6, loss=loss, began=0.0)
     assert found[-1].loss == pytest.approx(expected.loss, rel=1e-6)

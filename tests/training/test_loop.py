@@ -380,7 +380,13 @@ def test_record_says_what_an_update_did(
 
 def with_dropout(folder: Path) -> ReaderModel:
     torch.manual_seed(5)
-    config = ModelConfig(start=None, encoder=str(folder), dropout=0.1, attention_dropout=0.1)
+    config = ModelConfig(
+        start=None,
+        encoder=str(folder),
+        dropout=0.1,
+        attention_dropout=0.1,
+        answerability_input="first_token",
+    )
     return new_reader(config, max_tokens=64, vocabulary=1)
 
 
@@ -425,7 +431,11 @@ def test_lanes_make_the_updates_that_one_makes(
         torch.set_num_threads(threads)
         torch.manual_seed(5)
         start = ModelConfig(
-            start=None, encoder=str(encoder_folder), dropout=0.0, attention_dropout=0.0
+            start=None,
+            encoder=str(encoder_folder),
+            dropout=0.0,
+            attention_dropout=0.0,
+            answerability_input="first_token",
         )
         reader = new_reader(start, max_tokens=64, vocabulary=1)
         records = train(reader, tiny_features, config)

@@ -13,9 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from losses import SERIES
 from roberta_squad_pipeline.reader.batching import Batch, TeacherOutput
 from roberta_squad_pipeline.reader.model import ReaderOutput
-from roberta_squad_pipeline.training.config import DistilSettings
+from roberta_squad_pipeline.training.config import DistilSettings, LossSettings
 from roberta_squad_pipeline.training.loss import summed_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 # A window: start logits, end logits, no-answer logit, start and end of the answer, and those of
 # what only seems to be one.
 Window = tuple[list[float], list[float], float, int, int, int, int]
-PLAUSIBLE_WEIGHT = 0.75
+OTHERS = LossSettings(answerability_weight=2.0, plausible_weight=0.75)
 numbers = st.floats(-30, 30, width=32)
 
 
@@ -56,7 +57,7 @@ def batched(drawn: list[Window]) -> tuple[ReaderOutput, Batch]:
     return output, Batch(nothing, nothing, nothing, *labels.unbind(1))
 
 
-def slow_loss(window: Window, plausible_weight: float) -> float:
+def slow_loss(window: Window, weights: LossSettings) -> float:
     start_logits, end_logits, no_answer, start, end, plausible_start, plausible_end = window
 
     def cross_entropy(logits: list[float], position: int) -> float:
@@ -69,12 +70,12 @@ def slow_loss(window: Window, plausible_weight: float) -> float:
     if plausible_start:
         seeming = cross_entropy(start_logits[1:], plausible_start - 1)
         seeming += cross_entropy(end_logits[1:], plausible_end - 1)
-        spans += plausible_weight * seeming
-    return spans / 2 + 0.5 * answerability
+        spans += weights.plausible_weight * seeming
+    return spans / 2 + weights.answerability_weight * answerability
 
 
-def slow_gradients(window: Window, plausible_weight: float) -> list[np.ndarray]:
-    """(softmax - one hot) / 2 for the spans, (sigmoid - target) / 2 for answerability."""
+def slow_gradients(window: Window, weights: LossSettings) -> list[np.ndarray]:
+    """(softmax - one hot) / 2 for the spans, (sigmoid - target) · w for answerability."""
 
     def of_span(logits: np.ndarray, position: int) -> np.ndarray:
         weights = np.exp(logits - max(logits))
@@ -84,23 +85,23 @@ def slow_gradients(window: Window, plausible_weight: float) -> list[np.ndarray]:
     for logits, position, seeming in zip(window[:2], window[3:5], window[5:], strict=True):
         gradient = of_span(np.array(logits), position)
         if seeming:
-            gradient[1:] += plausible_weight * of_span(np.array(logits[1:]), seeming - 1)
+            gradient[1:] += weights.plausible_weight * of_span(np.array(logits[1:]), seeming - 1)
         gradients.append(gradient)
     sigmoid = 1 / (1 + math.exp(-window[2]))
-    gradients.append(np.array((sigmoid - (window[3] == 0)) / 2))
+    gradients.append(np.array((sigmoid - (window[3] == 0)) * weights.answerability_weight))
     return gradients
 
 
-@given(st.lists(windows(), min_size=1, max_size=5), st.sampled_from([0.0, PLAUSIBLE_WEIGHT]))
-def test_loss_and_gradients_equal_the_formula(drawn: list[Window], weight: float) -> None:
+@given(st.lists(windows(), min_size=1, max_size=5), st.sampled_from([SERIES, OTHERS]))
+def test_loss_and_gradients_equal_the_formula(drawn: list[Window], weights: LossSettings) -> None:
     output, batch = batched(drawn)
-    loss = summed_loss(output, batch, weight)
+    loss = summed_loss(output, batch, weights)
     assert loss.shape == ()
-    expected = sum(slow_loss(window, weight) for window in drawn)
+    expected = sum(slow_loss(window, weights) for window in drawn)
     assert loss.item() == pytest.approx(expected, rel=1e-5, abs=1e-5)
     loss.backward()
     for row, window in enumerate(drawn):
-        for logits, expected in zip(output, slow_gradients(window, weight), strict=True):
+        for logits, expected in zip(output, slow_gradients(window, weights), strict=True):
             got = (
                 logits.grad[row].numpy()[: len(window[0])] if logits.ndim > 1 else logits.grad[row]
             )
@@ -115,7 +116,7 @@ def test_padding_gets_no_gradient() -> None:
             ([1.0, 2.0, 3.0], [3.0, 4.0, 5.0], 0.0, 1, 1, *labels),
         ]
     )
-    summed_loss(output, batch, PLAUSIBLE_WEIGHT).backward()
+    summed_loss(output, batch, OTHERS).backward()
     assert output.start_logits.grad[0, 2] == output.end_logits.grad[0, 2] == 0
 
 
@@ -123,9 +124,10 @@ def test_padding_gets_no_gradient() -> None:
     st.lists(st.tuples(windows(), st.integers(0, 2**32 - 1)), min_size=1, max_size=4),
     st.sampled_from([0.5, 1.0, 3.0]),
     st.sampled_from([0.0, 0.25, 1.0]),
+    st.sampled_from([SERIES, OTHERS]),
 )
 def test_the_teacher_s_part_equals_the_formula(
-    drawn: list[tuple[Window, int]], temperature: float, weight: float
+    drawn: list[tuple[Window, int]], temperature: float, weight: float, weights: LossSettings
 ) -> None:
     """Oracle: divergences as sums of p log(p / q), in 64 bits."""
     distil = DistilSettings(weight=weight, temperature=temperature)
@@ -136,9 +138,9 @@ def test_the_teacher_s_part_equals_the_formula(
         teachers.append((*logits.tolist(), float(logits[0, 0]), 0, 0, 0, 0))
     output, batch = batched(students)
     known, _ = batched(teachers)
-    labelled = summed_loss(output, batch, 0.0).item()
+    labelled = summed_loss(output, batch, weights).item()
     batch = replace(batch, teacher=TeacherOutput(*(logits.detach() for logits in known)))
-    loss = summed_loss(output, batch, 0.0, distil)
+    loss = summed_loss(output, batch, weights, distil)
 
     def divergence(teacher: list[float], student: list[float]) -> float:
         p, q = (
@@ -150,7 +152,7 @@ def test_the_teacher_s_part_equals_the_formula(
 
     taught = sum(
         (divergence(teacher[0], student[0]) + divergence(teacher[1], student[1])) / 2
-        + divergence([teacher[2], 0.0], [student[2], 0.0]) / 2
+        + divergence([teacher[2], 0.0], [student[2], 0.0]) * weights.answerability_weight
         for teacher, student in zip(teachers, students, strict=True)
     )
     expected = (1 - weight) * labelled + weight * temperature**2 * taught
@@ -163,12 +165,12 @@ def test_loss_by_hand() -> None:
     """Two tokens, all logits 0: each cross-entropy is log 2, and so is the third."""
     for start in (0, 1):
         output, batch = batched([([0.0, 0.0], [0.0, 0.0], 0.0, start, start, 0, 0)])
-        assert summed_loss(output, batch, 0.0).item() == pytest.approx(1.5 * math.log(2))
+        assert summed_loss(output, batch, SERIES).item() == pytest.approx(1.5 * math.log(2))
 
 
 def test_a_high_no_answer_logit_means_no_answer() -> None:
     losses = {}
     for start in (0, 1):
         output, batch = batched([([0.0, 0.0], [0.0, 0.0], 5.0, start, start, 0, 0)])
-        losses[start] = summed_loss(output, batch, 0.0).item()
+        losses[start] = summed_loss(output, batch, SERIES).item()
     assert losses[0] < losses[1]

@@ -175,7 +175,11 @@ def reader_of(model_type: str, settings: dict[str, Any], blocks: int = 3) -> Rea
         "intermediate_size": 16,
         **{f"{name}_token_id": number for number, name in enumerate(("pad", "cls", "sep"))},
     }
-    return empty_reader(AutoConfig.for_model(model_type, **common, **settings), dropout=0.0)
+    return empty_reader(
+        AutoConfig.for_model(model_type, **common, **settings),
+        dropout=0.0,
+        answerability_input="first_token",
+    )
 
 
 def changed(config: TrainingConfig, **changes: object) -> TrainingConfig:

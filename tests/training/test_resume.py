@@ -19,7 +19,13 @@ from roberta_squad_pipeline.training.config import Distillation, TrainingConfig
 from roberta_squad_pipeline.training.resume import attempt_folder, remove_finished, settings_of
 from roberta_squad_pipeline.training.validation import Validation
 
-MODEL = ModelConfig(start=None, encoder="encoder", dropout=0.1, attention_dropout=0.1)
+MODEL = ModelConfig(
+    start=None,
+    encoder="encoder",
+    dropout=0.1,
+    attention_dropout=0.1,
+    answerability_input="first_token",
+)
 
 
 def changed(recipe: TrainingConfig, **changes: object) -> TrainingConfig:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from losses import SERIES
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits
 from roberta_squad_pipeline.evaluation.scoring import squad_report
@@ -36,7 +37,7 @@ def test_scores_are_those_of_inference(
     validation = Validation(tiny_features, config)
     tiny_reader.train()
     spans, loss = read_validation(
-        tiny_reader, validation, plausible_weight=0.0, processes=Processes.alone(CPU)
+        tiny_reader, validation, weights=SERIES, processes=Processes.alone(CPU)
     )
     assert tiny_reader.training
     found = score_validation(validation, spans, update=7, loss=loss, began=0.0)
@@ -47,7 +48,7 @@ def test_scores_are_those_of_inference(
         predict(tiny_reader, tiny_features, config, device=CPU, on_windows=lambda _: None)
     )
     with torch.no_grad():
-        expected_loss = summed_loss(tiny_reader(batch), batch, 0.0).item() / len(windows)
+        expected_loss = summed_loss(tiny_reader(batch), batch, SERIES).item() / len(windows)
     gold = tiny_squad.gold
     texts = {p.question_id: p.texts[0] for p in predictions}
     logits = {p.question_id: p.no_answer_logits for p in predictions}

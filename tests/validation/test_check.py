@@ -28,7 +28,13 @@ RIVER = "The Wend rises near Mill Bridge. The Wend ends in the sea."
 @pytest.fixture(scope="module")
 def limits(bert_folder: Path) -> TokenLimits:
     windows = WindowConfig(order="passage_first", max_tokens=40, max_question_tokens=20, stride=10)
-    model = ModelConfig(start=None, encoder=str(bert_folder), dropout=0.0, attention_dropout=0.0)
+    model = ModelConfig(
+        start=None,
+        encoder=str(bert_folder),
+        dropout=0.0,
+        attention_dropout=0.0,
+        answerability_input="first_token",
+    )
     return token_limits(model, windows, max_answer_tokens=14)
 
 

@@ -45,7 +45,13 @@ PASSAGES = [
 
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_windows_are_those_of_the_features(family_folder: Path, pieces: int) -> None:
-    model = ModelConfig(start=None, encoder=str(family_folder), dropout=0.0, attention_dropout=0.0)
+    model = ModelConfig(
+        start=None,
+        encoder=str(family_folder),
+        dropout=0.0,
+        attention_dropout=0.0,
+        answerability_input="first_token",
+    )
     tokens = InTokens(token_limits(model, WINDOWS, max_answer_tokens=99))
     batch = build_features(
         PASSAGES, tokenizer=tokens.limits.tokenizer(), windows=WINDOWS, source="passages"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.evaluation.scoring import squad_report
-from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.config import Order, WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.prediction import Prediction, predict
 from roberta_squad_pipeline.reader.batching import Batch
@@ -31,13 +31,16 @@ _WINDOWS, _TOKENS = 2, 8  # what is traced with; any other number will do
 class _OnTensors(nn.Module):
     """A reader as ONNX calls it: padded windows, their mask as numbers."""
 
-    def __init__(self, reader: ReaderModel) -> None:
+    def __init__(self, reader: ReaderModel, order: Order) -> None:
         super().__init__()
         self.reader = reader
+        self.order = order
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Any:
         none = input_ids[:, 0]
-        batch = Batch(input_ids, attention_mask.bool(), token_type_ids, none, none, none, none)
+        mask = attention_mask.bool()
+        labels = (none, none, none, none)
+        batch = Batch(input_ids, mask, token_type_ids, *labels, order=self.order)
         return tuple(self.reader(batch))
 
 
@@ -112,7 +115,7 @@ def write_onnx(reader: ReaderModel, windows: WindowConfig, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = torch.onnx.export(
-            _OnTensors(reader.cpu().eval()),
+            _OnTensors(reader.cpu().eval(), windows.order),
             (ids, mask, torch.zeros_like(ids)),
             input_names=ONNX_INPUTS,
             output_names=ReaderOutput._fields,

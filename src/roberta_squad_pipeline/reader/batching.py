@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from roberta_squad_pipeline.common.arrays import Float32Array, IntArray
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.features.config import Order
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.features.teacher import TeacherLogits
 from roberta_squad_pipeline.features.tokens import Ragged
@@ -90,6 +91,21 @@ class Batch:
     """For encoders that need no padding; without it windows are read with their padding."""
     teacher: TeacherOutput | None = None
     """Where a student learns from one."""
+    order: Order = "passage_first"
+    """Of the two texts."""
+
+    @property
+    def question_mask(self) -> "Tensor":
+        """True on the question's side of a window.
+
+        That is from its first token on, or from ``<s>`` where it comes first, to the separator
+        after it.
+
+        Returns:
+            Shape: (windows, tokens)
+        """
+        side = 0 if self.order == "question_first" else 1
+        return self.attention_mask & (self.token_type_ids == side)
 
     def to(self, device: "torch.device") -> "Batch":
         """The same batch on another device; the copy is not waited for."""
@@ -113,6 +129,7 @@ class Batch:
             _moved(self.plausible_end, device),
             packing,
             teacher,
+            self.order,
         )
 
 
@@ -355,6 +372,7 @@ def assemble(features: Features, indices: IndexArray) -> Batch:
         label(windows.plausible_end),
         _packing(arrays.attention_mask),
         _teacher_output(features.teacher, indices, arrays.attention_mask),
+        features.meta.windows.order,
     )
 
 

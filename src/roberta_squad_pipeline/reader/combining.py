@@ -111,7 +111,8 @@ def soup_of(
 
 
 def _mean_of(readers: list[ReaderModel]) -> ReaderModel:
-    soup = empty_reader(readers[0].encoder.config, readers[0].dropout)
+    first = readers[0]
+    soup = empty_reader(first.encoder.config, first.dropout, first.answerability_input)
     states = [reader.state_dict() for reader in readers]
     soup.load_state_dict(
         {

@@ -21,6 +21,8 @@ def chosen(setting: PrecisionSetting, fast: Precision) -> Precision:
     return fast if setting == "auto" else setting
 
 
+AnswerabilityInput = Literal["first_token", "question"]
+
 NO_ANSWER_THRESHOLD = 0.0
 """The recipe's: a no-answer score is a logit, and 0 is where the reader is undecided."""
 
@@ -40,6 +42,9 @@ class ModelConfig(StrictModel):
     """Share of hidden values dropped, in the encoder and in the answerability head."""
     attention_dropout: float = Field(ge=0, lt=1)
     """Share of attention weights dropped."""
+    answerability_input: AnswerabilityInput
+    """What the answerability head looks at: the hidden state of `<s>` (`first_token`, the recipe),
+    or the mean of those on the question's side of the window (`question`)."""
 
     @property
     def source(self) -> str:

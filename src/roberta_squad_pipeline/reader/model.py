@@ -12,7 +12,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.tokenizer import encoder_error
 from roberta_squad_pipeline.reader.attention import ATTENTION
 from roberta_squad_pipeline.reader.batching import Batch, Logits, Packing
-from roberta_squad_pipeline.reader.config import ModelConfig
+from roberta_squad_pipeline.reader.config import AnswerabilityInput, ModelConfig
 from roberta_squad_pipeline.reader.dropout import replace_dropout
 from roberta_squad_pipeline.reader.families import family_of
 
@@ -35,19 +35,23 @@ class ReaderOutput(NamedTuple):
 class ReaderModel(nn.Module):
     """Finds an answer's span and says whether there is one.
 
-    The span head is one linear layer over every token. The answerability head looks at ``<s>``:
-    linear, tanh, dropout, linear to one logit.
+    The span head is one linear layer over every token. The answerability head looks at ``<s>``, or
+    at the mean of the question's tokens: linear, tanh, dropout, linear to one logit.
 
     Args:
         encoder: Without a pooling layer.
         dropout: Of the answerability head.
+        answerability_input: What that head looks at.
     """
 
-    def __init__(self, encoder: PreTrainedModel, dropout: float) -> None:
+    def __init__(
+        self, encoder: PreTrainedModel, dropout: float, answerability_input: AnswerabilityInput
+    ) -> None:
         super().__init__()
         hidden = encoder.config.hidden_size
         self.encoder = encoder
         self.dropout = dropout
+        self.answerability_input = answerability_input
         self.span_head = nn.Linear(hidden, 2)
         self.answerability_head = nn.Sequential(
             nn.Linear(hidden, hidden), nn.Tanh(), nn.Dropout(dropout), nn.Linear(hidden, 1)
@@ -67,12 +71,12 @@ class ReaderModel(nn.Module):
     def forward(self, batch: Batch) -> ReaderOutput:
         """Reads a batch of windows; logits are 32-bit whatever the encoder computes in."""
         if batch.packing is None or self.first_position is None:
-            span_logits, first_hidden = self._read_padded(batch)
+            span_logits, looked_at = self._read_padded(batch)
         else:
-            span_logits, first_hidden = self._read_packed(batch, batch.packing, self.first_position)
+            span_logits, looked_at = self._read_packed(batch, batch.packing, self.first_position)
         start_logits, end_logits = span_logits.unbind(-1)
-        with torch.autocast(first_hidden.device.type, enabled=False):
-            no_answer_logits = self.answerability_head(first_hidden.float()).squeeze(-1)
+        with torch.autocast(looked_at.device.type, enabled=False):
+            no_answer_logits = self.answerability_head(looked_at.float()).squeeze(-1)
         return ReaderOutput(start_logits, end_logits, no_answer_logits)
 
     def _span_logits(self, hidden: Tensor) -> Tensor:
@@ -82,7 +86,7 @@ class ReaderModel(nn.Module):
         return logits
 
     def _read_padded(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Span logits, shape (windows, tokens, 2), and what became of every ``<s>``."""
+        """Span logits, shape (windows, tokens, 2), and what the answerability head looks at."""
         types = {"token_type_ids": batch.token_type_ids} if self.takes_token_types else {}
         hidden = self.encoder(
             input_ids=batch.input_ids,
@@ -92,7 +96,11 @@ class ReaderModel(nn.Module):
         ).last_hidden_state
         span_logits = self._span_logits(hidden)
         padding = ~batch.attention_mask[..., None]
-        return span_logits.masked_fill(padding, float("-inf")), hidden[:, 0]
+        span_logits = span_logits.masked_fill(padding, float("-inf"))
+        if self.answerability_input == "first_token":
+            return span_logits, hidden[:, 0]
+        of_question = batch.question_mask[..., None].float()
+        return span_logits, (hidden.float() * of_question).sum(1) / of_question.sum(1)
 
     def _read_packed(
         self, batch: Batch, packing: Packing, first_position: int
@@ -111,7 +119,17 @@ class ReaderModel(nn.Module):
         span_logits = self._span_logits(hidden)
         padded = span_logits.new_full((windows * tokens, 2), float("-inf"))
         padded = padded.index_copy(0, packing.tokens, span_logits)
-        return padded.view(windows, tokens, 2), hidden[packing.offsets[:-1]]
+        padded = padded.view(windows, tokens, 2)
+        if self.answerability_input == "first_token":
+            return padded, hidden[packing.offsets[:-1]]
+        of_question = batch.question_mask.flatten()[packing.tokens, None].float()
+        # Window by window: every sum has the same order each time, and what is not finite in one
+        # window does not reach the others.
+        sums, counts = (
+            torch.stack([rows.sum(0) for rows in each.split(packing.lengths)])
+            for each in (hidden.float() * of_question, of_question)
+        )
+        return padded, sums / counts
 
 
 def new_reader(config: ModelConfig, *, max_tokens: int, vocabulary: int) -> ReaderModel:
@@ -133,7 +151,7 @@ def new_reader(config: ModelConfig, *, max_tokens: int, vocabulary: int) -> Read
         AutoModel, config.source, encoder_config, **_without_pooling(encoder_config)
     )
     check_complete(loaded, config.source)
-    return ReaderModel(encoder, config.dropout)
+    return ReaderModel(encoder, config.dropout, config.answerability_input)
 
 
 def load_weights(
@@ -180,12 +198,14 @@ def check_complete(loaded: dict[str, set[str]], source: str) -> None:
         raise encoder_error(source, "weights (safetensors)", lack)
 
 
-def empty_reader(encoder_config: PretrainedConfig, dropout: float) -> ReaderModel:
+def empty_reader(
+    encoder_config: PretrainedConfig, dropout: float, answerability_input: AnswerabilityInput
+) -> ReaderModel:
     """A reader of the given shape whose weights are still to be loaded."""
     encoder = AutoModel.from_config(  # type: ignore[no-untyped-call]
         encoder_config, trust_remote_code=False, **_without_pooling(encoder_config)
     )
-    return ReaderModel(encoder, dropout)
+    return ReaderModel(encoder, dropout, answerability_input)
 
 
 def load_encoder_config(encoder: str) -> PretrainedConfig:

@@ -31,13 +31,17 @@ def share_reader(reader: ReaderModel | None, processes: Processes) -> ReaderMode
     """
     told = b""
     if reader is not None:
-        described = {"encoder": reader.encoder.config.to_dict(), "dropout": reader.dropout}
+        described = {
+            "encoder": reader.encoder.config.to_dict(),
+            "dropout": reader.dropout,
+            "answerability_input": reader.answerability_input,
+        }
         told = json.dumps(described).encode()
     # The others build an empty reader of the same shapes, for the weights to be broadcast into.
     described = json.loads(processes.broadcast_bytes(told))
     if reader is None:
-        config = AutoConfig.for_model(**described["encoder"])
-        reader = empty_reader(config, described["dropout"])
+        config = AutoConfig.for_model(**described.pop("encoder"))
+        reader = empty_reader(config, **described)
     reader.to(processes.device)
     # In the order of the state dict, which is the same for the same encoder.
     for tensor in reader.state_dict().values():

@@ -179,7 +179,7 @@ def _own_reader(config: ModelConfig, folder: Path) -> FirstReader:
     encoder_config = trained.encoder.config
     # Some modules keep their dropout from when they are made.
     set_dropout(encoder_config, config)
-    reader = empty_reader(encoder_config, config.dropout)
+    reader = empty_reader(encoder_config, config.dropout, config.answerability_input)
     reader.load_state_dict(trained.state_dict())
     return FirstReader(reader, Origin(sha256=_sha256(folder), unused=(), drawn=()))
 
@@ -193,7 +193,7 @@ def _question_answering_model(config: ModelConfig, folder: Path) -> FirstReader:
     encoder: PreTrainedModel = getattr(model, model.base_model_prefix)
     # Its config.json goes into the trained reader's folder.
     encoder.config.architectures = [type(encoder).__name__]
-    reader = ReaderModel(encoder, config.dropout)
+    reader = ReaderModel(encoder, config.dropout, config.answerability_input)
     reader.span_head.load_state_dict(head.state_dict())
     drawn = [name for name in reader.state_dict() if name.startswith("answerability_head.")]
     unused = sorted(loaded["unexpected_keys"])

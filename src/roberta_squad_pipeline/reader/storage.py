@@ -23,7 +23,7 @@ from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features, check_tokenizer
 from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.features.tokens import TokenizerIdentity
-from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.config import AnswerabilityInput, InferenceConfig
 from roberta_squad_pipeline.reader.evaluation import Evaluation, read_evaluation
 from roberta_squad_pipeline.reader.onnx_reader import ONNX_MODEL, OnnxReader
 
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.ensemble import EnsembleReader
     from roberta_squad_pipeline.reader.model import ReaderModel
 
-FORMAT_VERSION: Literal[3] = 3
+FORMAT_VERSION: Literal[4] = 4
 _OLDEST_FORMAT = 2
-"""Version 2 knew one form of windows, the published series'."""
+"""Version 2 knew one form of windows, the published series'; version 3 one input of the
+answerability head."""
 WEIGHTS = "model.safetensors"
 _HEADER = "reader.json"
 _EVALUATION = "evaluation.json"
@@ -44,13 +45,14 @@ _REMEDY = "Train one: kedro run --pipeline train"
 class ReaderHeader(StrictModel):
     """What a reader needs to know beside its weights."""
 
-    format_version: Literal[3] = FORMAT_VERSION
+    format_version: Literal[4] = FORMAT_VERSION
     tokenizer: TokenizerIdentity
     """What its features were made with."""
     windows: WindowConfig
     inference: InferenceConfig
     """How it answers until an evaluation says how it was tuned."""
     dropout: float
+    answerability_input: AnswerabilityInput
     recipe: dict[str, Any]
     """What it was made of and how, for those who read it."""
     members: tuple[Name, ...] = ()
@@ -195,7 +197,9 @@ def _load_weights(folder: Path, header: ReaderHeader) -> "ReaderModel":
     from roberta_squad_pipeline.reader.exchange import pretrained
     from roberta_squad_pipeline.reader.model import empty_reader, load_encoder_config
 
-    reader = empty_reader(load_encoder_config(str(folder)), header.dropout)
+    reader = empty_reader(
+        load_encoder_config(str(folder)), header.dropout, header.answerability_input
+    )
     weights = load_file(folder / WEIGHTS)
     head = folder / pretrained.ANSWERABILITY_HEAD
     if head.is_file():
@@ -272,8 +276,10 @@ def _no_reader(folder: Path, error: Exception) -> InputError:
 
 def _upgraded(written: bytes) -> ReaderHeader:
     header = json.loads(written)
-    if header["format_version"] == _OLDEST_FORMAT:
-        header["format_version"] = FORMAT_VERSION
+    written_as, header["format_version"] = header["format_version"], FORMAT_VERSION
+    if written_as < FORMAT_VERSION:
+        header["answerability_input"] = "first_token"
+    if written_as == _OLDEST_FORMAT:
         header["windows"]["order"] = "passage_first"
         header["tokenizer"]["special_tokens"]["pair_separators"] = 1
     return ReaderHeader.model_validate_json(json.dumps(header))

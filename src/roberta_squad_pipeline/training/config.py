@@ -62,7 +62,17 @@ class Distillation(DistilSettings):
     """A short name of these."""
 
 
-class TrainingSettings(StrictModel):
+class LossSettings(StrictModel):
+    """What counts how much in a window's loss; see `summed_loss`."""
+
+    answerability_weight: float = Field(ge=0)
+    """Of the loss of the answerability head; the published series has 0.5."""
+    plausible_weight: float = Field(ge=0)
+    """Of the loss at plausible answers to unanswerable questions, where a file has them; the
+    published series has 0."""
+
+
+class TrainingSettings(LossSettings):
     """Training settings that depend on neither data nor encoder nor device."""
 
     batch_size: int = Field(gt=0)
@@ -84,9 +94,6 @@ class TrainingSettings(StrictModel):
     empty_windows: Literal["keep"] | Share
     """Share of the windows without an answer that each epoch draws, among those of questions with
     several windows; `keep` draws all of them. See `Thinning`."""
-    plausible_weight: float = Field(ge=0)
-    """Weight of the loss at plausible answers to unanswerable questions, where a file has them; see
-    `summed_loss`."""
     max_grad_norm: float | None = Field(gt=0)
     """Gradients of an update are scaled down to this global L2 norm; null never does."""
     loss_scale: LossScaleConfig

@@ -301,7 +301,7 @@ def _evaluate(
     spans, loss = read_validation(
         run.reader,
         validation,
-        plausible_weight=run.config.plausible_weight,
+        weights=run.config,
         processes=run.processes,
     )
     # Every process has the same loss.

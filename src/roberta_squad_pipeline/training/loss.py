@@ -7,30 +7,27 @@ from torch.nn import functional as F
 from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION
 from roberta_squad_pipeline.reader.batching import Batch, TeacherOutput
 from roberta_squad_pipeline.reader.model import ReaderOutput
-from roberta_squad_pipeline.training.config import DistilSettings
-
-ANSWERABILITY_WEIGHT = 0.5
-"""Share of the answerability loss in a window's loss (the recipe's criterion, `squad2`)."""
+from roberta_squad_pipeline.training.config import DistilSettings, LossSettings
 
 
 def summed_loss(
     output: ReaderOutput,
     batch: Batch,
-    plausible_weight: float,
+    weights: LossSettings,
     distil: DistilSettings | None = None,
 ) -> Tensor:
-    """Sum over windows of (CE(start) + CE(end)) / 2 + 0.5 · BCE(no-answer logit, unanswerable).
+    """Sum over windows of (CE(start) + CE(end)) / 2 + w · BCE(no-answer logit, unanswerable).
 
-    In a no-answer window both cross-entropies point at ``<s>``. Where such a window holds a
-    plausible answer, one that only seems right, `plausible_weight` times the cross-entropies at
-    that span are added, over all tokens but ``<s>``: they say which span it would be, if there were
-    one. It is a sum because an update's micro-batches and processes hold unequal numbers of
-    windows: the caller divides by the number of windows in the whole update.
+    w is `answerability_weight`. In a no-answer window both cross-entropies point at ``<s>``. Where
+    such a window holds a plausible answer, one that only seems right, `plausible_weight` times the
+    cross-entropies at that span are added, over all tokens but ``<s>``: they say which span it
+    would be, if there were one. It is a sum because an update's micro-batches and processes hold
+    unequal numbers of windows: the caller divides by the number of windows in the whole update.
 
     Args:
         output: The reader's.
         batch: The windows it read.
-        plausible_weight: 0 leaves plausible answers out, as the published series did.
+        weights: What counts how much.
         distil: How much of it is the teacher's part (`_teacher_loss`), where there is a teacher.
 
     Returns:
@@ -42,17 +39,19 @@ def summed_loss(
     answerability = F.binary_cross_entropy_with_logits(
         output.no_answer_logits, unanswerable, reduction="sum"
     )
-    loss = (start + end) / 2 + ANSWERABILITY_WEIGHT * answerability
-    if plausible_weight:
-        loss = loss + plausible_weight * _plausible_loss(output, batch)
+    loss = (start + end) / 2 + weights.answerability_weight * answerability
+    if weights.plausible_weight:
+        loss = loss + weights.plausible_weight * _plausible_loss(output, batch)
     if distil is not None and batch.teacher is not None:
-        taught = _teacher_loss(output, batch.teacher, distil.temperature)
+        taught = _teacher_loss(output, batch.teacher, weights, distil.temperature)
         loss = (1 - distil.weight) * loss + distil.weight * taught
     return loss
 
 
-def _teacher_loss(output: ReaderOutput, teacher: TeacherOutput, temperature: float) -> Tensor:
-    """Sum over windows of T² · ((KL(start) + KL(end)) / 2 + 0.5 · KL(no answer)).
+def _teacher_loss(
+    output: ReaderOutput, teacher: TeacherOutput, weights: LossSettings, temperature: float
+) -> Tensor:
+    """Sum over windows of T² · ((KL(start) + KL(end)) / 2 + w · KL(no answer)).
 
     Divergences of the student's distributions from the teacher's, logits of both divided by T;
     gradients shrink with T², which the factor makes good (Hinton et al., 2015).
@@ -67,7 +66,7 @@ def _teacher_loss(output: ReaderOutput, teacher: TeacherOutput, temperature: flo
     answerability = F.binary_cross_entropy_with_logits(student, share, reduction="sum")
     entropy = F.binary_cross_entropy_with_logits(known, share, reduction="sum")
     answerability = answerability - entropy
-    return temperature**2 * ((start + end) / 2 + ANSWERABILITY_WEIGHT * answerability)
+    return temperature**2 * ((start + end) / 2 + weights.answerability_weight * answerability)
 
 
 def _divergence(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -145,7 +145,7 @@ def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, processes: Pr
     batch = batch.to(device)
     with computing_in(config.precision, device):
         output = module(batch)
-    loss = summed_loss(output, batch, config.plausible_weight, config.distil)
+    loss = summed_loss(output, batch, config, config.distil)
     # The one place of this factor: DDP and FSDP average gradients over ranks, while an update's
     # gradient is the sum over ranks of losses that are divided by all of its windows already.
     return loss / config.batch_size * processes.count

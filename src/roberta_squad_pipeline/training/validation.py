@@ -16,6 +16,7 @@ from roberta_squad_pipeline.inference.prediction import WindowSpans, merge_windo
 from roberta_squad_pipeline.reader.batching import Batch
 from roberta_squad_pipeline.reader.config import NO_ANSWER_THRESHOLD, InferenceConfig
 from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
+from roberta_squad_pipeline.training.config import LossSettings
 from roberta_squad_pipeline.training.loss import summed_loss
 from roberta_squad_pipeline.training.records import EvaluationRecord
 
@@ -30,7 +31,7 @@ class Validation:
 
 
 def read_validation(
-    reader: ReaderModel, validation: Validation, *, plausible_weight: float, processes: Processes
+    reader: ReaderModel, validation: Validation, *, weights: LossSettings, processes: Processes
 ) -> tuple[WindowSpans, float]:
     """Reads all validation windows with the weights as they stand.
 
@@ -40,7 +41,7 @@ def read_validation(
     Args:
         reader: The one that is being trained, its weights sharded or not.
         validation: The questions.
-        plausible_weight: See `summed_loss`.
+        weights: Of the loss; see `summed_loss`.
         processes: Each reads its share of the windows, and each calls this function.
 
     Returns:
@@ -53,7 +54,7 @@ def read_validation(
     total = torch.zeros((), dtype=torch.float64, device=processes.device)
 
     def add_loss(batch: Batch, output: ReaderOutput) -> None:
-        total.add_(summed_loss(output, batch, plausible_weight))
+        total.add_(summed_loss(output, batch, weights))
 
     try:
         spans = search_windows(reader, features, inference, processes=processes, on_batch=add_loss)

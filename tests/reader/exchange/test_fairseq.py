@@ -97,7 +97,13 @@ def published(roberta_folder: Path) -> Published:
 
 def convert(path: Path, encoder: Path, folder: Path) -> None:
     windows = WindowConfig(order="passage_first", max_tokens=64, max_question_tokens=20, stride=16)
-    model = ModelConfig(start=None, encoder=str(encoder), dropout=0.1, attention_dropout=0.1)
+    model = ModelConfig(
+        start=None,
+        encoder=str(encoder),
+        dropout=0.1,
+        attention_dropout=0.1,
+        answerability_input="first_token",
+    )
     import_checkpoint(str(path), model, windows, INFERENCE, folder)
 
 

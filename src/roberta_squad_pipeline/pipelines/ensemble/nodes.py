@@ -70,8 +70,10 @@ def _score(reader: ReaderModel, validation: Validation) -> float:
 
     from roberta_squad_pipeline.distributed.processes import Processes
     from roberta_squad_pipeline.reader.device import available_device
+    from roberta_squad_pipeline.training.config import LossSettings
     from roberta_squad_pipeline.training.validation import read_validation, score_validation
 
     began, alone = time.perf_counter(), Processes.alone(available_device())
-    spans, loss = read_validation(reader, validation, plausible_weight=0.0, processes=alone)
+    weights = LossSettings(answerability_weight=0.0, plausible_weight=0.0)  # of no use here
+    spans, loss = read_validation(reader, validation, weights=weights, processes=alone)
     return score_validation(validation, spans, update=0, loss=loss, began=began).criterion

@@ -73,9 +73,10 @@ def import_checkpoint(
         windows=windows,
         inference=inference.resolved(fast_precision(available_device())),
         dropout=model.dropout,
+        answerability_input="first_token",  # as the published series trained it
         recipe={"fairseq": {"checkpoint": path.name, "sha256": sha256_of(path)}},
     )
-    reader = ReaderModel(read.encoder, model.dropout)
+    reader = ReaderModel(read.encoder, model.dropout, header.answerability_input)
     reader.load_state_dict(read.heads, strict=False)  # the encoder has its weights
     with written_atomically(folder) as temp:
         save_reader(TrainedReader(reader, tokenizer, header), temp)

@@ -135,6 +135,7 @@ def train_reader(
         windows=features.meta.windows,
         inference=answering,
         dropout=model.dropout,
+        answerability_input=model.answerability_input,
         recipe=_recipe(features, model, config, origin, selected_on)
         | {"first_weights": settings["model"]["first_weights"]},
     )
