@@ -8,13 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mlflow.entities import Run
 from safetensors.torch import load_file, save_file
 
 from roberta_squad_pipeline import Reader
+from roberta_squad_pipeline.common.files import sha256_of
 from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.features.teacher import TeacherLogits
 from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
+from roberta_squad_pipeline.features.windows import UNLABELLED
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.model import new_reader
 from roberta_squad_pipeline.reader.storage import load_reader, save_reader
@@ -37,22 +42,56 @@ def _another(demo: Path, name: str) -> None:
     save_file(moved, other / "model.safetensors", metadata={"format": "pt"})
 
 
-def _check_answers(project: Path, run: str, reader: Path) -> None:
-    """Holds a run's predictions against what its reader answers to the dev file itself."""
-    questions = {
+def _asked(squad: Path) -> dict[str, tuple[str, str]]:
+    """Question and passage by id."""
+    return {
         question["id"]: (question["question"], paragraph["context"])
-        for article in _json(project / f"data/01_raw/{run}/demo_dev.json")["data"]
+        for article in _json(squad)["data"]
         for paragraph in article["paragraphs"]
         for question in paragraph["qas"]
     }
+
+
+def _check_answers(project: Path, run: str, reader: Path) -> None:
+    """Holds a run's predictions against what its reader answers to the dev file itself."""
+    questions = _asked(project / f"data/01_raw/{run}/demo_dev.json")
     answers = Reader.load(reader).answer_all(questions.values())
     nbest = _json(project / f"data/07_model_output/{run}/nbest.json")
     for id_, answer in zip(questions, answers, strict=True):
         assert [each.text for each in answer.candidates] == [each["text"] for each in nbest[id_]]
 
 
-def test_an_ensemble_and_a_soup(finished_copy: Path, kedro: Kedro, runs: Runs) -> None:
-    """Two processes read with the ensemble. Oracle: `Reader` in one, on the dev file itself."""
+def _check_taught(project: Path, teacher: Path, more: dict[str, tuple[str, str]]) -> str:
+    """Holds a teacher's no-answer logits of the student's windows against its own answers.
+
+    Args:
+        project: With a run `student`.
+        teacher: Its folder.
+        more: The unlabelled questions, with their passages.
+
+    Returns:
+        The teacher's short name.
+    """
+    asked = _asked(project / "data/01_raw/student/demo_train.json") | more
+    answers = Reader.load(teacher).answer_all(asked.values())
+    scores = {id_: one.no_answer_score for id_, one in zip(asked, answers, strict=True)}
+    features = Features.open(project / "data/04_feature/student/train.arrow")
+    ids = np.array(features.question_ids.to_pylist())[features.windows.question]
+    assert {*ids} == asked.keys()
+    [file] = (project / "data/05_model_input/student").iterdir()
+    logits = TeacherLogits.open(file)
+    np.testing.assert_allclose(logits.no_answer, [scores[each] for each in ids], atol=1e-4)
+    assert ((features.windows.start == UNLABELLED) == np.isin(ids, [*more])).all()
+    return file.stem
+
+
+def test_an_ensemble_and_a_soup(
+    finished_copy: Path, kedro: Kedro, runs: Runs, bert_folder: Path, window_config: WindowConfig
+) -> None:
+    """Two processes read with the ensemble. Oracle: `Reader` in one, on the dev file itself.
+
+    It teaches a student with other tokens, on unlabelled questions, too.
+    """
     demo = finished_copy / "data/06_models/demo"
     _another(demo, "demo_2")
     params = {"run": "both", "ensemble.members": "[demo,demo_2]", "distributed.processes": 2}
@@ -77,16 +116,28 @@ def test_an_ensemble_and_a_soup(finished_copy: Path, kedro: Kedro, runs: Runs) -
     assert "(ensemble.weights.demo_2: " in done.stderr
     shutil.rmtree(demo.with_name("demo_2"))
     _another(demo, "demo_2")
-    done = kedro("distil", {"run": "student", "distil.teacher": finished_copy / "moved"})
+    asked = _asked(finished_copy / "data/01_raw/both/demo_dev.json").values()
+    more = {f"more.jsonl: line {line}": pair for line, pair in enumerate(asked, 1)}
+    rows = [json.dumps({"question": q, "context": p}) for q, p in more.values()]
+    (finished_copy / "more.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    params = {"run": "student", "distil.teacher": "moved", "distil.unlabelled": "more.jsonl"}
+    params |= {f"features.{name}": value for name, value in window_config.model_dump().items()}
+    done = kedro("distil", params | {"model.encoder": bert_folder})
     assert done.returncode == 0, done.stdout + done.stderr
-    [logits] = (finished_copy / "data/05_model_input/student").iterdir()
+    teacher = _check_taught(finished_copy, finished_copy / "moved", more)
     student = _json(demo.with_name("student") / "reader.json")["recipe"]
     assert student["training"]["distil"] == {
         "weight": 0.5,
         "temperature": 2.0,
-        "teacher": logits.stem,
+        "teacher": teacher,
+        "unlabelled": sha256_of(finished_copy / "more.jsonl"),
     }
-    assert runs()[0].data.params["trained_with.distil.teacher"] == logits.stem
+    assert runs()[0].data.params["trained_with.distil.teacher"] == teacher
+    # It would be trained on other data.
+    del params["distil.unlabelled"]
+    refused = kedro("distil", params | {"model.encoder": bert_folder})
+    assert refused.returncode == 1
+    assert "(distil.unlabelled: more.jsonl there, None here)" in refused.stderr
     done = kedro("ensemble", {"run": "soup", "ensemble.kind": "soup", "ensemble.members": "demo*"})
     assert done.returncode == 0, done.stdout + done.stderr
     said = " ".join(done.stdout.split())

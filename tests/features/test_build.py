@@ -30,6 +30,8 @@ from roberta_squad_pipeline.features.tokens import (
     SpecialTokens,
     TokenizerIdentity,
 )
+from roberta_squad_pipeline.features.windows import UNLABELLED
+from roberta_squad_pipeline.reader.batching import thinning_of
 from roberta_squad_pipeline.squad.dataset import (
     GoldAnswer,
     Passage,
@@ -428,6 +430,32 @@ def test_every_window_that_holds_a_gold_answer_is_labelled() -> None:
     assert (counts.inside_tokens, counts.beyond_windows) == (1, 0)
     assert features.gold["several"] == ("def", "st", text, "def", "nowhere")
     assert features.gold["unplaced"] == ("nowhere",)
+
+
+def test_windows_of_unlabelled_questions_have_no_label(
+    build: Build, tiny_squad: SquadDataset, bert_folder: Path, window_config: WindowConfig
+) -> None:
+    """Oracle: the same questions with labels; all else is equal."""
+    first, *others = tiny_squad.passages
+    asked = tuple(
+        dataclasses.replace(one, answers=(), plausible=None, unlabelled=True)
+        for one in first.questions
+    )
+    some = build(
+        squad(dataclasses.replace(first, questions=asked), *others), bert_folder, window_config
+    )
+    every = build(tiny_squad, bert_folder, window_config)
+    unlabelled = every.windows.question < len(asked)
+    for name in ("start", "end"):
+        known = getattr(every.windows, name)
+        assert (getattr(some.windows, name) == np.where(unlabelled, UNLABELLED, known)).all()
+    assert some.counts.unlabelled == unlabelled.sum() > 1
+    assert every.counts.unlabelled == 0
+    assert some.window_tokens.tolist() == every.window_tokens.tolist()
+    # None of them is thinned out as empty.
+    thinning = thinning_of(some.windows, 0.0)
+    assert thinning is not None
+    assert not thinning.thinned[unlabelled].any()
 
 
 def test_questions_that_are_cut_are_counted() -> None:

@@ -131,6 +131,9 @@ def test_features_of_other_settings_are_not_trained_on(tmp_path: Path) -> None:
     mine = made({"data": {"dev": "mine"}, "feature_set": "x"}, training())
     with pytest.raises(InputError, match=r"features of x: .* \(data.dev: demo_dev there, mine h"):
         check_features(mine, tmp_path)
+    more = made({"distil": {"unlabelled": "more.jsonl"}}, training())
+    with pytest.raises(InputError, match=r"\(distil.unlabelled: None there, more.jsonl here\)"):
+        check_features(more, tmp_path)
 
 
 def test_step_by_step_as_at_once(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_before_the_first_run_all_is_missing(made: Callable[..., MadeWith]) -> N
         ({"inference": {"n_best": 3}}, EVALUATION),
         ({"calibrate": True}, EVALUATION),
         ({"distil": {"weight": 1.0}}, {TRAIN} | EVALUATION),
+        ({"distil": {"unlabelled": "more.jsonl"}}, NAMES),
     ],
 )
 def test_settings_that_changed(

@@ -120,6 +120,15 @@ def test_what_a_user_has_to_give_is_asked_for_at_once(
     check_before_run(parameters, {"predictions"}, in_catalog=())
 
 
+def test_who_learns_from_a_teacher_names_one(base: dict[str, Any]) -> None:
+    plain = check_parameters(base)
+    unlabelled = check_parameters(_changed(base, "distil.unlabelled", "more.jsonl"))
+    for parameters, named in ((plain, "distil"), (unlabelled, "train")):
+        with pytest.raises(InputError, match=r"distil\.teacher: got nothing"):
+            check_before_run(parameters, {"params:distil"}, in_catalog=(), named=(named,))
+    check_before_run(unlabelled, {"params:predict.input"}, in_catalog=(), named=("predict",))
+
+
 def test_the_embedded_encoder_is_trained_on_the_embedded_data_alone(base: dict[str, Any]) -> None:
     own_data = _changed(base, "data.train", "own.json")
     assert base["model"]["encoder"] == str(ENCODER)

@@ -25,6 +25,8 @@ from roberta_squad_pipeline.squad.dataset import (
     read_gold,
     read_passages,
     read_squad,
+    read_training,
+    read_unlabelled,
 )
 from roberta_squad_pipeline.squad.faults import OnMisaligned
 
@@ -381,6 +383,42 @@ def test_gold_is_read_whatever_a_scorer_does_not_look_at(tmp_path: Path) -> None
 def test_gold_needs_questions(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no questions at all"):
         read_gold(write(tmp_path, {"data": []}))
+
+
+def test_unlabelled_questions_come_after_the_others(tmp_path: Path) -> None:
+    """In any form, whatever stands beside the texts: here answers that training would reject."""
+    train = write(tmp_path, WELL_FORMED)
+    more = tmp_path / "more.jsonl"
+    records = [
+        {"context": PASSAGE, "question": "Where?", "answers": [{"text": "", "answer_start": -1}]},
+        {"context": PASSAGE, "question": "Why?", "id": "q1"},
+    ]
+    more.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    files = {"train": {"path": str(train)}}
+    known = list(read_training(files, "error", None))
+    assert known == list(read_passages(train, on_misaligned="error"))
+    *labelled, passage = read_training(files | {"unlabelled": {"path": str(more)}}, "error", None)
+    assert labelled == known
+    asked = (("more.jsonl: line 1", "Where?"), ("q1", "Why?"))
+    questions = (Question(id_, text, (), unlabelled=True) for id_, text in asked)
+    assert passage == Passage(PASSAGE, "", tuple(questions))
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"context": "A text.", "question": " "}, r"line 1\.question: got nothing but white space"),
+        ({"context": "", "question": "Who?"}, r"line 1\.context: got an empty text"),
+        ({"context": None, "question": "Who?"}, r"line 1"),
+        ({"context": "A text.", "question": 3}, r"line 1"),
+        ({"context": "A text.", "qas": []}, "no questions at all"),
+    ],
+)
+def test_unlabelled_questions_have_texts(tmp_path: Path, record: Json, said: str) -> None:
+    path = tmp_path / "more.jsonl"
+    path.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(InputError, match=said):
+        list(read_unlabelled(path))
 
 
 @pytest.mark.parametrize("name", ["train-sample.json", "dev-sample.json"])

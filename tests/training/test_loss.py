@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from losses import SERIES
+from roberta_squad_pipeline.features.windows import UNLABELLED
 from roberta_squad_pipeline.reader.batching import Batch, TeacherOutput
 from roberta_squad_pipeline.reader.model import ReaderOutput
 from roberta_squad_pipeline.training.config import DistilSettings, LossSettings
@@ -159,6 +160,15 @@ def test_the_teacher_s_part_equals_the_formula(
     assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-4)
     loss.backward()
     assert all(logits.grad.isfinite().all() for logits in output)
+
+    # Of an unlabelled window the teacher's part alone is left.
+    *others, _ = students
+    batch.start[-1] = batch.end[-1] = UNLABELLED
+    batch.plausible_start[-1] = batch.plausible_end[-1] = 0
+    labelled = sum(slow_loss(window, weights) for window in others)
+    expected = (1 - weight) * labelled + weight * temperature**2 * taught
+    unlabelled = summed_loss(output, batch, weights, distil).item()
+    assert unlabelled == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
 def test_loss_by_hand() -> None:

@@ -29,6 +29,7 @@ from roberta_squad_pipeline.features.tokens import (
     row_of,
 )
 from roberta_squad_pipeline.features.windows import (
+    UNLABELLED,
     AnswerTokens,
     Windows,
     plan_windows,
@@ -131,7 +132,8 @@ def build_features(
 ) -> pa.RecordBatch:
     """Tokenises each distinct passage once and each question once, and plans all windows.
 
-    A window's label is the first answer of its question that it holds whole.
+    A window's label is the first answer of its question that it holds whole; those of unlabelled
+    questions have none.
 
     Args:
         passages: With their questions.
@@ -177,6 +179,8 @@ def build_features(
         config=windows,
         layout=layout_of(windows, tokenizer.identity),
     )
+    unlabelled = np.array([asked.unlabelled for asked in questions], np.bool_)[planned.question]
+    planned.start[unlabelled] = planned.end[unlabelled] = UNLABELLED
     labelled = np.bincount(planned.question[planned.start > 0], minlength=len(questions))
     answers_per_question = np.array([len(of_one) for of_one in gold], np.int32)
     inside_tokens = np.bincount(answers.question[~exact], minlength=len(questions))

@@ -72,6 +72,8 @@ class FeatureCounts:
     windows: int
     labelled: int
     """Windows that hold a gold answer whole and are labelled with it."""
+    unlabelled: int
+    """Windows of unlabelled questions."""
     labelled_of_several: int
     """Those among them whose question has several gold answers in different places."""
     misaligned: int
@@ -104,6 +106,7 @@ class FeatureCounts:
             questions=len(questions),
             windows=len(windows.values),
             labelled=total(labelled),
+            unlabelled=total(pc.less(windows.values.field("start"), NO_ANSWER_POSITION)),
             labelled_of_several=total(pc.and_(labelled, of_several)),
             misaligned=total(batch.column("misaligned")),
             repaired=total(batch.column("repaired")),

@@ -19,6 +19,8 @@ from roberta_squad_pipeline.features.config import Order, WindowConfig
 
 NO_ANSWER_POSITION = 0
 """Where start and end point in a window that holds no answer whole: at ``<s>``."""
+UNLABELLED = -100
+"""What start and end are in windows of unlabelled questions; torch's cross-entropy ignores it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,9 @@ class Windows:
     count: IntArray
     """How many passage tokens the window holds."""
     start: IntArray
-    """Window position of the answer's first token, or `NO_ANSWER_POSITION`."""
+    """Window position of the answer's first token, `NO_ANSWER_POSITION`, or `UNLABELLED`."""
     end: IntArray
-    """Window position of the answer's last token, or `NO_ANSWER_POSITION`."""
+    """Window position of the answer's last token, `NO_ANSWER_POSITION`, or `UNLABELLED`."""
     plausible_start: IntArray
     """Window position of the first token of what only seems to answer an unanswerable question, or
     `NO_ANSWER_POSITION` where no such text is known or inside the window."""

@@ -79,9 +79,10 @@ class Batch:
     """1 on the second of the two texts and the ``</s>`` after it, 0 elsewhere.
     Shape: (windows, tokens)"""
     start: "Tensor"
-    """Window position of the answer's first token, 0 in a no-answer window. Shape: (windows,)"""
+    """Window position of the answer's first token, 0 in a no-answer window, or `UNLABELLED`.
+    Shape: (windows,)"""
     end: "Tensor"
-    """Window position of the answer's last token, 0 in a no-answer window. Shape: (windows,)"""
+    """Window position of the answer's last token, 0, or `UNLABELLED`. Shape: (windows,)"""
     plausible_start: "Tensor"
     """Window position of the first token of what only seems to answer, 0 where there is nothing.
     Shape: (windows,)"""

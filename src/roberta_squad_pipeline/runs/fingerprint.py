@@ -152,6 +152,7 @@ def feature_fingerprint(parameters: Parameters, questions: Mapping[str, str]) ->
         surroundings()
         | {
             "data": data.model_dump(mode="json"),
+            "unlabelled": parameters.distil.unlabelled,
             "windows": parameters.features.model_dump(mode="json"),
             "encoder": source,
             "evaluates": parameters.training.evaluate_every is not None,
@@ -166,6 +167,9 @@ def file_stamps(parameters: Parameters) -> list[list[tuple[str, int, int]]]:
     data = parameters.data
     return [
         stamps(Path(path))
-        for named in (data.train, data.dev, str(data.validation), parameters.model.source)
+        for named in (
+            *(data.train, data.dev, str(data.validation), parameters.model.source),
+            parameters.distil.unlabelled or (),
+        )
         for path in ([named] if isinstance(named, str) else named)
     ]

@@ -65,6 +65,7 @@ def made_of(
     features = {
         "data": told["data"],
         "features": told["features"],
+        "distil": {"unlabelled": told["distil"]["unlabelled"]},
         "model": {name: told["model"][name] for name in ("encoder", "start")},
     }
     read = {name: told[name] for name in _RESULTS if f"params:{name}" in tracked.inputs()}
@@ -132,7 +133,8 @@ def check_features(mine: MadeOf, folder: Path) -> None:
         return
     # Encoders may share features; training checks that their tokenizers are the same.
     there, here = (
-        {name: each.features[name] for name in ("data", "features")} for each in (kept, mine)
+        {name: each.features.get(name) for name in ("data", "features", "distil")}
+        for each in (kept, mine)
     )
     if said := "; ".join(differences(there, here)):
         raise InputError(

@@ -88,7 +88,9 @@ class MadeWith:
         # A reader is not trained again just to see more of its answers.
         if section == "inference" and "evaluation" not in node.tags and not evaluates:
             return None
-        return self._settings.get(section)
+        name, _, inner = section.partition(".")
+        found = self._settings.get(name)
+        return found[inner] if found and inner else found
 
     def _read(self, dataset: str) -> str | None:
         record = self._record(dataset)

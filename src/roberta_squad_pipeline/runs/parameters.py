@@ -267,7 +267,7 @@ def config_loader(conf: str | Path, env: str | None, params: Mapping[str, Any]) 
 _GIVEN_PATHS = (
     *(("data", name) for name in ("train", "dev", "validation")),
     *(("model", name) for name in ("encoder", "start")),
-    *(("checkpoint",), ("predict", "input"), ("distil", "teacher")),
+    *(("checkpoint",), ("predict", "input"), ("distil", "teacher"), ("distil", "unlabelled")),
 )
 """Parameters that may name a file of the user."""
 
@@ -360,7 +360,8 @@ def check_before_run(
         InputError: Data, encoder or a teacher are not given, or the embedded encoder would be
             trained on other than the embedded data.
     """
-    if "distil" in named and parameters.distil.teacher is None:
+    taught = "distil" in named or (parameters.distil.unlabelled and "params:distil" in inputs)
+    if taught and parameters.distil.teacher is None:
         raise InputError(
             where="parameter distil.teacher",
             got="nothing",

@@ -86,6 +86,7 @@ def planned_run(
 def _features_of(parameters: Parameters) -> dict[str, Any]:
     return {
         "data": parameters.data.model_dump(mode="json"),
+        "unlabelled": parameters.distil.unlabelled,
         "windows": parameters.features.model_dump(mode="json"),
         "encoder": parameters.model.source,
         "evaluates": parameters.training.evaluate_every is not None,

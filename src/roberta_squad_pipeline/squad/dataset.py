@@ -6,12 +6,12 @@ by Rajpurkar et al. (2016, 2018). ``answer_start`` counts characters (code point
 has no ``is_impossible``; there as here a question without answers is unanswerable.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
@@ -28,6 +28,7 @@ from roberta_squad_pipeline.squad.faults import (
     question_faults,
     repeated_id,
 )
+from roberta_squad_pipeline.squad.held_out import FilePart
 from roberta_squad_pipeline.squad.paragraphs import Entry, squad_paragraphs
 from roberta_squad_pipeline.squad.repair import (
     Units,
@@ -36,6 +37,8 @@ from roberta_squad_pipeline.squad.repair import (
     misaligned_answer,
     units_of,
 )
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Question:
         plausible: A text that only seems to answer an unanswerable question, if the file gives one.
         misplaced: The texts of gold answers whose place in the passage is not known. They can be
             used for scoring, but not for training.
+        unlabelled: Whether it is not known what answers it, or whether anything does.
     """
 
     id: str
@@ -71,6 +75,7 @@ class Question:
     answers: tuple[GoldAnswer, ...]
     plausible: GoldAnswer | None = None
     misplaced: tuple[str, ...] = ()
+    unlabelled: bool = False
 
     @property
     def unanswerable(self) -> bool:
@@ -137,6 +142,11 @@ class SquadDataset:
         return {question.id: question.gold for question in self.questions}
 
 
+class _AskedQuestion(TypedDict):
+    id: str
+    question: str
+
+
 class _GoldAnswer(TypedDict):
     text: str
 
@@ -146,6 +156,7 @@ class _GoldQuestion(TypedDict):
     answers: list[_GoldAnswer]
 
 
+_ASKED_QUESTION: TypeAdapter[_AskedQuestion] = TypeAdapter(_AskedQuestion)
 _GOLD_QUESTION: TypeAdapter[_GoldQuestion] = TypeAdapter(_GoldQuestion)
 
 
@@ -178,9 +189,7 @@ def read_passages(
     units = units_of(path) if on_misaligned == "repair" else None
     kinds = Kinds()
     ids: dict[str, str] = {}
-    for paragraph in squad_paragraphs(path):
-        if isinstance(paragraph, InputError):
-            raise paragraph
+    for paragraph in map(_sound, squad_paragraphs(path)):
         entry = paragraph.entry()
         passage = _passage(entry, paragraph.title, on_misaligned, units)
         for where, question in entry.questions:
@@ -193,6 +202,56 @@ def read_passages(
             yield passage
     for fault in missing_kind(path, kinds):
         raise fault
+
+
+def read_training(
+    files: Mapping[str, Mapping[str, Any]], on_misaligned: OnMisaligned, part: FilePart | None
+) -> Iterator[Passage]:
+    """Reads what a reader is trained on: questions with known answers, then unlabelled ones.
+
+    Args:
+        files: By split, each with its path: `train`, and `unlabelled` if there is one.
+        on_misaligned: See `read_passages`.
+        part: Which articles of `train`; None stands for all.
+
+    Raises:
+        InputError: As `read_passages` and `read_unlabelled` do.
+    """
+    passages = read_passages(
+        Path(files["train"]["path"]),
+        on_misaligned=on_misaligned,
+        articles=part.articles if part else None,
+    )
+    yield from (passage.learnable for passage in passages)
+    if "unlabelled" in files:
+        yield from read_unlabelled(Path(files["unlabelled"]["path"]))
+
+
+def read_unlabelled(path: Path) -> Iterator[Passage]:
+    """Reads passages with questions and no answers, passage by passage, whatever else is there.
+
+    Args:
+        path: A file of any form that `read_items` reads.
+
+    Raises:
+        InputError: The file cannot be read, a text is missing or blank, or there is no question.
+    """
+    asked = 0
+    for paragraph in map(_sound, squad_paragraphs(path)):
+        for fault in paragraph.faults():
+            raise fault
+        context = paragraph.content["context"]
+        placed = list(map(_sound, paragraph.questions(_ASKED_QUESTION)))
+        texts = [(f"{paragraph.where}.context", "passage", context)]
+        texts += [(f"{where}.question", "question", one["question"]) for where, one in placed]
+        for where, what, text in texts:
+            for fault in blank(text, what=what, where=where):
+                raise fault
+        asked += len(placed)
+        questions = (Question(one["id"], one["question"], (), unlabelled=True) for _, one in placed)
+        yield Passage(context, paragraph.title, tuple(questions))
+    if not asked:
+        raise no_questions(path)
 
 
 def read_squad(path: Path, *, on_misaligned: OnMisaligned) -> SquadDataset:
@@ -221,18 +280,19 @@ def read_gold(path: Path) -> dict[str, tuple[str, ...]]:
     """
     gold: dict[str, tuple[str, ...]] = {}
     ids: dict[str, str] = {}
-    for paragraph in squad_paragraphs(path):
-        if isinstance(paragraph, InputError):
-            raise paragraph
-        for question in paragraph.questions(_GOLD_QUESTION):
-            if isinstance(question, InputError):
-                raise question
-            where, asked = question
+    for paragraph in map(_sound, squad_paragraphs(path)):
+        for where, asked in map(_sound, paragraph.questions(_GOLD_QUESTION)):
             _reject_repeated(asked["id"], where, ids)
             gold[asked["id"]] = tuple(answer["text"] for answer in asked["answers"])
     if not gold:
         raise no_questions(path)
     return gold
+
+
+def _sound(found: Found | InputError) -> Found:
+    if isinstance(found, InputError):
+        raise found
+    return found
 
 
 def _passage(entry: Entry, title: str, on_misaligned: OnMisaligned, units: Units | None) -> Passage:

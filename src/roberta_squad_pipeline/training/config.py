@@ -53,6 +53,9 @@ class DistilParameters(DistilSettings):
     teacher: str | None = Field(min_length=1)
     """A reader's or an ensemble's folder, or a reader in MLflow (`models:/…`, `runs:/…`); null
     trains on labels alone."""
+    unlabelled: str | tuple[str, ...] | None
+    """Like `data.train`, but without answers: passages and questions on which only the teacher's
+    part of the loss counts."""
 
 
 class Distillation(DistilSettings):
@@ -60,6 +63,8 @@ class Distillation(DistilSettings):
 
     teacher: str
     """A short name of these."""
+    unlabelled: str | None
+    """The sha256 of the unlabelled questions, if there are any."""
 
 
 class LossSettings(StrictModel):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION
+from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION, UNLABELLED
 from roberta_squad_pipeline.reader.batching import Batch, TeacherOutput
 from roberta_squad_pipeline.reader.model import ReaderOutput
 from roberta_squad_pipeline.training.config import DistilSettings, LossSettings
@@ -21,8 +21,9 @@ def summed_loss(
     w is `answerability_weight`. In a no-answer window both cross-entropies point at ``<s>``. Where
     such a window holds a plausible answer, one that only seems right, `plausible_weight` times the
     cross-entropies at that span are added, over all tokens but ``<s>``: they say which span it
-    would be, if there were one. It is a sum because an update's micro-batches and processes hold
-    unequal numbers of windows: the caller divides by the number of windows in the whole update.
+    would be, if there were one. An unlabelled window has the teacher's part alone. It is a sum
+    because an update's micro-batches and processes hold unequal numbers of windows: the caller
+    divides by the number of windows in the whole update.
 
     Args:
         output: The reader's.
@@ -36,8 +37,9 @@ def summed_loss(
     start = F.cross_entropy(output.start_logits, batch.start, reduction="sum")
     end = F.cross_entropy(output.end_logits, batch.end, reduction="sum")
     unanswerable = (batch.start == NO_ANSWER_POSITION).to(output.no_answer_logits.dtype)
+    labelled = (batch.start != UNLABELLED).to(unanswerable.dtype)
     answerability = F.binary_cross_entropy_with_logits(
-        output.no_answer_logits, unanswerable, reduction="sum"
+        output.no_answer_logits, unanswerable, labelled, reduction="sum"
     )
     loss = (start + end) / 2 + weights.answerability_weight * answerability
     if weights.plausible_weight:

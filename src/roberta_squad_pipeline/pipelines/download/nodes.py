@@ -14,18 +14,19 @@ from roberta_squad_pipeline.squad.forms import files_of
 from roberta_squad_pipeline.squad.sources import QuestionFiles, local_path, write_questions
 
 SquadFiles = dict[str, dict[str, Any]]
-"""By split (train, dev, and validation if it has a file): path, size_bytes and sha256."""
+"""By split (train, dev; validation, unlabelled where there are such): path, size_bytes, sha256."""
 
 _logger = logging.getLogger(__name__)
 
 
 def fetch_squad_files(
-    data: DataConfig, feature_set: str, train_questions: Any, dev_questions: Any
+    data: DataConfig, unlabelled: Any, feature_set: str, train_questions: Any, dev_questions: Any
 ) -> SquadFiles:
     """Downloads, generates, writes or finds all files.
 
     Args:
         data: Which files, and where to put them.
+        unlabelled: `Paths` of questions without answers, or None; Kedro knows no such hint.
         feature_set: Name of the folder for files of this run.
         train_questions: From the catalog: `QuestionFiles`, or else the questions themselves.
         dev_questions: Like `train_questions`.
@@ -38,10 +39,9 @@ def fetch_squad_files(
         "train": _materialise("train", data.train, train_questions, data, feature_set),
         "dev": _materialise("dev", data.dev, dev_questions, data, feature_set),
     }
-    if data.validation_file is not None:
-        paths["validation"] = _materialise(
-            "validation", data.validation_file, QuestionFiles(), data, feature_set
-        )
+    for split, named in (("validation", data.validation_file), ("unlabelled", unlabelled)):
+        if named is not None:
+            paths[split] = _materialise(split, named, QuestionFiles(), data, feature_set)
     return {split: _describe(path) for split, path in paths.items() if path is not None}
 
 
@@ -75,8 +75,8 @@ def _materialise(
                 where=str(file),
                 got="no such file",
                 expected=f"a file of questions, or one of the sources {', '.join(data.sources)}",
-                remedy="Correct data.train, data.dev or data.validation; relative paths count from "
-                "the folder that the command is run in.",
+                remedy="Correct data.train, data.dev, data.validation or distil.unlabelled; "
+                "relative paths count from the folder that the command is run in.",
             )
     return path
 

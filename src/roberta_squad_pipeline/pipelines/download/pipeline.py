@@ -11,7 +11,13 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 fetch_squad_files,
-                ["params:data", "params:feature_set", "train_questions", "dev_questions"],
+                [
+                    "params:data",
+                    "params:distil.unlabelled",
+                    "params:feature_set",
+                    "train_questions",
+                    "dev_questions",
+                ],
                 "fetched_files",
                 name="fetch_squad_files",
             )

@@ -29,13 +29,15 @@ def build_train_features(
 ) -> RecordBatchReader:
     """Builds features of the training questions, without those that `data.validation` holds out.
 
+    Unlabelled questions come after them.
+
     Raises:
         InputError: No article would be left.
     """
     part = _part("training", files, data)
     if part is not None:
         _logger.info("held out of training: %s", part.held_out)
-    return _build("train", files["train"], part, data, windows, model)
+    return _build("train", files, part, data, windows, model)
 
 
 def build_validation_features(
@@ -56,15 +58,14 @@ def build_validation_features(
     if training.evaluate_every is None or data.validation == "dev":
         return ()
     part = _part("validation", files, data)
-    file = files["validation"] if part is None else files["train"]
-    return _build("validation", file, part, data, windows, model)
+    return _build("validation", files, part, data, windows, model)
 
 
 def build_dev_features(
     files: dict[str, dict[str, Any]], data: DataConfig, windows: WindowConfig, model: ModelConfig
 ) -> RecordBatchReader:
     """Builds features of the dev questions."""
-    return _build("dev", files["dev"], None, data, windows, model)
+    return _build("dev", files, None, data, windows, model)
 
 
 def _part(
@@ -79,7 +80,7 @@ def _part(
 
 def _build(
     split: str,
-    file: dict[str, Any],
+    files: dict[str, dict[str, Any]],
     part: FilePart | None,
     data: DataConfig,
     windows: WindowConfig,
@@ -89,29 +90,29 @@ def _build(
 
     from roberta_squad_pipeline.features.build import build_features, build_features_in_pieces
     from roberta_squad_pipeline.reader.start import source_tokenizer
-    from roberta_squad_pipeline.squad.dataset import read_passages
+    from roberta_squad_pipeline.squad.dataset import read_passages, read_training
     from roberta_squad_pipeline.squad.faults import if_only_scored
 
-    path = Path(file["path"])
+    file = files[split] if part is None else files["train"]
     with start_folder(model.start) as start:
         tokenizer = source_tokenizer(model, start, windows)
     build = partial(
         build_features,
         tokenizer=tokenizer,
         windows=windows,
-        source=str(path),
+        source=file["path"],
         data_sha256=file["sha256"],
         part=part,
     )
-    learned = split == "train"
-    passages = read_passages(
-        path,
-        on_misaligned=data.on_misaligned if learned else if_only_scored(data.on_misaligned),
-        articles=part.articles if part else None,
-    )
-    if learned:
-        # The others are scored, which only needs the texts of their answers.
-        passages = (passage.learnable for passage in passages)
+    if split == "train":
+        passages = read_training(files, data.on_misaligned, part)
+    else:
+        # They are scored, which only needs the texts of their answers.
+        passages = read_passages(
+            Path(file["path"]),
+            on_misaligned=if_only_scored(data.on_misaligned),
+            articles=part.articles if part else None,
+        )
     batches = build_features_in_pieces(passages, build)
     return RecordBatchReader.from_batches(batches.schema, _summarised(split, windows, batches))
 
@@ -127,6 +128,7 @@ def _summarised(
         counts += FeatureCounts.of(batch)
         yield batch
     odd = {
+        "windows are of unlabelled questions": counts.unlabelled,
         "labelled windows are of questions with several": counts.labelled_of_several,
         "misaligned answers without a place": counts.misaligned,
         "answers moved": counts.repaired,

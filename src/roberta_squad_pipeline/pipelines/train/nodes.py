@@ -1,7 +1,7 @@
 """Trains a reader."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -72,6 +72,7 @@ def train_reader(
     from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.start import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
+    from roberta_squad_pipeline.squad.dataset import read_training
     from roberta_squad_pipeline.training.curve import training_curve
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
     from roberta_squad_pipeline.training.param_groups import peak_learning_rates
@@ -92,13 +93,16 @@ def train_reader(
         config = resolve(training, features, reader, device)
         taught_by = None
         if distil.teacher is not None:
-            passages = partial(_training_passages, files, data, features)
+            passages = partial(read_training, files, data.on_misaligned, features.meta.part)
             taught_by, teacher = _read_teacher(
                 distil.teacher, features, passages, answering, teacher_logits
             )
             features = replace(features, teacher=teacher)
             told = Distillation(
-                weight=distil.weight, temperature=distil.temperature, teacher=teacher.meta.teacher
+                weight=distil.weight,
+                temperature=distil.temperature,
+                teacher=teacher.meta.teacher,
+                unlabelled=files.get("unlabelled", {}).get("sha256"),
             )
             config = config.model_copy(update={"distil": told})
         settings = settings_of(reader, features, validation, model, config)
@@ -199,21 +203,6 @@ def _read_teacher(
             device=available_device(),
         )
     return path, logits
-
-
-def _training_passages(
-    files: dict[str, dict[str, Any]], data: DataConfig, features: Features
-) -> Iterator[Passage]:
-    """What the training features were built of."""
-    from roberta_squad_pipeline.squad.dataset import read_passages
-
-    part = features.meta.part
-    passages = read_passages(
-        Path(files["train"]["path"]),
-        on_misaligned=data.on_misaligned,
-        articles=part.articles if part else None,
-    )
-    return (passage.learnable for passage in passages)
 
 
 def _tell_of_source(model: ModelConfig, origin: Origin | None, tracker: Tracker) -> None:
