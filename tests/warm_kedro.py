@@ -6,9 +6,10 @@ with an exit code, signals and output of its own. Its workers are forks in turn.
     python warm_kedro.py SOCKET
 
 On each connection it is told the path of a JSON file, {"argv": ["kedro", "run", …], "cwd": …,
-"env": …, "stdout": …, "stderr": …}, the last two paths of files; it answers with the run's process
-id, and at the run's end with its exit code, ten characters each. It ends when its standard input is
-closed, and takes the folder of the socket with it.
+"env": …, "stdout": …, "stderr": …}, the last two paths of files; `argv` begins with a module or the
+path of a script. It answers with the run's process id, and at the run's end with its exit code, ten
+characters each. It ends when its standard input is closed, and takes the folder of the socket with
+it.
 """
 
 import gc
@@ -106,4 +107,7 @@ if __name__ == "__main__":
     # The forks' garbage collector need not look through what all of them share.
     gc.freeze()
     sys.argv = wait_for_run(sys.argv[1])
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    if sys.argv[0].endswith(".py"):
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    else:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

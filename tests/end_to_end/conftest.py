@@ -133,15 +133,20 @@ def warm_kedro(made_once: MadeOnce) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def fork(tmp_path_factory: pytest.TempPathFactory, warm_kedro: Path) -> Fork:
-    """Starts Kedro in a process of its own, without the seconds that imports take."""
+    """Starts Kedro, or a script, in a process of its own, without the seconds that imports take."""
 
     def start(
-        argv: Sequence[str], cwd: Path, *, separate_stderr: bool = True, **variables: str
+        argv: Sequence[str],
+        cwd: Path,
+        *,
+        program: str | Path = "kedro",
+        separate_stderr: bool = True,
+        **variables: str,
     ) -> Run:
         said = tmp_path_factory.mktemp("said")
         outputs = (said / "stdout", said / ("stderr" if separate_stderr else "stdout"))
         request = {
-            "argv": ["kedro", *argv],
+            "argv": [str(program), *map(str, argv)],
             "cwd": str(cwd),
             "env": environment() | variables,
             "stdout": str(outputs[0]),
@@ -237,7 +242,7 @@ def new_project(database: Path) -> Callable[[Path], Path]:
 
 
 @pytest.fixture(scope="session")
-def run_chain() -> Command:
+def run_cold() -> Command:
     """Runs the whole chain in a project as a user does, with nothing imported before."""
 
     def run(
@@ -257,29 +262,38 @@ def run_chain() -> Command:
 
 
 @pytest.fixture(scope="session")
-def finished(made_once: MadeOnce, new_project: Callable[[Path], Path], run_chain: Command) -> Path:
-    """A project in which the whole chain was run once, as a user does; not to be changed."""
+def chain_run(made_once: MadeOnce, database: Path, fork: Fork) -> Callable[..., Path]:
+    """Makes projects in which the whole chain was run once, with what it said in said.txt."""
 
-    def make(folder: Path) -> None:
-        done = run_chain(new_project(folder), {})
-        assert done.returncode == 0, done.stderr
-        assert "Deprecat" not in done.stdout + done.stderr
+    def made(name: str, params: dict[str, Any]) -> Path:
+        def make(folder: Path) -> None:
+            make_project(folder, database)
+            run = fork(run_command("", TINY | params), folder, separate_stderr=False)
+            said = run.communicate(timeout=300)[0]
+            assert run.returncode == 0, said
+            (folder / "said.txt").write_text(said, encoding="utf-8")
 
-    return made_once("finished", make)
+        return made_once(name, make)
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def finished_by_two(made_once: MadeOnce, database: Path, fork: Fork) -> Path:
-    """The same by two processes, and what they said in said.txt; not to be changed."""
-    params = TINY | {"distributed.processes": 2, "inference.batch_windows": 4}
+def finished(chain_run: Callable[..., Path]) -> Path:
+    """A project in which the whole chain was run once; not to be changed."""
+    return chain_run("finished", {})
 
-    def make(folder: Path) -> None:
-        run = fork(run_command("", params), make_project(folder, database), separate_stderr=False)
-        said = run.communicate(timeout=300)[0]
-        assert run.returncode == 0, said
-        (folder / "said.txt").write_text(said, encoding="utf-8")
 
-    return made_once("finished_by_two", make)
+@pytest.fixture(scope="session")
+def finished_by_two(chain_run: Callable[..., Path]) -> Path:
+    """The same by two processes; not to be changed."""
+    return chain_run("by_two", {"distributed.processes": 2, "inference.batch_windows": 4})
+
+
+@pytest.fixture(scope="session")
+def finished_with_validation(chain_run: Callable[..., Path]) -> Path:
+    """The same, scored on the dev questions while it was trained; not to be changed."""
+    return chain_run("validated", {"training.evaluate_every": 2, "training.patience": 5})
 
 
 @pytest.fixture
@@ -384,6 +398,6 @@ def search_runs(project: Path) -> list[entities.Run]:
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Callable[[], list[entities.Run]]:
-    """Lists the MLflow runs of the test's project, newest first."""
-    return lambda: search_runs(tmp_path)
+def runs(tmp_path: Path) -> Callable[..., list[entities.Run]]:
+    """Lists the MLflow runs of the test's project, or of another folder, newest first."""
+    return lambda folder=tmp_path: search_runs(folder)

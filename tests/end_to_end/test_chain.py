@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from safetensors import safe_open
@@ -107,6 +108,14 @@ def test_a_run_made_node_by_node_is_recorded_as_a_whole_one(
     client = MlflowClient(f"sqlite:///{finished_copy / 'mlflow.db'}")
     versions = client.search_model_versions(f"run_id = '{made.info.run_id}'")
     assert ["best_f1" in version.tags for version in versions] == [True, False]
+
+
+def test_what_a_run_says(finished: Path) -> None:
+    """Updates and warm-up are given; the rate is scaled, 3e-5 * 33.3."""
+    said = " ".join((finished / "said.txt").read_text(encoding="utf-8").split())
+    assert "node train.train_reader" in said
+    assert "Loading data" not in said, "that is for --verbose"
+    assert "experiment demo to scale (globals.yml): lr 3e-05 \u00d7 33.3 = 0.000999" in said
 
 
 def test_outputs_of_the_whole_chain(finished: Path) -> None:
@@ -234,13 +243,19 @@ def test_what_is_tracked(finished: Path) -> None:
 
 
 def test_step_by_step_gives_the_same_bytes(
-    finished: Path, project: Path, tiny: dict[str, Any], runs: Runs
+    finished: Path,
+    project: Path,
+    tiny: dict[str, Any],
+    fork: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+    runs: Runs,
 ) -> None:
     """As a script or Airflow does it: sessions of one process, from another folder.
 
     Oracle: the files of the whole chain in one run; each pipeline finds the earlier one's.
     """
-    script = (
+    script = tmp_path_factory.mktemp("script") / "steps.py"
+    script.write_text(
         "import sys\n"
         "from kedro.framework.session import KedroSession\n"
         "from kedro.framework.startup import bootstrap_project\n"
@@ -249,8 +264,9 @@ def test_step_by_step_gives_the_same_bytes(
         f"    with KedroSession.create(sys.argv[1], runtime_params={tiny}) as session:\n"
         "        session.run(pipeline_names=[name])\n"
     )
-    command = [sys.executable, "-c", script, project]
-    subprocess.run(command, cwd=project.parent, check=True, timeout=300)
+    run = fork([project], script.parent, program=script)
+    said = run.communicate(timeout=300)
+    assert run.returncode == 0, said
     tracked = [run.data.tags["kedro.pipelines"] for run in runs()]
     assert tracked == ["evaluate", "inference", "train"]
     assert not list((project / "data/.locks").glob("*.json"))
@@ -267,13 +283,6 @@ def test_step_by_step_gives_the_same_bytes(
                 assert mine == theirs
             else:
                 assert path.read_bytes() == other.read_bytes(), path.name
-
-
-def test_features_alone_open_no_run(project: Path, kedro: Kedro, runs: Runs) -> None:
-    done = kedro("download,features")
-    assert done.returncode == 0, done.stderr
-    assert (project / "data/04_feature/demo/dev.arrow").is_file()
-    assert runs() == []
 
 
 def test_evaluate_imports_no_torch_and_agrees_with_the_score_command(finished_copy: Path) -> None:
@@ -338,18 +347,9 @@ def test_real_passages_with_the_real_tokenizer(
                 assert predictions[question["id"]] in paragraph["context"]
 
 
-def test_a_bert_goes_through_the_chain(project: Path, kedro: Kedro, bert_folder: Path) -> None:
-    done = kedro(params={"run": "bert", "model.encoder": bert_folder} | SHORT_WINDOWS)
-    assert done.returncode == 0, done.stderr
-    # Updates and warm-up are given; the rate is scaled, 3e-5 * 33.3.
-    said = " ".join(done.stdout.split())
-    assert "node train.train_reader" in said
-    assert "Loading data" not in said, "that is for --verbose"
-    assert "experiment demo to scale (globals.yml): lr 3e-05 \u00d7 33.3 = 0.000999" in said
-    assert list(_json(project / "data/08_reporting/bert/metrics.json")) == METRICS
-
-
-def test_squad_1_1_goes_through_the_chain(project: Path, kedro: Kedro, bert_folder: Path) -> None:
+def test_squad_1_1_goes_through_the_chain_with_a_bert(
+    project: Path, kedro: Kedro, bert_folder: Path
+) -> None:
     """Oracle: the official scorer leaves out the figures of a kind that does not occur."""
     passage = "Mill Bridge crosses the Wend. It was opened in 1823."
     asked = [("Which river does Mill Bridge cross?", "Wend"), ("When did it open?", "1823")]

@@ -94,20 +94,6 @@ def test_scores_go_under_a_name_of_their_own(
     assert digests(finished_copy, "theirs") == before
 
 
-def test_calibrate_tunes_the_reader_and_no_more(
-    finished_copy: Path, elsewhere: Path, command: Command
-) -> None:
-    before = digests(finished_copy)
-    arguments = ("--run", "demo", "--data", elsewhere.name, "--as", "theirs", "--calibrate")
-    done = command("evaluate", *arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    after = digests(finished_copy)
-    evaluation = finished_copy / "data/06_models/demo/evaluation.json"
-    assert {path for path in after if after[path] != before[path]} == {str(evaluation)}
-    assert _json(evaluation)["data"] == elsewhere.name
-    assert not _json(evaluation)["tuned_elsewhere"]
-
-
 def test_nothing_is_replaced_in_silence(
     finished_copy: Path, elsewhere: Path, command: Command
 ) -> None:
@@ -142,19 +128,24 @@ def test_nothing_is_replaced_in_silence(
         assert digests(finished_copy) == before
 
 
-def test_questions_that_all_have_answers(
+def test_calibrate_tunes_the_reader_and_no_more(
     finished_copy: Path, elsewhere: Path, command: Command
 ) -> None:
-    """As SQuAD 1.1 has them: the reader answers, and says why."""
+    """On questions that all have answers, as in SQuAD 1.1: it always answers, and says why."""
     squad = _json(elsewhere)
     for article in squad["data"]:
         for paragraph in article["paragraphs"]:
             paragraph["qas"] = [qa for qa in paragraph["qas"] if not qa.pop("is_impossible")]
     squad["version"] = "1.1"
     elsewhere.write_text(json.dumps(squad), encoding="utf-8")
+    before = digests(finished_copy)
     arguments = ("--run", "demo", "--data", elsewhere.name, "--as", "theirs", "--calibrate")
     done = command("evaluate", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    calibration = _json(finished_copy / "data/06_models/demo/evaluation.json")["calibration"]
-    assert calibration["always_answers"]
+    after = digests(finished_copy)
+    evaluation = finished_copy / "data/06_models/demo/evaluation.json"
+    assert {path for path in after if after[path] != before[path]} == {str(evaluation)}
+    assert _json(evaluation)["data"] == elsewhere.name
+    assert not _json(evaluation)["tuned_elsewhere"]
+    assert _json(evaluation)["calibration"]["always_answers"]
     assert "not calibrated, since every question has an answer: it answers every" in done.stdout

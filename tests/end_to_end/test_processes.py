@@ -16,7 +16,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -64,7 +63,7 @@ def test_two_processes_answer_a_file(
     """Three chunks; one process alone writes the same bytes."""
     records = [
         {"id": number, "question": "Which river is it?", "context": f"The Isk rises at {number}."}
-        for number in range(2500)
+        for number in range(2100)
     ]
     lines = "".join(json.dumps(record) + "\n" for record in records)
     (finished_copy / "questions.jsonl").write_text(lines)
@@ -83,20 +82,20 @@ def test_two_processes_answer_a_file(
     ]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
 def test_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
-    project: Path, kedro: Kedro, start: Start, runs: Runs, processes: int
+    project: Path, kedro: Kedro, start: Start, runs: Runs
 ) -> None:
     """The same reader bit by bit, curves without a gap, and no more than an interval lost.
 
-    It dies between two evaluations, or nearly so, since the best of them is kept.
+    It dies between two evaluations, or nearly so, since the best of them is kept. How one process
+    goes on: training/test_job.py, and by the same command test_own_data.py.
     """
     params = {
         "training.updates": 24,
         "training.checkpoint_every": 5,
         "training.evaluate_every": 8,
         "training.keep": "best",
-        "distributed.processes": processes,
+        "distributed.processes": 2,
         "model.dropout": 0.1,
         "training.precision": "fp32",
     }
@@ -112,7 +111,7 @@ def test_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     # Processes that work together talk over sockets; those of one machine over none that others
     # could reach.
     addresses = listening({process.pid, *workers})
-    assert addresses == ({"127.0.0.1"} if processes > 1 else set())
+    assert addresses == {"127.0.0.1"}
     process.kill()
     process.wait()
     died = time.monotonic()

@@ -8,9 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+from click.testing import CliRunner, Result
+from kedro.framework.startup import bootstrap_project
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from roberta_squad_pipeline.cli import cli
 from roberta_squad_pipeline.features.file import Features
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -143,16 +147,21 @@ def _wait_for(process: Any, runs: Runs, name: str) -> None:
         time.sleep(0.3)
 
 
-def test_plan_seeds_and_shards(project: Path, command: Command, fork: Fork) -> None:
+def test_plan_seeds_and_shards(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Oracle: the names by hand. Any folder of the project will do."""
-    all_ten = fork(_options("--dry-run"), project / "src").communicate(timeout=120)[0].splitlines()
-    assert len(all_ten) == 10
-    planned = command(*_options(*PAIR, "--seeds", "2", "--dry-run")).stdout.splitlines()
+    monkeypatch.chdir(project / "src")
+    bootstrap_project(project)
+
+    def dry(*options: str) -> Result:
+        return CliRunner().invoke(cli, _options(*options, "--dry-run"))
+
+    assert len(dry().output.splitlines()) == 10
+    planned = dry(*PAIR, "--seeds", "2").output.splitlines()
     names = ["bs32_lr1p5_seed1", "bs32_lr1p5_seed2", "bs64_lr3p5_seed1", "bs64_lr3p5_seed2"]
     assert planned == [f"{name}: would run" for name in names]
-    second = command(*_options(*PAIR, "--seeds", "2", "--shard", "2/2", "--dry-run"))
-    assert second.stdout.splitlines() == planned[1::2]
-    assert command(*_options("--shard", "3/2", "--dry-run")).returncode == 2
-    unknown = command(*_options("--experiments", "bs32", "--dry-run"))
-    assert unknown.returncode == 1
-    assert "Did you mean bs32_lr" in unknown.stderr
+    second = dry(*PAIR, "--seeds", "2", "--shard", "2/2")
+    assert second.output.splitlines() == planned[1::2]
+    assert dry("--shard", "3/2").exit_code == 2
+    unknown = dry("--experiments", "bs32")
+    assert unknown.exit_code == 1
+    assert "Did you mean bs32_lr" in unknown.output

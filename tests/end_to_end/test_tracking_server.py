@@ -71,11 +71,10 @@ class Server:
             subprocess.run(["pkill", "-KILL", "-s", str(self._process.pid)], check=False)
             self._process.wait()
 
-    def run(self) -> Run:
+    def runs(self, name: str) -> list[Run]:
         client = MlflowClient(self.uri)
         everywhere = [experiment.experiment_id for experiment in client.search_experiments()]
-        (found,) = client.search_runs(everywhere)
-        return found
+        return list(client.search_runs(everywhere, f"attributes.run_name = '{name}'"))
 
 
 @pytest.fixture
@@ -94,21 +93,16 @@ def server(
     running.kill()
 
 
-def wait_for_curve(server: Server, process: Any) -> None:
+def wait_for_curve(server: Server, process: Any, name: str) -> None:
     deadline = time.monotonic() + 300
-    while True:
+    while not any("train/loss" in run.data.metrics for run in server.runs(name)):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, "no learning curve while the run was going on"
-        try:
-            if "train/loss" in server.run().data.metrics:
-                return
-        except ValueError:  # no run yet
-            pass
         time.sleep(0.2)
 
 
-def check_complete(server: Server) -> None:
-    run = server.run()
+def check_complete(server: Server, name: str) -> None:
+    [run] = server.runs(name)
     client = MlflowClient(server.uri)
     assert run.info.status == "FINISHED"
     history = client.get_metric_history(run.info.run_id, "train/loss")
@@ -119,9 +113,15 @@ def check_complete(server: Server) -> None:
     assert "training.lr" in run.data.params
 
 
-def test_server_that_is_killed_and_comes_back(project: Path, start: Start, server: Server) -> None:
+def test_server_that_is_killed(
+    project: Path, start: Start, command: Command, server: Server
+) -> None:
+    """While one run goes on it comes back; another is told of later, by a command.
+
+    Meanwhile and afterwards, what is secret stays so.
+    """
     process = start(PARAMS, MLFLOW_TRACKING_URI=server.uri)
-    wait_for_curve(server, process)
+    wait_for_curve(server, process, "demo")
     server.kill()
     lost = project / "data/08_reporting/_unsent"
     assert len(list(lost.iterdir())) == 1
@@ -133,30 +133,25 @@ def test_server_that_is_killed_and_comes_back(project: Path, start: Start, serve
     said = " ".join(process.communicate(timeout=300)[0].split())
     assert process.returncode == 0, said
     assert "Traceback" not in said
-    check_complete(server)
+    check_complete(server, "demo")
     assert list(lost.iterdir()) == []
 
-
-def test_server_that_never_comes_back_is_told_later(
-    project: Path, start: Start, command: Command, server: Server
-) -> None:
-    """Meanwhile and afterwards, what is secret stays so."""
     passage = "Mill Bridge crosses the Wend."
     answers = [{"text": "Wend", "answer_start": passage.index("Wend")}]
     asked = [{"id": "a", "question": "Which river?", "answers": answers}]
     squad = {"version": "1.1", "data": [{"paragraphs": [{"context": passage, "qas": asked}]}]}
-    params = plant_secrets(project, squad)
+    params = PARAMS | plant_secrets(project, squad) | {"run": "later"}
     uri = server.uri.replace("://", f"://me:{SECRETS['uri']}@")
-    run = start(PARAMS | params, env="local", MLFLOW_TRACKING_URI=uri)
-    wait_for_curve(server, run)
+    run = start(params, env="local", MLFLOW_TRACKING_URI=uri)
+    wait_for_curve(server, run, "later")
     server.kill()
     everything = run.communicate(timeout=300)[0]
     said = " ".join(everything.split())
     assert run.returncode == 0, said
     assert "send them when it answers again: kedro send-tracking" in said
     assert "Traceback" not in said
-    assert (project / "data/08_reporting/demo/metrics.json").exists()
-    check_secrets(project, everything, project / "data/08_reporting/_unsent")
+    assert (project / "data/08_reporting/later/metrics.json").exists()
+    check_secrets(project, everything, lost)
     away = command("send-tracking", MLFLOW_TRACKING_URI=uri)
     assert away.returncode == 1
     assert "got no answer" in away.stderr
@@ -164,10 +159,11 @@ def test_server_that_never_comes_back_is_told_later(
     server.start()
     done = command("send-tracking", MLFLOW_TRACKING_URI=uri)
     assert done.returncode == 0, done.stderr
-    assert f"run {server.run().info.run_id}: " in done.stdout
-    check_complete(server)
-    for sent in (away, done):
-        check_secrets(project, sent.stdout + sent.stderr, server.folder)
+    [sent] = server.runs("later")
+    assert f"run {sent.info.run_id}: " in done.stdout
+    check_complete(server, "later")
+    for each in (away, done):
+        check_secrets(project, each.stdout + each.stderr, server.folder)
     assert "nothing left to send" in command("send-tracking").stdout
 
 

@@ -57,7 +57,7 @@ def hostile_squad() -> dict[str, Any]:
 def hostile(
     made_once: Callable[..., Path],
     new_project: Callable[[Path], Path],
-    run_chain: Callable[..., subprocess.CompletedProcess[str]],
+    run_cold: Callable[..., subprocess.CompletedProcess[str]],
 ) -> Path:
     """A project with hostile data and planted secrets in which the whole chain was run once."""
 
@@ -68,7 +68,7 @@ def hostile(
         params = plant_secrets(folder, hostile_squad())
         (folder / "audit").mkdir()
         (folder / "audit/sitecustomize.py").write_text(AUDIT)
-        done = run_chain(
+        done = run_cold(
             folder,
             params,
             env="local",
@@ -77,6 +77,7 @@ def hostile(
         )
         (outer / "said.txt").write_text(done.stdout + done.stderr)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert "Deprecat" not in done.stdout + done.stderr
 
     return made_once("hostile", make) / "inner" / "project"
 
@@ -151,23 +152,20 @@ def test_markup_in_the_data_is_text_in_the_report(hostile: Path) -> None:
     Tags().feed((hostile / "data/08_reporting/demo/report.html").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"run": "../x"},
-        {"feature_set": "/outside"},
-        {"experiment": "../../x", "experiments.rows.x": 1},
-        {"data.sources.'../x'.kind": "demo"},
-    ],
-)
 def test_name_that_leads_out_is_refused_before_anything_is_written(
-    project: Path, kedro: Kedro, params: dict[str, Any]
+    project: Path, kedro: Kedro
 ) -> None:
+    """Which other names are refused: runs/test_parameters.py."""
+
     def everything() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in project.rglob("*")}
 
     before, beside = everything(), set(project.parent.iterdir())
-    for pipelines in ("", "compare"):
+    for pipelines, params in (
+        ("", {"run": "../x"}),
+        ("compare", {"experiment": "../../x", "experiments.rows.x": 1}),
+        ("", {"data.sources.'../x'.kind": "demo"}),
+    ):
         done = kedro(pipelines, params)
         assert done.returncode == 1
         assert done.stderr.count("Error: parameter ") == 1, done.stderr

@@ -68,6 +68,7 @@ def _changed(raw: dict[str, Any], dotted: str, value: object) -> dict[str, Any]:
         ("data.sources.demo_dev.kind", "x", "parameter data.sources.demo_dev: got"),
         ("run", "../up", "parameter run: got '../up'"),
         ("run", "", "parameter run: got ''"),
+        ("feature_set", "/outside", "parameter feature_set: got '/outside'"),
     ],
 )
 def test_a_wrong_parameter_is_named(
