@@ -12,8 +12,10 @@ characters each. It ends when its standard input is closed, and takes the folder
 it.
 """
 
+import atexit
 import gc
 import importlib
+import inspect
 import json
 import os
 import runpy
@@ -22,7 +24,9 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 from forked_workers import fork_workers
 
@@ -59,6 +63,15 @@ IMPORTED = [
     "transformers.models.roberta.modeling_roberta",
     "transformers.models.roberta.tokenization_roberta",
 ]
+
+
+def calling_files() -> list[SimpleNamespace]:
+    """The files of all callers, the innermost first."""
+    frame = inspect.currentframe()
+    files = []
+    while frame := frame and frame.f_back:
+        files.append(SimpleNamespace(filename=frame.f_code.co_filename))
+    return files
 
 
 def wait_for_run(path: str) -> list[str]:
@@ -100,14 +113,39 @@ def become_run(connection: socket.socket) -> list[str]:
     return argv
 
 
+def run(argv: list[str]) -> None:
+    """Runs a module or a script, and ends without taking apart all that was imported.
+
+    That would take longer than most runs. All else is as at any process's end: threads are waited
+    for, exit functions called and outputs flushed.
+    """
+    sys.argv = argv
+    try:
+        if argv[0].endswith(".py"):
+            runpy.run_path(argv[0], run_name="__main__")
+        else:
+            runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise  # a message, which Python prints
+        code = end.code or 0
+    else:
+        code = 0
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
     for module in IMPORTED:
         importlib.import_module(module)
     fork_workers(setattr)
+    # Of `inspect.stack` the settings' loader needs the files alone. It would look through all
+    # modules for each of them, and these are many more than in a process that begins.
+    for module in ("dynaconf.utils.files", "dynaconf.loaders.py_loader"):
+        importlib.import_module(module).inspect = SimpleNamespace(stack=calling_files)
     # The forks' garbage collector need not look through what all of them share.
     gc.freeze()
-    sys.argv = wait_for_run(sys.argv[1])
-    if sys.argv[0].endswith(".py"):
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    else:
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    run(wait_for_run(sys.argv[1]))

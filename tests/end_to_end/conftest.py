@@ -352,12 +352,12 @@ def kedro(command: Command) -> Kedro:
 
 @pytest.fixture
 def start_on() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts the chain on a machine: behind a command that leads there, which no fork can be."""
+    """Starts what machines share: behind a command that leads to one, which no fork can be."""
     processes = []
 
     def run(host: tuple[str, ...], folder: Path, params: dict[str, Any]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [*host, sys.executable, "-m", "kedro", *run_command("", TINY | params)],
+            [*host, sys.executable, "-m", "kedro", *run_command("train,inference", TINY | params)],
             cwd=folder,
             env=environment(),
             stdout=subprocess.PIPE,

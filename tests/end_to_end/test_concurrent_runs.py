@@ -31,7 +31,7 @@ def test_runs_at_once(project: Path, start: Start, kedro: Kedro, runs: Runs) -> 
     """
     (project / "mlflow.db").unlink()
     endless = {"training.updates": 1_000_000, "training.checkpoint_every": 1_000_000}
-    first, other = start(endless), start({"run": "other"})
+    first, other = start(endless), start({"run": "other"}, "train")
     said = other.communicate(timeout=300)[0]
     assert other.returncode == 0, said
     checkpoints = project / "data/06_models/_checkpoints/demo"

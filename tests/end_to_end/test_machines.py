@@ -124,7 +124,7 @@ def output_files(project: Path) -> dict[str, bytes]:
             ("06_models", "model.safetensors"),
             ("07_model_output", "predictions.json"),
             ("07_model_output", "nbest.json"),
-            ("07_model_output", "null_odds.json"),
+            ("07_model_output", "no_answer_logits.json"),
         )
     }
 

@@ -1,6 +1,6 @@
 """Many processes, and runs that are killed.
 
-Oracle: the same run in one process, or undisturbed.
+Oracle: the same run in one process, or what it told before it was killed.
 """
 
 import json
@@ -63,7 +63,7 @@ def test_two_processes_answer_a_file(
     """Three chunks; one process alone writes the same bytes."""
     records = [
         {"id": number, "question": "Which river is it?", "context": f"The Isk rises at {number}."}
-        for number in range(2100)
+        for number in range(2001)
     ]
     lines = "".join(json.dumps(record) + "\n" for record in records)
     (finished_copy / "questions.jsonl").write_text(lines)
@@ -82,13 +82,14 @@ def test_two_processes_answer_a_file(
     ]
 
 
-def test_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
+def test_killed_run_goes_on_with_curves_without_a_gap(
     project: Path, kedro: Kedro, start: Start, runs: Runs
 ) -> None:
-    """The same reader bit by bit, curves without a gap, and no more than an interval lost.
+    """And no more than an interval is lost.
 
-    It dies between two evaluations, or nearly so, since the best of them is kept. How one process
-    goes on: training/test_job.py, and by the same command test_own_data.py.
+    Oracle: what the killed run had told, and the run's own curve. It dies between two evaluations,
+    or nearly so, since the best of them is kept. That the reader is the same bit by bit, and how
+    one process goes on: training/test_job.py, and by the same command test_own_data.py.
     """
     params = {
         "training.updates": 24,
@@ -99,8 +100,6 @@ def test_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
         "model.dropout": 0.1,
         "training.precision": "fp32",
     }
-    undisturbed = kedro("train", params | {"run": "undisturbed"})
-    assert undisturbed.returncode == 0, undisturbed.stderr
     process = start(params, "train")
     deadline = time.monotonic() + 300
     while len(checkpoints(project, "demo")) < 2:
@@ -122,25 +121,24 @@ def test_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     again = kedro("train", params)
     assert again.returncode == 0, again.stderr
     assert killed[-1].name in again.stdout + again.stderr
-    models = project / "data/06_models"
-    one, other = (models / run / "model.safetensors" for run in ("undisturbed", "demo"))
-    assert one.read_bytes() == other.read_bytes()
 
-    of_again, of_killed, of_undisturbed = runs()
+    of_again, of_killed = runs()
     assert (of_killed.info.status, of_again.info.status) == ("KILLED", "FINISHED")
     assert of_killed.data.tags["resumed_by"] == of_again.info.run_id
     assert of_again.data.tags["resumes"] == of_killed.info.run_id
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
-    for name, every in (("train/loss", 1), ("validation/loss", 8), ("validation/best_f1", 8)):
-        curves = [
-            [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
-            for run in (of_undisturbed, of_again)
-        ]
-        assert curves[0] == curves[1]
-        assert [step for step, _ in curves[0]] == list(range(every, 25, every))
-    reports = project / "data/08_reporting"
-    one, other = (reports / run / "training_curve.json" for run in ("undisturbed", "demo"))
-    assert one.read_bytes() == other.read_bytes()
+    curve = json.loads((project / "data/08_reporting/demo/training_curve.json").read_text())
+    for name, every, values in (
+        ("train/loss", 1, curve["loss"]),
+        ("validation/loss", 8, curve["validation"]["loss"]),
+        ("validation/best_f1", 8, curve["validation"]["best_f1"]),
+    ):
+        whole, part = (
+            {m.step: m.value for m in client.get_metric_history(run.info.run_id, name)}
+            for run in (of_again, of_killed)
+        )
+        assert whole == dict(zip(range(every, 25, every), values, strict=True))
+        assert part.items() <= whole.items()
 
 
 def test_changed_settings_are_told_apart_and_resume_never_starts_anew(

@@ -85,7 +85,7 @@ def test_reader_in_mlflow_in_two_processes_that_are_killed(
         "run": "more",
         "model.start": "models:/roberta_squad_pipeline/1",
         "training.lr": NO_LEARNING,
-        "training.updates": 40,
+        "training.updates": 20,
         "training.checkpoint_every": 1,
         "distributed.processes": 2,
     }

@@ -28,6 +28,7 @@ TINY = {
     "training.warmup_updates": 1,
     "training.batch_size": 8,
 }
+TABLE = "data/08_reporting/sweep/experiments.md"
 PAIR = ("--experiments", "bs32_lr1p5,bs64_lr3p5")
 
 
@@ -40,8 +41,8 @@ def _begun(said: str) -> list[str]:
     return re.findall(r"^run \d+ of \d+: (\w+)", said, flags=re.MULTILINE)
 
 
-def test_what_is_finished_is_skipped_and_what_fails_is_named(
-    project: Path, command: Command, runs: Runs
+def test_interrupted_sweep_goes_on_and_what_fails_is_named(
+    project: Path, fork: Fork, command: Command, runs: Runs
 ) -> None:
     """Oracle: an experiment whose learning rate overflows 32-bit numbers.
 
@@ -51,31 +52,45 @@ def test_what_is_finished_is_skipped_and_what_fails_is_named(
     broken = {"updates": 5430, "warmup_updates": 326, "batch_size": 48}
     params = {row + key: value for key, value in broken.items()}
     params |= {f"{row}lr": 1e30, f"{row}layer_decay": 1.0, f"{row}reported.best_f1": 0}
-    params[f"{row}order"] = "passage_first"
-    three = ("--experiments", "bs32_lr1p5,broken,question_first")
+    params |= {f"{row}order": "passage_first"}
+    params |= {"training.updates": 60, "training.checkpoint_every": 5}
+    sweep = _options("--experiments", "bs32_lr1p5,broken,question_first", params=params)
 
-    first = command(*_options(*three, params=params))
-    assert first.returncode == 1
-    assert "1 of 3 runs failed: broken_seed1" in first.stderr
-    assert _begun(first.stdout) == ["bs32_lr1p5_seed1", "broken_seed1", "question_first_seed1"]
-    parent = next(run for run in runs() if run.info.run_name == "sweep")
-    children = [r for r in runs() if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert {r.info.run_name: r.info.status for r in children} == {
+    process = fork(sweep, project, separate_stderr=False)
+    _wait_for(process, lambda: [run.info.run_name for run in runs()] == ["sweep"])
+    rival = command(*sweep)
+    assert rival.returncode == 1
+    assert f"which is going on (process {process.pid} " in rival.stderr
+    assert [run.info.status for run in runs() if run.info.run_name == "sweep"] == ["RUNNING"]
+    last = project / "data/06_models/_checkpoints/question_first_seed1"
+    _wait_for(process, lambda: list(last.glob("*/update-*")))
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=300)[0]
+    assert process.returncode == 1, said
+    assert _begun(said) == ["bs32_lr1p5_seed1", "broken_seed1", "question_first_seed1"]
+    assert {run.info.run_name: run.info.status for run in runs()} == {
+        "sweep": "KILLED",
         "bs32_lr1p5_seed1": "FINISHED",
         "broken_seed1": "FAILED",
-        "question_first_seed1": "FINISHED",
+        "question_first_seed1": "KILLED",
     }
+
+    again = command(*sweep)
+    assert again.returncode == 1
+    assert "1 of 3 runs failed: broken_seed1" in again.stderr
+    assert _begun(again.stdout) == ["broken_seed1", "question_first_seed1"]
+    assert "bs32_lr1p5_seed1: finished before" in again.stdout
+    [parent] = [run for run in runs() if run.info.run_name == "sweep"]
     assert parent.info.status == "FAILED"
-    file = project / "data/08_reporting/sweep/experiments.md"
-    table = file.read_text(encoding="utf-8")
-    measured = [line for line in table.splitlines() if re.search(r"\| 1 \|", line)]
-    assert [line.split(" | ")[0] for line in measured] == ["| bs32_lr1p5", "| question_first"]
-    assert "but, by --params or conf/, with batch_size 8, updates 4" in table
-    assert table in first.stdout
-    assert set(parent.data.metrics) == {"best_f1/bs32_lr1p5", "best_f1/question_first"}
-    assert f"| {parent.data.metrics['best_f1/bs32_lr1p5']:.2f} | 1 |" in table
-    kept = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").list_artifacts(parent.info.run_id)
-    assert [artifact.path for artifact in kept] == ["experiments.csv", "experiments.md"]
+    children = [r for r in runs() if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted((run.info.run_name, run.info.status) for run in children) == [
+        ("broken_seed1", "FAILED"),
+        ("broken_seed1", "FAILED"),
+        ("bs32_lr1p5_seed1", "FINISHED"),
+        ("question_first_seed1", "FINISHED"),
+        ("question_first_seed1", "KILLED"),
+    ]
+    check_table(project, parent, again.stdout)
 
     shared, other = (
         Features.open(folder / "dev.arrow").meta.windows.order
@@ -83,21 +98,25 @@ def test_what_is_finished_is_skipped_and_what_fails_is_named(
     )
     assert (shared, other) == ("passage_first", "question_first")
 
-    again = command(*_options(*three, params=params))
-    assert _begun(again.stdout) == ["broken_seed1"]
-    assert "bs32_lr1p5_seed1: finished before" in again.stdout
-    assert sum(run.info.run_name == "sweep" for run in runs()) == 1
-    assert table in again.stdout
-
     # Without the sweep's --params, its runs agree with no row any more.
     assert command("run", "--pipeline", "compare", "--params", "feature_set=sweep").returncode == 0
-    strict, others = file.read_text(encoding="utf-8").split("\nOther runs on the same questions")
+    strict, others = (
+        (project / TABLE).read_text("utf-8").split("\nOther runs on the same questions")
+    )
     assert re.findall(r"\| 1 \|", strict) == []
     [own] = [
-        line for line in others.splitlines() if line.startswith("| bs32_lr1p5_seed1 | 4 | 8 |")
+        line for line in others.splitlines() if line.startswith("| bs32_lr1p5_seed1 | 60 | 8 |")
     ]
-    assert "training.updates: 4 there, 260 here" in own
+    assert "training.updates: 60 there, 260 here" in own
 
+    check_pair(project, command)
+
+    changed = command(*_options(*PAIR, "--dry-run", params={"training.weight_decay": 0.02}))
+    assert changed.stdout.count("would run") == 2
+
+
+def check_pair(project: Path, command: Command) -> None:
+    """Two runs of the sweep side by side; one that failed is none of them."""
     pair = command("compare", "bs32_lr1p5_seed1", "question_first_seed1")
     assert pair.returncode == 0, pair.stderr
     assert "features.order: passage_first there, question_first here" in pair.stdout
@@ -108,43 +127,26 @@ def test_what_is_finished_is_skipped_and_what_fails_is_named(
     assert unknown.returncode == 1
     assert "run broken_seed1: got no finished run of that name" in unknown.stderr
 
-    changed = command(*_options(*PAIR, "--dry-run", params={"training.weight_decay": 0.02}))
-    assert changed.stdout.count("would run") == 2
+
+def check_table(project: Path, parent: Run, said: str) -> None:
+    """It is the same in its file, on the terminal and with the parent run."""
+    table = (project / TABLE).read_text(encoding="utf-8")
+    measured = [line for line in table.splitlines() if re.search(r"\| 1 \|", line)]
+    assert [line.split(" | ")[0] for line in measured] == ["| bs32_lr1p5", "| question_first"]
+    assert "but, by --params or conf/, with batch_size 8, updates 60" in table
+    assert table in said
+    assert set(parent.data.metrics) == {"best_f1/bs32_lr1p5", "best_f1/question_first"}
+    assert f"| {parent.data.metrics['best_f1/bs32_lr1p5']:.2f} | 1 |" in table
+    kept = MlflowClient(f"sqlite:///{project / 'mlflow.db'}").list_artifacts(parent.info.run_id)
+    assert [artifact.path for artifact in kept] == ["experiments.csv", "experiments.md"]
 
 
-def test_interrupted_sweep_goes_on_with_the_rest(
-    project: Path, fork: Fork, command: Command, runs: Runs
-) -> None:
-    long = {"training.updates": 60}
-    process = fork(_options(*PAIR, params=long), project, separate_stderr=False)
-    _wait_for(process, runs, "sweep")
-    rival = command(*_options(*PAIR, params=long))
-    assert rival.returncode == 1
-    assert f"which is going on (process {process.pid} " in rival.stderr
-    assert [run.info.status for run in runs() if run.info.run_name == "sweep"] == ["RUNNING"]
-    _wait_for(process, runs, "bs64_lr3p5_seed1")
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=300)[0]
-    assert process.returncode == 1, said
-    status = {run.info.run_name: run.info.status for run in runs()}
-    assert status == {
-        "sweep": "KILLED",
-        "bs32_lr1p5_seed1": "FINISHED",
-        "bs64_lr3p5_seed1": "KILLED",
-    }
-    resumed = command(*_options(*PAIR, params=long))
-    assert resumed.returncode == 0, resumed.stderr
-    assert _begun(resumed.stdout) == ["bs64_lr3p5_seed1"]
-    [parent] = [run for run in runs() if run.info.run_name == "sweep"]
-    assert parent.info.status == "FINISHED"
-
-
-def _wait_for(process: Any, runs: Runs, name: str) -> None:
+def _wait_for(process: Any, there: Callable[[], object]) -> None:
     deadline = time.monotonic() + 300
-    while not any(run.info.run_name == name for run in runs()):
+    while not there():
         assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, f"run {name} did not begin"
-        time.sleep(0.3)
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.01)
 
 
 def test_plan_seeds_and_shards(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

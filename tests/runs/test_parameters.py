@@ -68,6 +68,7 @@ def _changed(raw: dict[str, Any], dotted: str, value: object) -> dict[str, Any]:
         ("data.sources.demo_dev.kind", "x", "parameter data.sources.demo_dev: got"),
         ("run", "../up", "parameter run: got '../up'"),
         ("run", "", "parameter run: got ''"),
+        ("predict.output", "answers.txt", "got 'answers.txt'; expected a name that ends in .jsonl"),
         ("feature_set", "/outside", "parameter feature_set: got '/outside'"),
     ],
 )
