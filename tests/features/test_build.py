@@ -501,12 +501,12 @@ def test_passage_without_tokens_is_named(build: Build, bert_folder: Path, texts:
     with pytest.raises(InputError, match=r"train.json: got the passage '\\x00'") as caught:
         build(squad(*passages), bert_folder, RECIPE)
     assert caught.value.expected == "passages of at least one token"
-    assert "Take this passage out" in caught.value.remedy
+    assert "Remove this passage" in caught.value.remedy
 
 
 def test_other_arrow_data_is_refused() -> None:
     batch = pa.record_batch({"text": ["a"]})
-    with pytest.raises(InputError, match=r"another kind.*kedro run --pipeline features"):
+    with pytest.raises(InputError, match=r"other data.*kedro run --pipeline features"):
         Features.from_batch(batch)
 
 
@@ -515,7 +515,7 @@ def test_other_arrow_data_is_refused() -> None:
     [
         (('"format_version":4', '"format_version":3'), "of an older release; expected format"),
         (('"format_version":4', '"format_version":5'), "of a newer release; expected format"),
-        (("{", "["), "a header that does not fit"),
+        (("{", "["), "a wrong header"),
     ],
 )
 def test_another_format_version_is_refused(change: tuple[str, str], said: str) -> None:

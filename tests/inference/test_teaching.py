@@ -73,7 +73,7 @@ def test_they_are_made_once(
     assert (taught(evaluated, tiny_features, path, other).end.values != first.end.values).any()
     assert TeacherLogits.open(path).meta == other
     path.write_bytes(b"something else")
-    with pytest.raises(InputError, match="a file of another kind"):
+    with pytest.raises(InputError, match="a file with other data"):
         taught(evaluated, tiny_features, path)
 
 
@@ -162,5 +162,5 @@ def test_a_teacher_with_other_tokens_builds_windows_of_its_own(
     found = taught(evaluated, student, tmp_path / "other.arrow", passages=passages)
     assert np.array_equal(found.start.values, expected.start.values)
     other_questions = passages[:1]
-    with pytest.raises(InputError, match="other questions than the training file has now"):
+    with pytest.raises(InputError, match="other questions than those in the training file now"):
         taught(evaluated, student, tmp_path / "no.arrow", passages=other_questions)

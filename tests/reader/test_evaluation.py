@@ -64,7 +64,6 @@ def test_another_runs_reader_keeps_its_tuning(own: Evaluation) -> None:
         tuning = kept(own, sha256, reader="theirs")
         assert tuning.calibration == own.calibration
         assert tuning.no_answer_weights == own.no_answer_weights
-        assert tuning.data_sha256 == "0" * 64
     with pytest.raises(InputError, match=r"n_best 5 instead of 9.*kedro evaluate --run theirs"):
         kept(own, "1" * 64, reader="theirs", n_best=9)
 
@@ -73,7 +72,6 @@ def test_another_runs_reader_that_was_never_evaluated() -> None:
     tuning = kept(None, "1" * 64, reader="theirs", null_score="combined")
     assert tuning.calibration == UNCALIBRATED
     assert tuning.no_answer_weights == NoAnswerWeights(head=0.5, span=0.5, intercept=0)
-    assert tuning.data_sha256 is None
 
 
 @pytest.fixture
@@ -93,7 +91,7 @@ def test_predictions_of_these_features_and_settings(own: Evaluation, features: F
     for fine in (own.inference, settings, fewer):
         check_predictions(made.model_dump(), features, fine, run="mine")
     refused: dict[str, dict[str, Any]] = {
-        "predictions of other features": {"features_sha256": "0" * 64},
+        "predictions from other features": {"features_sha256": "0" * 64},
         "predictions made with n_best 9 instead of 5": {"n_best": 9},
         "predictions made with null_score best_span instead of min_window": {
             "null_score": "best_span"
@@ -102,7 +100,7 @@ def test_predictions_of_these_features_and_settings(own: Evaluation, features: F
     for said, other in refused.items():
         with pytest.raises(InputError, match=f"{said}.*--pipelines inference,evaluate"):
             check_predictions(made.model_dump() | other, features, settings, run="mine")
-    with pytest.raises(InputError, match="do not say what they were made of"):
+    with pytest.raises(InputError, match="without a record of how they were made"):
         check_predictions({"precision": "fp32"}, features, settings, run="mine")
     bf16 = settings.model_copy(update={"precision": "bf16"})
     with pytest.raises(InputError, match="precision fp32 instead of bf16"):

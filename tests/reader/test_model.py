@@ -411,7 +411,7 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
 def test_tokenizer_with_more_entries_than_embeddings(encoder_folder: Path) -> None:
     entries = AutoConfig.from_pretrained(encoder_folder).vocab_size
     new_reader(settings_of(encoder_folder), max_tokens=8, vocabulary=entries)
-    with pytest.raises(InputError, match=f"a tokenizer of {entries + 1} entries"):
+    with pytest.raises(InputError, match=f"a tokenizer with {entries + 1} entries"):
         new_reader(settings_of(encoder_folder), max_tokens=8, vocabulary=entries + 1)
 
 

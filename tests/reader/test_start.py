@@ -266,7 +266,9 @@ def test_windows_and_tokens_have_to_fit(checkpoint: Path) -> None:
     config = start_from("who/mine")
     with pytest.raises(InputError, match=r"features.max_tokens: got 65 .*that who/mine has"):
         started_reader(config, checkpoint, max_tokens=POSITIONS + 1, vocabulary=1)
-    with pytest.raises(InputError, match=r"model.start=who/mine: got a tokenizer of 9999 entries"):
+    with pytest.raises(
+        InputError, match=r"model.start=who/mine: got a tokenizer with 9999 entries"
+    ):
         started_reader(config, checkpoint, max_tokens=POSITIONS, vocabulary=9999)
 
 
@@ -320,7 +322,7 @@ def test_reader_as_an_encoder_is_refused(
 @pytest.mark.parametrize(
     ("architectures", "said"),
     [
-        (["RobertaForQuestionAnswering"], "To go on from its span head as well: --params model.st"),
+        (["RobertaForQuestionAnswering"], "To use its span head as well: --params model.start="),
         (["RobertaForSequenceClassification"], "of which the encoder alone is used"),
         (["RobertaForMaskedLM"], ""),
         (["ElectraForPreTraining"], ""),

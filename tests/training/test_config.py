@@ -39,13 +39,13 @@ def in_numbers(
 
 def test_warm_up_may_last_the_whole_run(recipe: TrainingConfig) -> None:
     for warmup in (0, recipe.updates):
-        values = {**recipe.model_dump(), "warmup_updates": warmup}
-        assert TrainingConfig(**values).warmup_updates == warmup
+        given = parameters(recipe, warmup_updates=warmup)
+        assert in_numbers(given).warmup_updates == warmup
 
 
 def test_warm_up_longer_than_the_run_is_named(recipe: TrainingConfig) -> None:
     with pytest.raises((InputError, ValidationError), match=r"warmup_updates.*21.*20.*ower warmup"):
-        TrainingConfig(**{**recipe.model_dump(), "warmup_updates": 21})
+        parameters(recipe, warmup_updates=21)
 
 
 @pytest.mark.parametrize(

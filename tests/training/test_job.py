@@ -176,7 +176,7 @@ def test_losses_of_one_two_and_four_processes_agree(run: Run, recipe: TrainingCo
     At rates at which the reader learns a hundred times as fast, what float32 rounds off grows from
     update to update, between two sizes of micro-batch in one process as well.
     """
-    distil = Distillation(weight=0.5, temperature=2.0, teacher=TEACHER.teacher)
+    distil = Distillation(weight=0.5, temperature=2.0, teacher=TEACHER.teacher, unlabelled=None)
     recipe = changed(recipe, updates=16, lr=3e-5, batch_size=12, micro_batch=2)
     unlike = losses(run(changed(recipe, updates=4), distributed(1), folder="alone")[1])
     recipe = changed(recipe, distil=distil)

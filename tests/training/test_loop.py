@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from roberta_squad_pipeline.common.arrays import IndexArray
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest
@@ -27,7 +28,6 @@ from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.prediction import predict
 from roberta_squad_pipeline.reader.batching import (
     Batch,
-    IndexArray,
     assemble,
     micro_batches,
     split_update,

@@ -270,7 +270,7 @@ def test_frozen_parameters_are_left_out(tiny_reader: ReaderModel, recipe: Traini
 def test_unknown_parameter_is_named(tiny_reader: ReaderModel, recipe: TrainingConfig) -> None:
     """A silent default for it would cost a run."""
     tiny_reader.encoder.register_parameter("relative_bias", nn.Parameter(torch.zeros(2, 2)))
-    with pytest.raises(InputError, match=r"relative_bias, of which it is not known"):
+    with pytest.raises(InputError, match=r"relative_bias, whose depth and learning rate"):
         build_param_groups(tiny_reader, recipe)
 
 

@@ -87,7 +87,7 @@ def test_every_other_setting_tells_runs_apart_and_is_named(
             "precision": "bf16",
             "seed": 2,
             "max_grad_norm": 1.0,
-            "distil": Distillation(weight=0.5, temperature=2.0, teacher="another"),
+            "distil": Distillation(weight=0.5, temperature=2.0, teacher="another", unlabelled=None),
         }.items()
     }
     found = {

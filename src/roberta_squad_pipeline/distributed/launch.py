@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
@@ -104,21 +105,21 @@ def meeting_point(config: DistributedConfig) -> Iterator[None]:
 
 def launch(
     module: str,
-    folder: Path,
+    job: StrictModel | None,
     config: DistributedConfig,
     *,
     name: str,
-    on_event: Callable[[Event], None],
+    on_event: Callable[[Event], None] = lambda _: None,
     stop: StopRequest,
 ) -> None:
-    """Runs `python -m module folder` in every process of this machine until all are done.
+    """Runs `python -m module FOLDER` in every process of this machine until all are done.
 
     The launcher runs in a separate thread: in the main thread it would replace the signal handlers
-    and not restore them.
+    and not restore them. FOLDER holds the messages between this process and those.
 
     Args:
         module: What each process runs.
-        folder: For messages between this process and those; on machine 0 it holds the job.
+        job: What they are to do; None on a machine that helps machine 0.
         config: How many processes, and where.
         name: Name of the job: the same on all machines, and different for each job.
         on_event: Called in this thread with each event of rank 0.
@@ -129,6 +130,21 @@ def launch(
         TrainingError: Processes died more often than they may be restarted, or a process raised
             one.
     """
+    with TemporaryDirectory() as folder:
+        if job is not None:
+            (Path(folder) / JOB_FILE).write_text(job.model_dump_json())
+        _launch_in(Path(folder), module, config, name=name, on_event=on_event, stop=stop)
+
+
+def _launch_in(
+    folder: Path,
+    module: str,
+    config: DistributedConfig,
+    *,
+    name: str,
+    on_event: Callable[[Event], None],
+    stop: StopRequest,
+) -> None:
     failed: list[BaseException] = []
     address = _LOOPBACK if config.nodes == 1 else own_address(str(config.rendezvous))
     launched = Launch(pid=os.getpid(), node_rank=config.node_rank, address=address)

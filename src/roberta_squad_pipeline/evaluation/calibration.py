@@ -9,9 +9,9 @@ expected calibration error.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from roberta_squad_pipeline.common.arrays import Float64Array
+from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.evaluation.logistic import fit_logistic, sigmoid
 from roberta_squad_pipeline.evaluation.no_answer import ScoresFittedOn
@@ -146,7 +146,7 @@ def span_probabilities(
     return [right, *others.tolist()]
 
 
-def fit_platt(scores: ArrayLike, positive: NDArray[np.bool_]) -> PlattScale:
+def fit_platt(scores: ArrayLike, positive: BoolArray) -> PlattScale:
     """Fits the sigmoid with the greatest likelihood.
 
     It stays finite if a score separates the two kinds, or if there is only one kind; without any
@@ -161,7 +161,7 @@ def fit_platt(scores: ArrayLike, positive: NDArray[np.bool_]) -> PlattScale:
     return PlattScale(slope=slope, intercept=intercept)
 
 
-def reliability(probabilities: Float64Array, happened: NDArray[np.bool_]) -> Reliability:
+def reliability(probabilities: Float64Array, happened: BoolArray) -> Reliability:
     """Compares probabilities with outcomes.
 
     Args:
@@ -183,7 +183,7 @@ def calibrate(
     scores: QuestionScores,
     odds: Float64Array,
     margins: Float64Array,
-    first_half: NDArray[np.bool_],
+    first_half: BoolArray,
     scores_fitted_on: ScoresFittedOn | None = None,
 ) -> Calibration:
     """Fits both probabilities and the threshold on a data set's predictions.
@@ -244,7 +244,7 @@ def _with_reliability(
     )
 
 
-def unfit_to_calibrate(answerable: NDArray[np.bool_]) -> str | None:
+def unfit_to_calibrate(answerable: BoolArray) -> str | None:
     """Says why no calibration can be fitted on some questions; None if it can.
 
     Args:
@@ -267,12 +267,12 @@ def _upside_down(fitted: Calibration) -> str | None:
     return None
 
 
-def _right(scores: QuestionScores) -> NDArray[np.bool_]:
+def _right(scores: QuestionScores) -> BoolArray:
     return scores.answerable & scores.exact.astype(np.bool_)
 
 
 def _fit(
-    half: NDArray[np.bool_], scores: QuestionScores, odds: Float64Array, margins: Float64Array
+    half: BoolArray, scores: QuestionScores, odds: Float64Array, margins: Float64Array
 ) -> Calibration:
     asked = half & scores.answerable
     return UNCALIBRATED.model_copy(

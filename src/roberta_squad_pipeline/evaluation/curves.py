@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from roberta_squad_pipeline.common.arrays import Float64Array
+from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class ThresholdCurve:
 
 
 def threshold_curve(
-    values: Float64Array, no_answer_scores: Float64Array, answerable: NDArray[np.bool_]
+    values: Float64Array, no_answer_scores: Float64Array, answerable: BoolArray
 ) -> ThresholdCurve:
     """Computes the mean score at every threshold that makes a difference.
 
@@ -56,7 +56,7 @@ class PrecisionRecall:
 
 
 def precision_recall(
-    values: Float64Array, no_answer_scores: Float64Array, answerable: NDArray[np.bool_]
+    values: Float64Array, no_answer_scores: Float64Array, answerable: BoolArray
 ) -> PrecisionRecall:
     """Computes the precision-recall curve of the official SQuAD 2.0 scorer.
 
@@ -81,7 +81,7 @@ def precision_recall(
     return PrecisionRecall(recall, precision, average)
 
 
-def no_answer_auc(no_answer_scores: Float64Array, answerable: NDArray[np.bool_]) -> float | None:
+def no_answer_auc(no_answer_scores: Float64Array, answerable: BoolArray) -> float | None:
     """Computes the area under the ROC curve of the no-answer score.
 
     It is the share of pairs of an unanswerable and an answerable question in which the former has

@@ -4,10 +4,9 @@ Source: Platt, "Probabilistic Outputs for Support Vector Machines" (1999), for t
 """
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from roberta_squad_pipeline.common.arrays import Float64Array
+from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array
 
 _ROUNDING = 1e-12
 """Relative to an input's mean: a smaller spread is rounding."""
@@ -15,7 +14,7 @@ _FLAT = 1e-9
 """Gradient at which the minimum counts as reached."""
 
 
-def fit_logistic(inputs: Float64Array, positive: NDArray[np.bool_]) -> tuple[list[float], float]:
+def fit_logistic(inputs: Float64Array, positive: BoolArray) -> tuple[list[float], float]:
     """Fits log-odds that are linear in the inputs, with the greatest likelihood.
 
     Platt's targets, (n₊ + 1) / (n₊ + 2) and 1 / (n₋ + 2) instead of 1 and 0, keep the result finite

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from roberta_squad_pipeline.common.arrays import Float64Array
+from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.evaluation.config import NullScore
 from roberta_squad_pipeline.evaluation.logistic import fit_logistic
 
-ScoresFittedOn = Callable[[NDArray[np.bool_]], Float64Array]
+ScoresFittedOn = Callable[[BoolArray], Float64Array]
 """Takes a mask of questions to fit weights on, and returns the no-answer scores of all questions.
 Shapes: (questions,)"""
 
@@ -60,11 +60,11 @@ class NoAnswerLogits:
     """Shape: (questions,)"""
     span: Float64Array
     """Shape: (questions,)"""
-    unanswerable: NDArray[np.bool_]
+    unanswerable: BoolArray
     """Whether there is in fact no answer. Shape: (questions,)"""
     rule: NullScore
 
-    def weights_fitted_on(self, questions: NDArray[np.bool_]) -> NoAnswerWeights:
+    def weights_fitted_on(self, questions: BoolArray) -> NoAnswerWeights:
         """Fits weights with which the score is the log-odds that there is no answer.
 
         Only the rule `combined` is fitted; with the others the head's own logit is the score.
@@ -80,6 +80,6 @@ class NoAnswerLogits:
         (head, span), intercept = fit_logistic(inputs, unanswerable)
         return NoAnswerWeights(head=head, span=span, intercept=intercept)
 
-    def scores_fitted_on(self, questions: NDArray[np.bool_]) -> Float64Array:
+    def scores_fitted_on(self, questions: BoolArray) -> Float64Array:
         """No-answer scores of all questions: see `ScoresFittedOn`. Shape: (questions,)."""
         return self.weights_fitted_on(questions).scores(self.head, self.span)

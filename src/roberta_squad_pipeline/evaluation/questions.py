@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roberta_squad_pipeline.common.arrays import Float64Array
+from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.evaluation.calibration import (
     Calibration,
@@ -194,7 +194,7 @@ def question_word(question: str) -> str:
     return _SAME_WORD.get(word, word)
 
 
-def _outcomes(scores: QuestionScores, abstains: NDArray[np.bool_]) -> NDArray[np.str_]:
+def _outcomes(scores: QuestionScores, abstains: BoolArray) -> NDArray[np.str_]:
     return np.select(
         [
             abstains & scores.answerable,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from roberta_squad_pipeline.common.arrays import Float64Array
+from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.evaluation.thresholds import BestThreshold, best_threshold
 
@@ -37,8 +37,8 @@ class QuestionScores:
     ids: tuple[str, ...]
     exact: NDArray[np.float64]
     f1: NDArray[np.float64]
-    answerable: NDArray[np.bool_]
-    answered: NDArray[np.bool_]
+    answerable: BoolArray
+    answered: BoolArray
 
     def of(self, rows: ArrayLike) -> "QuestionScores":
         """Those of some questions.
@@ -215,7 +215,7 @@ def report_of(
 
 
 def _at_threshold(
-    scores: QuestionScores, odds: Float64Array, threshold: float, answerable: NDArray[np.bool_]
+    scores: QuestionScores, odds: Float64Array, threshold: float, answerable: BoolArray
 ) -> dict[str, float | int]:
     """`answerable` is of all questions, those without a prediction included."""
     exact, f1 = (scores.at(threshold, values, odds) for values in (scores.exact, scores.f1))

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array
 
 _NEARLY_ALL = 0.98
 _HARDLY_ANY = 0.05
@@ -26,11 +27,11 @@ class BestThreshold:
 
 
 def best_threshold(
-    scores: NDArray[np.float64],
-    no_answer_scores: NDArray[np.float64],
+    scores: Float64Array,
+    no_answer_scores: Float64Array,
     *,
-    answerable: NDArray[np.bool_],
-    answered: NDArray[np.bool_],
+    answerable: BoolArray,
+    answered: BoolArray,
 ) -> BestThreshold:
     """Searches for the threshold as the official SQuAD 2.0 scorer does.
 

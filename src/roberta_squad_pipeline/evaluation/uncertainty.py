@@ -4,9 +4,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from roberta_squad_pipeline.common.arrays import Float64Array, IntArray
+from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array, IntArray
 from roberta_squad_pipeline.evaluation.no_answer import ScoresFittedOn
 from roberta_squad_pipeline.evaluation.scoring import QuestionScores
 
@@ -122,7 +121,7 @@ def interval_of_mean(values: Float64Array, passages: IntArray) -> list[float]:
     return [float(100 * max(centre - half, 0.0)), float(100 * min(centre + half, 1.0))]
 
 
-def in_first_half(passages: IntArray) -> NDArray[np.bool_]:
+def in_first_half(passages: IntArray) -> BoolArray:
     """Says whether each question's passage is in the first half of a random split of the passages.
 
     The split keeps passages whole, since questions on one passage resemble each other.
@@ -142,7 +141,7 @@ def _cross_fit(
     scores: QuestionScores,
     values: Float64Array,
     scores_fitted_on: ScoresFittedOn,
-    first_half: NDArray[np.bool_],
+    first_half: BoolArray,
 ) -> tuple[Float64Array, list[float]]:
     applied, thresholds = [], []
     for half in (~first_half, first_half):

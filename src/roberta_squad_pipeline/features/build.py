@@ -1,4 +1,4 @@
-"""Makes features of passages: tokens, windows and labels, a piece of the data at a time."""
+"""Builds features of passages (tokens, windows and labels), a piece of the data at a time."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from roberta_squad_pipeline.common.arrays import IntArray
+from roberta_squad_pipeline.common.arrays import BoolArray, IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import (
@@ -45,25 +45,25 @@ if TYPE_CHECKING:
     from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 
 _PIECE_CHARACTERS = 500_000
-"""Of passages and questions, in one record batch: some 4,000 questions."""
+"""Characters of passages and questions in one record batch: some 4,000 questions."""
 _PIECES_AT_ONCE = 2
-"""So that one is encoded while the arrays of another are made."""
+"""One piece is encoded while the arrays of another are made."""
 
 
 def build_features_in_pieces(
     passages: Iterable[Passage], build: Callable[[Sequence[Passage]], pa.RecordBatch]
 ) -> pa.RecordBatchReader:
-    """Builds features of any number of questions, of which a few thousand are held at once.
+    """Builds features of any number of questions, and holds a few thousand of them at once.
 
-    Reading, tokenising and writing go on at the same time, in threads. What is wrong with a
-    passage is raised when the batches are read.
+    Reading, tokenising and writing go on at the same time, in threads. Errors in a passage are
+    raised when the batches are read.
 
     Args:
-        passages: Read when they are needed.
-        build: `build_features` with all other arguments.
+        passages: Read as they are needed.
+        build: `build_features` with all its other arguments.
 
     Returns:
-        The batches for `write_features`, to be read once.
+        The batches for `write_features`; they can be read once.
     """
     batches = _in_order(build, _pieces(passages))
     first = next(batches)
@@ -94,7 +94,7 @@ def features_in_file(
 
 
 def _pieces(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
-    """Cuts passages into lists of about the same size; at least one."""
+    """Cuts passages into at least one list, all of about the same size."""
     piece: list[Passage] = []
     characters = 0
     for passage in passages:
@@ -109,12 +109,12 @@ def _pieces(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
 def _in_order(
     build: Callable[[Sequence[Passage]], pa.RecordBatch], pieces: Iterable[Sequence[Passage]]
 ) -> Iterator[pa.RecordBatch]:
-    """Builds pieces in threads while the next ones are read, never more than a few ahead."""
+    """Builds pieces in threads while the next ones are read; only a few are held at once."""
     building: deque[Future[pa.RecordBatch]] = deque()
     with ThreadPoolExecutor(_PIECES_AT_ONCE) as pool:
         for piece in pieces:
             building.append(pool.submit(build, piece))
-            # One more than is worked at, so that no thread waits for what is read or written.
+            # One more than there are threads, so that none waits for reading or writing.
             if len(building) > _PIECES_AT_ONCE:
                 yield building.popleft().result()
         while building:
@@ -132,22 +132,22 @@ def build_features(
 ) -> pa.RecordBatch:
     """Tokenises each distinct passage once and each question once, and plans all windows.
 
-    A window's label is the first answer of its question that it holds whole; those of unlabelled
-    questions have none.
+    A window's label is the first answer to its question that lies wholly inside it; windows of
+    unlabelled questions have none.
 
     Args:
-        passages: With their questions.
-        tokenizer: What encodes; its identity is recorded in the features.
+        passages: Passages with their questions.
+        tokenizer: Encodes the texts; its identity is recorded in the features.
         windows: How passages are cut.
-        source: Where the questions were read from, for messages.
-        data_sha256: Of the file, recorded in the features; empty where there is none.
-        part: Which articles of the file the questions are of, recorded in the features.
+        source: Where the questions come from, for messages.
+        data_sha256: The file's hash, recorded in the features; empty if there is no file.
+        part: Which articles of the file the questions belong to, recorded in the features.
 
     Returns:
         A batch for `write_features` or `Features.from_batch`, its `FeaturesMeta` in the schema.
 
     Raises:
-        InputError: A passage has no token at all.
+        InputError: A passage has no tokens.
     """
     asked_of: dict[str, list[Passage]] = {}
     for passage in passages:
@@ -217,20 +217,21 @@ def locate_answers(
     texts: Sequence[str],
     passage_of: IntArray,
     answers: Sequence[Sequence[GoldAnswer]],
-) -> tuple[AnswerTokens, NDArray[np.bool_]]:
-    """The shortest run of tokens that covers each answer, for all questions in two searches.
+) -> tuple[AnswerTokens, BoolArray]:
+    """Finds the shortest run of tokens that covers each answer, for all answers in two searches.
 
-    Characters of all passages are put on one line, one passage after the other, on which token
-    starts and token ends are sorted.
+    The characters of all passages are numbered in one line, passage after passage. Token starts and
+    token ends are sorted on this line.
 
     Args:
         passages: The tokens of `texts`.
         texts: The passages.
         passage_of: Index of each question's passage. Shape: (questions,)
-        answers: Of each question. Shape: (questions,)
+        answers: The answers to each question. Shape: (questions,)
 
     Returns:
-        The runs, and whether each spells its answer exactly, white space aside. Shape: (answers,)
+        The runs, and whether each spells its answer exactly, apart from white space. Shape:
+        (answers,)
     """
     # A gap of one keeps a passage's last character apart from the next one's first.
     base = np.cumsum([0] + [len(text) + 1 for text in texts])
@@ -241,7 +242,7 @@ def locate_answers(
     gold = list(chain.from_iterable(answers))
     char_start = np.array([answer.start for answer in gold], np.int64)
     char_end = char_start + np.array([len(answer.text) for answer in gold], np.int64)
-    # Byte-level BPE has tokens without a character, such as the first of two spaces.
+    # Byte-level BPE has tokens without characters, such as the first of two spaces.
     token_start, token_end = passages.char_start.values, passages.char_end.values
     visible = np.flatnonzero(token_end > token_start)
     ends = (token_end + token_base)[visible]
@@ -270,7 +271,7 @@ def _question_column(
     windows: Windows,
     counted: Mapping[str, NDArray[Any]],
 ) -> pa.StructArray:
-    """One row per question; `counted` are columns for `FeatureCounts`."""
+    """Makes one row per question; `counted` holds the columns for `FeatureCounts`."""
     window_column = pa.StructArray.from_arrays(
         [pa.array(getattr(windows, name)) for name in WINDOW_FIELDS], names=WINDOW_FIELDS
     )
@@ -292,9 +293,9 @@ def _check_every_passage_has_tokens(
     if len(empty):
         raise InputError(
             where=source,
-            got=f"the passage {texts[empty[0]][:60]!r}, of which the tokenizer leaves nothing",
+            got=f"the passage {texts[empty[0]][:60]!r}, which the tokenizer turns into no tokens",
             expected="passages of at least one token",
-            remedy="Take this passage out, or use an encoder whose tokenizer knows its characters.",
+            remedy="Remove this passage, or use an encoder whose tokenizer knows its characters.",
         )
 
 

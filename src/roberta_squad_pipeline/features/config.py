@@ -8,31 +8,31 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.strict import StrictModel
 
 Order = Literal["question_first", "passage_first"]
-"""Which of the two texts a window begins with; `features.windows` shows both forms."""
+"""The text that a window begins with; `features.windows` shows both forms."""
 
 _MOST_SPECIAL_TOKENS: dict[Order, int] = {"question_first": 4, "passage_first": 3}
 
 
 class WindowConfig(StrictModel):
-    """How a passage is cut."""
+    """How a passage is cut into windows."""
 
     order: Order
-    """What a window begins with."""
+    """The text that a window begins with."""
     max_tokens: int = Field(gt=0)
-    """Tokens of a window at most, special tokens included."""
+    """The most tokens in a window, including special tokens."""
     max_question_tokens: int = Field(gt=0)
-    """Tokens of a question at most, the literal ``Q:`` of `passage_first` included; the rest is
+    """The most tokens of a question, including the literal ``Q:`` of `passage_first`; the rest is
     cut off."""
     stride: int = Field(gt=0)
-    """Passage tokens between the starts of neighbouring windows of one passage."""
+    """Passage tokens from the start of one window of a passage to the start of the next."""
 
     @property
     def least_room(self) -> int:
-        """Passage tokens that fit into a window beside the longest question, whatever tokenizer."""
+        """Passage tokens that fit into a window beside the longest question, with any tokenizer."""
         return self.max_tokens - _MOST_SPECIAL_TOKENS[self.order] - self.max_question_tokens
 
     def settings_for(self, question_tokens: int) -> str:
-        """What to set, as --params has it, so that a question of so many tokens is not cut."""
+        """The --params with which a question of so many tokens is not cut."""
         needed = question_tokens + _MOST_SPECIAL_TOKENS[self.order] + self.stride
         room = f",features.max_tokens={needed}" if needed > self.max_tokens else ""
         return f"features.max_question_tokens={question_tokens}{room}"
@@ -44,7 +44,7 @@ class WindowConfig(StrictModel):
             raise InputError(
                 where="features.stride",
                 got=f"{self.stride} tokens from window to window",
-                expected=f"at most the {room} passage tokens that a window keeps beside the "
+                expected=f"at most the {room} passage tokens that fit into a window beside the "
                 f"longest question (max_tokens {self.max_tokens} - "
                 f"{_MOST_SPECIAL_TOKENS[self.order]} special tokens - max_question_tokens "
                 f"{self.max_question_tokens}), so that no token falls between two windows",

@@ -1,9 +1,9 @@
 """Features: tokenised passages, questions and windows in Arrow record batches.
 
-One row is one passage, with its questions and their windows nested in it, so that a passage's
-tokens are stored once however many questions it has, and nothing is padded. A batch holds a piece
-of the data set, and no more than a few pieces are in memory while features are built. Opened from
-a memory-mapped file, the texts and tokens of `Features` are views into the file.
+One row is one passage; its questions and their windows are nested in it. So a passage's tokens are
+stored once, however many questions it has, and nothing is padded. A batch holds a piece of the data
+set, and only a few pieces are in memory while features are built. If `Features` are opened from a
+memory-mapped file, their texts and tokens are views into the file.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,58 +40,58 @@ WINDOW_FIELDS = tuple(field.name for field in fields(Windows))[1:]
 
 
 class FeaturesMeta(StrictModel):
-    """What features were made of; it travels in their file."""
+    """What features were made from; stored in their file."""
 
     format_version: Literal[4] = FORMAT_VERSION
     data_sha256: str
-    """Of the SQuAD file."""
+    """Hash of the SQuAD file."""
     windows: WindowConfig
     tokenizer: TokenizerIdentity
     part: FilePart | None = None
-    """Which articles of the file; None stands for all."""
+    """Which articles of the file were used; None for all."""
 
     @property
     def layout(self) -> WindowLayout:
-        """Where the texts stand in a window."""
+        """Where the two texts are in a window."""
         return layout_of(self.windows, self.tokenizer)
 
 
 def layout_of(windows: WindowConfig, tokenizer: TokenizerIdentity) -> WindowLayout:
-    """Where the texts stand in windows of a tokenizer."""
-    # The published series has one separator, whatever the tokenizer would put there.
+    """Where the two texts are in windows of a tokenizer."""
+    # The published series has one separator, whatever the tokenizer itself would insert.
     two = windows.order == "question_first"
     return WindowLayout(windows.order, tokenizer.special_tokens.pair_separators if two else 1)
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureCounts:
-    """How much there is of what; counts of pieces add up."""
+    """What a piece of features contains; the counts of pieces can be added."""
 
     passages: int
     questions: int
     windows: int
     labelled: int
-    """Windows that hold a gold answer whole and are labelled with it."""
+    """Windows that contain a whole gold answer and are labelled with it."""
     unlabelled: int
     """Windows of unlabelled questions."""
     labelled_of_several: int
-    """Those among them whose question has several gold answers in different places."""
+    """Labelled windows whose question has several gold answers in different places."""
     misaligned: int
-    """Answers without a place, because they are not where they claim to be."""
+    """Answers without a place, since they are not at their ``answer_start``."""
     repaired: int
-    """Answers that were moved to where they are."""
+    """Answers that were moved to their real place."""
     inside_tokens: int
-    """Answers that begin or end inside a token, so that no span of tokens is exactly them."""
+    """Answers that begin or end inside a token, so that no span of tokens matches them exactly."""
     beyond_windows: int
-    """Questions of which no window holds an answer whole."""
+    """Answerable questions none of whose windows contains a whole answer."""
     cut_questions: int
-    """Questions that are longer than `WindowConfig.max_question_tokens`, and cut."""
+    """Questions that were cut, since they exceed `WindowConfig.max_question_tokens`."""
     longest_question: int
-    """Tokens of the longest question before it is cut."""
+    """Tokens of the longest question before it was cut."""
 
     @classmethod
     def of(cls, batch: pa.RecordBatch) -> Self:
-        """Counts what a batch of `build_features` holds."""
+        """Counts the content of a batch from `build_features`."""
         questions = batch.column("questions").values
         windows = questions.field("windows")
         labelled = pc.greater(windows.values.field("start"), NO_ANSWER_POSITION)
@@ -117,7 +117,7 @@ class FeatureCounts:
         )
 
     def __add__(self, other: Self) -> Self:
-        """Counts of two pieces together."""
+        """Adds the counts of two pieces."""
         added = {name: count + getattr(other, name) for name, count in asdict(self).items()}
         longest = max(self.longest_question, other.longest_question)
         return replace(self, **added | {"longest_question": longest})
@@ -127,8 +127,8 @@ class FeatureCounts:
 class Features:
     """Windows of a SQuAD file, ready to be batched.
 
-    Texts and rows of tokens are views, all others are arrays of their own where the file has more
-    than one record batch.
+    Texts and tokens are views into the file. The other arrays are copies if the file has more than
+    one record batch.
     """
 
     meta: FeaturesMeta
@@ -138,23 +138,23 @@ class Features:
     question_ids: pa.ChunkedArray
     question_tokens: Ragged
     question_tokens_cut: IntArray
-    """How many tokens were cut off each question's end. Shape: (questions,)"""
+    """Number of tokens that were cut off the end of each question. Shape: (questions,)"""
     question_passage: IntArray
     """Index of each question's passage. Shape: (questions,)"""
     gold_texts: pa.ChunkedArray
-    """Texts of each question's gold answers, as the file has them; none if unanswerable."""
+    """Texts of each question's gold answers, as in the file; none if it is unanswerable."""
     windows: Windows
     path: Path | None = None
-    """The file they were opened from, for other processes to open it, too."""
+    """The file they were opened from, so that other processes can open it, too."""
     teacher: TeacherLogits | None = None
-    """What a teacher says of the windows, where a student learns from one."""
+    """A teacher's logits for the windows; None if there is no teacher."""
 
     @classmethod
     def open(cls, source: Path | bytes | pa.Buffer) -> Self:
-        """Opens a features file, mapped into memory, or the content of one.
+        """Maps a features file into memory, or reads the content of one.
 
         Raises:
-            InputError: It holds something else, or features of another format version.
+            InputError: It has another content, or features of another format version.
         """
         if not isinstance(source, Path):
             return cls._read(pa.py_buffer(source))
@@ -164,7 +164,7 @@ class Features:
 
     @classmethod
     def from_batch(cls, batch: pa.RecordBatch) -> Self:
-        """Reads what `build_features` made.
+        """Reads a batch from `build_features`.
 
         Raises:
             InputError: The batch was not made by this version of `build_features`.
@@ -208,7 +208,7 @@ class Features:
 
     @cached_property
     def window_tokens(self) -> IntArray:
-        """Length of each window in tokens, special tokens included. Shape: (windows,)."""
+        """Length of each window in tokens, including special tokens. Shape: (windows,)."""
         question_tokens = self.question_tokens.lengths[self.windows.question]
         tokens: IntArray = self.meta.layout.special_tokens + self.windows.count + question_tokens
         return tokens
@@ -221,9 +221,9 @@ class Features:
 
     @cached_property
     def tokens_with_text(self) -> Ragged:
-        """Which passage tokens have characters, a row per passage.
+        """Which passage tokens have characters, one row per passage.
 
-        Byte-level BPE makes one without of a space before another space.
+        Byte-level BPE makes a token without characters of a space before another space.
         """
         starts, ends = self.passages.char_start, self.passages.char_end
         longest = int(starts.lengths.max(initial=0))
@@ -232,7 +232,7 @@ class Features:
 
     @cached_property
     def passage_letters(self) -> Ragged:
-        """The lowest byte of each character, a row per passage: tells most texts apart."""
+        """The lowest byte of each character, one row per passage; it differs for most texts."""
         letters: list[NDArray[Any]] = []
         lengths: list[int] = []
         for chunk in self.passage_texts.chunks:
@@ -243,17 +243,17 @@ class Features:
 
     @property
     def gold(self) -> dict[str, tuple[str, ...]]:
-        """The texts of the gold answers by question id; none if unanswerable."""
+        """The texts of the gold answers by question id; none if it is unanswerable."""
         texts = map(tuple, self.gold_texts.to_pylist())
         return dict(zip(self.question_ids.to_pylist(), texts, strict=True))
 
 
 def write_features(batches: Iterable[pa.RecordBatch], schema: pa.Schema, sink: Any) -> None:
-    """Writes batches of `build_features` as the Arrow file that `Features.open` opens.
+    """Writes batches from `build_features` as an Arrow file for `Features.open`.
 
     Args:
-        batches: At least one.
-        schema: Theirs.
+        batches: One or more.
+        schema: The schema of the batches.
         sink: A file or stream that is open for writing.
     """
     with pa.ipc.new_file(sink, schema) as writer:
@@ -267,7 +267,7 @@ def _read_meta(schema: pa.Schema) -> FeaturesMeta:
     if raw is None:
         raise InputError(
             where="features",
-            got="an Arrow file of another kind",
+            got="an Arrow file with other data",
             expected="features of this pipeline",
             remedy=remedy,
         )
@@ -277,17 +277,17 @@ def _read_meta(schema: pa.Schema) -> FeaturesMeta:
     except ValidationError as error:
         raise InputError(
             where="features",
-            got=f"a header that does not fit ({error.errors()[0]['msg']})",
+            got=f"a wrong header ({error.errors()[0]['msg']})",
             expected=f"format version {FORMAT_VERSION}",
             remedy=remedy,
         ) from error
 
 
 def check_tokenizer(features: Features, tokenizer_sha256: str, *, where: str) -> None:
-    """Checks that token ids mean to a reader what they meant when features were built.
+    """Checks that features have the token ids of a reader's own tokenizer.
 
     Raises:
-        InputError: They come from another tokenizer.
+        InputError: The features were built with another tokenizer.
     """
     if features.meta.tokenizer.sha256 != tokenizer_sha256:
         raise InputError(
@@ -314,11 +314,11 @@ def _joined(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _ragged(content: pa.Buffer, columns: Sequence[pa.ListArray]) -> Ragged:
-    """Rows of all batches as parts of one array, which is the whole file."""
+    """Makes rows of all batches parts of one array: the whole file."""
     begins, lengths = [], []
     for column in columns:
         offsets = _values(column.offsets)
-        # Where the column's values stand in the file; it aligns them to more than their size.
+        # Where the column's values are in the file, which aligns them to multiples of their size.
         base = _values(column.values).__array_interface__["data"][0] - content.address
         begins.append(base // np.int32().itemsize + offsets[:-1].astype(np.int64))
         lengths.append(np.diff(offsets))

@@ -1,4 +1,4 @@
-"""What a teacher says of every window of a features file, in an Arrow file beside it."""
+"""A teacher's logits for every window of a features file, in an Arrow file of their own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,33 +18,33 @@ _META_KEY = b"roberta_squad_pipeline.teacher"
 
 
 class TeacherMeta(StrictModel):
-    """What logits were made of; it travels in their file."""
+    """What logits were made from; stored in their file."""
 
     format_version: Literal[1] = 1
     features_sha256: str
     teacher: str
-    """A short name of the teacher's weights and the number format in which it read."""
+    """A short name of the teacher's weights and of the number format that it computed in."""
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherLogits:
-    """A teacher's logits, in 16 bits: they are near enough, and half as large."""
+    """A teacher's logits. Sixteen bits are accurate enough, and take half the space."""
 
     meta: TeacherMeta
     start: Ragged
-    """Log-probability of each token of a window to be an answer's first. Rows: windows"""
+    """Log-probability that an answer starts at each token. Rows: windows"""
     end: Ragged
-    """The same of the last."""
+    """Log-probability that an answer ends at each token. Rows: windows"""
     no_answer: Float32Array
-    """Shape: (windows,)"""
+    """No-answer logits. Shape: (windows,)"""
 
     @classmethod
     def empty(cls, meta: TeacherMeta, window_tokens: NDArray[np.int32]) -> Self:
-        """Room for the logits of windows.
+        """Makes arrays for the logits of windows.
 
         Args:
-            meta: What they will be made of.
-            window_tokens: Length of each window. Shape: (windows,)
+            meta: What the logits will be made from.
+            window_tokens: Length of each window in tokens. Shape: (windows,)
         """
         start, end = (
             Ragged.of_lengths(np.zeros(int(window_tokens.sum()), np.float16), window_tokens)
@@ -54,10 +54,10 @@ class TeacherLogits:
 
     @classmethod
     def open(cls, source: Path | bytes) -> Self:
-        """Opens what `save` wrote, mapped into memory, or the content of it.
+        """Maps a file written by `save` into memory, or reads its content.
 
         Raises:
-            InputError: It holds something else.
+            InputError: It has another content.
         """
         content = pa.py_buffer(source) if isinstance(source, bytes) else pa.memory_map(str(source))
         try:
@@ -66,9 +66,9 @@ class TeacherLogits:
         except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 where="teacher's logits",
-                got=f"a file of another kind ({str(error).splitlines()[0]})",
-                expected="what a run with distil.teacher wrote",
-                remedy="Remove data/05_model_input; the same command makes it again.",
+                got=f"a file with other data ({str(error).splitlines()[0]})",
+                expected="a file written by a run with distil.teacher",
+                remedy="Delete data/05_model_input; the same command writes it again.",
             ) from error
         start, end = (
             Ragged.of_lengths(column.values.to_numpy(), np.diff(column.offsets.to_numpy()))
@@ -77,7 +77,7 @@ class TeacherLogits:
         return cls(meta, start, end, table.column("no_answer").to_numpy())
 
     def save(self, path: Path) -> None:
-        """Writes an Arrow file, whole or not at all."""
+        """Writes an Arrow file completely or not at all."""
         start, end = (
             pa.LargeListArray.from_arrays(
                 np.append(rows.begins, len(rows.values)), pa.array(rows.values)

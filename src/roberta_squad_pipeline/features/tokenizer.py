@@ -1,4 +1,4 @@
-"""An encoder's own tokenizer, at work on whole lists of texts."""
+"""An encoder's own tokenizer, applied to whole lists of texts."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from roberta_squad_pipeline.common.arrays import IntArray
+from roberta_squad_pipeline.common.arrays import BoolArray, IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import Order, WindowConfig
 from roberta_squad_pipeline.features.tokens import (
@@ -24,14 +23,14 @@ from roberta_squad_pipeline.features.tokens import (
 )
 
 _QUESTION_PREFIX: dict[Order, str] = {"passage_first": " Q: ", "question_first": ""}
-"""What stands before the question; of the published series' form it is a literal part."""
+"""What comes before the question; it is a literal part of the published series' form."""
 
 _TEXTS_AT_ONCE = 2048
 _SPACE_PIECE = "\u2581"
 
 _LAST_WHITE_SPACE = 0x3000
 _WHITE_SPACE = np.array([chr(point).isspace() for point in range(_LAST_WHITE_SPACE + 2)])
-"""Of every code point up to the last that is white space, and one more for all after it."""
+"""For every code point up to the last that is white space, and one entry for all the others."""
 _JAMO_AFTER_THE_FIRST = (range(0x1160, 0x1200), range(0xD7B0, 0xD800))
 """Vowels and final consonants of Korean syllables in Unicode's decomposed form."""
 
@@ -40,8 +39,8 @@ class PassageTokenizer:
     """An encoder's own tokenizer, for passages with their characters and for questions.
 
     Args:
-        pretrained: The tokenizer as transformers has it.
-        encoder: Folder or hub id that it came from.
+        pretrained: transformers' tokenizer.
+        encoder: The folder or hub id that it was loaded from.
     """
 
     def __init__(self, pretrained: PreTrainedTokenizerFast, encoder: str) -> None:
@@ -54,10 +53,10 @@ class PassageTokenizer:
 
         Args:
             encoder: A local folder or a hub id.
-            called: What the encoder is called in features and messages; None for `encoder`.
+            called: The encoder's name in features and messages; None for `encoder`.
 
         Raises:
-            InputError: There is none, or none that keeps track of characters.
+            InputError: There is no tokenizer, or it does not record characters.
         """
         try:
             tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
@@ -66,24 +65,24 @@ class PassageTokenizer:
         if not isinstance(tokenizer, PreTrainedTokenizerFast):
             raise InputError(
                 where=f"model.encoder={encoder}",
-                got=f"the tokenizer {type(tokenizer).__name__}, which keeps no character offsets",
+                got=f"the tokenizer {type(tokenizer).__name__}, which has no character offsets",
                 expected="a fast tokenizer (tokenizer.json)",
-                remedy="Use an encoder that has one, or convert its tokenizer with transformers.",
+                remedy="Use another encoder, or convert its tokenizer with transformers.",
             )
         if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
-            # transformers makes up such a tokenizer where config.json is all that it finds.
-            nothing = ValueError("it knows nothing but special tokens")
+            # transformers makes such a tokenizer if it finds nothing but config.json.
+            nothing = ValueError("it has only special tokens")
             raise encoder_error(encoder, "a tokenizer", nothing)
         return cls(tokenizer, called or encoder)
 
     @cached_property
     def identity(self) -> TokenizerIdentity:
-        """What tells this tokenizer from others, and the ids that frame a window.
+        """What identifies this tokenizer, and the special tokens of a window.
 
-        RoBERTa frames with ``<s>`` and ``</s>``, BERT with [CLS] and [SEP].
+        RoBERTa's are ``<s>`` and ``</s>``, BERT's [CLS] and [SEP].
 
         Raises:
-            InputError: The tokenizer lacks one of them.
+            InputError: The tokenizer lacks one of these tokens.
         """
         ids: dict[str, Any] = {
             name: getattr(self.pretrained, f"{name}_token_id") for name in ("cls", "sep", "pad")
@@ -94,9 +93,9 @@ class PassageTokenizer:
                 where=f"model.encoder={self._encoder}",
                 got=f"a tokenizer without a {' and '.join(missing)} token",
                 expected="an encoder's tokenizer, with cls, sep and pad tokens",
-                remedy="Use an encoder such as RoBERTa or BERT rather than a decoder.",
+                remedy="Use an encoder such as RoBERTa or BERT, not a decoder.",
             )
-        # One token at either end; a tokenizer without a form of its own for pairs adds none at all.
+        # One token at either end; a tokenizer without its own form for pairs adds none.
         between: int = self.pretrained.num_special_tokens_to_add(pair=True) - 2
         return TokenizerIdentity(
             encoder=self._encoder,
@@ -106,15 +105,15 @@ class PassageTokenizer:
         )
 
     def passages(self, texts: Sequence[str]) -> EncodedPassages:
-        """Tokenises passages and keeps which characters each token came from.
+        """Tokenises passages and records which characters each token comes from.
 
-        A character that byte-level BPE splits belongs whole to each of its tokens. White space
-        around a word belongs to none, whatever the tokenizer says; a token of nothing else has no
-        character. Marks that a tokenizer strips, or composes with the letter before them, belong to
-        that letter's token.
+        If byte-level BPE splits a character, all of it belongs to each of its tokens. White space
+        around a word belongs to no token, whatever the tokenizer says, so a token of white space
+        alone has no characters. Marks that a tokenizer strips, or composes with the letter before
+        them, belong to that letter's token.
 
         Raises:
-            InputError: The tokenizer's characters do not go forward through the text.
+            InputError: The tokenizer's character offsets jump backwards in the text.
         """
         ids, spans, lengths = [], [], []
         for encoding in self._encode(texts):
@@ -124,7 +123,7 @@ class PassageTokenizer:
         span = np.concatenate(spans) if spans else np.empty((0, 2), np.int32)
         tokens = _ragged(ids, lengths)
         self._check_order(span, tokens)
-        # SentencePiece puts a space before a text's first word: no character of it.
+        # SentencePiece adds a space before a text's first word, which is not one of its characters.
         piece = self._backend.token_to_id(_SPACE_PIECE)
         put_there = tokens.values == (-1 if piece is None else piece)
         char_end = np.where(put_there, span[:, 0], span[:, 1])
@@ -136,13 +135,13 @@ class PassageTokenizer:
         )
 
     def questions(self, texts: Sequence[str], windows: WindowConfig) -> Ragged:
-        """Tokenises questions, each cut to its first `windows.max_question_tokens` tokens."""
+        """Tokenises questions and cuts each to `windows.max_question_tokens` tokens."""
         return self.whole_questions(texts, windows.order).cut(windows.max_question_tokens)
 
     def whole_questions(self, texts: Sequence[str], order: Order) -> Ragged:
-        """Tokenises questions of any length.
+        """Tokenises questions without cutting them.
 
-        Where the passage comes first, the literal ``Q:`` of the published series goes before each.
+        If the passage comes first, each gets the literal ``Q:`` of the published series.
         """
         prefixed = [_QUESTION_PREFIX[order] + text.strip() for text in texts]
         ids = [
@@ -153,11 +152,11 @@ class PassageTokenizer:
 
     @cached_property
     def _backend(self) -> Tokenizer:
-        # A copy, since truncation and padding are a state of the tokenizer that others may rely on.
+        # A copy, since truncation and padding are state that others may rely on.
         backend = Tokenizer.from_str(self.pretrained.backend_tokenizer.to_str())
         backend.no_truncation()
         backend.no_padding()
-        # A passage that speaks of "</s>" must not end there.
+        # "</s>" in a passage is text, and must not end the passage.
         backend.encode_special_tokens = True
         return backend
 
@@ -169,9 +168,9 @@ class PassageTokenizer:
         )
 
     def _as_text(self, tokens: Ragged) -> Ragged:
-        """Special tokens that a text spells are unknown words of it.
+        """Replaces special tokens that a text spells by the unknown token.
 
-        A Unigram model finds them among its pieces even where it is told to take them as text.
+        A Unigram model finds them among its pieces even if it is told to treat them as text.
         """
         if self.pretrained.unk_token_id is None:
             return tokens
@@ -181,7 +180,7 @@ class PassageTokenizer:
 
     def _check_order(self, span: np.ndarray[Any, Any], tokens: Ragged) -> None:
         backward = np.diff(span, axis=0).min(axis=1) < 0
-        # From one passage to the next they go back to 0.
+        # Each passage starts at 0 again.
         passage = np.repeat(np.arange(len(tokens.lengths)), tokens.lengths)
         if (backward & (passage[1:] == passage[:-1])).any():
             raise InputError(
@@ -193,7 +192,7 @@ class PassageTokenizer:
 
 
 def encoder_error(encoder: str, missing: str, error: Exception) -> InputError:
-    """Says what kind of encoder was asked for and what of it could not be loaded."""
+    """Describes what was given as an encoder, and what could not be loaded from it."""
     folder = Path(encoder)
     if folder.is_dir():
         files = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
@@ -201,14 +200,14 @@ def encoder_error(encoder: str, missing: str, error: Exception) -> InputError:
     elif folder.exists():
         got = "a file"
     else:
-        got = "no such folder, and nothing of that name could be loaded from the hub"
+        got = "no such folder, and nothing with that name could be loaded from the hub"
     reason = str(error).strip().splitlines()[0]
     return InputError(
         where=f"model.encoder={encoder}",
         got=f"{got}, without {missing} that loads ({reason})",
         expected="a folder written by save_pretrained (config.json, model.safetensors, "
         "tokenizer.json), or the id of a model on the Hugging Face hub",
-        remedy="Check the path; for a hub id check the spelling and the network.",
+        remedy="Check the path; for a hub id, check the spelling and the network.",
     )
 
 
@@ -220,18 +219,18 @@ def _ragged(rows: Sequence[np.ndarray[Any, Any]], lengths: Sequence[int]) -> Rag
 def _own_characters(
     texts: Sequence[str], tokens: IntArray, char_start: IntArray, char_end: IntArray
 ) -> tuple[IntArray, IntArray]:
-    """Takes white space off both ends of every token's characters, and marks after them in.
+    """Removes white space from both ends of every token's characters, and adds marks after them.
 
     Args:
         texts: The passages.
-        tokens: How many each has. Shape: (passages,)
+        tokens: Number of tokens of each passage. Shape: (passages,)
         char_start: Shape: (tokens of all passages,)
         char_end: Shape: (tokens of all passages,)
 
     Returns:
         New starts and ends; a token of white space alone starts at its end.
     """
-    # A gap of one after each text keeps its last token from marks that the next one begins with.
+    # A gap of one after each text, so that its last token gets no marks of the next text.
     line = "\0".join(texts) + "\0"
     code_points = np.frombuffer(line.encode("utf-32-le"), np.uint32)
     space = _WHITE_SPACE[np.minimum(code_points, len(_WHITE_SPACE) - 1)]
@@ -254,16 +253,14 @@ def _own_characters(
     return (start - base).astype(np.int32), (end - base).astype(np.int32)
 
 
-def _left_over_marks(
-    line: str, space: NDArray[np.bool_], start: IntArray, end: IntArray
-) -> NDArray[np.bool_]:
-    """Which characters of a line go on a letter before them and are no token's own.
+def _left_over_marks(line: str, space: BoolArray, start: IntArray, end: IntArray) -> BoolArray:
+    """Which characters of a line belong to no token and modify the letter before them.
 
     Shape: (characters,)
     """
     begun = np.bincount(start, minlength=len(line)) - np.bincount(end, minlength=len(line))
-    left_over: NDArray[np.bool_] = (np.cumsum(begun) == 0) & ~space
-    # Few characters are no token's own; only these have to be looked up.
+    left_over: BoolArray = (np.cumsum(begun) == 0) & ~space
+    # Few characters belong to no token; only these have to be looked up.
     at = np.flatnonzero(left_over)
     left_over[at] = [_goes_on(line[character]) for character in at.tolist()]
     return left_over

@@ -1,4 +1,4 @@
-"""Tokens of many texts, and the tokenizer that they mean something to."""
+"""Tokens of many texts, and the identity of their tokenizer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ class Ragged:
     """Rows of unequal length."""
 
     values: NDArray[Any]
-    """Holds all rows, but other things may lie between them. Shape: (values,)"""
+    """Contains all rows; there may be other values between them. Shape: (values,)"""
     begins: NDArray[np.int64]
-    """Where in `values` each row begins. Shape: (rows,)"""
+    """Index in `values` at which each row begins. Shape: (rows,)"""
     lengths: IntArray
     """Shape: (rows,)"""
 
     @classmethod
     def of_lengths(cls, values: NDArray[Any], lengths: NDArray[Any] | Sequence[int]) -> Self:
-        """Rows that lie one after the other and fill `values`.
+        """Makes rows that follow each other and fill `values`.
 
         Args:
             values: Shape: (values of all rows,)
@@ -36,55 +36,55 @@ class Ragged:
         return cls(values, ends - sizes, sizes)
 
     def cut(self, most: int) -> Self:
-        """The first values of each row, `most` at most; the rows fill an array of their own."""
+        """Copies at most the first `most` values of each row into a new array."""
         lengths = np.minimum(self.lengths, most)
         kept = self.of_lengths(self.values, lengths)
         at = np.arange(lengths.sum()) + np.repeat(self.begins - kept.begins, lengths)
         return self.of_lengths(self.values[at], lengths)
 
     def __getitem__(self, row: int) -> NDArray[Any]:
-        """Row `row`, as a view."""
+        """A view of row `row`."""
         begin = self.begins[row]
         return self.values[begin : begin + self.lengths[row]]
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPassages:
-    """Tokens of many passages with the characters they came from; a row is a passage."""
+    """Tokens of many passages with their characters; each row is a passage."""
 
     tokens: Ragged
-    """Token ids, no special tokens among them."""
+    """Token ids, without special tokens."""
     char_start: Ragged
-    """First character of each token in its passage."""
+    """Index of each token's first character in its passage."""
     char_end: Ragged
-    """One past each token's last character."""
+    """Index after each token's last character."""
 
 
 class SpecialTokens(StrictModel):
-    """Token ids that frame a window."""
+    """Ids of the special tokens of a window."""
 
     cls: int
     sep: int
     pad: int
     pair_separators: int = Field(ge=1, le=2)
-    """How many `sep` the tokenizer itself puts between the two texts of a pair: two in RoBERTa's
-    family, else one."""
+    """Number of `sep` tokens that the tokenizer itself puts between the two texts of a pair: two in
+    RoBERTa's family, otherwise one."""
 
 
 class TokenizerIdentity(StrictModel):
-    """Tells tokenizers apart, since token ids mean nothing without theirs."""
+    """Identifies a tokenizer; token ids have no meaning without theirs."""
 
     encoder: str
-    """Folder or hub id that it came from."""
+    """The folder or hub id that it was loaded from."""
     sha256: str
-    """Of its serialised form."""
+    """Hash of its serialised form."""
     entries: int
-    """Size of its vocabulary: no token id reaches it."""
+    """Size of its vocabulary; all token ids are smaller."""
     special_tokens: SpecialTokens
 
 
 def row_of(rows_per_parent: NDArray[Any]) -> IntArray:
-    """The index of each row's parent, where rows lie parent by parent.
+    """Computes the index of each row's parent; the rows of a parent follow each other.
 
     Args:
         rows_per_parent: Shape: (parents,)

@@ -1,13 +1,12 @@
 """Cuts tokenised passages into overlapping windows and labels them.
 
-A window is what the reader sees at once, in one of two forms::
+A window is what the reader sees at once. It has one of two forms::
 
     passage_first    <s> passage </s> Q: question </s>           the published series' form
     question_first   <s> question </s></s> passage </s>          the tokenizer's own form of a pair,
-                                                                 with one separator or two
+                                                                 with one or two separators
 
-Token positions inside a window count from the ``<s>``; passage tokens count from the passage's
-first token.
+Positions in a window are counted from the ``<s>``, passage tokens from the passage's first token.
 """
 
 from dataclasses import dataclass
@@ -18,22 +17,22 @@ from roberta_squad_pipeline.common.arrays import IntArray
 from roberta_squad_pipeline.features.config import Order, WindowConfig
 
 NO_ANSWER_POSITION = 0
-"""Where start and end point in a window that holds no answer whole: at ``<s>``."""
+"""Start and end label of a window without a whole answer: the position of ``<s>``."""
 UNLABELLED = -100
-"""What start and end are in windows of unlabelled questions; torch's cross-entropy ignores it."""
+"""Start and end label in windows of unlabelled questions; torch's cross-entropy ignores it."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowLayout:
-    """Where passage and question stand in a window; all that is neither is a special token."""
+    """Where passage and question are in a window; all other tokens are special tokens."""
 
     order: Order
     separators: int
-    """Special tokens between the two texts."""
+    """Number of special tokens between the two texts."""
 
     @property
     def special_tokens(self) -> int:
-        """How many a window has: one at either end, and the separators."""
+        """Number of special tokens in a window: one at either end, and the separators."""
         return 2 + self.separators
 
     def passage_position(self, question_tokens: IntArray) -> IntArray:
@@ -53,7 +52,7 @@ class WindowLayout:
         """Position of the first question token.
 
         Args:
-            passage_tokens: How many each window holds. Shape: (windows,)
+            passage_tokens: Number of passage tokens in each window. Shape: (windows,)
 
         Returns:
             Shape: (windows,)
@@ -65,19 +64,19 @@ class WindowLayout:
 
 @dataclass(frozen=True, slots=True)
 class AnswerTokens:
-    """Where answers stand, in passage tokens; a question may have any number of them."""
+    """Where answers are, in passage tokens; a question may have any number of them."""
 
     question: IntArray
-    """Index of each answer's question, rising. Shape: (answers,)"""
+    """Index of each answer's question, in rising order. Shape: (answers,)"""
     first: IntArray
-    """Negative where the tokenizer leaves nothing of the answer. Shape: (answers,)"""
+    """First token; negative if the answer has no tokens. Shape: (answers,)"""
     last: IntArray
-    """Shape: (answers,)"""
+    """Last token. Shape: (answers,)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Windows of many questions, one array element each, questions in order.
+    """Windows of many questions, one array element per window, in the order of the questions.
 
     Every array has the shape (windows,).
     """
@@ -87,20 +86,20 @@ class Windows:
     first: IntArray
     """The window's first passage token."""
     count: IntArray
-    """How many passage tokens the window holds."""
+    """Number of passage tokens in the window."""
     start: IntArray
     """Window position of the answer's first token, `NO_ANSWER_POSITION`, or `UNLABELLED`."""
     end: IntArray
     """Window position of the answer's last token, `NO_ANSWER_POSITION`, or `UNLABELLED`."""
     plausible_start: IntArray
-    """Window position of the first token of what only seems to answer an unanswerable question, or
-    `NO_ANSWER_POSITION` where no such text is known or inside the window."""
+    """Window position of the first token of a plausible answer to an unanswerable question, or
+    `NO_ANSWER_POSITION` if there is none in the window."""
     plausible_end: IntArray
     """Window position of its last token, or `NO_ANSWER_POSITION`."""
     context_first: IntArray
     """First passage token that has more context here than in any other window."""
     context_last: IntArray
-    """Last such token; what lies between belongs to this window as well."""
+    """Last such token; the tokens between them belong to this window as well."""
 
 
 def plan_windows(
@@ -114,18 +113,17 @@ def plan_windows(
 ) -> Windows:
     """Cuts each question's passage into windows.
 
-    A window takes as many passage tokens as the question leaves room for; windows of a passage
-    start `stride` tokens apart until its last token is inside one.
+    A window has as many passage tokens as fit beside the question. Windows of a passage start
+    `stride` tokens apart until one contains its last token.
 
     Args:
         passage_tokens: Length of each question's passage in tokens. Shape: (questions,)
         question_tokens: Length of each question in tokens, at most
             `config.max_question_tokens`. Shape: (questions,)
-        answers: The gold answers. A window is labelled with the first one of its question that it
-            holds whole.
-        plausible: What only seems to answer the unanswerable questions.
+        answers: The gold answers. A window is labelled with the first whole one inside it.
+        plausible: Plausible answers to the unanswerable questions.
         config: The limits.
-        layout: Where the texts stand in a window.
+        layout: Where the texts are in a window.
 
     Returns:
         The windows of all questions; each question has at least one.
@@ -160,9 +158,9 @@ def plan_windows(
 def _labels(
     question: IntArray, first: IntArray, count: IntArray, position: IntArray, answers: AnswerTokens
 ) -> tuple[IntArray, IntArray]:
-    """Positions of the first answer that each window holds whole.
+    """Positions of the first answer that lies wholly inside each window.
 
-    All windows are tried with their question's first answer, those that do not hold it with the
+    All windows are tried with their question's first answer, those that do not contain it with the
     second, and so on.
     """
     start, end = np.full((2, len(question)), NO_ANSWER_POSITION, np.int32)
@@ -181,15 +179,15 @@ def _labels(
 
 
 def _max_context(question: IntArray, first: IntArray, count: IntArray) -> tuple[IntArray, IntArray]:
-    """Gives every passage token to the window in which it has the most context.
+    """Assigns every passage token to the window in which it has the most context.
 
     A token's context in a window is min(tokens left of it, tokens right of it) plus a hundredth
     of the window's passage tokens; of equal windows the earlier one wins. (The score comes from
-    BERT's SQuAD code, Devlin et al. 2018.) Between neighbours the later window's lead over the
-    earlier one never falls from token to token, so each window owns one unbroken run of tokens,
-    and the run ends where the next one's begins.
+    BERT's SQuAD code, Devlin et al. 2018.) From token to token, the later of two neighbouring
+    windows never loses ground to the earlier one. So each window owns one unbroken run of tokens,
+    and the next window's run begins where it ends.
     """
-    # Hundredfold scores keep the arithmetic in integers and so the ties exact.
+    # Scores times a hundred are integers, so that ties are exact.
     last = first + count - 1
     first_of_next = np.append(first[1:], 0)
     last_of_next = np.append(last[1:], 0)

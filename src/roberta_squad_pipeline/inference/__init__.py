@@ -1,1 +1,1 @@
-"""Logits to answers."""
+"""Turns logits into answers."""

@@ -1,4 +1,4 @@
-"""Questions to answers, by the same steps as a whole file: features, windows, spans."""
+"""Answers questions by the same steps as a whole file: features, windows, spans."""
 
 import logging
 import math
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _SHORT = 256
-"""Windows that are read in a few seconds on two cores by a base encoder."""
+"""The most windows without progress messages; a base encoder reads them in seconds."""
 
 _MISSING = {"None", "nan", "<NA>"}
-"""What pandas has where there is nothing."""
+"""pandas' values for missing texts."""
 
 ANSWER_COLUMNS = {
     "answer": "string",
@@ -44,7 +44,7 @@ ANSWER_COLUMNS = {
     "threshold": "float64",
     "question_tokens_cut": "int64",
 }
-"""Columns of an answer's row, with their types; `candidates` and `error` stand beside them."""
+"""Columns of an answer's row with their types, except for `candidates` and `error`."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -61,21 +61,21 @@ class Answer:
     """A reader's answer to a question."""
 
     text: str | None
-    """The best span, or None: the reader abstains."""
+    """The best span; None if the reader abstains."""
     answer_probability: float
-    """Calibrated: that the passage answers the question and the best span is right."""
+    """Calibrated probability that the passage answers the question and the best span is right."""
     no_answer_probability: float
-    """Calibrated: that the passage does not answer the question."""
+    """Calibrated probability that the passage does not answer the question."""
     no_answer_score: float
-    """The logit that is compared with the threshold; high means unanswerable."""
+    """The logit that is compared with the threshold; high values mean unanswerable."""
     candidates: tuple[Candidate, ...]
-    """Best first; at least one, even where the reader abstains."""
+    """Best first; at least one, even if the reader abstains."""
     question_tokens_cut: int
-    """Tokens at the question's end that the reader did not see, since the question was too long."""
+    """Tokens that were cut off the question's end, since it was too long."""
 
     @property
     def best(self) -> Candidate:
-        """The best span and where it stands, even where the reader abstains."""
+        """The best span and its place, even if the reader abstains."""
         return self.candidates[0]
 
 
@@ -89,10 +89,10 @@ def answer_questions(
     """Answers questions about passages of any length.
 
     Args:
-        trained: Moved to `device`.
-        asked: A passage with several questions is tokenised once.
+        trained: The reader; it is moved to `device`.
+        asked: The questions; a passage with several questions is tokenised once.
         device: See `predict`.
-        quiet: Whether to say nothing of progress and of questions that are cut.
+        quiet: Whether to log neither progress nor questions that are cut.
 
     Returns:
         One answer per question, in the order of `asked`.
@@ -128,10 +128,10 @@ def answer_questions(
 def answers_or_errors(
     trained: TrainedReader, rows: Sequence[object], *, device: "torch.device | None" = None
 ) -> list[Answer | InputError]:
-    """Answers the rows that can be answered, and says of every other why it cannot be.
+    """Answers rows, and returns an error for each row that cannot be answered.
 
     Args:
-        trained: Moved to `device`.
+        trained: The reader; it is moved to `device`.
         rows: See `as_asked`.
         device: See `predict`.
 
@@ -158,7 +158,7 @@ def _answers_or_errors(
     except InputError as error:
         if len(asked) == 1:
             return [error]
-    # One of them has a text without a word in it, which is only found out while it is read.
+    # One of them has a text without words, which is only noticed when it is read.
     half = len(asked) // 2
     return [
         *_answers_or_errors(trained, asked[:half], device),
@@ -167,12 +167,12 @@ def _answers_or_errors(
 
 
 def as_row(found: Answer | InputError | str, threshold: float) -> dict[str, Any]:
-    """An answer as a row of a table, with the same columns where there is none.
+    """Makes a row of a table from an answer or an error, with the same columns for both.
 
     Args:
-        found: An answer, or why there is none.
-        threshold: No-answer score above which the reader abstains; infinite where it always
-            answers or always abstains.
+        found: An answer, or the reason why there is none.
+        threshold: No-answer score above which the reader abstains; infinite if it always answers
+            or always abstains.
     """
     if not isinstance(found, Answer):
         row: dict[str, Any] = dict.fromkeys(ANSWER_COLUMNS)
@@ -193,15 +193,15 @@ def as_row(found: Answer | InputError | str, threshold: float) -> dict[str, Any]
 
 
 def as_asked(row: object, number: int) -> Asked:
-    """Reads a question with its passage from one of the forms that people use.
+    """Reads a question with its passage from one of the usual forms.
 
     Args:
-        row: A question and its passage; or a mapping with `question` and `passage`, or `context`
-            instead, and any other keys.
-        number: Of the row, from 0.
+        row: A question and its passage; or a mapping with `question` and either `passage` or
+            `context`, and any other keys.
+        number: Number of the row, from 0.
 
     Raises:
-        InputError: It is something else, or one of the two is blank or not a text.
+        InputError: It has another form, or one of the two is blank or not a text.
     """
     if isinstance(row, Mapping):
         named = [name for name in ("passage", "context") if name in row]
@@ -218,7 +218,7 @@ def as_asked(row: object, number: int) -> Asked:
         got=got,
         expected="a pair (question, passage), or a dict with question and either passage or "
         "context",
-        remedy='Give such rows: [("Which river?", "The mill stands on the Isk.")]',
+        remedy='Such as [("Which river?", "The mill stands on the Isk.")]',
     )
 
 
@@ -245,8 +245,8 @@ def _features(trained: TrainedReader, asked: Sequence[Asked]) -> Features:
 def _tell_of_cut_questions(features: Features) -> None:
     if features.counts.cut_questions:
         _logger.warning(
-            "%d of %d questions are too long for this reader, which reads the first %d tokens of "
-            "each. Shorten them, or train a reader with %s",
+            "%d of %d questions are too long for this reader, which reads only their first %d "
+            "tokens. Shorten them, or train a reader with %s",
             features.counts.cut_questions,
             features.counts.questions,
             features.meta.windows.max_question_tokens,

@@ -1,21 +1,17 @@
-"""Logits to best spans: an exact search over every span that is short enough."""
+"""Finds the best spans by an exact search over all spans that are short enough."""
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from roberta_squad_pipeline.common.arrays import Float32Array
-
-IndexArray = NDArray[np.int64]
-MaskArray = NDArray[np.bool_]
+from roberta_squad_pipeline.common.arrays import BoolArray, Float32Array, IndexArray
 
 
 class Spans(NamedTuple):
     """The best spans of each window, best first.
 
-    Every array has the shape (windows, spans); where a window has fewer spans, the rest score
-    minus infinity.
+    Every array has the shape (windows, spans). If a window has fewer spans, the others have a score
+    of minus infinity.
     """
 
     score: Float32Array
@@ -30,8 +26,8 @@ def best_spans(
     start_logits: Float32Array,
     end_logits: Float32Array,
     *,
-    may_start: MaskArray,
-    may_end: MaskArray,
+    may_start: BoolArray,
+    may_end: BoolArray,
     max_answer_tokens: int,
     n_best: int,
 ) -> Spans:
@@ -40,22 +36,22 @@ def best_spans(
     Args:
         start_logits: Shape: (windows, tokens)
         end_logits: Shape: (windows, tokens)
-        may_start: Where a span may start. Shape: (windows, tokens)
-        may_end: Where a span may end. Shape: (windows, tokens)
-        max_answer_tokens: Most tokens of a span.
-        n_best: Spans wanted per window.
+        may_start: True where a span may start. Shape: (windows, tokens)
+        may_end: True where a span may end. Shape: (windows, tokens)
+        max_answer_tokens: The most tokens of a span.
+        n_best: Number of spans per window.
 
     Returns:
-        `n_best` spans per window, fewer where all windows together have no place for as many.
+        `n_best` spans per window, or fewer if the windows are too short.
     """
     windows, tokens = start_logits.shape
     start = np.where(may_start, start_logits, np.float32(-np.inf))
     ends = np.full((windows, tokens + max_answer_tokens - 1), -np.inf, np.float32)
     np.copyto(ends[:, :tokens], end_logits, where=may_end)
-    # One of the best `n_best` spans starts at one of as many starts with the best first choices:
-    # after any other start, so many spans are better.
+    # The best `n_best` spans start at the `n_best` starts whose own best spans score highest: for
+    # any other start, at least `n_best` spans are better.
     starts = _largest(start + _largest_ahead(ends, max_answer_tokens), n_best)
-    # Column d of a row of `reached` is the end logit d tokens after that row's start.
+    # Column d of a row of `reached` is the end logit d tokens after the row's start.
     reached = np.lib.stride_tricks.sliding_window_view(ends, max_answer_tokens, axis=1)
     row = np.arange(windows)[:, None]
     scores = (start[row, starts][..., None] + reached[row, starts]).reshape(windows, -1)
@@ -69,15 +65,15 @@ def _largest(values: Float32Array, count: int) -> IndexArray:
 
     Args:
         values: Shape: (rows, columns)
-        count: How many are wanted.
+        count: Number of columns.
 
     Returns:
-        Shape: (rows, columns wanted, or as many as there are)
+        Shape: (rows, count, or fewer if there are fewer columns)
     """
     columns = values.shape[1]
     left_out = max(columns - count, 0)
-    # One number for each value and column, since numbers are sorted faster than their indices: the
-    # bits of a float, those of negative ones turned over, are in the order of the floats.
+    # Value and column in one number, since sorting numbers is faster than sorting indices. The bits
+    # of floats have the order of the floats, if those of negative ones are flipped.
     bits = values.view(np.int32)
     keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
     keys <<= 32
@@ -88,7 +84,7 @@ def _largest(values: Float32Array, count: int) -> IndexArray:
 
 
 def _largest_ahead(values: Float32Array, count: int) -> Float32Array:
-    """The largest of `count` values from each column on, where there are as many.
+    """The maximum of `count` values from each column on, as far as there are as many.
 
     Args:
         values: Shape: (rows, columns)

@@ -1,8 +1,8 @@
-"""From a file of questions to a file of answers, a chunk at a time.
+"""Answers a file of questions, a chunk at a time.
 
-Each chunk is answered whole by one process, so that answers are the same however many processes
-there are. Finished chunks lie in a folder beside the output until all of them are there, so that a
-run goes on where it was killed.
+One process answers all of a chunk, so that answers do not depend on the number of processes.
+Finished chunks are kept in a folder beside the output until all are there, so that a run can go on
+where it was killed.
 """
 
 import errno
@@ -43,7 +43,7 @@ from roberta_squad_pipeline.squad.paragraphs import squad_paragraphs
 _PARQUET = ".parquet"
 _DONE = "done.json"
 _ROWS, _CHARACTERS = 1000, 1_000_000
-"""Of a chunk at most: seconds of work, whatever the length of its passages."""
+"""The most in a chunk: seconds of work, for passages of any length."""
 
 _TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64()}
 _CANDIDATE = {
@@ -73,7 +73,7 @@ _QUESTION: TypeAdapter[_Question] = TypeAdapter(_Question)
 
 
 class _Row(NamedTuple):
-    """A question of a file, or what is wrong where one should be."""
+    """A question of a file, or the error in its place."""
 
     id: str | None
     where: str
@@ -83,23 +83,23 @@ class _Row(NamedTuple):
 
 
 class Done(StrictModel):
-    """How far a file is answered."""
+    """How much of a file is answered."""
 
     job: str
-    """What the answers depend on, as a short name."""
+    """A short name of everything that the answers depend on."""
     chunks: int = 0
     questions: int = 0
-    """Rows that are done, questions or not."""
+    """Number of rows that are done, including errors."""
     errors: int = 0
-    """How many of them have no answer."""
+    """Number of rows without an answer."""
     first_error: str | None = None
 
 
 def count_questions(path: Path) -> int:
-    """Counts the rows of a file in any form, questions or not.
+    """Counts the rows of a file of any form, including errors.
 
     Raises:
-        InputError: No question in it can be asked.
+        InputError: It contains no valid question.
     """
     count = asked = 0
     for row in _rows(path):
@@ -113,18 +113,18 @@ def count_questions(path: Path) -> int:
 
 @contextmanager
 def work_folder(output: Path, trained: TrainedReader, questions: Path) -> Iterator[Path]:
-    """The folder that keeps answers until all are there, those of an earlier such run included.
+    """Opens the folder for answers until all are there; it may have those of an earlier run.
 
     Args:
-        output: The folder lies beside it.
+        output: The output; the folder is beside it.
         trained: The reader that answers, loaded from a folder.
-        questions: The file.
+        questions: The file of questions.
 
     Raises:
-        InputError: Another process is at work there, or nothing can be written there.
+        InputError: Another process uses the folder, or it cannot be written.
     """
     if trained.path is None:
-        raise ValueError("it can only be told whether a reader is the same if it is in a folder")
+        raise ValueError("a reader can only be recognised if it was loaded from a folder")
     folder = output.with_name(f"{output.name}.partial")
     described = {
         "form": output.suffix,
@@ -143,14 +143,14 @@ def work_folder(output: Path, trained: TrainedReader, questions: Path) -> Iterat
         raise InputError(
             where=str(output),
             got="another process that is writing it" if busy else str(error.strerror),
-            expected="a file that can be written, by one process at a time",
+            expected="a file that this process alone can write",
             remedy="Wait until it has ended." if busy else "Give another predict.output.",
         ) from error
     with lock:
         kept = folder / _DONE
         if kept.exists() and json.loads(kept.read_bytes())["job"] != job:
             _logger.warning(
-                "starting anew: what lay in %s is of other questions, reader or code", folder
+                "starting again: the answers in %s are of other questions, reader or code", folder
             )
             kept.unlink()
         if not kept.exists():
@@ -159,7 +159,7 @@ def work_folder(output: Path, trained: TrainedReader, questions: Path) -> Iterat
 
 
 def read_done(work: Path) -> Done:
-    """Reads how far the work in a folder is."""
+    """Reads how much work in a folder is done."""
     return Done.model_validate_json((work / _DONE).read_bytes())
 
 
@@ -173,23 +173,23 @@ def answer_file(
     on_questions: Callable[[int], None],
     stop: StopRequest,
 ) -> None:
-    """Answers what is left of a file.
+    """Answers the rest of a file.
 
     Args:
-        trained: Moved to the process's device.
+        trained: The reader; it is moved to the process's device.
         questions: The file; only rank 0 needs to have it.
-        work: Where rank 0 keeps the answers; see `work_folder`.
-        suffix: Of the output; it gives the format.
+        work: The folder in which rank 0 keeps the answers; see `work_folder`.
+        suffix: The output's suffix, which says its format.
         processes: Each answers chunks of its own, and each calls this function.
-        on_questions: Called on rank 0 with how many more questions have their answers kept.
-        stop: Ends the work after the chunks that are being answered.
+        on_questions: Called on rank 0 with the number of questions that were answered since.
+        stop: A request to stop after the present chunks.
     """
     chunks: Iterator[list[_Row]] = iter(())
     if processes.first:
         chunks = islice(_chunks(questions), read_done(work).chunks, None)
     while True:
         taken = [] if stop.made else list(islice(chunks, processes.count))
-        # Only rank 0 knows what there is, and whether to go on.
+        # Only rank 0 has the questions, and decides whether to go on.
         told = processes.broadcast_bytes(json.dumps(taken).encode())
         turn = [[_Row(*row) for row in chunk] for chunk in json.loads(told)]
         if not turn:
@@ -206,10 +206,10 @@ def write_answers(work: Path, output: Path) -> Done:
 
     Args:
         work: See `work_folder`.
-        output: The file to write; its suffix gives the format.
+        output: The file to write; its suffix says its format.
 
     Returns:
-        How many questions there were.
+        The number of questions and errors.
     """
     done = read_done(work)
     parts = [_part(work, number) for number in range(done.chunks)]
@@ -228,7 +228,7 @@ def write_answers(work: Path, output: Path) -> Done:
 
 
 def _rows(path: Path) -> Iterator[_Row]:
-    """The questions of a file, or what is wrong with them."""
+    """The questions of a file, or the errors in their places."""
     for paragraph in squad_paragraphs(path):
         if isinstance(paragraph, InputError):
             yield _Row(None, str(path), error=str(paragraph))
@@ -281,7 +281,7 @@ def _answered(
 
 
 def _packed(rows: list[dict[str, Any]], suffix: str) -> bytes:
-    """Rows as they will stand in the output, after a line that tells their errors."""
+    """Rows in the output's format, after a line with their errors."""
     errors = [row["error"] for row in rows if row["error"] is not None]
     if suffix == _PARQUET:
         sink = io.BytesIO()
@@ -301,7 +301,7 @@ def _keep(answered: list[bytes], work: Path, *, questions: int) -> None:
         more, *first = json.loads(told)
         errors, first_errors = errors + more, first_errors + first
         _write(_part(work, number), content)
-    # Last: what it does not tell of is answered again.
+    # Last, since chunks that it does not count are answered again.
     now = Done(
         job=done.job,
         chunks=done.chunks + len(answered),

@@ -1,4 +1,4 @@
-"""Predictions made in this process or in many, and what crosses between them."""
+"""Predicts in this process or in several, and passes data between them."""
 
 import dataclasses
 import logging
@@ -39,24 +39,24 @@ _WORKER = "roberta_squad_pipeline.inference.worker"
 
 
 class InferenceJob(StrictModel):
-    """What the processes of an inference run are to do."""
+    """The task of the processes of an inference run."""
 
     features: Path
     reader: Path
     inference: InferenceConfig
     spans: Path
-    """Where rank 0 writes the spans."""
+    """File in which rank 0 writes the spans."""
 
 
 class FileJob(StrictModel):
-    """What the processes that answer a file of questions are to do."""
+    """The task of the processes that answer a file of questions."""
 
     reader: Path
     questions: Path
     work: Path
     """See `work_folder`."""
     suffix: str
-    """Of the output."""
+    """Suffix of the output."""
 
 
 def run_inference(
@@ -68,15 +68,15 @@ def run_inference(
     name: str,
     on_windows: Callable[[int], None],
 ) -> Iterator[Prediction]:
-    """Answers every question, in this process if one is enough, else in as many as it takes.
+    """Answers every question, in this process or, if asked for, in several.
 
     Args:
-        trained: Loaded from a folder.
-        features: Opened from a file.
+        trained: A reader, loaded from a folder.
+        features: The questions, opened from a file.
         config: How spans are searched and scored.
-        distributed: How many processes, and where.
-        name: Of the run, the same on all machines.
-        on_windows: Called with how many more windows were read.
+        distributed: How many processes, and on which machines.
+        name: The run's name, the same on all machines.
+        on_windows: Called with the number of windows that were read since.
 
     Returns:
         Predictions in the order of the features' questions.
@@ -88,7 +88,7 @@ def run_inference(
     if _is_enough(trained, distributed):
         return predict(trained.reader, features, config, on_windows=on_windows)
     if features.path is None or trained.path is None:
-        raise ValueError("other processes can only read features and readers that are files")
+        raise ValueError("other processes need features and reader in files")
     with tempfile.TemporaryDirectory() as folder:
         spans = Path(folder) / "spans.safetensors"
         job = InferenceJob(
@@ -98,12 +98,12 @@ def run_inference(
 
         def on_event(event: dict[str, Any]) -> None:
             nonlocal left
-            # Rank 0 can only tell how far all of them are likely to be.
+            # Rank 0 can only estimate the progress of all ranks.
             more = min(event["windows"], left)
             left -= more
             on_windows(more)
 
-        _launch(Path(folder), job, distributed, name, on_event)
+        _launch(job, distributed, name, on_event)
         found = WindowSpans(**load_file(spans))
     return merge_windows(found, features, config)
 
@@ -119,17 +119,17 @@ def answer_questions_of(
     """Answers the questions of a file, and goes on where an earlier run was killed.
 
     Args:
-        questions: In any form, with or without answers.
+        questions: A file of any form, with or without answers.
         output: The file to write; see `write_answers`.
-        trained: Loaded from a folder.
-        distributed: How many processes, and where.
-        name: Of the run, the same on all machines.
+        trained: A reader, loaded from a folder.
+        distributed: How many processes, and on which machines.
+        name: The run's name, the same on all machines.
 
     Returns:
-        How many questions there were.
+        The number of questions and errors.
 
     Raises:
-        InputError: There is no question, the output cannot be written, or machines do not meet.
+        InputError: There are no questions, the output cannot be written, or machines do not meet.
         TrainingError: Processes died too often.
     """
     count = count_questions(questions)
@@ -152,14 +152,7 @@ def answer_questions_of(
                 job = FileJob(
                     reader=trained.path, questions=questions, work=work, suffix=output.suffix
                 )
-                with tempfile.TemporaryDirectory() as folder:
-                    _launch(
-                        Path(folder),
-                        job,
-                        distributed,
-                        name,
-                        lambda event: advance(event["questions"], ""),
-                    )
+                _launch(job, distributed, name, lambda event: advance(event["questions"], ""))
         stop.obey()
         return write_answers(work, output)
 
@@ -170,12 +163,11 @@ def help_inference(distributed: DistributedConfig, *, name: str) -> None:
     Raises:
         InputError: Machine 0 never came.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        _launch(Path(folder), None, distributed, name, lambda _: None)
+    _launch(None, distributed, name, lambda _: None)
 
 
 def save_spans(spans: WindowSpans, path: Path) -> None:
-    """Writes what `run_inference` reads."""
+    """Writes spans for `run_inference`."""
     arrays = {field.name: getattr(spans, field.name) for field in dataclasses.fields(spans)}
     save_file(arrays, path)
 
@@ -191,16 +183,13 @@ def _is_enough(trained: TrainedReader, distributed: DistributedConfig) -> bool:
 
 
 def _launch(
-    folder: Path,
     job: InferenceJob | FileJob | None,
     distributed: DistributedConfig,
     name: str,
     on_event: Callable[[dict[str, Any]], None],
 ) -> None:
-    from roberta_squad_pipeline.distributed.launch import JOB_FILE, launch
+    from roberta_squad_pipeline.distributed.launch import launch
 
-    if job is not None:
-        (folder / JOB_FILE).write_text(job.model_dump_json())
     with stop_requests() as stop:
-        launch(_WORKER, folder, distributed, name=f"predict-{name}", on_event=on_event, stop=stop)
+        launch(_WORKER, job, distributed, name=f"predict-{name}", on_event=on_event, stop=stop)
     stop.obey()

@@ -1,4 +1,4 @@
-"""A reader as an ONNX model, which is accepted only if it predicts the same, or in int8 as well."""
+"""Exports a reader to ONNX, if the model predicts the same, or in int8 about as well."""
 
 import json
 import logging
@@ -21,15 +21,15 @@ from roberta_squad_pipeline.reader.onnx_reader import ONNX_INPUTS, ONNX_MODEL, O
 from roberta_squad_pipeline.reader.storage import TrainedReader, save_beside_weights
 
 AGREEMENT = 1e-3
-"""Most that the score of a question's best span, or its no-answer score, may differ."""
+"""The largest allowed difference of a best span's score or a no-answer score."""
 MOST_F1_LOST = 0.5
-"""Most that int8 may cost of the dev F1 at the reader's threshold, in points."""
+"""The largest allowed loss of dev F1 in int8, at the reader's threshold, in points."""
 
-_WINDOWS, _TOKENS = 2, 8  # what is traced with; any other number will do
+_WINDOWS, _TOKENS = 2, 8  # for tracing; any other numbers will do
 
 
 class _OnTensors(nn.Module):
-    """A reader as ONNX calls it: padded windows, their mask as numbers."""
+    """A reader with the inputs of ONNX: padded windows, with their mask as numbers."""
 
     def __init__(self, reader: ReaderModel, order: Order) -> None:
         super().__init__()
@@ -51,22 +51,23 @@ def export_onnx(
     *,
     gold: Mapping[str, Sequence[str]] | None,
 ) -> dict[str, Any]:
-    """Writes a folder that `load_reader` loads: a checked ONNX model and what goes with a reader.
+    """Writes a folder for `load_reader` with a checked ONNX model and the reader's other files.
 
     Args:
         trained: The reader.
         features: The dev questions.
-        folder: An empty one.
-        gold: The texts of their gold answers by question id, for a model in int8 to be held
-            against; None: the model is in fp32.
+        folder: An empty folder.
+        gold: The texts of their gold answers by question id, to check a model in int8; None for a
+            model in fp32.
 
     Returns:
-        What export.json there says: precision, questions, bytes of the fp32 and of the int8 model,
-        the largest difference of two scores in fp32, and for int8 what `compare_scores` returns.
+        The content of export.json: precision, number of questions, bytes of the fp32 and the int8
+        model, the largest difference of two scores in fp32, and the result of `compare_scores` for
+        int8.
 
     Raises:
-        InputError: The model answers otherwise than the reader or, in int8, worse; or what it takes
-            is not installed.
+        InputError: The model's answers differ from the reader's or, in int8, are worse; or a
+            library is not installed.
     """
     path = folder / ONNX_MODEL
     write_onnx(trained.in_torch, trained.header.windows, path)
@@ -91,26 +92,26 @@ def export_onnx(
 
 
 def write_onnx(reader: ReaderModel, windows: WindowConfig, path: Path) -> None:
-    """Writes a reader for any number of windows and of tokens, padded.
+    """Writes a reader as an ONNX model for any number of padded windows and of tokens.
 
-    Inputs are input_ids, attention_mask (1 where there is a token) and token_type_ids, each of the
-    shape (windows, tokens); outputs start_logits, end_logits and no_answer_logits. The file's
-    metadata say how windows are laid out.
+    Inputs are input_ids, attention_mask (1 for tokens, 0 for padding) and token_type_ids, all of
+    the shape (windows, tokens). Outputs are start_logits, end_logits and no_answer_logits. The
+    file's metadata describe the windows.
 
     Args:
-        reader: Which is written.
+        reader: The reader.
         windows: How its windows are laid out.
         path: The file.
 
     Raises:
-        InputError: What it takes is not installed.
+        InputError: A library is not installed.
     """
     _check_installed()
-    # The exporter tells of what it tries by itself.
+    # The exporter logs each of its attempts.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     ids = torch.arange(_WINDOWS * _TOKENS).view(_WINDOWS, _TOKENS)
     mask = torch.ones_like(ids)
-    mask[0, -1] = 0  # without padding to be seen, transformers leaves the mask out
+    mask[0, -1] = 0  # without padding, transformers would leave out the mask
     axes = {0: "windows", 1: "tokens"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -124,28 +125,28 @@ def write_onnx(reader: ReaderModel, windows: WindowConfig, path: Path) -> None:
             verbose=False,
         )
     layout = {f"windows.{name}": str(value) for name, value in windows.model_dump().items()}
-    # It is None only where torch.export is not what exports.
+    # It is None only without torch.export.
     program = cast(torch.onnx.ONNXProgram, exported)
     program.model.metadata_props.update(layout)
     program.save(path, external_data=False)
 
 
 def quantise(path: Path) -> None:
-    """Puts an int8 model in the place of one in fp32.
+    """Replaces a model in fp32 by one in int8.
 
-    Weights have a scale per output channel, embeddings one per table; activations are scaled as
-    they come, a batch at a time.
+    Weights have a scale per output channel, embeddings one per table. Activations are scaled at
+    runtime, batch by batch.
 
     Args:
-        path: Written by `write_onnx`.
+        path: A file written by `write_onnx`.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    # Without it, the other says on the root logger what to read about it.
+    # Without it, the next call logs advice on the root logger.
     quant_pre_process(path, path, skip_symbolic_shape=True)
-    # Weights of 7 bits: where a processor has no VNNI, it adds two products in 16 bits, in which
-    # those of 8 bits overflow, and a model would answer worse there than where it was judged.
+    # Weights have 7 bits: processors without VNNI add two products in 16 bits, where products of 8
+    # bits overflow. A model with these would answer worse there than where it was checked.
     quantize_dynamic(path, path, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
 
 
@@ -155,20 +156,20 @@ def compare_scores(
     ours: Sequence[Prediction],
     theirs: Sequence[Prediction],
 ) -> dict[str, Any]:
-    """Holds the F1 of int8 predictions against that of the reader's own.
+    """Compares the F1 of int8 predictions with that of the reader's own.
 
     Args:
         trained: The reader, for its threshold.
-        gold: The texts of the gold answers by question id; none if unanswerable.
+        gold: The texts of the gold answers by question id; none if it is unanswerable.
         ours: The reader's predictions.
-        theirs: Those in int8.
+        theirs: The predictions in int8.
 
     Returns:
-        `f1` at the reader's threshold and `best_f1`, each of the `reader`, in `int8`, and the
+        `f1` at the reader's threshold and `best_f1`, each for the `reader` and for `int8`, with the
         `difference`, in points.
 
     Raises:
-        InputError: At the reader's threshold more than `MOST_F1_LOST` is lost.
+        InputError: More than `MOST_F1_LOST` is lost at the reader's threshold.
     """
     reader, int8 = (_report(trained, gold, predictions) for predictions in (ours, theirs))
     scores = {
@@ -184,7 +185,7 @@ def compare_scores(
             where="export.int8",
             got=f"a dev F1 of {int8['f1']:.2f} in int8, and of {reader['f1']:.2f} in fp32, at the "
             f"reader's threshold (best F1 {int8['best_f1']:.2f} and {reader['best_f1']:.2f})",
-            expected=f"a loss of {MOST_F1_LOST} points at most",
+            expected=f"a loss of at most {MOST_F1_LOST} points",
             remedy="The int8 model is not kept, and an earlier export stays as it was. Export in "
             "fp32: --params export.int8=false",
         )
@@ -192,7 +193,7 @@ def compare_scores(
 
 
 def compare_predictions(ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> float:
-    """Holds what ONNX predicts against what the reader does, both in fp32 on the CPU.
+    """Compares ONNX's predictions with the reader's, both in fp32 on the CPU.
 
     Returns:
         The largest difference of two scores.
@@ -214,7 +215,7 @@ def compare_predictions(ours: Sequence[Prediction], theirs: Sequence[Prediction]
             raise InputError(
                 where=f"ONNX, question {one.question_id}",
                 got=f"{yours.text!r} with scores that differ by {apart:.1e}",
-                expected=f"{mine.text!r}, and scores that differ by {AGREEMENT} at most",
+                expected=f"{mine.text!r}, and scores that differ by at most {AGREEMENT}",
                 remedy="The ONNX model is not kept. Use the reader itself.",
             )
         largest = max(largest, apart)

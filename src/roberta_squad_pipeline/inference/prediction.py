@@ -1,4 +1,4 @@
-"""Runs a reader over all windows of a file and makes one prediction per question."""
+"""Reads all windows of a file, and makes one prediction per question."""
 
 import math
 from collections import defaultdict
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from roberta_squad_pipeline.common.arrays import Float32Array, IntArray
+from roberta_squad_pipeline.common.arrays import BoolArray, Float32Array, IndexArray, IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.features.tokens import Ragged
 from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION
 from roberta_squad_pipeline.inference.decoding import best_spans
 from roberta_squad_pipeline.reader.batching import (
-    IndexArray,
     Logits,
     assemble,
     length_sorted_batches,
@@ -36,63 +35,63 @@ if TYPE_CHECKING:
 
 _LETTER_BITS = 8
 _MORE_SPANS = 4
-"""Searched at first beyond those wanted: a text often stands twice among the best, and 4 spare most
-windows a second search."""
+"""Extra spans in the first search: texts are often repeated among the best, and with 4 more, most
+windows need no second search."""
 _TINY = 1e-300
-"""Less than any probability that counts, so that logarithms are finite."""
+"""Smaller than any probability that matters, so that logarithms are finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A span that might be the answer."""
+    """A span that may be the answer."""
 
     text: str
     char_start: int
-    """First character in the passage."""
+    """Index of its first character in the passage."""
     char_end: int
-    """One past the last character."""
+    """Index after its last character."""
     score: float
     """Start logit plus end logit."""
 
 
 class Prediction(NamedTuple):
-    """A reader's prediction for one question."""
+    """A reader's prediction for a question."""
 
     question_id: str
     no_answer_logit: float
-    """Of the answerability head. High means unanswerable; 0 where it is undecided."""
+    """Logit of the answerability head; high values mean unanswerable, at 0 it is undecided."""
     span_no_answer_logit: float
-    """Of the span head: start plus end logit of ``<s>``, less the best span's."""
+    """Logit of the span head: start plus end logit of ``<s>``, minus that of the best span."""
     texts: list[str]
-    """Texts of the spans that might be the answer, best first: at least one, and each only once. Of
-    spans with the same text the best stands for all."""
+    """Texts of the candidate spans, best first: at least one, and each only once. Of spans with the
+    same text, only the best is listed."""
     char_starts: list[int]
     char_ends: list[int]
     scores: list[float]
 
     @property
     def no_answer_logits(self) -> dict[str, float]:
-        """Both logits, as `NoAnswerLogits` takes them."""
+        """Both logits, for `NoAnswerLogits`."""
         return {"head": self.no_answer_logit, "span": self.span_no_answer_logit}
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """The same spans one by one."""
+        """The same spans as records."""
         columns = (self.texts, self.char_starts, self.char_ends, self.scores)
         return tuple(map(Candidate, *columns))
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSpans:
-    """Best spans of every window of a file, in passage tokens."""
+    """The best spans of every window of a file, in passage tokens."""
 
     score: Float32Array
-    """Infinite for the first span where a logit of the window is not finite.
+    """Start plus end logit; infinite for the first span if a logit of the window is not finite.
     Shape: (windows, spans)"""
     first: IndexArray
-    """Shape: (windows, spans)"""
+    """First token. Shape: (windows, spans)"""
     last: IndexArray
-    """Shape: (windows, spans)"""
+    """Last token. Shape: (windows, spans)"""
     no_answer: Float32Array
     """Answerability logits. Shape: (windows,)"""
     null_span: Float32Array
@@ -100,7 +99,7 @@ class WindowSpans:
 
     @classmethod
     def none(cls, windows: int, spans: int) -> Self:
-        """What is known before any window was read: the smallest value everywhere."""
+        """The state before any window is read: the smallest value everywhere."""
         return cls(
             np.full((windows, spans), -np.inf, np.float32),
             np.zeros((windows, spans), np.int64),
@@ -121,10 +120,10 @@ def predict(
     """Answers every question of a file.
 
     Args:
-        reader: Makes a batch a `ReaderOutput`; moved to `device` and put into evaluation mode.
+        reader: The reader; it is moved to `device` and put into evaluation mode.
         features: The questions.
         config: How spans are searched and scored.
-        device: Where torch computes; None: on the first GPU if there is one.
+        device: The device for torch; None for the first GPU, or the CPU if there is none.
         on_windows: Called after each forward pass with the number of its windows.
 
     Returns:
@@ -152,7 +151,7 @@ def _search_by_onnxruntime(
     config: InferenceConfig,
     on_windows: Callable[[int], None],
 ) -> WindowSpans:
-    """As `search_windows`, without torch."""
+    """Like `search_windows`, without torch."""
     found = WindowSpans.none(len(features.windows.question), config.n_best)
     batches = list(length_sorted_batches(features.window_tokens, config.batch_windows))
 
@@ -177,15 +176,14 @@ def search_windows(
 ) -> WindowSpans:
     """Finds the best spans of every window.
 
-    Batches are the same however many processes share them, so the spans are, too.
+    The batches do not depend on the number of processes, so neither do the spans.
 
     Args:
-        reader: Makes a batch a `ReaderOutput`; moved to the process's device and put into
-            evaluation mode.
+        reader: The reader; it is moved to the process's device and put into evaluation mode.
         features: The windows.
         config: How spans are searched and scored.
         processes: Each reads its share of the batches, and each calls this function.
-        on_batch: Called after each forward pass of this process with the batch and its output.
+        on_batch: Called after each forward pass of this process, with the batch and its output.
 
     Returns:
         The spans of all windows, in every process.
@@ -203,10 +201,10 @@ def search_windows(
     def read(number: int) -> "tuple[Batch, ReaderOutput]":
         indices = batches[min(number, len(batches) - 1)]
         batch = assemble(features, indices).to(device)
-        # Not in inference mode: what FSDP gathers in it could not be trained with any more.
+        # Not in inference mode, since weights that FSDP gathers in it could not be trained then.
         with torch.no_grad(), reading_in(config.precision, device):
             output = reader(batch)
-        # One whose weights are shared out has to be called by all processes equally often.
+        # All processes have to call a sharded reader equally often.
         if number < len(batches):
             add_spans(found, output.arrays(), features, indices, config)
         return batch, output
@@ -217,8 +215,8 @@ def search_windows(
         for number, (batch, output) in zip(numbers, lanes.map(read, numbers), strict=True):
             if number < len(batches):
                 on_batch(batch, output)
-    # What a process did not find itself is the smallest value there, so that the maximum is what
-    # the process that did find it has.
+    # A process has the smallest value for windows that it did not read. So the maximum over the
+    # processes is the value of the one that did.
     for array in (found.score, found.first, found.last, found.no_answer, found.null_span):
         processes.maximum(torch.from_numpy(array))
     return found
@@ -231,14 +229,14 @@ def add_spans(
     indices: IndexArray,
     config: InferenceConfig,
 ) -> None:
-    """Searches the spans of a batch of windows and stores them among those of all windows.
+    """Searches the spans of a batch of windows, and stores them with those of all windows.
 
     Args:
-        found: Where they are stored.
-        logits: The reader's, of these windows.
+        found: The spans of all windows.
+        logits: The reader's logits for this batch.
         features: All windows.
-        indices: Which of them were read. Shape: (batch,)
-        config: How spans are searched. Of spans with the same text the best is kept.
+        indices: Indices of the windows in the batch. Shape: (batch,)
+        config: How spans are searched. Of spans with the same text, the best is kept.
     """
     windows = features.windows
     question = windows.question[indices]
@@ -253,7 +251,7 @@ def add_spans(
     found.no_answer[indices], found.null_span[indices] = no_answer, null_span
     unusable = (may_start & ~np.isfinite(start_logits)) | (may_end & ~np.isfinite(end_logits))
     finite = np.isfinite(null_span) & np.isfinite(no_answer) & ~unusable.any(1)
-    # `merge_windows` tells of it: one process that raised here would leave the others waiting.
+    # `merge_windows` raises the error: if a process raised it here, the others would wait.
     found.score[indices[~finite], 0] = np.inf
     rows, wanted = np.flatnonzero(finite), config.n_best + _MORE_SPANS
     while len(rows):
@@ -275,7 +273,7 @@ def add_spans(
         score = np.where(new, spans.score, np.float32(-np.inf))
         for array, values in ((found.score, score), (found.first, first), (found.last, last)):
             array[into, : kept.shape[1]] = values[row, kept]
-        # Where texts repeat, others may come after the spans that were searched.
+        # If texts are repeated, there may be others after the spans of this search.
         unfinished = real[:, -1] & (new.sum(1) < config.n_best)
         rows = rows[unfinished & (real.shape[1] == wanted)]
         wanted *= 2
@@ -287,7 +285,7 @@ def merge_windows(
     """Turns spans of windows into one prediction per question, in the features' order.
 
     Raises:
-        InputError: A question has logits that are not finite, or no span at all.
+        InputError: A question has logits that are not finite, or no span.
     """
     question = features.windows.question
     for window in np.flatnonzero(np.isposinf(spans.score[:, 0]))[:1]:
@@ -339,13 +337,14 @@ def merge_windows(
 
 
 def merge_readers(parts: Sequence[Iterable[Prediction]]) -> Iterator[Prediction]:
-    """One prediction per question of those of readers that may know other tokens.
+    """Combines the predictions of readers that may have different tokens.
 
-    Each reader has one probability per question to give away, to its spans and to ``<s>``. That of
-    a span, by its characters, is the mean over readers; it is 0 where it is not among the best.
+    For each question, each reader distributes a probability of 1 over its spans and ``<s>``. The
+    probability of a span, identified by its characters, is the mean over the readers; it is 0 for a
+    reader that does not have the span among its best.
 
     Args:
-        parts: Each reader's, of the same questions in the same order.
+        parts: Predictions of each reader, for the same questions in the same order.
     """
     if len(parts) == 1:
         yield from parts[0]
@@ -384,22 +383,22 @@ def _merged(predictions: tuple[Prediction, ...]) -> Prediction:
 def _best_of_questions(
     spans: WindowSpans, features: Features, begins: IndexArray
 ) -> tuple[IndexArray, Float32Array]:
-    """The best spans of each question over all its windows, best first.
+    """Finds the best spans of each question in all its windows, best first.
 
     Args:
-        spans: Of all windows.
+        spans: The spans of all windows.
         features: The windows.
-        begins: First window of each question. Shape: (questions,)
+        begins: Index of each question's first window. Shape: (questions,)
 
     Returns:
-        Places in the flattened spans, of equal scores the earlier; and their scores, minus infinity
-        where there are fewer texts. Shapes: (questions, spans)
+        Indices in the flattened spans, of equal scores the earlier; and their scores, minus
+        infinity if there are fewer texts. Shapes: (questions, spans)
     """
     windows, count = spans.score.shape
     scores = spans.score.flatten()
     best: IndexArray = begins[:, None] * count + np.arange(count)
     of_question = np.diff(begins, append=windows)
-    # Most questions have one window, whose spans are in order and of different texts.
+    # Most questions have one window, whose spans are in order and have different texts.
     for several in np.unique(of_question[of_question > 1]):
         (rows,) = np.nonzero(of_question == several)
         places = begins[rows, None] * count + np.arange(several * count)
@@ -415,17 +414,17 @@ def _best_of_questions(
 
 def _repeats(
     features: Features, question: IndexArray, first: IndexArray, last: IndexArray
-) -> NDArray[np.bool_]:
-    """Which spans have the text of a better one.
+) -> BoolArray:
+    """Finds spans with the text of a better span.
 
-    Byte-level BPE makes several tokens of one character, and a name may stand in a passage more
+    Byte-level BPE may split a character into several tokens, and a name may occur in a passage more
     than once.
 
     Args:
         features: The questions.
-        question: Of each row. Shape: (rows,)
+        question: Each row's question. Shape: (rows,)
         first: First passage token of its spans, best first. Shape: (rows, spans)
-        last: Likewise the last token. Shape: (rows, spans)
+        last: Last passage token of its spans. Shape: (rows, spans)
 
     Returns:
         Shape: (rows, spans)
@@ -434,8 +433,8 @@ def _repeats(
     passage = features.question_passage[question, None]
     starts = _at(passages.char_start, passage, first)
     ends = _at(passages.char_end, passage, last)
-    # Texts are slow to compare; of equal ones at least length, first, middle and last characters
-    # are equal, and so are these numbers.
+    # Comparing texts is slow. Equal texts have equal lengths and equal first, middle and last
+    # characters, so these numbers are equal, too.
     keys = (ends - starts).astype(np.int64)
     for place in (starts, (starts + ends) // 2, ends - 1):
         keys = (keys << _LETTER_BITS) + _at(letters, passage, place)
@@ -452,11 +451,11 @@ def _repeats(
     return repeats
 
 
-def _tokens_with_text(features: Features, indices: IndexArray, tokens: int) -> NDArray[np.bool_]:
-    """Passage tokens but for those without a character.
+def _tokens_with_text(features: Features, indices: IndexArray, tokens: int) -> BoolArray:
+    """Finds the passage tokens that have characters.
 
-    Byte-level BPE makes such a token of a space before another space. No span starts or ends at
-    one: its text might be empty, which would count as abstaining, or end with white space.
+    Byte-level BPE makes a token without characters of a space before another space. No span starts
+    or ends there: its text might be empty, which would count as abstaining, or end with a space.
 
     Returns:
         Shape: (windows, tokens)
@@ -466,7 +465,7 @@ def _tokens_with_text(features: Features, indices: IndexArray, tokens: int) -> N
     position = np.arange(tokens) - features.passage_position[indices, None]
     inside = (position >= 0) & (position < windows.count[indices, None])
     token = np.where(inside, windows.first[indices, None] + position, 0)
-    found: NDArray[np.bool_] = inside & _at(features.tokens_with_text, passage, token)
+    found: BoolArray = inside & _at(features.tokens_with_text, passage, token)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What a teacher says of the windows that a student is trained on: read once, and kept."""
+"""Computes a teacher's logits for a student's training windows, once, and keeps them."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from roberta_squad_pipeline.common.arrays import IntArray
+from roberta_squad_pipeline.common.arrays import IndexArray, IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.features.build import features_in_file
@@ -17,7 +17,7 @@ from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.features.teacher import TeacherLogits, TeacherMeta
 from roberta_squad_pipeline.features.tokens import Ragged
 from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION
-from roberta_squad_pipeline.reader.batching import IndexArray, assemble, length_sorted_batches
+from roberta_squad_pipeline.reader.batching import assemble, length_sorted_batches
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.device import reading_in
 from roberta_squad_pipeline.reader.lanes import Lanes, lane_count
@@ -25,7 +25,7 @@ from roberta_squad_pipeline.reader.storage import TrainedReader
 from roberta_squad_pipeline.squad.dataset import Passage
 
 _LEAST = 1e-9
-"""Probability of a token that has none of the teacher's, so that its logarithm is finite."""
+"""The least probability of a token, so that its logarithm is finite."""
 
 _logger = logging.getLogger(__name__)
 
@@ -40,19 +40,19 @@ def taught_by(
     config: InferenceConfig,
     device: torch.device,
 ) -> TeacherLogits:
-    """A teacher's logits for every window; those of an earlier run are taken if they are the same.
+    """Computes a teacher's logits for every window, or takes those of an earlier run.
 
-    Of a teacher that knows other tokens, or reads windows of the other order, each token's
-    probability goes to the token of the window that holds the same character.
+    If the teacher has other tokens, or windows of the other order, each of its tokens gives its
+    probability to the window's token with the same character.
 
     Args:
-        teacher: Moved to `device`.
+        teacher: The teacher; it is moved to `device`.
         features: The windows.
-        passages: Gives what they were built of, with their questions.
-        meta: What its logits are made of.
-        path: Where they are kept.
+        passages: Reads the passages that they were built from, with their questions.
+        meta: What the logits are made from.
+        path: The file for the logits.
         config: How windows are read.
-        device: Where to compute.
+        device: The device that computes them.
 
     Raises:
         InputError: The teacher's logits are not finite, or it was exported to ONNX.
@@ -133,14 +133,14 @@ def _read(
 
 
 def projected(logits: TeacherLogits, theirs: Features, mine: Features) -> TeacherLogits:
-    """What a teacher says of its own windows, as said of others of the same questions.
+    """Projects logits for a teacher's own windows to other windows of the same questions.
 
-    Each window takes what is said of the teacher's window that it has most characters in common
-    with. A start goes to the first token that holds the character, an end to the last one. What
-    does not lie in the passage, or lies outside of the window, goes to ``<s>``.
+    Each window takes the logits of the teacher's window with which it shares most characters. The
+    probability of a start goes to the first token with the character, that of an end to the last.
+    What is outside of the passage or of the window goes to ``<s>``.
 
     Args:
-        logits: Of the teacher's windows.
+        logits: Logits for the teacher's windows.
         theirs: The teacher's windows.
         mine: The other windows.
     """
@@ -172,12 +172,12 @@ def projected(logits: TeacherLogits, theirs: Features, mine: Features) -> Teache
 
 
 def _nearest(theirs: Features, mine: Features) -> IndexArray:
-    """The teacher's window that has most in common with each window. Shape: (windows,)."""
+    """The teacher's window that shares most characters with each window. Shape: (windows,)."""
     if not theirs.question_ids.equals(mine.question_ids):
         raise InputError(
             where="training features",
-            got="other questions than the training file has now",
-            expected="features that were built of it",
+            got="other questions than those in the training file now",
+            expected="features that were built from it",
             remedy="Build them again: kedro run --pipeline features, with the same --params.",
         )
     (begin, end), (their_begin, their_end) = _extents(mine), _extents(theirs)
@@ -193,7 +193,7 @@ def _nearest(theirs: Features, mine: Features) -> IndexArray:
 
 
 def _extents(features: Features) -> tuple[IntArray, IntArray]:
-    """First character of each window's passage, and one past its last. Shapes: (windows,)."""
+    """Index of each window's first passage character, and after its last. Shapes: (windows,)."""
     passage = features.question_passage[features.windows.question]
     starts, ends = _characters(features)
     first = features.windows.first
@@ -210,7 +210,7 @@ def _passage(features: Features, window: int) -> int:
 
 
 def _mean(logits: Sequence[TeacherLogits]) -> TeacherLogits:
-    """Of probabilities, and of no-answer logits."""
+    """Averages probabilities, and no-answer logits."""
 
     def mean(rows: Sequence[Ragged]) -> Ragged:
         share = np.mean([np.exp(each.values.astype(np.float64)) for each in rows], axis=0)

@@ -32,7 +32,7 @@ def read(worker: Worker) -> None:
         features,
         job.inference,
         processes=processes,
-        # The others read about as many in the same time.
+        # The other ranks read about as many in the same time.
         on_batch=lambda batch, _: worker.tell({"windows": len(batch.start) * processes.count}),
     )
     if processes.first:

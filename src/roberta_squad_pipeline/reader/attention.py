@@ -1,8 +1,8 @@
 """Attention within each of many windows that lie end to end in one row.
 
-It is registered with transformers under a name, `ATTENTION`; an encoder that is set to it hands
-on the row's `Packing`, and everything else in the encoder computes over tokens alone. Without a
-packing it is transformers' own attention over padded windows.
+It is registered with transformers under the name `ATTENTION`. An encoder with this attention passes
+on the row's `Packing`; everything else in the encoder looks at one token at a time. Without a
+packing, this is transformers' own attention over padded windows.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from roberta_squad_pipeline.reader.dropout import draw_noise, kept
 ATTENTION = "within_windows"
 
 
-# Not compiled: every row of other lengths would be compiled anew.
+# Not compiled, since each new combination of lengths would be compiled again.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def attend(
     module: nn.Module,
@@ -36,21 +36,21 @@ def attend(
     packing: Packing | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Scaled dot-product attention of every token to all tokens of its window.
+    """Scaled dot-product attention from every token to all tokens of its window.
 
     Args:
         module: The encoder's attention layer.
         query: Shape: (1, heads, tokens, size), or (windows, heads, tokens, size) without packing.
-        key: Shape: that of query.
-        value: Shape: that of query.
+        key: Shape: as query.
+        value: Shape: as query.
         attention_mask: None with a packing.
         scaling: Factor of the scores.
-        dropout: Chance that a token is not attended to.
-        packing: Where in the row the windows are.
-        others: What else an encoder hands to transformers' attention.
+        dropout: Probability that a weight is dropped.
+        packing: Where the windows are in the row.
+        others: Other arguments of transformers' attention.
 
     Returns:
-        The attended values, shape (1, tokens, heads, size), and no weights.
+        The attended values, shape (1, tokens, heads, size), and None in the place of weights.
     """
     if packing is None:
         return sdpa_attention_forward(
@@ -61,20 +61,20 @@ def attend(
 
 
 def _kernel(query: Tensor) -> Callable[..., Tensor]:
-    """What computes attention fastest where the query is, and in its number format."""
+    """The fastest function for the query's device and number format."""
     if query.device.type == "cpu":
         return attend_one_by_one
-    # In 32 bits the jagged kernel's backward pass drops other weights than its forward pass did:
-    # gradients are off by three quarters (torch 2.11, H200), and readers learn next to nothing.
+    # In 32 bits, the jagged kernel's backward pass drops other weights than its forward pass:
+    # gradients are off by three quarters (torch 2.11, H200), and readers learn almost nothing.
     return attend_padded if query.dtype == torch.float32 else attend_jagged
 
 
 def attend_jagged(
     query: Tensor, key: Tensor, value: Tensor, packing: Packing, *, scaling: float, dropout: float
 ) -> Tensor:
-    """By torch's kernels for windows of unequal length, all in one call.
+    """Computes attention by torch's kernels for windows of unequal length, in one call.
 
-    torch's `varlen_attn` would be plainer, but has no dropout.
+    torch's `varlen_attn` would be simpler, but has no dropout.
 
     Returns:
         Shape: (tokens, heads, size)
@@ -95,7 +95,7 @@ def attend_jagged(
 def attend_padded(
     query: Tensor, key: Tensor, value: Tensor, packing: Packing, *, scaling: float, dropout: float
 ) -> Tensor:
-    """By torch's kernels for windows of equal length: padded for this alone, and cut again.
+    """Computes attention by torch's kernels for windows of equal length, padded only for this.
 
     Returns:
         Shape: (tokens, heads, size)
@@ -120,10 +120,10 @@ def attend_padded(
 def attend_one_by_one(
     query: Tensor, key: Tensor, value: Tensor, packing: Packing, *, scaling: float, dropout: float
 ) -> Tensor:
-    """By plain matrix products, one window after the other.
+    """Computes attention by plain matrix products, window by window.
 
-    On the CPU they take less than half the time of torch's fused attention in bf16, with dropout
-    and without.
+    On the CPU, this takes less than half the time of torch's fused attention in bf16, with and
+    without dropout.
 
     Returns:
         Shape: (tokens, heads, size)
@@ -133,10 +133,10 @@ def attend_one_by_one(
 
 
 class _OneByOne(torch.autograd.Function):
-    """Scores and their gradients are 32-bit, as in fused attention; products are as the values.
+    """Scores and their gradients have 32 bits, as in fused attention; products are as the values.
 
-    With P the weights, M what dropout keeps, c the chance of that and O = (P∘M)V / c, the scores'
-    gradient is P∘((dO Vᵀ)∘M / c - rowsum(dO∘O)).
+    Let P be the weights, M the dropout mask, c the probability to keep a weight, and
+    O = (P∘M)V / c. Then the scores' gradient is P∘((dO Vᵀ)∘M / c - rowsum(dO∘O)).
     """
 
     @staticmethod
@@ -209,7 +209,7 @@ class _OneByOne(torch.autograd.Function):
 
 
 def _squares(heads: int, lengths: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
-    """Where each window is in the row, and where its scores are among those of all windows."""
+    """The slice of each window in the row, and that of its scores among all scores."""
     token = score = 0
     for length in lengths:
         scores = heads * length * length
@@ -220,7 +220,7 @@ def _squares(heads: int, lengths: tuple[int, ...]) -> Iterator[tuple[slice, slic
 def _apply_dropout(
     weights: Tensor, noise: Tensor | None, square: slice, dropout: float
 ) -> tuple[Tensor, float]:
-    """A window's weights, some of them 0, and the chance of each to be kept, to divide by."""
+    """Sets some of a window's weights to 0; returns the probability to keep one, too."""
     if noise is None:
         return weights, 1.0
     ones, keep_probability = kept(noise[square].view(weights.shape), dropout)

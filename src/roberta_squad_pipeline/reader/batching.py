@@ -1,18 +1,17 @@
-"""Which windows make an update, who computes which, how they are cut, and the arrays of a batch.
+"""Draws an update's windows, divides them among processes, and makes the arrays of a batch.
 
-Pure functions of lengths, seed and update: any process can work out any update's batches. Without
-torch but for what makes tensors, so that onnxruntime alone can read windows, too.
+These are pure functions of lengths, seed and update, so that any process can compute the batches of
+any update. Only functions that make tensors import torch: onnxruntime can read windows without it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from roberta_squad_pipeline.common.arrays import Float32Array, IntArray
+from roberta_squad_pipeline.common.arrays import BoolArray, Float32Array, IndexArray, IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import Order
 from roberta_squad_pipeline.features.file import Features
@@ -24,19 +23,17 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-IndexArray = NDArray[np.int64]
-
 
 class WindowArrays(NamedTuple):
-    """Windows padded to the longest among them, as a reader takes them; see `Batch`."""
+    """Windows padded to the longest of them, as arrays; see `Batch`."""
 
     input_ids: IndexArray
-    attention_mask: NDArray[np.bool_]
+    attention_mask: BoolArray
     token_type_ids: IndexArray
 
 
 class Logits(NamedTuple):
-    """What a reader makes of windows, as arrays; see `ReaderOutput`."""
+    """A reader's output for windows, as arrays; see `ReaderOutput`."""
 
     start: Float32Array
     end: Float32Array
@@ -45,61 +42,60 @@ class Logits(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How the windows of a batch lie end to end in one row, without padding."""
+    """How the windows of a batch are laid end to end in one row, without padding."""
 
     lengths: tuple[int, ...]
-    """Tokens of each window; known without asking a device."""
+    """Number of tokens of each window; known without waiting for a device."""
     offsets: "Tensor"
     """Window i is row[offsets[i]:offsets[i + 1]]. Shape: (windows + 1,)"""
     tokens: "Tensor"
-    """Where the row's tokens stand in the padded windows, read line by line. Shape: (row,)"""
+    """Index of each of the row's tokens in the flattened padded windows. Shape: (row,)"""
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherOutput:
-    """What a teacher says of the windows of a batch."""
+    """A teacher's output for the windows of a batch."""
 
     start: "Tensor"
-    """Log-probabilities, minus infinity on padding. Shape: (windows, tokens)"""
+    """Log-probabilities of start positions, minus infinity on padding. Shape: (windows, tokens)"""
     end: "Tensor"
-    """Shape: (windows, tokens)"""
+    """Log-probabilities of end positions. Shape: (windows, tokens)"""
     no_answer: "Tensor"
-    """Logits. Shape: (windows,)"""
+    """No-answer logits. Shape: (windows,)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows padded to the longest among them."""
+    """Windows padded to the longest of them."""
 
     input_ids: "Tensor"
     """Shape: (windows, tokens)"""
     attention_mask: "Tensor"
     """True where there is a token, False on padding. Shape: (windows, tokens)"""
     token_type_ids: "Tensor"
-    """1 on the second of the two texts and the ``</s>`` after it, 0 elsewhere.
-    Shape: (windows, tokens)"""
+    """1 for the second text and the ``</s>`` after it, 0 elsewhere. Shape: (windows, tokens)"""
     start: "Tensor"
     """Window position of the answer's first token, 0 in a no-answer window, or `UNLABELLED`.
     Shape: (windows,)"""
     end: "Tensor"
     """Window position of the answer's last token, 0, or `UNLABELLED`. Shape: (windows,)"""
     plausible_start: "Tensor"
-    """Window position of the first token of what only seems to answer, 0 where there is nothing.
+    """Window position of the first token of a plausible answer, 0 if there is none.
     Shape: (windows,)"""
     plausible_end: "Tensor"
-    """Window position of its last token, or 0. Shape: (windows,)"""
+    """Window position of its last token, 0 if there is none. Shape: (windows,)"""
     packing: Packing | None = None
-    """For encoders that need no padding; without it windows are read with their padding."""
+    """For encoders that need no padding; None for reading windows with their padding."""
     teacher: TeacherOutput | None = None
-    """Where a student learns from one."""
+    """None if there is no teacher."""
     order: Order = "passage_first"
-    """Of the two texts."""
+    """The order of the two texts."""
 
     @property
     def question_mask(self) -> "Tensor":
         """True on the question's side of a window.
 
-        That is from its first token on, or from ``<s>`` where it comes first, to the separator
+        That is from its first token, or from ``<s>`` if the question comes first, to the separator
         after it.
 
         Returns:
@@ -109,59 +105,42 @@ class Batch:
         return self.attention_mask & (self.token_type_ids == side)
 
     def to(self, device: "torch.device") -> "Batch":
-        """The same batch on another device; the copy is not waited for."""
-        packing = self.packing and Packing(
-            self.packing.lengths,
-            _moved(self.packing.offsets, device),
-            _moved(self.packing.tokens, device),
-        )
-        teacher = self.teacher and TeacherOutput(
-            _moved(self.teacher.start, device),
-            _moved(self.teacher.end, device),
-            _moved(self.teacher.no_answer, device),
-        )
-        return Batch(
-            _moved(self.input_ids, device),
-            _moved(self.attention_mask, device),
-            _moved(self.token_type_ids, device),
-            _moved(self.start, device),
-            _moved(self.end, device),
-            _moved(self.plausible_start, device),
-            _moved(self.plausible_end, device),
-            packing,
-            teacher,
-            self.order,
-        )
+        """Copies the batch to another device, without waiting for the end of the copy."""
+        batch: Batch = _moved(self, device)
+        return batch
 
 
-def _moved(tensor: "Tensor", device: "torch.device") -> "Tensor":
-    if device.type != "cuda" or tensor.is_cuda:
-        return tensor.to(device)
-    # Only from memory that stays where it is can a GPU fetch by itself.
-    return tensor.pin_memory().to(device, non_blocking=True)
+def _moved(value: Any, device: "torch.device") -> Any:
+    """A tensor, or a record with all its tensors, on another device; other values stay."""
+    if isinstance(value, Batch | Packing | TeacherOutput):
+        names = [field.name for field in fields(value)]
+        return replace(value, **{name: _moved(getattr(value, name), device) for name in names})
+    if not hasattr(value, "pin_memory"):
+        return value
+    if device.type != "cuda" or value.is_cuda:
+        return value.to(device)
+    # A GPU can fetch by itself only from memory that stays where it is.
+    return value.pin_memory().to(device, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Thinning:
-    """Windows without a label of which each epoch draws only some; compared by identity.
+    """Windows without a label; each epoch draws different ones of them. Compared by identity."""
 
-    Each epoch draws different ones.
-    """
-
-    thinned: NDArray[np.bool_]
-    """Which windows they are. Shape: (windows,)"""
+    thinned: BoolArray
+    """True for these windows. Shape: (windows,)"""
     kept: int
-    """How many of them an epoch draws."""
+    """Number of these windows that an epoch draws."""
 
 
 def thinning_of(windows: Windows, empty_windows: Literal["keep"] | float) -> Thinning | None:
-    """Works out which windows are thinned: those of long passages that hold no answer.
+    """Finds the windows of long passages that contain no answer.
 
-    Windows that hold all of their passage, a gold answer or a plausible one are always drawn.
+    Windows that contain their whole passage, a gold answer or a plausible one are always drawn.
 
     Args:
-        windows: Of the training data.
-        empty_windows: The share of the others that an epoch draws; `"keep"` draws all.
+        windows: The windows of the training data.
+        empty_windows: The share of the other windows that an epoch draws; `"keep"` draws all.
     """
     if empty_windows == "keep":
         return None
@@ -174,24 +153,24 @@ def thinning_of(windows: Windows, empty_windows: Literal["keep"] | float) -> Thi
 
 
 def epoch_windows(windows: int, thinning: Thinning | None) -> int:
-    """How many of all windows an epoch draws."""
+    """Number of windows that an epoch draws."""
     return windows if thinning is None else windows - int(thinning.thinned.sum()) + thinning.kept
 
 
 def update_windows(
     windows: int, batch_size: int, seed: int, update: int, thinning: Thinning | None = None
 ) -> IndexArray:
-    """The windows of one update: a uniform draw without replacement from an epoch.
+    """Draws the windows of one update, uniformly and without replacement in an epoch.
 
-    Epochs are permutations of all windows that they draw, laid end to end; an update takes the next
-    `batch_size` of that sequence, so one in the middle of the run may straddle two epochs.
+    Each epoch is a permutation of its windows, and epochs are laid end to end. An update takes the
+    next `batch_size` windows of that sequence, and may straddle two epochs.
 
     Args:
-        windows: How many there are.
-        batch_size: Windows per update, all processes and micro-batches together.
-        seed: Of the order.
+        windows: Number of windows.
+        batch_size: Windows per update, over all processes and micro-batches.
+        seed: Seed of the order.
         update: Counted from 1.
-        thinning: Which windows an epoch draws only some of.
+        thinning: The windows of which an epoch draws only some.
 
     Returns:
         Window indices. Shape: (batch_size,)
@@ -210,26 +189,26 @@ def _epoch_order(windows: int, seed: int, epoch: int, thinning: Thinning | None)
     order = np.random.default_rng((seed, epoch)).permutation(windows)
     if thinning is None:
         return order
-    # The first of them in a random order are a uniform draw.
+    # The first ones in a random order are a uniform draw.
     thinned = thinning.thinned[order]
     return order[~thinned | (np.cumsum(thinned) <= thinning.kept)]
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateSplit:
-    """How the windows of an update are shared out to processes and cut into micro-batches."""
+    """How an update's windows are divided among processes and into micro-batches."""
 
     processes: int
     lanes: int
-    """Lanes of each process."""
+    """Number of lanes in each process."""
     share: int
-    """Windows of each lane."""
+    """Number of windows for each lane."""
     accumulation: int
-    """Micro-batches of each lane; their sizes differ by one at most."""
+    """Number of micro-batches of each lane; their sizes differ by at most one."""
 
     @property
     def shares(self) -> int:
-        """Lanes of all processes together."""
+        """Number of lanes of all processes together."""
         return self.processes * self.lanes
 
     def __str__(self) -> str:
@@ -243,16 +222,16 @@ class UpdateSplit:
 
 
 def split_update(batch_size: int, processes: int, micro_batch: int, lanes: int = 1) -> UpdateSplit:
-    """Works out the share of each process, so that results do not depend on how many there are.
+    """Computes each process's share, so that results do not depend on the number of processes.
 
     Args:
-        batch_size: Windows per update, all processes together.
-        processes: How many there are.
-        micro_batch: Most windows that a process has in forward and backward passes at once.
-        lanes: Of each process; they divide its share.
+        batch_size: Windows per update, over all processes.
+        processes: Number of processes.
+        micro_batch: The most windows in one forward and backward pass of a process.
+        lanes: Number of lanes in each process; they divide its share.
 
     Raises:
-        InputError: The windows cannot be shared out evenly.
+        InputError: The windows cannot be divided evenly.
     """
     share, rest = divmod(batch_size, processes)
     if rest:
@@ -262,7 +241,7 @@ def split_update(batch_size: int, processes: int, micro_batch: int, lanes: int =
             where="training.batch_size",
             got=f"{batch_size} windows per update for {processes} processes",
             expected=f"a batch size that {processes} divides",
-            remedy=f"Run {below} processes, or choose an experiment of another batch size.",
+            remedy=f"Run {below} processes, or choose an experiment with another batch size.",
         )
     return UpdateSplit(processes, lanes, share // lanes, -(-share // max(micro_batch, lanes)))
 
@@ -270,17 +249,17 @@ def split_update(batch_size: int, processes: int, micro_batch: int, lanes: int =
 def micro_batches(
     drawn: IndexArray, tokens: IntArray, split: UpdateSplit, number: int
 ) -> list[IndexArray]:
-    """Cuts a lane's share of an update into pieces of like length.
+    """Cuts a lane's share of an update into pieces of similar length.
 
-    Lengths are sorted within the update and never across updates, so that an update stays a uniform
-    draw. Every lane gets as many windows and about as many tokens as the others: windows are dealt
-    out one at a time from the longest on, each to the lane that has the fewest tokens.
+    Lengths are sorted within an update but not across updates, so that an update is still a uniform
+    draw. All lanes get the same number of windows, and about as many tokens: starting with the
+    longest window, each goes to the lane that has the fewest tokens.
 
     Args:
         drawn: The update's windows. Shape: (batch_size,)
-        tokens: Length of every window there is, in tokens. Shape: (windows,)
-        split: How they are shared out and cut.
-        number: The lane's, counted over the lanes of all processes.
+        tokens: Length of every window of the data, in tokens. Shape: (windows,)
+        split: How they are divided.
+        number: The lane's number among the lanes of all processes.
 
     Returns:
         Window indices, the longest windows first, so that memory runs out at once or never.
@@ -291,7 +270,7 @@ def micro_batches(
 
 
 def _deal(tokens: IntArray, split: UpdateSplit) -> IndexArray:
-    """Whose each window is, windows sorted by length. Shape: (batch_size,)."""
+    """Assigns windows, sorted by length, to lanes. Shape: (batch_size,)."""
     owner = np.empty(len(tokens), np.int64)
     held = np.zeros(split.shares, np.int64)
     total = np.zeros(split.shares)
@@ -304,11 +283,11 @@ def _deal(tokens: IntArray, split: UpdateSplit) -> IndexArray:
 
 
 def length_sorted_batches(tokens: IntArray, batch_windows: int) -> Iterator[IndexArray]:
-    """Cuts all windows into batches of like length, for inference.
+    """Cuts all windows into batches of similar length, for inference.
 
     Args:
         tokens: Length of every window in tokens. Shape: (windows,)
-        batch_windows: Most windows in a batch.
+        batch_windows: The most windows in a batch.
 
     Yields:
         Window indices, the longest windows first. Shape: (at most batch_windows,)
@@ -319,11 +298,11 @@ def length_sorted_batches(tokens: IntArray, batch_windows: int) -> Iterator[Inde
 
 
 def window_arrays(features: Features, indices: IndexArray) -> WindowArrays:
-    """Lays out passage and question of each window and pads to the longest.
+    """Puts together passage and question of each window, and pads to the longest window.
 
     Args:
-        features: Where the tokens are, and in which order they are laid out.
-        indices: Which windows. Shape: (windows,)
+        features: The tokens, and the order of the two texts.
+        indices: Indices of the windows. Shape: (windows,)
     """
     windows, special = features.windows, features.meta.tokenizer.special_tokens
     lengths = features.window_tokens[indices]
@@ -339,7 +318,7 @@ def window_arrays(features: Features, indices: IndexArray) -> WindowArrays:
         asked = features.question_tokens[question]
         first, count = windows.first[index], windows.count[index]
         text, query, length = passage_position[row], question_position[row], lengths[row]
-        # What neither of the two texts covers stays a separator.
+        # Positions outside of the two texts are separators.
         input_ids[row, :length] = special.sep
         input_ids[row, 0] = special.cls
         input_ids[row, text : text + count] = passage[first : first + count]
@@ -350,11 +329,11 @@ def window_arrays(features: Features, indices: IndexArray) -> WindowArrays:
 
 
 def assemble(features: Features, indices: IndexArray) -> Batch:
-    """Makes tensors of windows, with their labels and how they lie end to end.
+    """Makes the tensors of windows, with their labels and their packing.
 
     Args:
         features: See `window_arrays`.
-        indices: Which windows. Shape: (windows,)
+        indices: Indices of the windows. Shape: (windows,)
     """
     import torch
 
@@ -378,7 +357,7 @@ def assemble(features: Features, indices: IndexArray) -> Batch:
 
 
 def _teacher_output(
-    teacher: TeacherLogits | None, indices: IndexArray, attention_mask: NDArray[np.bool_]
+    teacher: TeacherLogits | None, indices: IndexArray, attention_mask: BoolArray
 ) -> TeacherOutput | None:
     if teacher is None:
         return None
@@ -394,7 +373,7 @@ def _teacher_output(
     return TeacherOutput(padded(teacher.start), padded(teacher.end), no_answer)
 
 
-def _packing(attention_mask: NDArray[np.bool_]) -> Packing:
+def _packing(attention_mask: BoolArray) -> Packing:
     import torch
 
     lengths = attention_mask.sum(1)

@@ -1,4 +1,4 @@
-"""Makes one reader of several trained ones: an ensemble, or the mean of their weights."""
+"""Combines trained readers into one: an ensemble, or the mean of their weights."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader
 from roberta_squad_pipeline.reader.storage import TrainedReader
 
 _FIRST_WEIGHTS = "first_weights"
-"""Where a recipe says what training began with."""
+"""The key of a recipe for the weights that training began with."""
 
 _logger = logging.getLogger(__name__)
 
@@ -59,20 +59,20 @@ def soup_of(
     *,
     selected_on: str,
 ) -> TrainedReader:
-    """A reader with the mean of the weights of those readers that make it better.
+    """Makes a reader whose weights are the mean of those members that improve it.
 
-    The greedy recipe of Wortsman et al. (2022): from the best one on, each is taken in if the mean
-    then scores no lower.
+    The greedy recipe of Wortsman et al. (2022): starting with the best member, each is taken in if
+    the mean then scores at least as high.
 
     Args:
-        members: By name; two or more.
-        inference: How it is to answer.
-        score: Says how good a reader is.
-        selected_on: The sha256 of the data that it goes by.
+        members: Two or more members by name.
+        inference: How the soup answers.
+        score: Computes the score of a reader.
+        selected_on: The sha256 of the data that the scores are measured on.
 
     Raises:
-        InputError: They did not start from the same encoder, have other shapes, or do not read the
-            same windows of the same tokens.
+        InputError: The members started from different encoders, have different shapes, or read
+            different windows or tokens.
     """
     _check(
         members,
@@ -116,7 +116,7 @@ def _mean_of(readers: list[ReaderModel]) -> ReaderModel:
     states = [reader.state_dict() for reader in readers]
     soup.load_state_dict(
         {
-            # In 64 bits, so that the order in which they are added does not matter.
+            # In 64 bits, so that the order of the members does not matter.
             name: torch.stack([state[name].cpu().double() for state in states]).mean(0)
             for name in states[0]
         }
@@ -128,7 +128,7 @@ def _check(
     members: Mapping[str, TrainedReader],
     properties: Mapping[str, Callable[[TrainedReader], object]],
 ) -> None:
-    """Refuses members that differ in a property, and says of all of them in which."""
+    """Refuses members that differ, and names all differences."""
     names = list(members)
     faults = [f"{name}, an ensemble itself" for name in names if members[name].members]
     for what, of in {}.items() if faults else properties.items():
@@ -151,5 +151,5 @@ def _shapes(trained: TrainedReader) -> object:
 
 
 def _start(trained: TrainedReader) -> object:
-    # A reader that does not say is like no other, not even like itself.
+    # A reader without this record is unlike any other.
     return trained.header.recipe.get(_FIRST_WEIGHTS, {"encoder": object()})["encoder"]

@@ -13,47 +13,47 @@ Precision = Literal["fp32", "bf16", "fp16"]
 """Number format of forward and backward passes; weights stay 32-bit in each."""
 
 PrecisionSetting = Literal["auto", "fp32", "bf16", "fp16"]
-"""A number format, or the one that the device computes fast in."""
+"""A number format, or the device's fast one."""
 
 
 def chosen(setting: PrecisionSetting, fast: Precision) -> Precision:
-    """The number format that a setting stands for on a device whose fast one is `fast`."""
+    """Resolves a setting on a device whose fast number format is `fast`."""
     return fast if setting == "auto" else setting
 
 
 AnswerabilityInput = Literal["first_token", "question"]
 
 NO_ANSWER_THRESHOLD = 0.0
-"""The recipe's: a no-answer score is a logit, and 0 is where the reader is undecided."""
+"""The recipe's threshold: a no-answer score is a logit, and at 0 the reader is undecided."""
 
 
 class ModelConfig(StrictModel):
-    """What is trained."""
+    """The reader to be trained."""
 
     start: str | None = Field(min_length=1)
-    """What training goes on from, heads included: a reader's folder, a reader in MLflow
+    """The reader that training continues, with its heads: a reader's folder, a reader in MLflow
     (`models:/…`, `runs:/…`), or transformers' question-answering checkpoint (folder or hub id).
     Null trains new heads on `encoder`."""
     encoder: str | None
     """Folder or hub id of a pre-trained encoder that `AutoModel` loads, of a family in
-    `reader/families.py`. Null where there is a `start`, which brings its own; empty where conf/
+    `reader/families.py`. Null if there is a `start`, which has its own encoder; empty if conf/
     leaves it to the command."""
     dropout: float = Field(ge=0, lt=1)
-    """Share of hidden values dropped, in the encoder and in the answerability head."""
+    """Probability that a hidden value is dropped, in the encoder and the answerability head."""
     attention_dropout: float = Field(ge=0, lt=1)
-    """Share of attention weights dropped."""
+    """Probability that an attention weight is dropped."""
     answerability_input: AnswerabilityInput
-    """What the answerability head looks at: the hidden state of `<s>` (`first_token`, the recipe),
-    or the mean of those on the question's side of the window (`question`)."""
+    """What the answerability head reads: the hidden state of `<s>` (`first_token`, the recipe), or
+    the mean over the question's side of the window (`question`)."""
 
     @property
     def source(self) -> str:
-        """Where architecture, tokenizer and pre-trained weights come from."""
+        """The source of architecture, tokenizer and pre-trained weights."""
         return self.start or self.encoder or ""
 
     @property
     def source_parameter(self) -> str:
-        """The same with the parameter that says so, for messages."""
+        """The source with the name of its parameter, for messages."""
         return f"model.{'start' if self.start else 'encoder'}={self.source}"
 
     @model_validator(mode="after")
@@ -69,50 +69,50 @@ class ModelConfig(StrictModel):
             raise InputError(
                 where="model.encoder",
                 got=f"{self.encoder}, and model.start={self.start}",
-                expected="one of them: what is started from brings its encoder",
-                remedy="Set model.encoder to null to go on from the reader, or model.start to "
-                "null to train new heads.",
+                expected="one of them: the reader to start from has its own encoder",
+                remedy="Set model.encoder to null to continue the reader, or model.start to null "
+                "to train new heads.",
             )
         return self
 
 
 class InferenceParameters(StrictModel):
-    """How logits become answers, as conf/ says it."""
+    """How logits become answers, as given in conf/."""
 
     batch_windows: int = Field(gt=0)
-    """Most windows in a forward pass."""
+    """The most windows in a forward pass."""
     precision: PrecisionSetting
     max_answer_tokens: int = Field(gt=0)
-    """Most tokens of an answer."""
+    """The most tokens of an answer."""
     n_best: int = Field(gt=0)
-    """Most spans kept for each question in nbest.json, no two with the same text."""
+    """The most spans per question in nbest.json, all with different texts."""
     null_score: NullScore
-    """What a question's no-answer score is. `best_span`: the answerability logit of the window that
-    its best span comes from (the recipe); `min_window`: the lowest of its windows; `combined`: that
-    of `best_span` and the span head's own, with weights that are fitted on the dev set as the
-    threshold is."""
+    """A question's no-answer score. `best_span`: the answerability logit of the window with its
+    best span (the recipe); `min_window`: the lowest answerability logit of its windows; `combined`:
+    the logit of `best_span` and that of the span head, with weights that are fitted on the dev set,
+    as is the threshold."""
 
     def unlike(self, other: "InferenceParameters", *, apart_from: Collection[str]) -> str:
-        """The settings that differ from others, with both values, as text; empty where none does.
+        """Lists the settings that differ from others, with both values; empty if none differs.
 
         Args:
             other: The settings that were used.
-            apart_from: Settings that may differ; so may a precision that is `auto` here.
+            apart_from: Settings that may differ; a precision of `auto` may differ, too.
         """
-        mine, theirs = self.model_dump(), other.model_dump()
-        return ", ".join(
-            f"{name} {theirs[name]} instead of {value}"
-            for name, value in mine.items()
-            if value not in (theirs[name], "auto") and name not in apart_from
-        )
+        found = []
+        for name in InferenceParameters.model_fields:
+            here, there = getattr(self, name), getattr(other, name)
+            if name not in apart_from and here not in (there, "auto"):
+                found.append(f"{name} {there} instead of {here}")
+        return ", ".join(found)
 
     def resolved(self, fast: Precision) -> "InferenceConfig":
-        """The same on a device whose fast number format is `fast`."""
+        """Resolves the settings on a device whose fast number format is `fast`."""
         settings = self.model_dump() | {"precision": chosen(self.precision, fast)}
         return InferenceConfig(**settings)
 
 
 class InferenceConfig(InferenceParameters):
-    """How logits become answers, as it is done and recorded."""
+    """How logits become answers, with all settings resolved."""
 
     precision: Precision

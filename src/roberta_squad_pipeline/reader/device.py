@@ -1,4 +1,4 @@
-"""Where and in which number format a reader computes."""
+"""The device and the number format that a reader computes in."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -13,15 +13,15 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def available_device() -> torch.device:
-    """The first GPU where there is one, else the CPU."""
+    """The first GPU, or the CPU if there is none."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def fast_precision(device: torch.device) -> Precision:
-    """The number format that a device computes fast in.
+    """The fast number format of a device.
 
-    bf16 where the device has instructions for it. Elsewhere it is emulated, which on a CPU is
-    slower than fp32. GPUs without instructions for bf16 have them for fp16.
+    This is bf16 if the device has instructions for it. Otherwise bf16 is emulated, which is slower
+    than fp32 on a CPU. GPUs without instructions for bf16 have them for fp16.
     """
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
@@ -30,18 +30,18 @@ def fast_precision(device: torch.device) -> Precision:
 
 
 def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
-    """Forward passes inside this context compute in the given format where that is safe."""
+    """A context in which forward passes compute in a number format where that is safe."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=_DTYPES[precision])
 
 
 def reading_in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
-    """As `computing_in`, but faster, for forward passes without gradients.
+    """Like `computing_in`, but faster, for forward passes without gradients.
 
-    For fp32 on the CPU torch multiplies by MKL, which on processors that are not Intel's uses half
-    the width of AVX-512's registers. oneDNN, which torch multiplies by in bf16, uses all of it;
-    where registers are narrower, it takes 13 % longer than MKL.
+    In fp32 on the CPU, torch multiplies with MKL, which uses half the width of AVX-512 registers on
+    processors other than Intel's. oneDNN, with which torch multiplies in bf16, uses the full width.
+    With narrower registers, it takes 13 % longer than MKL.
     """
     there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     wide = there and torch.cpu.get_capabilities().get("avx512_f", False)
@@ -51,7 +51,7 @@ def reading_in(precision: Precision, device: torch.device) -> AbstractContextMan
 
 
 class _OneDnn(TorchFunctionMode):
-    """Computes linear layers by oneDNN."""
+    """Computes linear layers with oneDNN."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.linear:
@@ -64,6 +64,6 @@ def _linear(
     weight: torch.Tensor,
     bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    # There is no public name for it; it is what torch.compile calls.
+    # It has no public name; torch.compile calls it.
     product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
     return product

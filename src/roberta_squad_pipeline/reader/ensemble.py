@@ -10,10 +10,10 @@ from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
 
 
 class EnsembleReader(nn.Module):
-    """Stands in for a `ReaderModel`, so that the same search goes over its logits.
+    """Takes the place of a `ReaderModel`, so that spans are searched in the same way.
 
     Args:
-        members: Readers of the same tokens, of any sizes.
+        members: Readers of any sizes, with the same tokens.
     """
 
     def __init__(self, members: Sequence[ReaderModel]) -> None:
@@ -21,7 +21,7 @@ class EnsembleReader(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, batch: Batch) -> ReaderOutput:
-        """Reads a batch with each member, and gives their mean log-probabilities and logits."""
+        """Reads a batch with each member; returns mean log-probabilities and no-answer logits."""
         start, end, no_answer = zip(*(member(batch) for member in self.members), strict=True)
         return ReaderOutput(
             _mean_log_probabilities(start),
@@ -31,10 +31,10 @@ class EnsembleReader(nn.Module):
 
 
 def _mean_log_probabilities(logits: Sequence[Tensor]) -> Tensor:
-    """Of each token, minus infinity on padding.
+    """Averages the log-probabilities of each token; minus infinity on padding.
 
-    A member's logits say nothing of their common level: what it adds to all of a window's would
-    move that window before others of its question. On the embedded data, the logarithm of the mean
-    probability did as well, and so did logits as they are.
+    The common level of a member's logits is arbitrary: a constant added to all logits of a window
+    would put that window before the others of its question. On the embedded data, the logarithm of
+    the mean probability did as well, and so did plain logits.
     """
     return torch.stack([each.log_softmax(-1) for each in logits]).mean(0)

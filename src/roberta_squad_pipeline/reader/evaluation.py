@@ -1,4 +1,4 @@
-"""What an evaluation found out about a reader; it travels in the reader's folder."""
+"""The result of a reader's evaluation; stored in the reader's folder."""
 
 import json
 from collections.abc import Mapping
@@ -22,67 +22,60 @@ if TYPE_CHECKING:
 
 
 class AnsweredWith(InferenceConfig):
-    """What predictions were made from and how; it lies beside them."""
+    """How predictions were made, and from which features; stored beside them."""
 
     features_sha256: str
 
-    @property
-    def inference(self) -> InferenceConfig:
-        """How they were made."""
-        return InferenceConfig(**self.model_dump(exclude={"features_sha256"}))
-
 
 class Tuning(StrictModel):
-    """What gives a reader's scores their meaning, and the data that it was fitted on."""
+    """Turns a reader's logits into scores and probabilities."""
 
     no_answer_weights: NoAnswerWeights
-    """What makes one no-answer score of the reader's two logits."""
+    """The weights of the reader's two logits in its no-answer score."""
     calibration: Calibration
-    data_sha256: str | None
-    """None: it was fitted on no data."""
 
 
 class Evaluation(StrictModel):
-    """Scores with what they belong to, and what gives scores of other questions their meaning."""
+    """Scores with what they were measured on, and the reader's tuning."""
 
     format_version: Literal[2] = 2
     version: str
-    """Of the package that scored."""
+    """Version of the package that computed the scores."""
     data: str
     """Path of the SQuAD file."""
     data_sha256: str
     questions: int
     inference: InferenceConfig
-    """How the spans were searched and scored, the rule for the no-answer score included."""
+    """How spans were searched and scored, including the rule for the no-answer score."""
     scores: dict[str, float | int]
-    """The official scorer's report: at threshold 0, and at the best threshold of this data."""
+    """The official scorer's report, at threshold 0 and at the best threshold for this data."""
     selected_on_data: bool = False
-    """Whether scores on this very data decided which update was the last or kept, so that all of
-    these scores are optimistic."""
+    """Whether scores on the same data decided which update was the last or kept, so that all these
+    scores are optimistic."""
     cross_fitted_f1: float | None
-    """At thresholds that were chosen on other passages, in per cent; None where there are too few
+    """F1 in per cent at thresholds that were chosen on other passages; None if there are too few
     passages."""
     no_answer_weights: NoAnswerWeights
-    """What makes one no-answer score of the reader's two logits."""
+    """The weights of the reader's two logits in its no-answer score."""
     calibration: Calibration
     tuned_elsewhere: bool = False
-    """Whether weights, threshold and calibration were fitted before, on other data, and only
-    applied to these."""
+    """Whether weights, threshold and calibration were fitted on other data, and only applied to
+    this data."""
     at_threshold: dict[str, float | int] | None = None
     """The official scorer's report at the reader's own threshold, and `abstained`, the share of
-    questions that it abstains on there, 0 to 1."""
+    questions on which it abstains, 0 to 1."""
 
 
 def read_evaluation(written: Mapping[str, Any]) -> Evaluation:
-    """Reads a saved evaluation; one of an older version is brought up to date.
+    """Reads a saved evaluation, and upgrades one of an older format version.
 
     Raises:
-        ValueError: It is of another kind.
-        KeyError: It says nothing of its version.
+        ValueError: It has another content.
+        KeyError: It has no format version.
     """
     evaluation = dict(written)
     if evaluation["format_version"] == 1:
-        # It knew no score but the answerability head's.
+        # In version 1, the answerability head's logit was the only score.
         evaluation |= {"format_version": 2, "no_answer_weights": HEAD_ALONE.model_dump()}
     return Evaluation.model_validate_json(json.dumps(evaluation))
 
@@ -96,22 +89,22 @@ def kept_tuning(
     reader: str | None,
     calibrate: bool,
 ) -> Tuning | None:
-    """What stays of a reader's threshold and calibration when it answers a dev file.
+    """Decides whether a reader keeps its threshold and calibration on a dev file.
 
     Args:
         own: The reader's evaluation so far.
-        data_sha256: Of the dev file.
-        inference: How it is to answer.
+        data_sha256: Hash of the dev file.
+        inference: How the reader answers.
         run: The run's name.
-        reader: Name of another run whose reader answers; None: the run's own.
-        calibrate: Whether the reader is to be tuned on this file, whatever it was tuned on before.
+        reader: Name of another run whose reader answers; None for the run's own reader.
+        calibrate: Whether the reader is tuned on this file, whatever it was tuned on before.
 
     Returns:
-        None where threshold and calibration are to be fitted on this file.
+        The tuning to keep; None if it is fitted on this file.
 
     Raises:
-        InputError: The run's own reader was tuned on another file, or another run's reader is to
-            answer in another way than it was tuned for.
+        InputError: The run's own reader was tuned on another file, or another run's reader would
+            answer with other settings than it was tuned with.
     """
     if calibrate:
         return None
@@ -121,30 +114,26 @@ def kept_tuning(
                 where=f"run {run}",
                 got=f"a reader that was evaluated on {own.data} (sha256 {own.data_sha256[:12]}), "
                 f"and another dev file (sha256 {data_sha256[:12]})",
-                expected="the same dev file, since scores, threshold and calibration would be "
+                expected="the same dev file, since its scores, threshold and calibration would be "
                 "replaced",
-                remedy=f"Score it under a name of its own: kedro evaluate --run {run} --data FILE "
-                "--as NAME. Or have the reader tuned on the new file: --params calibrate=true",
+                remedy=f"Score it under another name: kedro evaluate --run {run} --data FILE "
+                "--as NAME. Or tune the reader on the new file: --params calibrate=true",
             )
         return None
     if own is None:
         weights = unfitted_weights(inference.null_score)
-        return Tuning(no_answer_weights=weights, calibration=UNCALIBRATED, data_sha256=None)
+        return Tuning(no_answer_weights=weights, calibration=UNCALIBRATED)
     unlike = inference.unlike(own.inference, apart_from=("batch_windows", "precision"))
     if unlike:
         raise InputError(
             where="parameter inference",
             got=unlike,
-            expected=f"what the reader of {reader} was tuned with, since its threshold holds for "
-            "no other way",
-            remedy=f"Set the same, as kedro evaluate --run {reader} does by itself; or have the "
-            "reader tuned anew: --params calibrate=true",
+            expected=f"the settings that the reader of {reader} was tuned with, since its "
+            "threshold is valid only for these",
+            remedy=f"Use the same settings, as kedro evaluate --run {reader} does; or tune the "
+            "reader again: --params calibrate=true",
         )
-    return Tuning(
-        no_answer_weights=own.no_answer_weights,
-        calibration=own.calibration,
-        data_sha256=own.data_sha256,
-    )
+    return Tuning(no_answer_weights=own.no_answer_weights, calibration=own.calibration)
 
 
 def check_predictions(
@@ -157,29 +146,29 @@ def check_predictions(
     """Checks that predictions were made from these features and with these settings.
 
     Args:
-        answered_with: What lies beside the predictions.
-        features: Opened from a file.
+        answered_with: The record beside the predictions.
+        features: The features, opened from a file.
         inference: The run's settings.
-        run: Its name.
+        run: The run's name.
 
     Raises:
-        InputError: They are of other features, other settings or another release.
+        InputError: They were made from other features, with other settings or by another release.
     """
     try:
         made = AnsweredWith.model_validate(answered_with)
     except ValidationError:
-        got = "predictions that do not say what they were made of"
+        got = "predictions without a record of how they were made"
     else:
         unlike = _alike_in_logits(inference).unlike(
             _alike_in_logits(made), apart_from=("batch_windows",)
         )
         if made.features_sha256 == features_sha256(features) and not unlike:
             return
-        got = f"predictions made with {unlike}" if unlike else "predictions of other features"
+        got = f"predictions made with {unlike}" if unlike else "predictions from other features"
     raise InputError(
         where=f"run {run}",
         got=got,
-        expected="predictions of its dev features, with its settings",
+        expected="predictions from its dev features, with its settings",
         remedy="Predict again, with the same --params: kedro run --pipelines inference,evaluate",
     )
 
@@ -192,7 +181,7 @@ def features_sha256(features: "Features") -> str:
 
 
 def _alike_in_logits(inference: InferenceParameters) -> InferenceParameters:
-    # A combined score is made of the logits that best_span keeps, after the prediction.
+    # A combined score is computed afterwards, from the logits of best_span.
     if inference.null_score != "combined":
         return inference
     return inference.model_copy(update={"null_score": "best_span"})

@@ -1,6 +1,6 @@
-"""What differs from one family of encoders to another, in one table.
+"""The differences between families of encoders, in one table.
 
-Names are those that transformers gives to an encoder's parameters and settings.
+Names are transformers' names of an encoder's parameters and settings.
 """
 
 import re
@@ -14,59 +14,59 @@ from roberta_squad_pipeline.common.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Encoders that are built alike.
+    """Encoders of the same design.
 
-    Parameters are recognised by how their names begin.
+    Parameters are recognised by the beginnings of their names.
     """
 
     blocks: str = "encoder.layer."
-    """Of the stacked blocks; their number, from 0 on, comes next."""
+    """Beginning of the names in stacked blocks; the block's number, from 0, follows."""
     before_blocks: tuple[str, ...] = ("embeddings.",)
-    """Of all that comes before the first block, or is given to every block."""
+    """Parameters before the first block, or shared by all blocks."""
     after_first_block: tuple[str, ...] = ()
-    """Of what changes the first block's output."""
+    """Parameters that change the first block's output."""
     after_last_block: tuple[str, ...] = ()
-    """Of what changes the last block's output."""
+    """Parameters that change the last block's output."""
     hidden_dropout: tuple[str, ...] = ("hidden_dropout_prob",)
-    """Settings with the share of hidden values that is dropped."""
+    """Settings for the dropout of hidden values."""
     attention_dropout: tuple[str, ...] = ("attention_probs_dropout_prob",)
-    """Settings with the share of attention weights that is dropped."""
+    """Settings for the dropout of attention weights."""
     has_token_types: bool = True
-    """Whether it may tell passage and question apart by an embedding; `type_vocab_size` says of how
-    many types."""
+    """Whether embeddings may distinguish passage and question; `type_vocab_size` is the number of
+    types."""
     has_pooling_layer: bool = True
-    """Whether it comes with one unless told otherwise."""
+    """Whether it has one by default."""
     counts_after_padding: bool = False
-    """Whether the first token's position is the one after the padding id."""
+    """Whether positions start after the padding id."""
     packable: bool = True
-    """Whether windows can lie end to end in one row: nothing but attention, which goes through
-    transformers' interface, looks beyond a token."""
+    """Whether windows can be laid end to end in one row: only attention looks beyond a token, and
+    it uses transformers' interface."""
 
     drops_out_in_layers: bool = True
-    """Whether what it drops out, it drops out in layers for it, or in attention through
-    transformers' interface: then every thread can have random numbers of its own."""
+    """Whether all dropout is in dropout layers, or in attention through transformers' interface:
+    then every thread can have random numbers of its own."""
 
     def first_position(self, config: PretrainedConfig) -> int:
         """Position of a window's first token."""
         return int(config.pad_token_id) + 1 if self.counts_after_padding else 0
 
     def positions(self, config: PretrainedConfig) -> int:
-        """Tokens of the longest window that an encoder was built for."""
+        """Number of tokens in the longest window that an encoder can read."""
         return int(config.max_position_embeddings) - self.first_position(config)
 
     def layer_depths(self, parameters: Iterable[str]) -> dict[str, int]:
-        """At which depth each parameter of an encoder acts.
+        """Computes the depth of each parameter of an encoder.
 
-        What changes a block's output counts as part of that block.
+        A parameter that changes a block's output belongs to that block.
 
         Args:
-            parameters: The names of all of them.
+            parameters: The names of all parameters.
 
         Returns:
-            0 below the blocks, i + 1 in block i.
+            By name: 0 below the blocks, i + 1 in block i.
 
         Raises:
-            InputError: One belongs to no known part of the family.
+            InputError: A parameter belongs to no known part of the family.
         """
         names = list(parameters)
         block = re.compile(rf"{re.escape(self.blocks)}(\d+)\.")
@@ -83,9 +83,9 @@ class Family:
             if name not in layer_depths:
                 raise InputError(
                     where="model.encoder",
-                    got=f"a parameter {name}, of which it is not known at which rate it learns",
+                    got=f"a parameter {name}, whose depth and learning rate are not known",
                     expected=f"{self.blocks}0 and so on, {', '.join(others)}",
-                    remedy="Use another encoder, or one as its authors published it.",
+                    remedy="Use another encoder, or this one as its authors published it.",
                 )
         return layer_depths
 
@@ -97,7 +97,7 @@ _ELECTRA = Family(
     has_pooling_layer=False,
 )
 _DEBERTA = Family(
-    # One table of relative positions, and its LayerNorm, are given to every block.
+    # All blocks share a table of relative positions and its LayerNorm.
     before_blocks=("embeddings.", "encoder.rel_embeddings.", "encoder.LayerNorm."),
     after_first_block=("encoder.conv.",),
     has_pooling_layer=False,
@@ -106,7 +106,7 @@ _DEBERTA = Family(
 
 FAMILIES = {
     "albert": Family(
-        # Its blocks share their weights: each group of them counts as one.
+        # Its blocks share their weights; each group of blocks counts as one.
         blocks="encoder.albert_layer_groups.",
         before_blocks=("embeddings.", "encoder.embedding_hidden_mapping_in."),
     ),
@@ -130,7 +130,7 @@ FAMILIES = {
         attention_dropout=("attention_dropout",),
         has_token_types=False,
         has_pooling_layer=False,
-        # Most of its blocks look no further than a few tokens.
+        # Most of its blocks look only a few tokens far.
         packable=False,
         drops_out_in_layers=False,
     ),
@@ -144,14 +144,14 @@ FAMILIES = {
     "xlm-roberta": _ROBERTA,
     "xlm-roberta-xl": replace(_ROBERTA, after_last_block=("encoder.LayerNorm.",)),
 }
-"""By the `model_type` of their config.json. DeBERTa-v3 is of type deberta-v2."""
+"""By `model_type` in config.json; DeBERTa-v3 has the type deberta-v2."""
 
 
 def family_of(config: PretrainedConfig) -> Family:
     """The family that an encoder belongs to.
 
     Raises:
-        InputError: It is not a known one.
+        InputError: The family is unknown.
     """
     family = FAMILIES.get(config.model_type)
     if family is None:
@@ -159,7 +159,6 @@ def family_of(config: PretrainedConfig) -> Family:
             where=f"model.encoder={config.name_or_path}",
             got=f"an encoder of type {config.model_type}",
             expected=f"one of {', '.join(FAMILIES)}",
-            remedy="Use an encoder of one of these families; docs/encoders.md says how one more "
-            "is added.",
+            remedy="Use an encoder of one of these families; docs/encoders.md says how to add one.",
         )
     return family

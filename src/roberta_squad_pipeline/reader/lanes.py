@@ -1,9 +1,9 @@
-"""Threads that each compute a part of the work, start to end, on a core of their own.
+"""Threads that each do a part of the work from start to end, on a core of their own.
 
-Torch's own threads share every single operation, and wait for each other after it in a busy loop.
-On a machine that does something else as well, one of them is often put aside: the others then keep
-the core that it waits for, and everything takes ten times as long
-(benchmarks/results/busy_cpu_2026-11-26.md). Threads that wait once per update lose nothing.
+Torch's own threads divide every operation, and then wait for each other in a busy loop. If a
+machine has other work, too, one of them is often suspended. The others then keep the core that it
+waits for, and everything takes ten times as long (benchmarks/results/busy_cpu_2026-11-26.md).
+Threads that wait once per update lose nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,12 +18,12 @@ Result = TypeVar("Result")
 
 
 class Lanes:
-    """Threads, among which those that torch would use for one operation are divided.
+    """Threads that divide torch's threads among themselves.
 
-    With one lane the work is done where it is asked for, by all of torch's threads.
+    With one lane, the calling thread does the work, with all of torch's threads.
 
     Args:
-        count: How many, at most as many as torch has threads.
+        count: Number of lanes, at most that of torch's threads.
     """
 
     def __init__(self, count: int) -> None:
@@ -41,7 +41,7 @@ class Lanes:
             )
             all_begun = Barrier(self.count)
             list(self._pool.map(lambda _: all_begun.wait(), range(self.count)))
-            # What a lane has set counts for every thread that is begun after it, such as a
+            # A lane's setting is the default of every thread that starts later, such as a
             # server's.
             torch.set_num_threads(self._torch_threads)
         return self
@@ -56,42 +56,42 @@ class Lanes:
             self._pool.shutdown(cancel_futures=True)
 
     def map(self, work: Callable[..., Result], *items: Iterable[Any]) -> Iterator[Result]:
-        """Works on each item, and gives the results in the order of the items.
+        """Does the work for each item, and returns the results in the order of the items.
 
-        What torch keeps for each thread, such as the number format, has to be set inside `work`.
+        Torch's settings per thread, such as the number format, have to be made inside `work`.
 
         Args:
-            work: Done by one lane for each item.
-            items: Its arguments; of several iterables, one of each.
+            work: Called in one lane per item.
+            items: Its arguments, one iterable for each.
         """
         return map(work, *items) if self._pool is None else self._pool.map(work, *items)
 
     def run(self, work: Callable[[], Result]) -> Result:
-        """Does one piece of work in one lane, so that torch's threads have no part in it."""
+        """Does one piece of work in one lane, without the other threads of torch."""
         return work() if self._pool is None else self._pool.submit(work).result()
 
 
 def _compute_with(threads: int) -> None:
     torch.set_num_threads(threads)
-    # A thread takes torch's common number when it first asks for it, and keeps it from then on.
+    # A thread takes the common number when it first asks for it, and then keeps it.
     torch.get_num_threads()
 
 
 def lane_count(device: torch.device, pieces: int) -> int:
-    """How many lanes a device has for this many pieces of work; a GPU has one."""
+    """Number of lanes on a device for this many pieces of work; one on a GPU."""
     return max(1, min(torch.get_num_threads(), pieces)) if device.type == "cpu" else 1
 
 
 def even_lane_count(device: torch.device, windows: int) -> int:
-    """The most lanes among which windows can be shared out evenly, several to each.
+    """The most lanes among which windows can be divided evenly, with several for each.
 
     Args:
-        device: Where they are read.
-        windows: How many there are.
+        device: The device that reads them.
+        windows: Number of windows.
     """
     most = lane_count(device, windows // _WINDOWS_OF_A_LANE)
     return max(lanes for lanes in range(1, most + 1) if windows % lanes == 0)
 
 
 _WINDOWS_OF_A_LANE = 4
-"""At least: lanes with fewer would wait for the one that has the longest window."""
+"""The fewest: lanes with less would wait for the one that has the longest window."""

@@ -25,23 +25,23 @@ class ReaderOutput(NamedTuple):
     end_logits: Tensor
     """Minus infinity on padding. Shape: (windows, tokens)"""
     no_answer_logits: Tensor
-    """High means that the passage does not answer the question. Shape: (windows,)"""
+    """High values mean that the passage does not answer the question. Shape: (windows,)"""
 
     def arrays(self) -> Logits:
-        """The same on the CPU: the one wait for the device that a batch costs."""
+        """Copies the logits to the CPU: the only wait for the device per batch."""
         return Logits(*(logits.cpu().numpy() for logits in self))
 
 
 class ReaderModel(nn.Module):
-    """Finds an answer's span and says whether there is one.
+    """Finds the span of an answer, and scores whether there is one.
 
-    The span head is one linear layer over every token. The answerability head looks at ``<s>``, or
-    at the mean of the question's tokens: linear, tanh, dropout, linear to one logit.
+    The span head is one linear layer on every token. The answerability head reads ``<s>``, or the
+    mean of the question's tokens: linear, tanh, dropout, linear to one logit.
 
     Args:
-        encoder: Without a pooling layer.
-        dropout: Of the answerability head.
-        answerability_input: What that head looks at.
+        encoder: An encoder without pooling layer.
+        dropout: Dropout of the answerability head.
+        answerability_input: What the answerability head reads.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ReaderModel(nn.Module):
                 nn.init.zeros_(head.bias)
 
     def forward(self, batch: Batch) -> ReaderOutput:
-        """Reads a batch of windows; logits are 32-bit whatever the encoder computes in."""
+        """Reads a batch of windows; logits have 32 bits in any number format."""
         if batch.packing is None or self.first_position is None:
             span_logits, looked_at = self._read_padded(batch)
         else:
@@ -80,17 +80,17 @@ class ReaderModel(nn.Module):
         return ReaderOutput(start_logits, end_logits, no_answer_logits)
 
     def _span_logits(self, hidden: Tensor) -> Tensor:
-        # In 16 bits, many of a window's logits would be equal.
+        # In 16 bits, many logits of a window would be equal.
         with torch.autocast(hidden.device.type, enabled=False):
             logits: Tensor = self.span_head(hidden.float())
         return logits
 
     def _read_padded(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Span logits, shape (windows, tokens, 2), and what the answerability head looks at."""
+        """Span logits, shape (windows, tokens, 2), and what the answerability head reads."""
         types = {"token_type_ids": batch.token_type_ids} if self.takes_token_types else {}
         hidden = self.encoder(
             input_ids=batch.input_ids,
-            # DeBERTa calculates with it.
+            # DeBERTa computes with it.
             attention_mask=batch.attention_mask.long(),
             **types,
         ).last_hidden_state
@@ -105,7 +105,7 @@ class ReaderModel(nn.Module):
     def _read_packed(
         self, batch: Batch, packing: Packing, first_position: int
     ) -> tuple[Tensor, Tensor]:
-        """The same, with all windows in one row of tokens and only the logits padded."""
+        """The same, with all windows in one row; only the logits are padded."""
         windows, tokens = batch.input_ids.shape
         types = {}
         if self.takes_token_types:
@@ -133,16 +133,16 @@ class ReaderModel(nn.Module):
 
 
 def new_reader(config: ModelConfig, *, max_tokens: int, vocabulary: int) -> ReaderModel:
-    """A reader on a pre-trained encoder, its heads drawn from torch's random state.
+    """Makes a reader from a pre-trained encoder, with random heads.
 
     Args:
-        config: Which encoder.
-        max_tokens: Tokens of the longest window it will be given.
-        vocabulary: Entries of the tokenizer that it will be given tokens of.
+        config: The encoder, and the dropout.
+        max_tokens: Tokens of the longest window that it will read.
+        vocabulary: Number of entries of the tokenizer.
 
     Raises:
-        InputError: The encoder does not load, is of no known family, is too short for the windows,
-            or knows fewer tokens than the tokenizer makes.
+        InputError: The encoder cannot be loaded, is of an unknown family, is too short for the
+            windows, or has fewer embeddings than the tokenizer has entries.
     """
     encoder_config = load_encoder_config(config.source)
     check_fits(encoder_config, config, max_tokens=max_tokens, vocabulary=vocabulary)
@@ -157,19 +157,19 @@ def new_reader(config: ModelConfig, *, max_tokens: int, vocabulary: int) -> Read
 def load_weights(
     kind: Any, source: str, config: PretrainedConfig, **settings: bool
 ) -> tuple[PreTrainedModel, dict[str, set[str]]]:
-    """Loads one of transformers' models in 32 bits, with its report on the weights' names.
+    """Loads one of transformers' models in 32 bits, with its report on the names of weights.
 
     Args:
         kind: transformers' auto class.
         source: Folder or hub id.
-        config: Its config.json, with any changes.
-        settings: For the model's class.
+        config: The config.json, with any changes.
+        settings: Arguments of the model's class.
 
     Raises:
-        InputError: The weights do not load.
+        InputError: The weights cannot be loaded.
     """
-    # Its bar, for one file, would stand above our own; its report tells of every tensor that is
-    # left behind, and what a user has to know of them is said elsewhere.
+    # Its progress bar, for one file, would be printed above our own. Its report lists every tensor
+    # that is not used; what users have to know about these is logged elsewhere.
     disable_progress_bar()  # type: ignore[no-untyped-call]
     set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
@@ -188,10 +188,10 @@ def load_weights(
 
 
 def check_complete(loaded: dict[str, set[str]], source: str) -> None:
-    """Checks that no weight was drawn at random because the file lacks it.
+    """Checks that no weight is random because it is not in the file.
 
     Raises:
-        InputError: One was.
+        InputError: A weight is missing.
     """
     if absent := sorted(loaded["missing_keys"]):
         lack = ValueError(f"no {absent[0]} among them, nor {len(absent) - 1} others")
@@ -201,7 +201,7 @@ def check_complete(loaded: dict[str, set[str]], source: str) -> None:
 def empty_reader(
     encoder_config: PretrainedConfig, dropout: float, answerability_input: AnswerabilityInput
 ) -> ReaderModel:
-    """A reader of the given shape whose weights are still to be loaded."""
+    """Makes a reader of the given shape, for weights to be loaded."""
     encoder = AutoModel.from_config(  # type: ignore[no-untyped-call]
         encoder_config, trust_remote_code=False, **_without_pooling(encoder_config)
     )
@@ -209,10 +209,10 @@ def empty_reader(
 
 
 def load_encoder_config(encoder: str) -> PretrainedConfig:
-    """An encoder's config.json.
+    """Loads an encoder's config.json.
 
     Raises:
-        InputError: There is none, or the encoder is of no known family.
+        InputError: There is none, or the encoder is of an unknown family.
     """
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(encoder, trust_remote_code=False)
@@ -223,10 +223,10 @@ def load_encoder_config(encoder: str) -> PretrainedConfig:
 
 
 def check_reach(encoder_config: PretrainedConfig, encoder: str, max_tokens: int) -> None:
-    """Checks that an encoder has positions for the longest window.
+    """Checks that an encoder has enough positions for the longest window.
 
     Raises:
-        InputError: It has fewer.
+        InputError: It has too few.
     """
     positions = family_of(encoder_config).positions(encoder_config)
     if max_tokens > positions:
@@ -241,29 +241,28 @@ def check_reach(encoder_config: PretrainedConfig, encoder: str, max_tokens: int)
 def check_fits(
     encoder_config: PretrainedConfig, config: ModelConfig, *, max_tokens: int, vocabulary: int
 ) -> None:
-    """Checks that an encoder has positions for the windows and embeddings for their tokens.
+    """Checks that an encoder has enough positions and embeddings.
 
     Raises:
-        InputError: It has fewer.
+        InputError: It has too few.
     """
     check_reach(encoder_config, config.source, max_tokens)
     if vocabulary > encoder_config.vocab_size:
         raise InputError(
             where=config.source_parameter,
-            got=f"a tokenizer of {vocabulary} entries and embeddings for "
-            f"{encoder_config.vocab_size}",
+            got=f"a tokenizer with {vocabulary} entries and {encoder_config.vocab_size} embeddings",
             expected="an embedding for each entry of the tokenizer",
             remedy="Put the encoder's own tokenizer into its folder.",
         )
 
 
 def _without_pooling(encoder_config: PretrainedConfig) -> dict[str, bool]:
-    # The heads look at the last hidden states; a pooling layer would be trained by nothing.
+    # The heads read the last hidden states, so a pooling layer would not be trained.
     return {"add_pooling_layer": False} if family_of(encoder_config).has_pooling_layer else {}
 
 
 def set_dropout(encoder_config: PretrainedConfig, config: ModelConfig) -> None:
-    """Changes an encoder's dropout, under the names that its family has for it."""
+    """Changes an encoder's dropout, under its family's names of the settings."""
     family = family_of(encoder_config)
     for name in family.hidden_dropout:
         setattr(encoder_config, name, config.dropout)

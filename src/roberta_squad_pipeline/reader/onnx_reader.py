@@ -1,4 +1,4 @@
-"""A reader that onnxruntime computes, without torch: what an exported folder has for weights."""
+"""A reader that was exported to ONNX; onnxruntime computes it, without torch."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""One reader in many processes."""
+"""Copies a reader to all processes."""
 
 import json
 from pathlib import Path
@@ -20,14 +20,14 @@ from roberta_squad_pipeline.reader.storage import (
 
 
 def share_reader(reader: ReaderModel | None, processes: Processes) -> ReaderModel:
-    """Gives every process a reader like rank 0's, so that only rank 0 needs the encoder's files.
+    """Gives every process rank 0's reader, so that only rank 0 needs the encoder's files.
 
     Args:
-        reader: On rank 0; the others pass None.
-        processes: Each has to call it.
+        reader: The reader on rank 0; other ranks pass None.
+        processes: All of them have to call it.
 
     Returns:
-        A reader on the process's device.
+        The reader on the process's device.
     """
     told = b""
     if reader is not None:
@@ -37,13 +37,13 @@ def share_reader(reader: ReaderModel | None, processes: Processes) -> ReaderMode
             "answerability_input": reader.answerability_input,
         }
         told = json.dumps(described).encode()
-    # The others build an empty reader of the same shapes, for the weights to be broadcast into.
+    # Other ranks build a reader of the same shape, to receive the weights.
     described = json.loads(processes.broadcast_bytes(told))
     if reader is None:
         config = AutoConfig.for_model(**described.pop("encoder"))
         reader = empty_reader(config, **described)
     reader.to(processes.device)
-    # In the order of the state dict, which is the same for the same encoder.
+    # In the order of the state dict, which is the same on all ranks.
     for tensor in reader.state_dict().values():
         processes.broadcast(tensor)
     return reader
@@ -53,11 +53,11 @@ def share_trained(folder: Path, processes: Processes) -> TrainedReader:
     """Gives every process the reader of a folder, with tokenizer and tuning.
 
     Args:
-        folder: Only rank 0 needs to have it.
-        processes: Each has to call it.
+        folder: The folder; only rank 0 needs to have it.
+        processes: All of them have to call it.
 
     Returns:
-        A reader on the process's device.
+        The reader on the process's device.
     """
     files = [path for path in folder.iterdir() if path.is_file()] if processes.first else []
     beside = [path.name for path in files if path.suffix != Path(WEIGHTS).suffix]

@@ -1,7 +1,7 @@
-"""What a reader is made of: a pre-trained encoder, or a reader that training goes on from.
+"""The reader that training starts from: a pre-trained encoder with new heads, or a trained reader.
 
-The latter is one of this project's, or transformers' question-answering model, which has an encoder
-and a span head like ours but no answerability head.
+A trained reader is one of this project, or transformers' question-answering model, which has an
+encoder and a span head like ours, but no answerability head.
 """
 
 import logging
@@ -32,29 +32,29 @@ from roberta_squad_pipeline.reader.model import (
 from roberta_squad_pipeline.reader.storage import is_reader, load_header, load_reader
 
 _CHECKPOINT_ORDER: Order = "question_first"
-"""transformers' question-answering models are trained on its tokenizers' own form of a pair."""
+"""transformers' question-answering models are trained on the tokenizer's own form of a pair."""
 
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-"""What of a model on the hub is fetched: neither pickles nor other frameworks' weights."""
+"""Files of a model on the hub that are downloaded: no pickles, no other frameworks' weights."""
 
 _SPAN_LOGITS = 2
 
 _QUESTION_ANSWERING = "ForQuestionAnswering"
 _PRETRAINING = ("ForMaskedLM", "ForPreTraining")
-"""How transformers names models; the heads of these two are of no use to a reader."""
+"""Endings of transformers' class names; a reader has no use for the heads of these two."""
 
 _logger = logging.getLogger(__name__)
 
 
 class Origin(StrictModel):
-    """What a reader's first weights came from, for those who read its recipe."""
+    """Where a reader's first weights came from, for readers of its recipe."""
 
     sha256: dict[str, str]
-    """Of each file of weights, by its name."""
+    """Hash of each file of weights, by name."""
     unused: tuple[str, ...]
-    """Tensors that a reader has no place for."""
+    """Tensors that the reader does not use."""
     drawn: tuple[str, ...]
-    """The reader's tensors that were not there, and were drawn at random."""
+    """Tensors of the reader that were missing, and were drawn at random."""
 
 
 class FirstReader(NamedTuple):
@@ -62,23 +62,23 @@ class FirstReader(NamedTuple):
 
     reader: ReaderModel
     origin: Origin | None
-    """None where it is a pre-trained encoder with new heads."""
+    """None for a pre-trained encoder with new heads."""
 
 
 def started_reader(
     config: ModelConfig, folder: Path, *, max_tokens: int, vocabulary: int
 ) -> FirstReader:
-    """A reader with another one's weights; what that lacks is drawn from torch's random state.
+    """Makes a reader with the weights of another one; missing weights are random.
 
     Args:
-        config: Dropout, and what `folder` is called in messages.
-        folder: Where the files of `config.start` lie.
-        max_tokens: Tokens of the longest window it will be given.
-        vocabulary: Entries of the tokenizer that it will be given tokens of.
+        config: The dropout, and the name of `folder` in messages.
+        folder: The folder with the files of `config.start`.
+        max_tokens: Tokens of the longest window that it will read.
+        vocabulary: Number of entries of the tokenizer.
 
     Raises:
-        InputError: Neither a reader nor a question-answering model loads from there, or it is too
-            short for the windows, or knows fewer tokens than the tokenizer makes.
+        InputError: The folder contains no reader or question-answering model that can be loaded, or
+            it is too short for the windows, or has fewer embeddings than the tokenizer has entries.
     """
     with _told_of_start(config):
         load = _own_reader if is_reader(folder) else _question_answering_model
@@ -94,13 +94,13 @@ def source_tokenizer(
     """Checks the encoder or reader that training starts from, and loads its tokenizer.
 
     Args:
-        config: Which encoder or reader.
-        start: Where the files of `config.start` lie; None if there is no such setting.
-        windows: What the reader is to be trained on.
+        config: The encoder or reader.
+        start: The folder with the files of `config.start`; None without that setting.
+        windows: The windows for training.
 
     Raises:
-        InputError: There is no tokenizer, a reader is given as an encoder, or what is started from
-            was trained on windows of the other order.
+        InputError: There is no tokenizer, a reader is given as an encoder, or the reader to start
+            from was trained on windows of the other order.
     """
     if start is None:
         if is_reader(Path(config.source)):
@@ -108,7 +108,7 @@ def source_tokenizer(
                 where=config.source_parameter,
                 got="a trained reader",
                 expected="a pre-trained encoder",
-                remedy="To go on from the reader: "
+                remedy="To continue the reader: "
                 f"--params model.start={config.source}, without model.encoder.",
             )
         return PassageTokenizer.load(config.source)
@@ -119,18 +119,18 @@ def source_tokenizer(
 
 
 def tell_of_unused_head(encoder: str) -> None:
-    """Warns of a head that an encoder's folder has and a reader with new heads does not use.
+    """Warns of a head in an encoder's folder that a reader with new heads does not use.
 
-    Heads that only served pre-training are not mentioned.
+    Heads for pre-training are not mentioned.
 
     Raises:
-        InputError: The encoder's config.json does not load.
+        InputError: The encoder's config.json cannot be loaded.
     """
     for architecture in load_encoder_config(encoder).architectures or ():
         if architecture.endswith(_QUESTION_ANSWERING):
             _logger.warning(
-                "model.encoder=%s is a %s, of which the encoder alone is used. To go on from its "
-                "span head as well: --params model.start=%s, without model.encoder",
+                "model.encoder=%s is a %s, of which the encoder alone is used. To use its span "
+                "head as well: --params model.start=%s, without model.encoder",
                 *(encoder, architecture, encoder),
             )
         elif "For" in architecture and not architecture.endswith(_PRETRAINING):
@@ -142,7 +142,7 @@ def tell_of_unused_head(encoder: str) -> None:
 
 
 def tell_of_start(config: ModelConfig, origin: Origin) -> None:
-    """Says which tensors of the starting point are not used, and which it lacks."""
+    """Logs which tensors are not used, and which are missing."""
     _logger.info("starting from %s", config.start)
     if origin.unused:
         _logger.warning("%s: not used: %s", config.source_parameter, ", ".join(origin.unused))
@@ -155,29 +155,29 @@ def tell_of_start(config: ModelConfig, origin: Origin) -> None:
 
 
 def hub_folder(start: str) -> Path:
-    """Fetches a model from the Hugging Face hub, or finds it among those fetched before.
+    """Downloads a model from the Hugging Face hub, unless it was downloaded before.
 
     Raises:
-        InputError: It is not there.
+        InputError: There is no such model.
     """
     try:
         return Path(snapshot_download(start, allow_patterns=_FILES))
     except (OSError, ValueError) as error:
         raise InputError(
             where=f"model.start={start}",
-            got="no such folder, and nothing of that name could be loaded from the hub "
+            got="no such folder, and nothing with that name could be loaded from the hub "
             f"({str(error).strip().splitlines()[0]})",
             expected="a reader's folder, a reader in MLflow (models:/NAME/VERSION, "
             "runs:/RUN_ID/reader), or a question-answering checkpoint of transformers (folder or "
             "hub id)",
-            remedy="Check the path; for a hub id check the spelling and the network.",
+            remedy="Check the path; for a hub id, check the spelling and the network.",
         ) from error
 
 
 def _own_reader(config: ModelConfig, folder: Path) -> FirstReader:
     trained = load_reader(folder).in_torch
     encoder_config = trained.encoder.config
-    # Some modules keep their dropout from when they are made.
+    # Some modules read their dropout only when they are created.
     set_dropout(encoder_config, config)
     reader = empty_reader(encoder_config, config.dropout, config.answerability_input)
     reader.load_state_dict(trained.state_dict())
@@ -191,7 +191,7 @@ def _question_answering_model(config: ModelConfig, folder: Path) -> FirstReader:
     head = _span_head(model, loaded["missing_keys"], config)
     check_complete(loaded, str(folder))
     encoder: PreTrainedModel = getattr(model, model.base_model_prefix)
-    # Its config.json goes into the trained reader's folder.
+    # It is saved as the trained reader's config.json.
     encoder.config.architectures = [type(encoder).__name__]
     reader = ReaderModel(encoder, config.dropout, config.answerability_input)
     reader.span_head.load_state_dict(head.state_dict())
@@ -203,10 +203,10 @@ def _question_answering_model(config: ModelConfig, folder: Path) -> FirstReader:
 
 
 def _span_head(model: PreTrainedModel, missing: set[str], config: ModelConfig) -> nn.Linear:
-    """The one layer between encoder and logits.
+    """Finds the only layer between encoder and logits.
 
     Raises:
-        InputError: There are more, or it has other logits than a start and an end, or no weights.
+        InputError: There are other layers, other logits than start and end, or no weights.
     """
     parts = {name.partition(".")[0] for name, _ in model.named_parameters()}
     head = getattr(model, "qa_outputs", None)
@@ -240,7 +240,7 @@ def _check_order(config: ModelConfig, start: Path, windows: WindowConfig) -> Non
 
 @contextmanager
 def _told_of_start(config: ModelConfig) -> Iterator[None]:
-    """Errors name what the user gave, where the files lie in a folder that nobody knows."""
+    """Makes errors name what the user gave, not a temporary folder with its files."""
     try:
         yield
     except InputError as error:

@@ -1,10 +1,10 @@
 """A trained reader on disk: safetensors and JSON, nothing that is unpickled.
 
-The folder holds the encoder's config.json, model.safetensors with the weights of encoder and
-heads, the tokenizer's files, and reader.json; once the reader was evaluated, evaluation.json. A
-folder that `save_pretrained` wrote is laid out as transformers wants it, and loads here as well. So
-does one that was exported to ONNX, which has model.onnx in the place of config.json and weights;
-and an ensemble, which has in their place a folder `members` with a reader's folder for each.
+A reader's folder contains the encoder's config.json, model.safetensors with the weights of encoder
+and heads, the tokenizer's files, and reader.json; after an evaluation, evaluation.json, too. Other
+folders can be loaded as well: one written by `save_pretrained`, in transformers' layout; a reader
+exported to ONNX, with model.onnx instead of config.json and weights; and an ensemble, with a folder
+`members`, which contains a reader's folder for each member.
 """
 
 import json
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Literal[4] = 4
 _OLDEST_FORMAT = 2
-"""Version 2 knew one form of windows, the published series'; version 3 one input of the
+"""Version 2 had only one form of windows, that of the published series; version 3 one input of the
 answerability head."""
 WEIGHTS = "model.safetensors"
 _HEADER = "reader.json"
@@ -43,112 +43,111 @@ _REMEDY = "Train one: kedro run --pipeline train"
 
 
 class ReaderHeader(StrictModel):
-    """What a reader needs to know beside its weights."""
+    """What a reader needs besides its weights."""
 
     format_version: Literal[4] = FORMAT_VERSION
     tokenizer: TokenizerIdentity
-    """What its features were made with."""
+    """The tokenizer of its features."""
     windows: WindowConfig
     inference: InferenceConfig
-    """How it answers until an evaluation says how it was tuned."""
+    """How it answers, unless an evaluation has other settings."""
     dropout: float
     answerability_input: AnswerabilityInput
     recipe: dict[str, Any]
-    """What it was made of and how, for those who read it."""
+    """How the reader was made, for people to read."""
     members: tuple[Name, ...] = ()
-    """Names of an ensemble's members; none of a single reader."""
+    """Names of an ensemble's members; empty for a single reader."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedReader:
-    """A reader with all that is needed to use it."""
+    """A reader with everything that its use requires."""
 
     reader: "ReaderModel | OnnxReader | EnsembleReader"
     tokenizer: PassageTokenizer
     header: ReaderHeader
     path: Path | None = None
-    """The folder it was loaded from, for other processes to load it, too."""
+    """The folder it was loaded from, so that other processes can load it, too."""
     evaluation: Evaluation | None = None
-    """What is known of its scores."""
+    """Its scores and tuning, if it was evaluated."""
     members: tuple["TrainedReader", ...] = ()
-    """Of an ensemble, in the order of the header's names."""
+    """The members of an ensemble, in the order of their names in the header."""
 
     @property
     def module(self) -> "ReaderModel | EnsembleReader":
-        """The reader or ensemble where torch is to compute.
+        """The reader or ensemble as a module of torch.
 
         Raises:
             InputError: It was loaded from an ONNX model.
         """
-        if not isinstance(self.reader, OnnxReader):
-            return self.reader
-        raise InputError(
-            where=str(self.path),
-            got="a reader that was exported to ONNX",
-            expected="one with its weights",
-            remedy="Take the reader that it was exported from.",
-        )
+        if isinstance(self.reader, OnnxReader):
+            raise self._without_weights(
+                "a reader that was exported to ONNX", "Take the reader that it was exported from."
+            )
+        return self.reader
 
     @property
     def in_torch(self) -> "ReaderModel":
-        """The reader where the weights of a single one are needed.
+        """The reader as a single model with weights.
 
         Raises:
             InputError: It was loaded from an ONNX model, or is an ensemble.
         """
-        if not self.members:
-            return cast("ReaderModel", self.module)
-        raise InputError(
-            where=str(self.path),
-            got="an ensemble of readers",
-            expected="one with weights of its own",
-            remedy="Take one of its members, or train a student: kedro run --pipeline distil",
-        )
+        if self.members:
+            raise self._without_weights(
+                "an ensemble of readers",
+                "Take one of its members, or train a student: kedro run --pipeline distil",
+            )
+        return cast("ReaderModel", self.module)
+
+    def _without_weights(self, got: str, remedy: str) -> InputError:
+        expected = "a reader with weights of its own"
+        return InputError(where=str(self.path), got=got, expected=expected, remedy=remedy)
 
     @property
     def parts(self) -> tuple["TrainedReader", ...]:
-        """Readers whose windows differ: an ensemble's members, or else the whole reader alone."""
+        """An ensemble's members if their windows differ, otherwise the whole reader."""
         read = {(each.header.tokenizer.sha256, each.header.windows) for each in self.members}
         return self.members if len(read) > 1 else (self,)
 
     @property
     def inference(self) -> InferenceConfig:
-        """How spans are searched and scored; a threshold holds for no other way."""
+        """How spans are searched and scored; a threshold is valid only for these settings."""
         return self.evaluation.inference if self.evaluation else self.header.inference
 
     @property
     def no_answer_weights(self) -> NoAnswerWeights:
-        """What makes one no-answer score of the reader's two logits."""
+        """The weights of the reader's two logits in its no-answer score."""
         if self.evaluation is None:
             return unfitted_weights(self.inference.null_score)
         return self.evaluation.no_answer_weights
 
     @property
     def calibration(self) -> Calibration:
-        """What its scores mean."""
+        """The threshold, and the meaning of scores as probabilities."""
         return self.evaluation.calibration if self.evaluation else UNCALIBRATED
 
 
 def check_features(features: Features, header: ReaderHeader) -> None:
-    """Checks that features are laid out as a reader was trained to read them.
+    """Checks that features have the layout that a reader was trained on.
 
     Raises:
-        InputError: They were made with another tokenizer, or in another order.
+        InputError: They have another tokenizer, or the other order.
     """
     check_tokenizer(features, header.tokenizer.sha256, where="reader")
     order = features.meta.windows.order
     if order != header.windows.order:
         raise InputError(
             where="reader",
-            got=f"features whose windows are laid out {order}",
-            expected=f"windows laid out {header.windows.order}, as the reader was trained",
+            got=f"features with the order {order}",
+            expected=f"the order that the reader was trained on, {header.windows.order}",
             remedy=f"Build them again: kedro run --pipelines features,inference,evaluate --params "
             f"features.order={header.windows.order}, with your other --params.",
         )
 
 
 def save_reader(trained: TrainedReader, folder: Path) -> None:
-    """Writes a reader into a folder that does not exist yet."""
+    """Writes a reader into a new folder."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
@@ -173,11 +172,11 @@ def save_beside_weights(trained: TrainedReader, folder: Path) -> None:
 
 
 def load_reader(folder: Path) -> TrainedReader:
-    """Reads what `save_reader`, `save_pretrained` or `export_onnx` wrote.
+    """Loads a reader from a folder of `save_reader`, `save_pretrained` or `export_onnx`.
 
     Raises:
-        InputError: The folder is missing, incomplete or of another version, or there is no
-            onnxruntime for its model.
+        InputError: The folder is missing, incomplete or of another version, or onnxruntime is not
+            installed for its model.
     """
     header = load_header(folder)
     onnx = OnnxReader(folder / ONNX_MODEL) if (folder / ONNX_MODEL).is_file() else None
@@ -191,7 +190,7 @@ def load_reader(folder: Path) -> TrainedReader:
 
 
 def _load_weights(folder: Path, header: ReaderHeader) -> "ReaderModel":
-    # Only here, since who answers by onnxruntime may have no torch.
+    # Imported here, since torch need not be installed for onnxruntime.
     from safetensors.torch import load_file
 
     from roberta_squad_pipeline.reader.exchange import pretrained
@@ -211,7 +210,7 @@ def _load_weights(folder: Path, header: ReaderHeader) -> "ReaderModel":
 def load_beside_weights(
     reader: "ReaderModel | OnnxReader | EnsembleReader", folder: Path
 ) -> TrainedReader:
-    """Reads what `save_beside_weights` wrote."""
+    """Loads the files of `save_beside_weights`."""
     tokenizer = PassageTokenizer.load(str(folder))
     return TrainedReader(
         reader, tokenizer, load_header(folder), folder, evaluation=load_evaluation(folder)
@@ -219,10 +218,10 @@ def load_beside_weights(
 
 
 def load_ensemble(members: tuple[TrainedReader, ...], folder: Path) -> TrainedReader:
-    """Reads what `save_reader` wrote of an ensemble beside its members.
+    """Loads the files that `save_reader` wrote for an ensemble beside its members.
 
     Raises:
-        InputError: A member is none that has weights of its own.
+        InputError: A member has no weights of its own.
     """
     from roberta_squad_pipeline.reader.ensemble import EnsembleReader
 
@@ -231,15 +230,15 @@ def load_ensemble(members: tuple[TrainedReader, ...], folder: Path) -> TrainedRe
 
 
 def is_reader(folder: Path) -> bool:
-    """Whether this project wrote a reader there, in its own layout or in transformers'."""
+    """Whether a folder contains a reader of this project, in its own layout or transformers'."""
     return (folder / _HEADER).is_file()
 
 
 def load_header(folder: Path) -> ReaderHeader:
-    """Reads a reader's header; one of an older version is brought up to date.
+    """Reads a reader's header, and upgrades one of an older version.
 
     Raises:
-        InputError: There is none, or it is damaged or of a version that is not known.
+        InputError: There is none, or it is damaged or of an unknown version.
     """
     try:
         written = (folder / _HEADER).read_bytes()
@@ -255,11 +254,11 @@ def load_header(folder: Path) -> ReaderHeader:
 
 
 def load_evaluation(folder: Path) -> Evaluation | None:
-    """Reads what a reader's folder says of its scores; None where it was never evaluated.
+    """Reads the evaluation in a reader's folder; None if it was never evaluated.
 
     Raises:
-        ValueError: It holds something else.
-        KeyError: It says nothing of its version.
+        ValueError: The file has another content.
+        KeyError: It has no format version.
     """
     saved = folder / _EVALUATION
     return read_evaluation(json.loads(saved.read_bytes())) if saved.is_file() else None

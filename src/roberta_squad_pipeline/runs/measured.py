@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from roberta_squad_pipeline.common.arrays import Float64Array, IntArray
+from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array, IntArray
 from roberta_squad_pipeline.evaluation.questions import scores_of
 from roberta_squad_pipeline.evaluation.uncertainty import threshold_of
 from roberta_squad_pipeline.tracking.history import FinishedRun, load_questions
@@ -26,7 +26,7 @@ class MeasuredRun:
     """See `judged`."""
     f1: Float64Array
     """0 to 1. Shape: (questions,)"""
-    right: NDArray[np.bool_]
+    right: BoolArray
     """Whether the answer is an exact match, or abstaining is right. Shape: (questions,)"""
     answers: NDArray[np.object_]
     """The answers; empty if it abstains. Shape: (questions,)"""

@@ -1,1 +1,1 @@
-"""How a reader is trained."""
+"""Trains readers."""

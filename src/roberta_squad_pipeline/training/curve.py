@@ -1,4 +1,4 @@
-"""What a finished run keeps of its updates, to be drawn later."""
+"""The record of a run's updates and evaluations, for figures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -18,20 +18,20 @@ def training_curve(
     peak_rates: Mapping[str, float],
     config: TrainingConfig,
 ) -> dict[str, Any]:
-    """The loss, the learning rates and the validation scores of a run.
+    """Collects the loss, the learning rates and the validation scores of a run.
 
-    A layer's learning rate at an update is its peak times the update's multiplier, so that one list
-    of each is enough.
+    A layer's learning rate at an update is its peak times the update's multiplier, so one list of
+    peaks and one of multipliers are enough.
 
     Args:
-        records: Of all updates.
-        evaluations: All of them; none where there were none.
-        peak_rates: By layer, from the embeddings up.
+        records: Records of all updates.
+        evaluations: Records of all evaluations, if there were any.
+        peak_rates: Peak learning rates by layer, from the embeddings up.
         config: The recipe.
 
     Returns:
-        `update` (from 1), `loss` and `lr_multiplier`, each with one entry per update, and
-        `peak_rates`; `validation` with the fields of `EvaluationRecord` but for its time, each with
+        `update` (from 1), `loss` and `lr_multiplier`, each with one entry per update;
+        `peak_rates`; `validation` with the fields of `EvaluationRecord` except its time, each with
         one entry per evaluation; and `kept_update`, the update whose weights the reader has.
     """
     kept = best_evaluation(evaluations) if config.keep == "best" else records[-1]

@@ -1,6 +1,5 @@
-"""A training run in this process or in many, and what crosses between them."""
+"""Runs a training in this process or in several, and passes data between them."""
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from roberta_squad_pipeline.common.errors import TrainingError
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.distributed.config import DistributedConfig, Strategy
-from roberta_squad_pipeline.distributed.launch import JOB_FILE, launch, local_processes
+from roberta_squad_pipeline.distributed.launch import launch, local_processes
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest, stop_requests
 from roberta_squad_pipeline.features.file import Features
@@ -28,36 +27,36 @@ from roberta_squad_pipeline.training.validation import Validation
 
 _WORKER = "roberta_squad_pipeline.training.worker"
 _MOST_HALVINGS = 6
-"""Of a micro-batch, down to one window from as many as 64."""
+"""The most times that a micro-batch is halved: from 64 windows down to one."""
 _STOPPING = (
     "stopping after this update, with a checkpoint; the same command goes on from there. "
-    "Once more to stop at once."
+    "Press again to stop at once."
 )
 
 
 class TrainingJob(StrictModel):
-    """What the processes of a run are to do."""
+    """The task of the processes of a run."""
 
     features: Path
-    """The training windows."""
+    """File of the training windows."""
     teacher: Path | None
-    """What a teacher says of them, if there is one."""
+    """File of the teacher's logits for them, if there is a teacher."""
     validation: Path | None
-    """The validation windows, if there are evaluations."""
+    """File of the validation windows, if there are evaluations."""
     inference: InferenceConfig
     """How the validation questions are answered."""
     model: ModelConfig
     start: Path | None
-    """Where the files of `model.start` lie; rank 0 alone reads them."""
+    """Folder with the files of `model.start`; only rank 0 reads them."""
     training: TrainingConfig
     strategy: Strategy
     max_restarts: int
-    """How often processes may die."""
+    """How often processes may die before the run fails."""
     checkpoints: Path
-    """Folder of this run's settings and data."""
+    """Folder for the checkpoints of these settings and data."""
 
     def opened(self, validation: Path | bytes | None) -> Validation | None:
-        """The validation questions, from their file or its content."""
+        """Opens the validation questions, from their file or its content."""
         if validation is None:
             return None
         return Validation(Features.open(validation), self.inference)
@@ -66,13 +65,13 @@ class TrainingJob(StrictModel):
 def first_reader(
     features: Features, model: ModelConfig, training: TrainingSettings, start: Path | None
 ) -> FirstReader:
-    """The reader before its first update.
+    """Makes the reader as it is before its first update.
 
     Args:
         features: The training windows.
-        model: What it is made of.
-        training: Gives the seed for what is drawn at random.
-        start: Where the files of `model.start` lie; None if there is no such setting.
+        model: The encoder or reader to start from.
+        training: Gives the seed of random weights.
+        start: Folder with the files of `model.start`; None without that setting.
 
     Raises:
         InputError: See `new_reader` and `started_reader`.
@@ -95,22 +94,22 @@ def run_training(
     on_evaluation: Callable[[EvaluationRecord], None],
     on_restart: Callable[[int], None],
 ) -> None:
-    """Trains a reader in place, in this process if one is enough, else in as many as it takes.
+    """Trains a reader in place, in this process or, if asked for, in several.
 
-    On Ctrl-C or SIGTERM it finishes the current update, writes a checkpoint and stops.
+    On Ctrl-C or SIGTERM, it finishes the current update, writes a checkpoint and stops.
 
     Args:
-        job: What to do.
-        reader: Before its first update.
+        job: The task.
+        reader: The reader before its first update.
         features: The training windows.
-        distributed: How many processes, and where.
-        name: Of the run, the same on all machines.
-        on_update: Called once for every update.
-        on_evaluation: Called once for every evaluation.
-        on_restart: Called with the number of restarts, if processes had to be started again.
+        distributed: How many processes, and on which machines.
+        name: The run's name, the same on all machines.
+        on_update: Called once per update.
+        on_evaluation: Called once per evaluation.
+        on_restart: Called with the number of restarts after processes were restarted.
 
     Raises:
-        InputError: The update cannot be shared out evenly, or machines do not meet.
+        InputError: The update cannot be divided evenly, or machines do not meet.
         TrainingError: See `fit_reader`; or processes died too often.
         KeyboardInterrupt: It was stopped by Ctrl-C.
         SystemExit: It was stopped by SIGTERM.
@@ -169,15 +168,8 @@ def help_training(distributed: DistributedConfig, *, name: str) -> None:
         InputError: Machine 0 never came.
         TrainingError: See `fit_reader`.
     """
-    with stop_requests(say=_STOPPING) as stop, tempfile.TemporaryDirectory() as folder:
-        launch(
-            _WORKER,
-            Path(folder),
-            _with_halvings(distributed),
-            name=f"train-{name}",
-            on_event=lambda _: None,
-            stop=stop,
-        )
+    with stop_requests(say=_STOPPING) as stop:
+        launch(_WORKER, None, _with_halvings(distributed), name=f"train-{name}", stop=stop)
     stop.obey()
 
 
@@ -198,7 +190,7 @@ def _launch(
         nonlocal known, evaluated, finished
         if event.get("restarts"):
             on_restart(event["restarts"])
-        # Processes that were started again tell of everything from the first update on.
+        # Restarted processes report everything from the first update on.
         if "record" in event and event["record"]["update"] > known:
             known = event["record"]["update"]
             on_update(UpdateRecord(**event["record"]))
@@ -207,28 +199,20 @@ def _launch(
             on_evaluation(EvaluationRecord(**event["evaluation"]))
         finished = event.get("finished", finished)
 
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / JOB_FILE).write_text(job.model_dump_json())
-        launch(
-            _WORKER,
-            Path(folder),
-            _with_halvings(distributed),
-            name=f"train-{name}",
-            on_event=on_event,
-            stop=stop,
-        )
+    halving = _with_halvings(distributed)
+    launch(_WORKER, job, halving, name=f"train-{name}", on_event=on_event, stop=stop)
     return finished
 
 
 def _with_halvings(distributed: DistributedConfig) -> DistributedConfig:
-    """The same with restarts for smaller micro-batches; workers count those that died apart."""
+    """Allows more restarts, for smaller micro-batches; workers count deaths on their own."""
     restarts = distributed.max_restarts + _MOST_HALVINGS
     return distributed.model_copy(update={"max_restarts": restarts})
 
 
 def _load_result(reader: ReaderModel, checkpoints: Checkpoints, update: int) -> None:
     found = checkpoints.newest()
-    # One before it is whole, too, but of a reader that was not finished.
+    # An earlier one may be undamaged, but its reader is not finished.
     if found is None or found.update != update:
         raise TrainingError(
             f"{checkpoints.folder}: got no whole checkpoint of update {update}, the last one; "

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from roberta_squad_pipeline.common.arrays import IndexArray
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.distributed.config import Strategy
@@ -18,7 +19,6 @@ from roberta_squad_pipeline.distributed.stopping import StopRequest
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import (
     Batch,
-    IndexArray,
     Thinning,
     UpdateSplit,
     assemble,

@@ -1,4 +1,4 @@
-"""What the reader is trained on."""
+"""The training loss."""
 
 import torch
 from torch import Tensor
@@ -18,18 +18,18 @@ def summed_loss(
 ) -> Tensor:
     """Sum over windows of (CE(start) + CE(end)) / 2 + w · BCE(no-answer logit, unanswerable).
 
-    w is `answerability_weight`. In a no-answer window both cross-entropies point at ``<s>``. Where
-    such a window holds a plausible answer, one that only seems right, `plausible_weight` times the
-    cross-entropies at that span are added, over all tokens but ``<s>``: they say which span it
-    would be, if there were one. An unlabelled window has the teacher's part alone. It is a sum
-    because an update's micro-batches and processes hold unequal numbers of windows: the caller
-    divides by the number of windows in the whole update.
+    w is `answerability_weight`. In a no-answer window, the target of both cross-entropies is
+    ``<s>``. If such a window contains a plausible answer, `plausible_weight` times the
+    cross-entropies at that span, over all tokens but ``<s>``, are added: they teach which span is
+    the best if there is one. An unlabelled window has the teacher's part alone. The loss is a sum,
+    since micro-batches and processes have unequal numbers of windows; the caller divides by the
+    number of windows in the whole update.
 
     Args:
-        output: The reader's.
-        batch: The windows it read.
-        weights: What counts how much.
-        distil: How much of it is the teacher's part (`_teacher_loss`), where there is a teacher.
+        output: The reader's output.
+        batch: The windows that it read.
+        weights: The weights of the parts of the loss.
+        distil: Weight and temperature of the teacher's part (`_teacher_loss`), if there is one.
 
     Returns:
         Shape: ()
@@ -55,8 +55,8 @@ def _teacher_loss(
 ) -> Tensor:
     """Sum over windows of T² · ((KL(start) + KL(end)) / 2 + w · KL(no answer)).
 
-    Divergences of the student's distributions from the teacher's, logits of both divided by T;
-    gradients shrink with T², which the factor makes good (Hinton et al., 2015).
+    KL is the divergence of the student's distribution from the teacher's, with the logits of both
+    divided by T. The factor makes up for gradients that shrink with T² (Hinton et al., 2015).
 
     Returns:
         Shape: ()
@@ -89,7 +89,7 @@ def _plausible_loss(output: ReaderOutput, batch: Batch) -> Tensor:
         F.cross_entropy(
             logits[:, NO_ANSWER_POSITION + 1 :],
             label - 1,
-            # Windows without one are labelled with `NO_ANSWER_POSITION`.
+            # The label of windows without a plausible answer.
             ignore_index=NO_ANSWER_POSITION - 1,
             reduction="sum",
         )

@@ -1,4 +1,4 @@
-"""The recipe's loss scale for fp16, on torch's own scaler."""
+"""The recipe's loss scale for fp16, built on torch's scaler."""
 
 from functools import partial
 
@@ -16,21 +16,21 @@ class LossScaleState(StrictModel):
     growth_tracker: int
     """Updates since the scale last changed."""
     skips_at_minimum: int
-    """Attempts in a row that overflowed at the smallest scale."""
+    """Number of attempts in a row that overflowed at the smallest scale."""
     skipped: int
-    """Attempts at updates that overflowed, in all."""
+    """Number of all attempts that overflowed."""
 
 
 class LossScaler:
-    """Scales losses, skips updates that overflow, and tells when training has diverged.
+    """Scales losses, skips updates that overflow, and detects that training has diverged.
 
-    torch's scaler doubles and halves the scale. It has no minimum and no end of training at it;
-    both are added here.
+    torch's scaler doubles and halves the scale. It has no minimum at which training ends; this
+    class adds one.
 
     Args:
         config: The recipe's numbers.
-        enabled: If False, nothing is scaled and nothing skipped.
-        device: Where the losses are.
+        enabled: If False, nothing is scaled or skipped.
+        device: The device of the losses.
     """
 
     def __init__(self, config: LossScaleConfig, *, enabled: bool, device: torch.device) -> None:
@@ -48,11 +48,11 @@ class LossScaler:
         self._scale = self._scaler.get_scale()
         self._skips_at_minimum = 0
         self.skipped = 0
-        """Attempts at updates that overflowed, as of the last `settle`."""
+        """Number of attempts that had overflowed by the last `settle`."""
 
     @property
     def state(self) -> LossScaleState:
-        """What a checkpoint keeps."""
+        """The state for a checkpoint."""
         scaler = self._scaler.state_dict()
         return LossScaleState(
             scale=scaler.get("scale", 1.0),
@@ -71,11 +71,11 @@ class LossScaler:
 
     @property
     def scale(self) -> float:
-        """Factor of the next loss, as of the last `settle`."""
+        """Factor of the next loss, as known since the last `settle`."""
         return self._scale
 
     def begin_again(self) -> None:
-        """Forgets an update that was not made.
+        """Discards an unfinished update.
 
         torch's scaler unscales gradients only once per update.
         """
@@ -92,16 +92,16 @@ class LossScaler:
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:
-        """Takes the scale out of the gradients before they are clipped."""
+        """Divides the gradients by the scale, before they are clipped."""
         self._scaler.unscale_(optimizer)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Makes the update unless it overflowed, and adapts the scale; `settle` must follow."""
+        """Makes the update unless it overflowed, and adapts the scale; call `settle` next."""
         self._scaler.step(optimizer)
         self._scaler.update()
 
     def settle(self) -> bool:
-        """Waits for the device and says whether the update overflowed and was skipped."""
+        """Waits for the device, and returns whether the update overflowed and was skipped."""
         before, self._scale = self._scale, self._scaler.get_scale()
         overflowed = self._scale < before
         self.skipped += overflowed

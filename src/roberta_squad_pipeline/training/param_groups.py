@@ -1,4 +1,4 @@
-"""Which parameter learns at which rate."""
+"""Sorts parameters into groups with their own learning rates."""
 
 from collections import defaultdict
 from typing import Any
@@ -14,7 +14,7 @@ _NO_WEIGHT_DECAY = ", no weight decay"
 
 
 def layer_parameters(reader: ReaderModel) -> int:
-    """How many parameters the blocks of a reader's encoder have, embeddings left out.
+    """Counts the parameters in the blocks of a reader's encoder, without embeddings.
 
     Raises:
         InputError: See `build_param_groups`.
@@ -27,16 +27,16 @@ def layer_parameters(reader: ReaderModel) -> int:
 def build_param_groups(reader: ReaderModel, config: TrainingConfig) -> list[dict[str, Any]]:
     """Sorts all trainable parameters into groups for the optimiser.
 
-    The heads learn at lr, block i of n (from 0) at lr · layer_decay^(n - i), the embeddings at
-    lr · layer_decay^n; what changes a block's output learns like that block. Weight decay applies
-    to matrices alone, not to biases and LayerNorm.
+    The learning rate is lr for the heads, lr · layer_decay^(n - i) for block i of n (from 0), and
+    lr · layer_decay^n for the embeddings. A parameter that changes a block's output belongs to that
+    block. Only matrices have weight decay, not biases and LayerNorm.
 
     Returns:
         Groups with `params`, `lr`, `initial_lr` (the peak), `weight_decay` and `name`, from the
         embeddings up to the heads.
 
     Raises:
-        InputError: The encoder has a parameter that its family does not know.
+        InputError: The encoder has a parameter that is unknown in its family.
     """
     family = family_of(reader.encoder.config)
     of_encoder = family.layer_depths(name for name, _ in reader.encoder.named_parameters())

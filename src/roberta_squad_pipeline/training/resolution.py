@@ -1,4 +1,4 @@
-"""What a run is trained with once its data, encoder and device are known."""
+"""Resolves training settings that depend on data, encoder and device."""
 
 import logging
 
@@ -18,19 +18,19 @@ _logger = logging.getLogger(__name__)
 def resolve(
     parameters: TrainingParameters, features: Features, reader: ReaderModel, device: torch.device
 ) -> TrainingConfig:
-    """Turns epochs, shares and open settings into numbers, and logs what they came to.
+    """Turns epochs, shares and open settings into numbers, and logs the results.
 
-    It is called once, in the process that starts all others, so that they agree.
+    It is called once, in the process that starts the others, so that all of them agree.
 
     Args:
-        parameters: As conf/ gives them.
+        parameters: The settings in conf/.
         features: The training windows.
-        reader: Before its first update.
-        device: Where it is trained.
+        reader: The reader before its first update.
+        device: The device that trains it.
 
     Raises:
         InputError: The warm-up is longer than the run, no window is left to be drawn, or the
-            encoder has a parameter that its family does not know.
+            encoder has a parameter that is unknown in its family.
     """
     windows = _epoch_windows(parameters, features)
     in_layers = layer_parameters(reader)
@@ -71,9 +71,9 @@ def _epoch_windows(parameters: TrainingParameters, features: Features) -> int:
     if not drawn:
         raise InputError(
             where="training.empty_windows",
-            got=f"{share} with {windows} training windows, of which none holds an answer or all of "
-            "a passage",
+            got=f"{share} with {windows} training windows, none of which contains an answer or a "
+            "whole passage",
             expected="at least one window in each epoch",
-            remedy="Raise it, or give keep.",
+            remedy="Raise it, or set it to keep.",
         )
     return drawn

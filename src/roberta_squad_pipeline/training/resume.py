@@ -1,4 +1,4 @@
-"""Which checkpoints belong to a run: those of the same settings, data, code and libraries."""
+"""Finds the checkpoints of a run: those with the same settings, data, code and libraries."""
 
 import hashlib
 import logging
@@ -24,12 +24,12 @@ _logger = logging.getLogger(__name__)
 
 
 class Attempt(StrictModel):
-    """The last run in a folder of checkpoints."""
+    """The last run that used a folder of checkpoints."""
 
     settings: dict[str, Any]
-    """All that the result depends on."""
+    """Everything that the result depends on."""
     run_id: str | None
-    """MLflow's, if it was tracked."""
+    """MLflow's id of the run, if it was tracked."""
 
 
 def settings_of(
@@ -39,14 +39,14 @@ def settings_of(
     model: ModelConfig,
     training: TrainingConfig,
 ) -> dict[str, Any]:
-    """All that the weights of a trained reader depend on, for `attempt_folder`.
+    """Collects everything that a trained reader's weights depend on, for `attempt_folder`.
 
     Args:
-        reader: Before its first update.
-        features: What it will be trained on.
-        validation: What it will be scored on meanwhile, if anything. It counts even where no weight
-            depends on it, so that no curve mixes two sets of questions.
-        model: Its settings.
+        reader: The reader before its first update.
+        features: The training windows.
+        validation: The questions for evaluations, if there are any. They count even if no weight
+            depends on them, so that no curve mixes two sets of questions.
+        model: The reader's settings.
         training: The recipe.
     """
     return surroundings() | {
@@ -62,15 +62,15 @@ def settings_of(
 
 
 def first_weights(reader: ReaderModel) -> dict[str, str]:
-    """The sha256 of a reader's weights before its first update: of its encoder, and of its heads.
+    """Hashes the weights of encoder and heads before the first update.
 
-    Of readers on one pre-trained encoder the heads, which are drawn from the seed, may differ.
+    Readers with the same encoder may have different heads, which are drawn from the seed.
     """
     found = {"encoder": hashlib.sha256(), "heads": hashlib.sha256()}
     for name, tensor in sorted(reader.state_dict().items()):
         part = found["encoder" if name.startswith("encoder.") else "heads"]
         part.update(name.encode())
-        # The device has nothing else to do yet.
+        # Waiting for the device costs nothing here: it has no other work yet.
         part.update(tensor.cpu().contiguous().numpy())
     return {name: part.hexdigest() for name, part in found.items()}
 
@@ -78,16 +78,16 @@ def first_weights(reader: ReaderModel) -> dict[str, str]:
 def attempt_folder(
     checkpoints: Path, settings: dict[str, Any], training: TrainingConfig, *, run_id: str | None
 ) -> tuple[Path, str | None]:
-    """Finds or makes the folder for the checkpoints of these settings.
+    """Finds or creates the folder for the checkpoints of these settings.
 
     Args:
-        checkpoints: The folder for the run's name, whatever its settings.
+        checkpoints: The folder for the run's name, with a folder for each of its settings.
         settings: See `settings_of`.
-        training: Says whether a run may be carried on.
-        run_id: MLflow's, of this run.
+        training: Says whether a run may be continued.
+        run_id: MLflow's id of this run.
 
     Returns:
-        The folder, and MLflow's id of the run that is carried on, if there is one.
+        The folder, and MLflow's id of the run that is continued, if there is one.
 
     Raises:
         InputError: The folder cannot be written to.
@@ -113,7 +113,7 @@ def attempt_folder(
 
 
 def remove_finished(checkpoints: Path, run_id: str) -> None:
-    """Removes the checkpoints of a run whose reader is saved, and leaves those of others."""
+    """Removes the checkpoints of a run whose reader is saved, but not those of other runs."""
     for folder in checkpoints.glob("*"):
         attempt = _read(folder)
         if attempt is not None and attempt.run_id == run_id:
@@ -135,8 +135,8 @@ def _tell_of_others(checkpoints: Path, settings: dict[str, Any]) -> None:
         if other is not None:
             changes = "; ".join(differences(other.settings, settings))
             _logger.warning(
-                "%s holds checkpoints of other settings, data or code (%s). They are left alone, "
-                "and this run starts anew.",
+                "%s holds checkpoints of other settings, data or code (%s). They are kept, and "
+                "this run starts from the beginning.",
                 folder,
                 changes,
             )

@@ -2,14 +2,14 @@
 
 
 def lr_multiplier(update: int, *, updates: int, warmup_updates: int, power: float) -> float:
-    """Share of the peak learning rate that an update uses.
+    """The share of the peak learning rate at an update.
 
     It rises linearly from 0 at update 0, before training, to 1 at update `warmup_updates`, and
-    falls as a polynomial to 0 at the last update.
+    falls as a power to 0 at the last update.
 
     Args:
         update: Counted from 1; 0 is the state before training.
-        updates: Of the whole run.
+        updates: Number of updates of the whole run.
         warmup_updates: At most `updates`.
         power: 1 falls linearly.
     """

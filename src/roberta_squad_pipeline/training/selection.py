@@ -1,4 +1,4 @@
-"""Which evaluation was the best, when training ends early, and whether it ended too early."""
+"""Finds the best evaluation, the end of patience, and whether scores were still rising."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,12 @@ import numpy as np
 from roberta_squad_pipeline.training.records import EvaluationRecord
 
 _FEWEST = 3
-"""Evaluations that a slope with an error of its own can be drawn through."""
+"""The fewest evaluations for which a slope has a standard error."""
 _STANDARD_ERRORS = 2.0
 
 
 def best_evaluation(evaluations: Sequence[EvaluationRecord]) -> EvaluationRecord:
-    """The one with the highest criterion; of equal ones the first.
+    """The evaluation with the highest criterion; of equal ones, the first.
 
     Args:
         evaluations: In the order of the updates; at least one.
@@ -21,11 +21,11 @@ def best_evaluation(evaluations: Sequence[EvaluationRecord]) -> EvaluationRecord
 
 
 def out_of_patience(evaluations: Sequence[EvaluationRecord], patience: int | None) -> bool:
-    """Whether the last `patience` evaluations, or more, brought no new best.
+    """Whether there was no new best in the last `patience` evaluations or more.
 
     Args:
         evaluations: In the order of the updates.
-        patience: How many; None never runs out.
+        patience: Number of evaluations; None never runs out.
     """
     if patience is None or not evaluations:
         return False
@@ -36,9 +36,9 @@ def out_of_patience(evaluations: Sequence[EvaluationRecord], patience: int | Non
 def still_rising(evaluations: Sequence[EvaluationRecord]) -> bool:
     """Whether more updates would probably have made a better reader.
 
-    That is so if the last evaluation is the best, and the straight line of least squares through
-    the last third of the evaluations, at least three, rises by more than twice the standard error
-    of its slope. With fewer than three evaluations it is False.
+    This is assumed if the last evaluation is the best, and a straight line fitted to the last third
+    of the evaluations, but at least three, has a slope of more than twice its standard error. With
+    fewer than three evaluations the result is False.
 
     Args:
         evaluations: In the order of the updates.

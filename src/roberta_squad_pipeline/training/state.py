@@ -1,4 +1,4 @@
-"""Weights and optimiser state as plain named tensors, whether they are sharded or not."""
+"""Weights and optimiser state as plain named tensors, sharded or not."""
 
 from collections.abc import Mapping
 
@@ -17,11 +17,11 @@ def gather_state(
 ) -> dict[str, Tensor]:
     """Copies everything that training changes to rank 0's CPU.
 
-    Every process has to call it, since each may hold only a shard.
+    Every process has to call it, since each may have only a shard.
 
     Returns:
-        ``model.NAME`` for weights and buffers, ``optimizer.NAME.KEY`` for what the optimiser keeps
-        for each weight, each in its full shape; empty on ranks other than 0.
+        ``model.NAME`` for weights and buffers, ``optimizer.NAME.KEY`` for the optimiser's state of
+        each weight, all in full shape; empty on other ranks.
     """
     held = {WEIGHTS + name: value for name, value in reader.state_dict().items()}
     for name, parameter in reader.named_parameters():
@@ -31,10 +31,10 @@ def gather_state(
 
 
 def gather_weights(reader: nn.Module, processes: Processes) -> dict[str, Tensor]:
-    """Copies the weights alone to rank 0's CPU; every process has to call it.
+    """Copies only the weights to rank 0's CPU; every process has to call it.
 
     Returns:
-        By the reader's own names, each in its full shape; empty on ranks other than 0.
+        Weights by the reader's own names, in full shape; empty on other ranks.
     """
     return _gather(reader.state_dict(), processes)
 
@@ -42,18 +42,18 @@ def gather_weights(reader: nn.Module, processes: Processes) -> dict[str, Tensor]
 def _gather(held: Mapping[str, Tensor], processes: Processes) -> dict[str, Tensor]:
     state = {}
     for name, value in held.items():
-        # A collective: every rank walks the same names in the same order.
+        # A collective: all ranks go through the same names in the same order.
         whole = value.full_tensor() if isinstance(value, DTensor) else value
         if processes.first:
-            # A copy of its own, which the next update does not change.
+            # A copy, which the next update does not change.
             state[name] = whole.detach().to("cpu", copy=True).contiguous()
     return state
 
 
 def allocate_state(reader: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Makes room for what Adam keeps for each weight, before its first step would.
+    """Allocates Adam's state for each weight before the first step.
 
-    If memory ran out in the middle of that step, some of the weights would be updated already.
+    If memory ran out during that step, some of the weights would be updated already.
     """
     for parameter in reader.parameters():
         optimizer.state[parameter] = {
@@ -69,15 +69,15 @@ def spread_state(
     optimizer: torch.optim.Optimizer,
     processes: Processes,
 ) -> None:
-    """Puts what `gather_state` copied back in place; every process has to call it.
+    """Puts a state from `gather_state` in place; every process has to call it.
 
     Args:
-        state: In full shapes, on rank 0; the others pass None.
+        state: All tensors in full shape, on rank 0; other ranks pass None.
         reader: Its weights are overwritten.
-        optimizer: Its state, which has to be allocated, is overwritten.
-        processes: Those that hold the state.
+        optimizer: Its state is overwritten; it has to be allocated.
+        processes: The processes that have the state.
     """
-    # Only rank 0 has the checkpoint, and all fill the same tensors in the same order.
+    # Only rank 0 has the checkpoint; all ranks fill the same tensors in the same order.
     for name, target in reader.state_dict().items():
         _fill(target, state[WEIGHTS + name] if state else None, processes)
     for name, parameter in reader.named_parameters():
@@ -90,7 +90,7 @@ def _fill(target: Tensor, value: Tensor | None, processes: Processes) -> None:
     whole = torch.empty(target.shape, dtype=target.dtype, device=processes.device)
     if value is not None:
         whole.copy_(value)
-    # Whole to every rank, one tensor at a time, so that no rank holds the state twice.
+    # One whole tensor at a time goes to every rank, so that no rank holds the state twice.
     processes.broadcast(whole)
     if isinstance(target, DTensor):
         whole = distribute_tensor(whole, target.device_mesh, target.placements, src_data_rank=None)

@@ -1,4 +1,4 @@
-"""One update: gradients of all its micro-batches, over all processes, and the optimiser's step."""
+"""One update: the gradients of its micro-batches on all processes, and the optimiser's step."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -31,22 +31,22 @@ def train_step(
 ) -> Tensor:
     """One update: gradients of all its micro-batches, then one step of the optimiser.
 
-    Each micro-batch's loss is a sum divided by the windows of the whole update, so that, without
-    dropout, it does not matter how the update is cut and shared out.
+    The loss of a micro-batch is a sum divided by the number of windows in the whole update. So,
+    without dropout, the result does not depend on how the update is divided.
 
     Args:
-        module: The reader, or what `distribute` made of it.
+        module: The reader, or the result of `distribute`.
         batches: This process's micro-batches.
-        optimizer: Over the reader's parameters.
-        scaler: For fp16.
+        optimizer: The optimiser of the reader's parameters.
+        scaler: The loss scale of fp16.
         config: The recipe.
-        processes: Those that share the update.
+        processes: The processes that share the update.
 
     Returns:
-        The update's mean loss, over all processes. Shape: ()
+        The update's mean loss over all processes. Shape: ()
 
     Raises:
-        torch.OutOfMemoryError: No weight was changed.
+        torch.OutOfMemoryError: Memory ran out; no weight was changed.
     """
     optimizer.zero_grad(set_to_none=True)
     total = _accumulate(module, batches, scaler, config, processes)
@@ -54,7 +54,7 @@ def train_step(
         scaler.unscale(optimizer)
         nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm)
     scaler.step(optimizer)
-    # Every rank reports, and checks, the loss of the whole update, not of its own share.
+    # Every rank checks and reports the loss of the whole update, not of its own share.
     processes.sum(total)
     return total
 
@@ -68,15 +68,15 @@ def train_step_in_lanes(
     lanes: Lanes,
     seeds: Sequence[int],
 ) -> Tensor:
-    """The same update by one process on the CPU, in which each lane reads its own micro-batches.
+    """The same update in one process on the CPU, where each lane has its own micro-batches.
 
     Args:
-        reader: On the CPU.
-        batches: Each lane's micro-batches.
-        optimizer: Over the reader's parameters.
+        reader: A reader on the CPU.
+        batches: The micro-batches of each lane.
+        optimizer: The optimiser of the reader's parameters.
         config: The recipe, in fp32 or bf16.
-        lanes: As many as there are lists of batches.
-        seeds: For each lane's dropout.
+        lanes: As many lanes as there are lists of batches.
+        seeds: The seed of each lane's dropout.
 
     Returns:
         The update's mean loss. Shape: ()
@@ -104,7 +104,7 @@ def _lane_gradients(
     batches: Sequence[Batch],
     seed: int,
 ) -> tuple[Tensor, list[Tensor]]:
-    """A lane's part of the update's loss, and of its gradients, which other lanes add theirs to."""
+    """A lane's part of the update's loss and gradients."""
     seed_thread(seed)
     alone = Processes.alone(torch.device("cpu"))
     total = torch.zeros(())
@@ -128,15 +128,15 @@ def _accumulate(
     config: TrainingConfig,
     processes: Processes,
 ) -> Tensor:
-    """Gradients of all micro-batches, reduced with the last; gives this process's loss."""
-    # It stays on the device: to ask for each micro-batch's loss would be to wait each time.
+    """Adds up the gradients of all micro-batches, and returns this process's loss."""
+    # It stays on the device, since reading each micro-batch's loss would be a wait each time.
     total = torch.zeros((), device=processes.device)
     for number, batch in enumerate(batches, start=1):
         with reducing(module, now=number == len(batches)):
             loss = _loss(module, batch, config, processes)
             scaler.backward(loss)
         total += loss.detach()
-    # Takes out the factor of `_loss`, so that the sum over ranks is the update's mean.
+    # Removes the factor of `_loss`, so that the sum over ranks is the update's mean.
     return total / processes.count
 
 
@@ -146,13 +146,13 @@ def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, processes: Pr
     with computing_in(config.precision, device):
         output = module(batch)
     loss = summed_loss(output, batch, config, config.distil)
-    # The one place of this factor: DDP and FSDP average gradients over ranks, while an update's
-    # gradient is the sum over ranks of losses that are divided by all of its windows already.
+    # DDP and FSDP average gradients over ranks. But an update's gradient is the sum over ranks,
+    # since each loss is already divided by all windows of the update. Hence the factor, here only.
     return loss / config.batch_size * processes.count
 
 
 def build_optimizer(reader: ReaderModel, config: TrainingConfig) -> torch.optim.AdamW:
-    """Adam with decoupled weight decay over the layer-wise parameter groups."""
+    """Adam with decoupled weight decay, with a learning rate per layer."""
     return torch.optim.AdamW(
         build_param_groups(reader, config), betas=config.betas, eps=config.eps, fused=True
     )
@@ -163,7 +163,7 @@ def set_learning_rates(
 ) -> None:
     """Sets each group's learning rate to its own peak times the schedule's multiplier.
 
-    One rate for all groups would undo the layer-wise decay.
+    A single rate for all groups would undo the layer-wise decay.
     """
     share = lr_multiplier(
         update,

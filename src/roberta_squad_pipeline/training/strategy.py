@@ -1,4 +1,4 @@
-"""How several processes train one model: each with all of it, or each with a shard."""
+"""Trains one model in several processes: each has a copy, or a shard."""
 
 import warnings
 from contextlib import AbstractContextManager, nullcontext
@@ -17,20 +17,20 @@ def distribute(reader: ReaderModel, processes: Processes, strategy: Strategy) ->
     """Makes gradients add up over all processes; call the result instead of the reader.
 
     Args:
-        reader: On its device, with the same weights in each process.
-        processes: Those that train it.
-        strategy: "ddp" gives each the whole model; "fsdp" shares out weights, gradients and
+        reader: The reader on its device, with the same weights in each process.
+        processes: The processes that train it.
+        strategy: "ddp" gives each process the whole model. "fsdp" divides weights, gradients and
             optimiser state, and gathers a layer's weights when they are needed.
     """
     if processes.count == 1:
         return reader
     if strategy == "ddp":
         # Every rank has rank 0's weights from `share_reader`, and an encoder's buffers never
-        # change: neither needs another broadcast.
+        # change. So neither has to be broadcast again.
         return DistributedDataParallel(
             reader, forward_sync_buffers=False, init_sync=False, gradient_as_bucket_view=True
         )
-    # It warns that the logits are views, which would matter if anything changed them in place.
+    # It warns that the logits are views, which only matters if they are changed in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     for block in _blocks(reader):
@@ -40,14 +40,14 @@ def distribute(reader: ReaderModel, processes: Processes, strategy: Strategy) ->
 
 
 def _blocks(reader: ReaderModel) -> list[nn.Module]:
-    """The encoder's layers: the list of modules that holds most of the weights."""
+    """The encoder's layers: the list of modules with most of the weights."""
     lists = [module for module in reader.encoder.modules() if isinstance(module, nn.ModuleList)]
     weights = [sum(weight.numel() for weight in blocks.parameters()) for blocks in lists]
     return list(lists[weights.index(max(weights))])
 
 
 def reducing(module: nn.Module, *, now: bool) -> AbstractContextManager[object]:
-    """Inside this context gradients are added up over all processes, or kept until the next time.
+    """A context in which gradients are added up over all processes, or kept for the next time.
 
     So an update of many micro-batches reduces its gradients once.
     """

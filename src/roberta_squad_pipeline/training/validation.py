@@ -1,4 +1,4 @@
-"""The validation questions: read and scored while a reader is trained."""
+"""Reads and scores the validation questions while a reader is trained."""
 
 import time
 from dataclasses import dataclass
@@ -27,28 +27,28 @@ class Validation:
 
     features: Features
     inference: InferenceConfig
-    """How they are read and answered: as in inference."""
+    """How they are read and answered, as in inference."""
 
 
 def read_validation(
     reader: ReaderModel, validation: Validation, *, weights: LossSettings, processes: Processes
 ) -> tuple[WindowSpans, float]:
-    """Reads all validation windows with the weights as they stand.
+    """Reads all validation windows with the present weights.
 
-    No random number is drawn, and the reader is in training mode again at the end, so that training
-    goes on as if nothing had happened.
+    No random number is drawn, and the reader is in training mode again at the end. So training is
+    not affected.
 
     Args:
-        reader: The one that is being trained, its weights sharded or not.
+        reader: The reader that is being trained, with its weights sharded or not.
         validation: The questions.
         weights: Of the loss; see `summed_loss`.
         processes: Each reads its share of the windows, and each calls this function.
 
     Returns:
-        The spans of all windows, and the mean loss over them, in every process.
+        The spans of all windows and the mean loss over them, in every process.
 
     Raises:
-        InputError: A batch does not fit into GPU memory beside what training holds there.
+        InputError: A batch does not fit into the GPU memory that training leaves.
     """
     features, inference = validation.features, validation.inference
     total = torch.zeros((), dtype=torch.float64, device=processes.device)
@@ -67,7 +67,7 @@ def read_validation(
         ) from error
     finally:
         reader.train()
-    # Each rank read its share; all of them wait to check that the mean is finite.
+    # Each rank has read its share; all of them need the mean, to check that it is finite.
     processes.sum(total)
     return spans, total.item() / len(features.windows.question)
 
@@ -75,13 +75,13 @@ def read_validation(
 def score_validation(
     validation: Validation, spans: WindowSpans, *, update: int, loss: float, began: float
 ) -> EvaluationRecord:
-    """Scores what `read_validation` found.
+    """Scores the result of `read_validation`.
 
     Args:
         validation: The questions.
-        spans: Of all their windows.
-        update: The one after which they were read.
-        loss: Mean over the windows.
+        spans: The spans of all their windows.
+        update: The update after which they were read.
+        loss: The mean loss over the windows.
         began: `time.perf_counter()` at the beginning of the evaluation.
 
     Raises:

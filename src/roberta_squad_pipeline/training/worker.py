@@ -18,7 +18,7 @@ from roberta_squad_pipeline.training.job import TrainingJob, first_reader
 from roberta_squad_pipeline.training.loop import fit_reader
 
 _HALVED = "micro_batch"
-"""File with the micro-batch to take after this machine's memory ran out."""
+"""Name of the file with the smaller micro-batch, after memory ran out."""
 
 _logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def train(worker: Worker) -> None:
     if processes.first:
         reader = first_reader(features, job.model, job.training, job.start).reader
     checkpoints = Checkpoints(job.checkpoints) if processes.first else None
-    # What a process takes at most; an update has no more for it.
+    # The most windows that an update has for a process.
     wanted = min(job.training.micro_batch, job.training.batch_size // processes.count)
     micro_batch = _within_memory(wanted, worker.folder / _HALVED, processes)
     deaths = worker.restarts - _halvings(wanted, micro_batch)
@@ -63,9 +63,9 @@ def train(worker: Worker) -> None:
         (worker.folder / _HALVED).write_text(str(smaller))
         if smaller == 0:
             raise _no_room() from error
-        # As an error, since of one that is not rank 0 nothing less is heard.
+        # An error, since other ranks than 0 log nothing less.
         _logger.error(  # noqa: TRY400 (the message is all)
-            "process %d: out of GPU memory; all start again with training.micro_batch=%d",
+            "process %d: out of GPU memory; all processes restart with training.micro_batch=%d",
             processes.rank,
             smaller,
         )
@@ -74,10 +74,10 @@ def train(worker: Worker) -> None:
 
 
 def _within_memory(wanted: int, halved: Path, processes: Processes) -> int:
-    """The micro-batch that every process has found small enough so far."""
+    """The largest micro-batch that has fitted into memory on every process so far."""
     mine = int(halved.read_text()) if halved.exists() else wanted
     smallest = torch.tensor(-mine)
-    # Ranks must cut an update alike. A maximum of negatives is the smallest.
+    # All ranks must divide an update alike. The maximum of the negatives is the minimum.
     processes.maximum(smallest)
     if smallest == 0:
         raise TrainingError(str(_no_room()))
@@ -85,7 +85,7 @@ def _within_memory(wanted: int, halved: Path, processes: Processes) -> int:
 
 
 def _halvings(wanted: int, micro_batch: int) -> int:
-    """How many restarts it took to come down to a micro-batch."""
+    """Number of restarts that it took to get down to a micro-batch."""
     halvings = 0
     while wanted > micro_batch:
         wanted //= 2
@@ -94,13 +94,13 @@ def _halvings(wanted: int, micro_batch: int) -> int:
 
 
 def _check_deaths(deaths: int, allowed: int, death: Path) -> None:
-    """Raises if more processes died than may; a restart with a smaller micro-batch is no death."""
+    """Raises if too many processes died; a restart with a smaller micro-batch does not count."""
     if deaths > allowed:
         died = death.read_text() if death.exists() else "a process of another machine died"
         raise TrainingError(
             f"{died}, and deaths in all: {deaths}; expected at most {allowed}, "
-            "which is distributed.max_restarts. What they had to say stands above. The same "
-            "command goes on from the last checkpoint."
+            "which is distributed.max_restarts. Their own messages are above. The same command "
+            "continues from the last checkpoint."
         )
 
 
@@ -109,7 +109,7 @@ def _no_room() -> InputError:
         where="training.micro_batch",
         got="out of GPU memory with one window in a micro-batch",
         expected="room for at least one",
-        remedy="Lower features.max_tokens, use a smaller encoder, or share out its weights with "
+        remedy="Lower features.max_tokens, use a smaller encoder, or divide its weights with "
         "--params distributed.strategy=fsdp.",
     )
 

@@ -87,7 +87,7 @@ _EXPECTED = {
     ),
     "no_token": (
         "passages of at least one token",
-        "Take this passage out, or use an encoder whose tokenizer knows its characters.",
+        "Remove this passage, or use an encoder whose tokenizer knows its characters.",
     ),
     "answer_without_token": (
         "an answer that has a token",

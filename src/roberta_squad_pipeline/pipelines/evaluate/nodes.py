@@ -62,7 +62,7 @@ def keep_tuning(
     tuning = kept_tuning(
         read_evaluation(reader_evaluation) if reader_evaluation else None,
         files["dev"]["sha256"],
-        AnsweredWith.model_validate(answered_with).inference,
+        AnsweredWith.model_validate(answered_with),
         run=run,
         reader=reader,
         calibrate=calibrate,

@@ -1,1 +1,1 @@
-"""Readers in other programs' formats."""
+"""Readers in the formats of other programs."""

@@ -1,4 +1,4 @@
-"""A reader as others load it: transformers' layout and a model card."""
+"""Saves a reader for others: in transformers' layout, with a model card."""
 
 import copy
 from pathlib import Path
@@ -15,12 +15,12 @@ from roberta_squad_pipeline.reader.storage import WEIGHTS, TrainedReader, save_b
 
 
 def save_pretrained(trained: TrainedReader, folder: Path, *, name: str) -> None:
-    """Writes a folder that `AutoModelForQuestionAnswering` loads, and `load_reader` as well.
+    """Writes a folder for `AutoModelForQuestionAnswering` and `load_reader`.
 
     Args:
         trained: The reader.
-        folder: Does not exist yet.
-        name: Of the model, on its card.
+        folder: A folder that does not exist yet.
+        name: The model's name on its card.
 
     Raises:
         InputError: transformers has no question-answering model that fits this encoder, or the

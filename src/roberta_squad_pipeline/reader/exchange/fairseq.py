@@ -1,4 +1,4 @@
-"""RoBERTa as fairseq saves it, read without running any code that the file asks for.
+"""Reads RoBERTa as fairseq saves it, without running code that the file asks for.
 
 Names: fairseq's `RobertaModel` (Ott et al., 2019) and, for the heads, the published series'
 `roberta_qa`: `span_logits`, and `answer_class` with `dense_0` and `dense_1`.
@@ -45,24 +45,24 @@ _HEADS = {
 
 @dataclass(frozen=True, slots=True)
 class FairseqReader:
-    """What a checkpoint holds, under this project's names."""
+    """The content of a checkpoint, with this project's names."""
 
     encoder: RobertaModel
-    """Without a pooling layer."""
+    """The encoder, without pooling layer."""
     heads: dict[str, Tensor]
-    """By `ReaderModel`'s names; empty for an encoder that was not trained to answer."""
+    """Weights by `ReaderModel`'s names; empty for an encoder without heads."""
 
 
 def read_fairseq(path: Path) -> FairseqReader:
-    """Reads a fairseq RoBERTa checkpoint, with both heads or without.
+    """Reads a fairseq RoBERTa checkpoint, with or without both heads.
 
-    It is unpickled with tensors, plain values and `argparse.Namespace` alone.
+    It is unpickled with nothing but tensors, plain values and `argparse.Namespace`.
 
     Args:
-        path: model.pt; it holds `args` and `model`.
+        path: The file model.pt, with `args` and `model`.
 
     Raises:
-        InputError: It is not such a checkpoint, or asks for other code to be run.
+        InputError: It is not such a checkpoint, or asks for other code.
     """
     checkpoint = _unpickle(path)
     args, weights = checkpoint.get("args"), checkpoint.get("model")
@@ -93,7 +93,7 @@ def _unpickle(path: Path) -> dict[str, Any]:
         raise InputError(
             where=str(path),
             got=f"a pickle that asks for {wanted[1]}" if wanted else "a pickle that does not load",
-            expected="tensors, plain values and argparse.Namespace, so that nothing in it is run",
+            expected="only tensors, plain values and argparse.Namespace, so that no code is run",
             remedy="If you trust it, save it again where fairseq is installed: "
             "c = torch.load(PATH, weights_only=False); "
             "torch.save({'args': c['args'], 'model': c['model']}, NEW_PATH)",
@@ -114,7 +114,7 @@ def _config(args: argparse.Namespace, weights: dict[str, Tensor], prefix: str) -
         max_position_embeddings=weights[f"{prefix}embed_positions.weight"].shape[0],
         hidden_act=args.activation_fn,
         type_vocab_size=1,
-        layer_norm_eps=1e-5,  # torch's default, which fairseq takes
+        layer_norm_eps=1e-5,  # torch's default, which fairseq uses
         # fairseq's dictionary begins with <s>, <pad>, </s>, <unk>.
         bos_token_id=0,
         pad_token_id=1,
@@ -137,7 +137,7 @@ def _encoder(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
                 encoder[key] = third.float()
         else:
             encoder[f"{own}{_PARTS[part]}.{kind}"] = tensor.float()
-    # RoBERTa knows one type of token, which fairseq leaves out.
+    # RoBERTa has one type of token, which fairseq leaves out.
     hidden = weights[f"{prefix}embed_tokens.weight"].shape[1]
     encoder["embeddings.token_type_embeddings.weight"] = torch.zeros(1, hidden)
     return encoder

@@ -1,4 +1,4 @@
-"""A trained reader's README.md, as the Hugging Face hub expects it."""
+"""A reader's README.md, as the Hugging Face hub expects it."""
 
 import re
 from pathlib import Path
@@ -22,11 +22,11 @@ _FORM: dict[Order, str] = {
 
 
 def model_card(trained: TrainedReader, name: str) -> str:
-    """Writes the card: data, recipe, and scores with all that they belong to.
+    """Writes the card: data, recipe, and scores with what they were measured on.
 
     Args:
         trained: The reader.
-        name: Of the model.
+        name: The model's name.
     """
     evaluation = trained.evaluation
     encoder = trained.header.tokenizer.encoder
@@ -68,12 +68,12 @@ def _text(trained: TrainedReader, name: str) -> str:
 # {name}
 
 Finds the answer to a question in a passage, or says that the passage does not answer it. An encoder
-with a span head (two logits a token) and an answerability head (one logit on the first token, high
-where there is no answer).
+with a span head (two logits per token) and an answerability head (one logit on the first token,
+high if there is no answer).
 
 ## Use
 
-With the package that trained it, passages of any length, calibrated probabilities and the tuned
+The package that trained it offers passages of any length, calibrated probabilities and the tuned
 threshold:
 
 ```python
@@ -83,10 +83,11 @@ answer = Reader.load("{name}").answer(question, passage)
 answer.text, answer.answer_probability, answer.no_answer_probability, answer.best.char_start
 ```
 
-With transformers alone, the span logits: `AutoModelForQuestionAnswering.from_pretrained`. The
-answerability head is not part of that model; its weights are in `answerability_head.safetensors`.
+With transformers alone, there are only span logits:
+`AutoModelForQuestionAnswering.from_pretrained`. The answerability head is not part of that model;
+its weights are in `answerability_head.safetensors`.
 {_FORM[trained.header.windows.order]}
-A window holds {trained.header.windows.max_tokens} tokens at most.
+A window has at most {trained.header.windows.max_tokens} tokens.
 
 ## Data and recipe
 
@@ -115,8 +116,8 @@ def _scores(evaluation: Evaluation | None) -> str:
     }
     rows = (signature | evaluation.scores).items()
     return (
-        "The official SQuAD 2.0 scorer's figures, in per cent. `exact` and `f1` abstain where the\n"
-        "no-answer score is above 0; `best_…` at the threshold that is best for this very data,\n"
+        "The figures of the official SQuAD 2.0 scorer, in per cent. `exact` and `f1` abstain if\n"
+        "the no-answer score is above 0, `best_…` at the best threshold for this very data,\n"
         f"which makes them optimistic.\n\n{table(('', ''), rows)}"
     )
 

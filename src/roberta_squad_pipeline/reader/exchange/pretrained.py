@@ -1,7 +1,7 @@
-"""A reader's weights under the names that transformers' question-answering models have.
+"""Renames a reader's weights to those of transformers' question-answering models, and back.
 
-They are an encoder and a linear layer `qa_outputs` over every token, as ours is; the answerability
-head, which they do not have, goes into a file of its own.
+Those models have an encoder and a linear layer `qa_outputs` on every token, as ours. They have no
+answerability head, which is saved in a file of its own.
 """
 
 import torch
@@ -11,7 +11,7 @@ from transformers import AutoModelForQuestionAnswering, PretrainedConfig, PreTra
 from roberta_squad_pipeline.common.errors import InputError
 
 ANSWERABILITY_HEAD = "answerability_head.safetensors"
-"""File beside the weights."""
+"""Name of the file beside the weights."""
 
 _ENCODER, _SPAN_HEAD, _ANSWERABILITY = "encoder.", "span_head.", "answerability_head."
 _QA_OUTPUTS = "qa_outputs."
@@ -23,15 +23,15 @@ def to_question_answering(weights: Weights, config: PretrainedConfig) -> tuple[W
     """Renames a reader's weights.
 
     Args:
-        weights: By the reader's own names.
-        config: The encoder's.
+        weights: Weights by the reader's own names.
+        config: The encoder's configuration.
 
     Returns:
         The weights of transformers' question-answering model of this encoder, and those of the
         answerability head.
 
     Raises:
-        InputError: That model has more between encoder and logits than a linear layer.
+        InputError: That model has other layers between encoder and logits.
     """
     model = _question_answering_model(config)
     prefix = f"{model.base_model_prefix}."
@@ -67,7 +67,7 @@ def from_question_answering(weights: Weights, answerability_head: Weights) -> We
 
 
 def question_answering_architecture(config: PretrainedConfig) -> str:
-    """Name of transformers' class, which its config.json has to give."""
+    """The name of transformers' class, for config.json."""
     return type(_question_answering_model(config)).__name__
 
 
@@ -82,6 +82,6 @@ def _question_answering_model(config: PretrainedConfig) -> PreTrainedModel:
         raise InputError(
             where="save_pretrained",
             got=f"an encoder of type {config.model_type}",
-            expected="one that transformers has a question-answering model of",
+            expected="one for which transformers has a question-answering model",
             remedy="Use the reader's own folder, which this project loads.",
         ) from error
