@@ -10,7 +10,6 @@ from kedro.io import DataCatalog
 from roberta_squad_pipeline.runs.fingerprint import (
     QUESTION_FILES,
     description,
-    feature_fingerprint,
     fingerprint,
     own_questions,
     recipe,
@@ -88,16 +87,16 @@ def test_features_of_an_entry_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "dev.json"
     file.write_text("{}")
 
-    def name(credentials: str = "a", **entry: Any) -> str:
+    def name(credentials: str = "a", **entry: Any) -> dict[str, str]:
         catalog = DataCatalog.from_config(
             {"dev_questions": {"type": QUESTION_FILES, "credentials": "mine", **entry}},
             {"mine": {"key": credentials}},
         )
-        return feature_fingerprint(parameters({}), own_questions(catalog))
+        return own_questions(catalog)
 
     mine = {"filepath": str(file), "fs_args": {"anon": True}}
     first = name(**mine)
-    assert name() == feature_fingerprint(parameters({}), {})
+    assert name() == {}
     assert first == name(**mine, credentials="b")
     assert first != name()
     assert first != name(filepath=str(file))

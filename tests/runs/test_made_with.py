@@ -32,7 +32,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., MadeW
 
     def of(questions: JSONDataset | None = None, **params: Any) -> MadeWith:
         own = {"dev_questions": questions} if questions else {}
-        given = params | {"model": {"encoder": "encoder"}}
+        given = params | {"model": {"encoder": "encoder"} | params.get("model", {})}
         loader = OmegaConfigLoader(
             str(CONF), env="base", runtime_params=given, **CONFIG_LOADER_ARGS
         )
@@ -63,6 +63,7 @@ def test_before_the_first_run_all_is_missing(made: Callable[..., MadeWith]) -> N
         ({}, set()),
         ({"run": "demo", "distributed": {"max_restarts": 1}}, set()),
         ({"training": {"lr": 1.0}}, {TRAIN} | EVALUATION),
+        ({"model": {"dropout": 0.5}}, {TRAIN} | EVALUATION),
         ({"features": {"stride": 9}}, NAMES - {"download.fetch_squad_files"}),
         ({"data": {"on_misaligned": "drop"}}, NAMES),
         ({"inference": {"n_best": 3}}, EVALUATION),

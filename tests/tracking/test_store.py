@@ -15,7 +15,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.tracking.mlflow_run import open_run
 from roberta_squad_pipeline.tracking.models import fetched_reader
 from roberta_squad_pipeline.tracking.provenance import Provenance
-from roberta_squad_pipeline.tracking.store import first_line, hint, page, refusal, tracking_uri
+from roberta_squad_pipeline.tracking.store import first_line, refusal, runs_page, tracking_uri
 
 WITH_CREDENTIALS = "https://us%40er:tok%40en@127.0.0.1:9/x"
 
@@ -122,7 +122,5 @@ def test_a_store_of_another_kind_or_release(
 def test_where_runs_are_shown() -> None:
     """On MLflow's pages for training, not among those on language models."""
     rest = "#/experiments/3/runs/f00?workflowType=machine_learning"
-    assert page("http://me:secret@host/a/", "3", "/f00?") == f"http://host/a/{rest}"
-    assert page("sqlite:///mlflow.db", "3", "/f00?") == f"http://127.0.0.1:5000/{rest}"
-    assert page("", "3", "/f00?") == rest
-    assert (hint("https://host"), hint("sqlite:///x.db")) == ("", " (mlflow ui shows it)")
+    assert runs_page("http://me:secret@host/a/", "3", "/f00?") == f"http://host/a/{rest}"
+    assert runs_page("sqlite:///mlflow.db", "3", "/f00?") == f"http://127.0.0.1:5000/{rest}"

@@ -77,7 +77,12 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     path = save(checkpoints, 7)
     found = Checkpoints(tmp_path / "new/folder").newest()
     assert found is not None
-    assert (found.path, found.update, found.loss_scale, found.split) == (path, 7, SCALE, SPLIT)
+    assert (found.path, found.manifest.update, found.manifest.loss_scale, found.manifest.split) == (
+        path,
+        7,
+        SCALE,
+        SPLIT,
+    )
     assert list(found.records) == records(7)
     assert list(found.evaluations) == [evaluation(2), evaluation(4)]
     assert torch.equal(found.best_weights()["weight"], tensors(3)["model.weight"])
@@ -175,7 +180,7 @@ def test_half_a_checkpoint_of_a_killed_process_is_removed(tmp_path: Path) -> Non
     assert names(tmp_path) == ["update-000005"]
     found = again.newest()
     assert found is not None
-    assert found.update == 5
+    assert found.manifest.update == 5
 
 
 LIMITED = """
@@ -230,7 +235,7 @@ def test_full_disk_leaves_the_last_good_checkpoint(small_disk: Path) -> None:
     assert content(small_disk) == before
     found = checkpoints.newest()
     assert found is not None
-    assert found.update == 5
+    assert found.manifest.update == 5
 
 
 def test_read_only_folder_is_told_before_training(small_disk: Path) -> None:

@@ -158,7 +158,7 @@ def losses(records: list[UpdateRecord]) -> list[float]:
 def state(folder: Path, update: int) -> dict[str, Tensor]:
     newest = Checkpoints(folder).newest()
     assert newest is not None
-    assert newest.update == update
+    assert newest.manifest.update == update
     return newest.tensors()
 
 
@@ -293,7 +293,7 @@ def test_the_reader_has_the_weights_of_the_best_evaluation(
         if record.update > 1:
             found = Checkpoints(tmp_path / "plain").newest()
             assert found is not None
-            checkpointed[found.update] = found.tensors()
+            checkpointed[found.manifest.update] = found.tensors()
 
     run(changed(recipe, keep="last"), config, folder="plain", on_update=keep)
     found: list[EvaluationRecord] = []
@@ -415,11 +415,11 @@ def test_signal_ends_training_with_a_checkpoint_and_handlers_are_restored(
     assert not [t for t in threading.enumerate() if t.name == "elastic launcher"]
     newest = Checkpoints(tmp_path / "checkpoints").newest()
     assert newest is not None
-    assert newest.update == told[-1] < 40
+    assert newest.manifest.update == told[-1] < 40
     assert [record.update for record in newest.records] == told
     _, records = run(recipe, distributed(processes))
     assert [record.update for record in records] == list(range(1, 41))
-    assert losses(records)[: newest.update] == [record.loss for record in newest.records]
+    assert losses(records)[: newest.manifest.update] == [record.loss for record in newest.records]
 
 
 def test_impossible_split_is_said_before_anything_starts(run: Run, recipe: TrainingConfig) -> None:

@@ -676,7 +676,7 @@ def test_stopped_run_goes_on_as_if_nothing_had_happened(
         )
         newest = Checkpoints(tmp_path / "stopped").newest()
         assert newest is not None
-        assert newest.update == len(told) == [7, 8, 12][number]
+        assert newest.manifest.update == len(told) == [7, 8, 12][number]
     records = train(with_dropout(roberta_folder), tiny_features, config, tmp_path / "stopped")
     assert without_time(records) == without_time(expected)
     one, other = (final_state(tmp_path / name) for name in ("undisturbed", "stopped"))
@@ -706,7 +706,7 @@ def test_going_on_in_another_number_of_threads_is_said(
     assert "shared out as now" not in caplog.text
     torch.set_num_threads(4 - lanes)
     otherwise = train(with_dropout(roberta_folder), tiny_features, config, copied)
-    assert f"its updates were {newest.split}: shared out as now" in caplog.text
+    assert f"its updates were {newest.manifest.split}: shared out as now" in caplog.text
     assert [r.loss for r in as_before] != [r.loss for r in otherwise]
 
 
@@ -933,7 +933,7 @@ def test_patience_ends_training_early_and_a_run_that_ended_stays_so(
         assert updates[-1].update == told[-1].update == 2 * (end + 1)
         newest = Checkpoints(tmp_path).newest()
         assert newest is not None
-        assert newest.update == updates[-1].update
+        assert newest.manifest.update == updates[-1].update
 
 
 def test_validation_loss_that_is_no_number_ends_the_run(

@@ -21,7 +21,7 @@ from roberta_squad_pipeline.runs.fingerprint import recipe_params
 from roberta_squad_pipeline.runs.hooks import MEMBERS_TAG, RESOLVED
 from roberta_squad_pipeline.runs.measured import MeasuredRun, load_measured
 from roberta_squad_pipeline.runs.sweep import project_parameters
-from roberta_squad_pipeline.tracking.history import FinishedRun, finished_runs, runs_called
+from roberta_squad_pipeline.tracking.history import FinishedRun, finished_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,13 +188,12 @@ def _question_tables(
 
 
 def _found(project: Path, experiment: str, name: str) -> MeasuredRun:
-    runs = runs_called(project, experiment, name)
+    known = finished_runs(project, experiment, {})
+    runs = [run for run in known if name in {run.name, run.run_id}]
     for run in runs:
         for measured in load_measured(project, [run]):
-            trained = list(_members(run).values())
-            known = finished_runs(project, experiment, {}) if trained else []
-            members = [one for one in known if one.run_id in trained]
-            members.sort(key=lambda one: trained.index(one.run_id))
+            ids = _members(run).values()
+            members = (one for each in ids for one in known if one.run_id == each)
             return replace(measured, members=tuple(members))
     raise InputError(
         where=f"run {name}",

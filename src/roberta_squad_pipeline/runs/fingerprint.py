@@ -51,20 +51,16 @@ def description(parameters: Parameters, files: dict[str, dict[str, Any]]) -> dic
         parameters: All parameters of the run.
         files: The record of the run's SQuAD files.
     """
+    teacher = parameters.distil.teacher
     return (
         settings_of(parameters)
         | surroundings()
         | {
             "squad_files": {split: {"sha256": file["sha256"]} for split, file in files.items()},
             "weights": weights_of(parameters.model.source)
-            | {f"teacher/{name}": sha for name, sha in _teacher_weights(parameters).items()},
+            | ({"teacher": _weights(teacher)} if teacher else {}),
         }
     )
-
-
-def _teacher_weights(parameters: Parameters) -> dict[str, str]:
-    teacher = parameters.distil.teacher
-    return weights_of(teacher) if teacher else {}
 
 
 def fingerprint(parameters: Parameters, files: dict[str, dict[str, Any]]) -> str:
@@ -137,29 +133,6 @@ def other_readers(parameters: Parameters, readers: Path) -> dict[str, Any]:
 
 def _weights(reader: str | Path | None) -> str | None:
     return digest(weights_of(str(reader))) if reader else None
-
-
-def feature_fingerprint(parameters: Parameters, questions: Mapping[str, str]) -> str:
-    """Returns a short name of all that the record of SQuAD files and the features depend on.
-
-    Args:
-        parameters: All parameters of the run; files and folders count with the sizes and times of
-            their files.
-        questions: See `own_questions`.
-    """
-    data, source = parameters.data, parameters.model.source
-    return digest(
-        surroundings()
-        | {
-            "data": data.model_dump(mode="json"),
-            "unlabelled": parameters.distil.unlabelled,
-            "windows": parameters.features.model_dump(mode="json"),
-            "encoder": source,
-            "evaluates": parameters.training.evaluate_every is not None,
-            "files": file_stamps(parameters),
-            "questions": dict(questions),
-        }
-    )
 
 
 def file_stamps(parameters: Parameters) -> list[list[tuple[str, int, int]]]:

@@ -40,62 +40,41 @@ TRACKED = "tracked"
 METRICS_GROUP = "dev/"
 """Prefix of metrics in MLflow, which keeps the scorer's 13 figures together."""
 
-REPORT = "report"
-"""The dataset of the report."""
+READER, JUDGED, REPORT = "reader", "questions", "report"
+"""Datasets: the trained reader, all dev questions with their outcomes, the report."""
 
 EVALUATION, CROSSFIT = "evaluation", "metrics_crossfit"
 SCORES = {EVALUATION, CROSSFIT}
 """Datasets with the scores that are printed at the end."""
 
-FETCHED = "fetched_files"
-"""The dataset that records the data, before they are validated."""
+FETCHED, SQUAD_FILES = "fetched_files", "squad_files"
+"""Datasets that record the data, before and after they are validated."""
 
-SQUAD_FILES = "squad_files"
-"""The dataset that records the validated data of a run."""
+FEATURES = {"train_features", "validation_features", "dev_features"}
+FEATURE_SET = {FETCHED, SQUAD_FILES, "validation", *FEATURES}
+"""Datasets in folders named by `feature_set`; those of tracked nodes are named by the run."""
 
 RESOLVED = {"trained_with": "training", "answered_with": "inference"}
 """Datasets with resolved settings, and the section of the parameters that they belong to."""
 
-JUDGED = "questions"
-"""The dataset of all dev questions and their outcomes."""
-
-READER = "reader"
-"""The dataset of the trained reader."""
-
-WEIGHTS_TAG = "reader.weights"
-"""Tag of a run that trained: a short name of its reader's weights, to search for it."""
-
-MEMBERS_TAG = "members"
-"""Tag of an ensemble: its members' names, with MLflow's ids of the runs that trained them."""
-
-_SURROUNDINGS_TAG = "surroundings"
-"""Tag with a short name of a run's code and libraries."""
-
 _TRAINED_WITH = {"model", "training"}
 """Sections of the parameters that are used only in training."""
+
+WEIGHTS_TAG, MEMBERS_TAG, _SURROUNDINGS_TAG = "reader.weights", "members", "surroundings"
+"""Tags of a run: a short name of the weights that it made; an ensemble's members, with MLflow's ids
+of the runs that trained them; and a short name of its code and libraries."""
 
 EXPORT = "export_reader"
 """The node that exports a reader."""
 
-TRACKER = "tracker"
-"""Name of the input through which a node records metrics."""
-
-PROVENANCE, REDACTION = "provenance", "redaction"
-"""Names of the inputs that tell a node which code is run, and what must not be recorded."""
-
-EXPECTED = "expected_settings"
-"""Name of the input that tells a node the settings of each experiment."""
+TRACKER, PROVENANCE, REDACTION, EXPECTED = "tracker", "provenance", "redaction", "expected_settings"
+"""Inputs that no dataset holds: what a node records metrics through, which code is run, what must
+not be recorded, and the settings of each experiment."""
 
 LOCAL = "local"
 """The environment with this machine's own settings, of which nothing is recorded."""
 
 _logger = logging.getLogger(__name__)
-
-FEATURES = {"train_features", "validation_features", "dev_features"}
-"""Datasets of features."""
-
-FEATURE_SET = {FETCHED, SQUAD_FILES, "validation", *FEATURES}
-"""Datasets in folders named by `feature_set`; those of tracked nodes are named by the run."""
 
 
 class TrackingHooks:
@@ -193,7 +172,7 @@ class TrackingHooks:
             pipeline = self._made_with.outdated(pipeline)
         self._check_sources(pipeline)
         self._check_other_runs_are_kept(pipeline)
-        claim = _claim(self._parameters, pipeline, catalog)
+        claim = self._claim(pipeline)
         self._check_finished_runs_are_kept(pipeline, claim)
         self._held.enter_context(held(claim, self._project / self._parameters.locks))
         names = {node.name for node in pipeline.nodes}
@@ -432,6 +411,16 @@ class TrackingHooks:
             keep_undone(self._undone, self._scores())
         return run
 
+    def _claim(self, pipeline: Pipeline) -> Claim:
+        tracked = any(TRACKED in node.tags for node in pipeline.nodes)
+        features = self._made_with.names(pipelines["__default__"].only_nodes_with_tags("data"))
+        return Claim(
+            run=self._parameters.run if tracked else None,
+            feature_set=self._parameters.feature_set if FEATURE_SET & pipeline.datasets() else None,
+            builds=bool(FEATURE_SET & pipeline.all_outputs()),
+            built_from=digest(surroundings() | features),
+        )
+
     def _check_sources(self, pipeline: Pipeline) -> None:
         """Refuses what the reader is to be made of where it is not there, or would be replaced."""
         model, distil = self._parameters.model, self._parameters.distil
@@ -659,17 +648,3 @@ def _tell_of_scale(parameters: "Parameters") -> None:
         _logger.info(
             "experiment %s to scale (globals.yml): %s", parameters.experiment, ", ".join(scaled)
         )
-
-
-def _claim(
-    parameters: "Parameters", pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
-) -> Claim:
-    from roberta_squad_pipeline.runs.fingerprint import feature_fingerprint, own_questions
-
-    tracked = any(TRACKED in node.tags for node in pipeline.nodes)
-    return Claim(
-        run=parameters.run if tracked else None,
-        feature_set=parameters.feature_set if FEATURE_SET & pipeline.datasets() else None,
-        builds=bool(FEATURE_SET & pipeline.all_outputs()),
-        built_from=feature_fingerprint(parameters, own_questions(catalog)),
-    )

@@ -52,17 +52,25 @@ class MadeWith:
             record.parent.mkdir(parents=True, exist_ok=True)
             record.write_text(self._name(node, {}), encoding="utf-8")
 
+    def names(self, pipeline: Pipeline) -> dict[str, str]:
+        """Short names of what each output of a pipeline would be made with now."""
+        now: dict[str, str] = {}
+        for node in pipeline.nodes:
+            now |= dict.fromkeys(node.outputs, self._name(node, now))
+        return now
+
     def outdated(self, pipeline: Pipeline) -> Pipeline:
         """The nodes with an output that is missing, or was made with something else."""
-        now: dict[str, str] = {}
-        nodes = []
-        for node in pipeline.nodes:
-            name = self._name(node, now)
-            now |= dict.fromkeys(node.outputs, name)
-            # A node without outputs always runs, for its messages.
-            if not node.outputs or any(self._read(output) != name for output in node.outputs):
-                nodes.append(node)
-        return Pipeline(nodes)
+        now = self.names(pipeline)
+        return Pipeline(
+            [
+                node
+                for node in pipeline.nodes
+                # A node without outputs always runs, for its messages.
+                if not node.outputs
+                or any(self._read(output) != now[output] for output in node.outputs)
+            ]
+        )
 
     def existing(self, datasets: Iterable[str]) -> list[str]:
         """The datasets that exist on disk."""
@@ -85,6 +93,8 @@ class MadeWith:
         evaluates = self._settings["training"]["evaluate_every"] is not None
         if section == "training" and "data" in node.tags:
             return evaluates
+        if section == "model" and "data" in node.tags:
+            return {name: self._settings["model"][name] for name in ("encoder", "start")}
         # A reader is not trained again just to see more of its answers.
         if section == "inference" and "evaluation" not in node.tags and not evaluates:
             return None

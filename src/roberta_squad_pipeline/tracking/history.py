@@ -61,11 +61,6 @@ def search(
     )
 
 
-def runs_called(project: Path, experiment: str, name: str) -> list[FinishedRun]:
-    """Finds finished runs by their name or MLflow id, the newest first."""
-    return [r for r in finished_runs(project, experiment, {}) if name in {r.name, r.run_id}]
-
-
 def load_questions(project: Path, run_id: str) -> "pd.DataFrame | None":
     """Loads the table of questions of a run (see `judged`); None if it has none."""
     import pandas as pd

@@ -26,10 +26,10 @@ from roberta_squad_pipeline.tracking.models import MODEL, Registration, digest_o
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.spool import Spool, Status
 from roberta_squad_pipeline.tracking.store import (
+    SERVER,
     connected,
     first_line,
-    hint,
-    page,
+    runs_page,
     tracking_uri,
 )
 from roberta_squad_pipeline.tracking.tracker import Tracker, flat_params
@@ -63,7 +63,7 @@ _EXPERIMENT_TAGS = {
     ),
 }
 _NOTE = (
-    "[Runs by best F1]({}). *Override saved view* there gives this list the same columns in your "
+    "[Runs by best F1](#{}). *Override saved view* there gives this list the same columns in your "
     "browser."
 )
 """What stands above the run list."""
@@ -86,9 +86,10 @@ class MlflowRun(Tracker):
 
     def __init__(self, uri: str, run_id: str, experiment_id: str, unsent: Path) -> None:
         self.run_id = run_id
+        shown = "" if uri.startswith(SERVER) else " (mlflow ui shows it)"
         self.pages = {
-            "MLflow": page(uri, experiment_id, f"/{run_id}?") + hint(uri),
-            "all runs": page(uri, experiment_id, _BY_SCORE),
+            "MLflow": runs_page(uri, experiment_id, f"/{run_id}?") + shown,
+            "all runs": runs_page(uri, experiment_id, _BY_SCORE),
         }
         self._scores: list[_Value] = []
         self._ended = threading.Event()
@@ -248,7 +249,7 @@ def open_run(
     uri = tracking_uri(project)
     with connected(project) as client:
         found = _experiment(client, experiment, project, uri)
-        note = _NOTE.format(page("", found.experiment_id, _BY_SCORE))
+        note = _NOTE.format(runs_page(uri, found.experiment_id, _BY_SCORE).partition("#")[2])
         # Whoever has written another one keeps it.
         own = {MLFLOW_RUN_NOTE: found.tags.get(MLFLOW_RUN_NOTE, note)}
         for key, value in (_EXPERIMENT_TAGS | own).items():

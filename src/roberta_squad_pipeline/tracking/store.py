@@ -15,7 +15,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import redacted, without_credentials
 
 _URI = "MLFLOW_TRACKING_URI"
-_SERVER = ("http:", "https:")
+SERVER = ("http:", "https:")
 
 
 def tracking_uri(project: Path) -> str:
@@ -104,23 +104,15 @@ def _database_file(uri: str) -> Path | None:
     return Path(path).absolute() if scheme.split("+")[0] == "sqlite" and path else None
 
 
-def page(uri: str, experiment_id: str, rest: str) -> str:
-    """The address of a page of MLflow's.
+def runs_page(uri: str, experiment_id: str, rest: str) -> str:
+    """The address of a page on runs: `rest` is what follows /runs, up to its last parameter.
 
-    Args:
-        uri: The address of the store; empty for an address within MLflow's pages.
-        experiment_id: MLflow's id of the experiment.
-        rest: What follows /runs, up to where parameters may be added.
+    A database has pages only while `mlflow ui` runs.
     """
-    base = uri if uri.startswith(_SERVER) else uri and "http://127.0.0.1:5000"
+    server = without_credentials(uri) if uri.startswith(SERVER) else "http://127.0.0.1:5000"
     # Without the last parameter, MLflow shows its pages for language models.
     route = f"#/experiments/{experiment_id}/runs{rest}workflowType=machine_learning"
-    return f"{without_credentials(base).rstrip('/')}/{route}" if base else route
-
-
-def hint(uri: str) -> str:
-    """What to say beside an address: a database has pages only while `mlflow ui` runs."""
-    return "" if uri.startswith(_SERVER) else " (mlflow ui shows it)"
+    return f"{server.rstrip('/')}/{route}"
 
 
 def fail_fast() -> None:

@@ -50,11 +50,15 @@ class _FileRecord(StrictModel):
     size_bytes: int
 
 
-class _Manifest(StrictModel):
+class Manifest(StrictModel):
+    """What a checkpoint holds."""
+
     format_version: Literal[2] = FORMAT_VERSION
     update: int = Field(gt=0)
+    """Updates made before it."""
     loss_scale: LossScaleState
     split: str
+    """How the last one was shared out to processes and threads, on which dropout depends."""
     files: dict[str, _FileRecord]
 
 
@@ -63,11 +67,7 @@ class Checkpoint:
     """A checkpoint that was found whole."""
 
     path: Path
-    update: int
-    """Updates made before it."""
-    loss_scale: LossScaleState
-    split: str
-    """How its last update was shared out to processes and threads, on which dropout depends."""
+    manifest: Manifest
     records: tuple[UpdateRecord, ...]
     """Of all updates before it."""
     evaluations: tuple[EvaluationRecord, ...]
@@ -147,7 +147,7 @@ class Checkpoints:
                     file.name: _FileRecord(sha256=sha256_of(file), size_bytes=file.stat().st_size)
                     for file in sorted(temp.iterdir())
                 }
-                manifest = _Manifest(update=update, loss_scale=loss_scale, split=split, files=files)
+                manifest = Manifest(update=update, loss_scale=loss_scale, split=split, files=files)
                 (temp / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
             for old in self._paths()[KEPT:]:
                 shutil.rmtree(old)
@@ -219,7 +219,7 @@ def _check_release(path: Path) -> None:
 
 def _read(path: Path) -> Checkpoint:
     try:
-        manifest = _Manifest.model_validate_json((path / _MANIFEST).read_bytes())
+        manifest = Manifest.model_validate_json((path / _MANIFEST).read_bytes())
     except ValidationError as error:
         raise ValueError(f"{_MANIFEST}: {error.errors()[0]['msg']}") from error
     for name, expected in manifest.files.items():
@@ -230,14 +230,7 @@ def _read(path: Path) -> Checkpoint:
             raise ValueError(f"{name} has another sha256 than when it was written")
     records = read_records(path / _RECORDS, UpdateRecord)
     evaluations = read_records(path / _EVALUATIONS, EvaluationRecord)
-    return Checkpoint(
-        path,
-        manifest.update,
-        manifest.loss_scale,
-        manifest.split,
-        tuple(records),
-        tuple(evaluations),
-    )
+    return Checkpoint(path, manifest, tuple(records), tuple(evaluations))
 
 
 def _load(path: Path) -> dict[str, Tensor]:

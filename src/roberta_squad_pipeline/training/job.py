@@ -213,7 +213,7 @@ def _with_halvings(distributed: DistributedConfig) -> DistributedConfig:
 def _load_result(reader: ReaderModel, checkpoints: Checkpoints, update: int) -> None:
     found = checkpoints.newest()
     # An earlier one may be undamaged, but its reader is not finished.
-    if found is None or found.update != update:
+    if found is None or found.manifest.update != update:
         raise TrainingError(
             f"{checkpoints.folder}: got no whole checkpoint of update {update}, the last one; "
             "expected the trained reader there. The same command goes on from the last good one."

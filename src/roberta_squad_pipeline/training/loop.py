@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from roberta_squad_pipeline.common.arrays import IndexArray
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
-from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.distributed.config import Strategy
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest
@@ -29,9 +28,9 @@ from roberta_squad_pipeline.reader.batching import (
 )
 from roberta_squad_pipeline.reader.lanes import Lanes, even_lane_count
 from roberta_squad_pipeline.reader.model import ReaderModel
-from roberta_squad_pipeline.training.checkpoint import Checkpoints
+from roberta_squad_pipeline.training.checkpoint import Checkpoints, Manifest
 from roberta_squad_pipeline.training.config import TrainingConfig
-from roberta_squad_pipeline.training.loss_scale import LossScaler, LossScaleState
+from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
 from roberta_squad_pipeline.training.selection import best_evaluation, out_of_patience
 from roberta_squad_pipeline.training.state import (
@@ -50,13 +49,6 @@ from roberta_squad_pipeline.training.strategy import distribute
 from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
 
 _logger = logging.getLogger(__name__)
-
-
-class _Start(StrictModel):
-    """Where a run goes on."""
-
-    update: int
-    loss_scale: LossScaleState
 
 
 @dataclass(slots=True)
@@ -198,14 +190,12 @@ def _train(
 def _resume(run: _Run) -> int:
     """Goes back to the newest checkpoint, in every process; returns the updates before it."""
     found = run.checkpoints.newest() if run.checkpoints else None
-    told = b""
-    if found:
-        told = _Start(update=found.update, loss_scale=found.loss_scale).model_dump_json().encode()
+    told = found.manifest.model_dump_json().encode() if found else b""
     # Only rank 0 sees the checkpoints, but all have to begin with the same update.
     told = run.processes.broadcast_bytes(told)
     if not told:
         return 0
-    start = _Start.model_validate_json(told)
+    start = Manifest.model_validate_json(told)
     run.scaler.state = start.loss_scale
     tensors = found.tensors() if found else None
     spread_state(tensors, run.reader, run.optimizer, run.processes)
@@ -214,10 +204,10 @@ def _resume(run: _Run) -> int:
         run.evaluations = list(found.evaluations)
         run.best_weights = found.best_weights()
         _logger.info("going on from %s", found.path)
-        if found.split != str(run.split):
+        if start.split != str(run.split):
             _logger.warning(
                 "its updates were %s: shared out as now, dropout, if any, drops other values",
-                found.split,
+                start.split,
             )
     return start.update
 
