@@ -132,7 +132,7 @@ def test_an_ensemble_is_compared_by_its_members() -> None:
         _run(
             "both",
             *scored,
-            {"members": '{"trained": "id_trained", "second": "id_second", "gone": null}'},
+            {"members": '{"trained": "1", "second": "2", "gone": "3"}'},
             **EVALUATED | {"reader": "None", "ensemble.kind": "logits", "run": "both"},
         ),
         members=(trained.run, member.run),
@@ -148,7 +148,7 @@ def test_an_ensemble_is_compared_by_its_members() -> None:
         "member trained, seed 1: no other settings",
         "member second, seed 2: code: 9 there, 1 here",
     ]
-    other = replace(both, run=replace(both.run, tags={"members": '{"trained": null}'}))
+    other = replace(both, run=replace(both.run, tags={"members": '{"trained": "1"}'}))
     assert (
         side_by_side([both, other]).rows[1][-1] == f"reader: {says} there, logits of trained here"
     )

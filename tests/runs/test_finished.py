@@ -124,16 +124,19 @@ def test_a_reader_of_the_same_name_and_other_weights(tmp_path: Path) -> None:
 
 
 def test_features_of_other_settings_are_not_trained_on(tmp_path: Path) -> None:
-    check_features(made({}, training()), tmp_path)  # there is no record of them
+    check_features(made({}, training()), tmp_path, builds=True)  # there is no record of them
     keep_features(made({}), tmp_path)
     # Encoders with the same tokenizer may share them.
-    check_features(made({"model": {"encoder": "other"}}, training()), tmp_path)
+    other = made({"model": {"encoder": "other"}}, training())
+    check_features(other, tmp_path, builds=False)
+    with pytest.raises(InputError, match=r"features of demo: .* \(model.encoder: \S+ there, other"):
+        check_features(other, tmp_path, builds=True)
     mine = made({"data": {"dev": "mine"}, "feature_set": "x"}, training())
     with pytest.raises(InputError, match=r"features of x: .* \(data.dev: demo_dev there, mine h"):
-        check_features(mine, tmp_path)
+        check_features(mine, tmp_path, builds=False)
     more = made({"distil": {"unlabelled": "more.jsonl"}}, training())
     with pytest.raises(InputError, match=r"\(distil.unlabelled: None there, more.jsonl here\)"):
-        check_features(more, tmp_path)
+        check_features(more, tmp_path, builds=False)
 
 
 def test_step_by_step_as_at_once(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 from roberta_squad_pipeline.runs.experiment_table import lead_text
 from roberta_squad_pipeline.runs.fingerprint import recipe_params
-from roberta_squad_pipeline.runs.hooks import MEMBERS_TAG, RESOLVED
+from roberta_squad_pipeline.runs.hooks import MEMBERS_TAG, RESOLVED, WEIGHTS_TAG
 from roberta_squad_pipeline.runs.measured import MeasuredRun, load_measured
 from roberta_squad_pipeline.runs.sweep import project_parameters
 from roberta_squad_pipeline.tracking.history import FinishedRun, finished_runs
@@ -192,8 +192,8 @@ def _found(project: Path, experiment: str, name: str) -> MeasuredRun:
     runs = [run for run in known if name in {run.name, run.run_id}]
     for run in runs:
         for measured in load_measured(project, [run]):
-            ids = _members(run).values()
-            members = (one for each in ids for one in known if one.run_id == each)
+            trained = {one.tags.get(WEIGHTS_TAG): one for one in known}
+            members = (trained[each] for each in _members(run).values() if each in trained)
             return replace(measured, members=tuple(members))
     raise InputError(
         where=f"run {name}",
@@ -226,9 +226,9 @@ def _row(run: MeasuredRun, first: MeasuredRun, behind: Behind) -> tuple[str, ...
     )
 
 
-def _members(run: FinishedRun) -> dict[str, str | None]:
-    """The members of an ensemble, and MLflow's ids of the runs that trained them."""
-    members: dict[str, str | None] = json.loads(run.tags.get(MEMBERS_TAG, "{}"))
+def _members(run: FinishedRun) -> dict[str, str]:
+    """The members of an ensemble, and short names of their weights."""
+    members: dict[str, str] = json.loads(run.tags.get(MEMBERS_TAG, "{}"))
     return members
 
 

@@ -119,12 +119,13 @@ def keep_features(mine: MadeOf, folder: Path) -> None:
     _write(mine.model_copy(update={"results": {}}), folder)
 
 
-def check_features(mine: MadeOf, folder: Path) -> None:
-    """Refuses to train on features of other data or windows than the run's parameters say.
+def check_features(mine: MadeOf, folder: Path, *, builds: bool) -> None:
+    """Refuses features of other data or windows than the run's parameters say.
 
     Args:
         mine: The settings of the run.
         folder: The folder of its features.
+        builds: Whether it would replace them; else it trains on them.
 
     Raises:
         InputError: They are of others; if there is no record of theirs, they may be.
@@ -132,17 +133,15 @@ def check_features(mine: MadeOf, folder: Path) -> None:
     if (kept := _read(folder / _RECORD)) is None:
         return
     # Encoders may share features; training checks that their tokenizers are the same.
-    there, here = (
-        {name: each.features.get(name) for name in ("data", "features", "distil")}
-        for each in (kept, mine)
-    )
+    sections = mine.features if builds else ("data", "features", "distil")
+    there, here = ({name: each.features.get(name) for name in sections} for each in (kept, mine))
     if said := "; ".join(differences(there, here)):
         raise InputError(
             where=f"features of {mine.feature_set}",
             got=f"other settings than this run's ({said})",
             expected="features that were made with the settings of the run",
-            remedy="Give the same --params as for the features; or make others: another "
-            "feature_set, and kedro run without --nodes and --from-nodes.",
+            remedy="Give the same --params as for the features; or make others: kedro run without "
+            "--nodes and --from-nodes, with another feature_set or overwrite=true.",
         )
 
 

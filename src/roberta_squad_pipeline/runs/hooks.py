@@ -61,8 +61,8 @@ _TRAINED_WITH = {"model", "training"}
 """Sections of the parameters that are used only in training."""
 
 WEIGHTS_TAG, MEMBERS_TAG, _SURROUNDINGS_TAG = "reader.weights", "members", "surroundings"
-"""Tags of a run: a short name of the weights that it made; an ensemble's members, with MLflow's ids
-of the runs that trained them; and a short name of its code and libraries."""
+"""Tags of a run: short names of the weights that it made, of an ensemble's members' weights by
+their names, and of its code and libraries."""
 
 EXPORT = "export_reader"
 """The node that exports a reader."""
@@ -455,10 +455,12 @@ class TrackingHooks:
             self._path("readers"),
             with_features=with_features,
         )
-        if with_features and not claim.builds:
-            check_features(self._made_of, self._path("dev_features").parent)
-        if not self._parameters.overwrite:
-            folder, builds = self._scores().parent, claim.builds
+        kept, builds = not self._parameters.overwrite, claim.builds
+        shared = self._parameters.feature_set != self._parameters.run
+        if (shared and kept) if builds else with_features:
+            check_features(self._made_of, self._path("dev_features").parent, builds=builds)
+        if kept:
+            folder = self._scores().parent
             check_replacement(self._made_of, folder, run=claim.run, builds=builds)
 
     def _scores(self) -> Path:
@@ -572,23 +574,21 @@ class TrackingHooks:
         return others | {name: recipe[name] for name in recipe.keys() & _TRAINED_WITH}
 
     def _link_training_run(self, run: "MlflowRun") -> None:
-        """Records which run trained the reader."""
-        if trained := self._training_run(self._path(READER)):
-            run.set_tag("training_run", trained)
-
-    def _training_run(self, reader: Path) -> str | None:
-        """MLflow's id of the run that trained a reader, found by the sha256 of its weights."""
+        """Records which run trained the reader, found by the sha256 of its weights."""
         from roberta_squad_pipeline.tracking.history import finished_runs
 
-        weights = {WEIGHTS_TAG: digest(weights_of(str(reader)))}
-        trained = finished_runs(self._project, self._parameters.tracking.experiment, weights)
-        return trained[0].run_id if trained else None
+        weights = digest(weights_of(str(self._path(READER))))
+        trained = finished_runs(
+            self._project, self._parameters.tracking.experiment, {WEIGHTS_TAG: weights}
+        )
+        if trained:
+            run.set_tag("training_run", trained[0].run_id)
 
-    def _members(self) -> dict[str, str | None]:
-        """The members of the reader that was put together, and which runs trained them."""
+    def _members(self) -> dict[str, str]:
+        """Short names of the weights of the members of the reader that was put together."""
         recipe = json.loads((self._path(READER) / "reader.json").read_bytes())["recipe"]
-        names = (recipe.get("ensemble") or recipe["soup"])["members"]
-        return {name: self._training_run(self._path("readers") / name) for name in names}
+        members = (recipe.get("ensemble") or recipe["soup"])["members"]
+        return {name: self._made_of.results["ensemble"]["weights"][name] for name in members}
 
     def _role(self, dataset_name: str) -> str | None:
         metadata = self._catalog.get(dataset_name, {}).get("metadata", {})

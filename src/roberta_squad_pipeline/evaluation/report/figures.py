@@ -38,6 +38,7 @@ _PIXELS_PER_SLICE, _PIXELS_BESIDE_SLICES = 27, 230
 _LAYOUT = {
     "paper_bgcolor": "rgba(0,0,0,0)",
     "plot_bgcolor": "rgba(0,0,0,0)",
+    "modebar": {"bgcolor": "rgba(0,0,0,0)"},  # else, on a transparent figure, a grey bar
     "font": {"color": GREY, "family": "system-ui, sans-serif", "size": 13},
     "margin": {"l": 56, "r": 16, "t": 64, "b": 48},
     "legend": {"orientation": "h", "x": 0, "y": -0.18, "yanchor": "top"},
