@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
 from roberta_squad_pipeline.evaluation.scoring import QuestionScores, report_of
 from roberta_squad_pipeline.evaluation.uncertainty import (
@@ -91,16 +91,32 @@ def test_interval_of_few_questions(right: int, asked: int) -> None:
     """Oracle: scipy's interval of Wilson's."""
     values = np.repeat([1.0, 0.0], [right, asked - right])
     expected = binomtest(right, asked).proportion_ci(method="wilson")
-    found = interval_of_mean(values, np.zeros(asked, int))
+    found = interval_of_mean(values, np.arange(asked))
     assert found == pytest.approx([100 * expected.low, 100 * expected.high])
 
 
+def proportion_of(mean: float, questions: float) -> tuple[float, float]:
+    """Wilson's interval of a proportion, in per cent, by its quadratic equation."""
+    a, b = 1 + 1.96**2 / questions, -(2 * mean + 1.96**2 / questions)
+    low, high = sorted(np.roots([a, b, mean**2]).real)
+    return 100 * low, 100 * high
+
+
 def test_questions_of_one_passage_count_together() -> None:
-    """Oracle: ten passages that are right or wrong as wholes are ten observations, nearly."""
-    right = np.repeat([1.0, 0.0], [7, 3])
-    low, high = interval_of_mean(np.repeat(right, 20), np.repeat(np.arange(10), 20))
-    alone = interval_of_mean(right, np.arange(10))
+    """Oracle: 200 passages that are right or wrong as wholes are 200 observations, nearly."""
+    right = np.repeat([1.0, 0.0], [140, 60])
+    low, high = interval_of_mean(np.repeat(right, 20), np.repeat(np.arange(200), 20))
+    alone = interval_of_mean(right, np.arange(200))
     assert high - low == pytest.approx(alone[1] - alone[0], rel=0.06)
+
+
+def test_few_passages_are_not_taken_for_independent_questions() -> None:
+    """Oracle: Kish's effect of a correlation of 0.1, and Student's t with 8 degrees of freedom."""
+    values = np.repeat([1.0, 0.0], [35, 15])
+    low, high = interval_of_mean(values, np.zeros(50, int))
+    effective = 50 / (1 + 49 * 0.1) * (1.96 / t(8).ppf(0.975)) ** 2
+    expected = proportion_of(0.7, effective)
+    assert (low, high) == pytest.approx(expected, abs=0.1)
 
 
 @given(
