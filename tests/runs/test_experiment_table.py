@@ -121,11 +121,23 @@ def _parameters(changes: dict[str, Any]) -> dict[str, Parameters]:
 def test_settings_that_are_not_the_row_s_own() -> None:
     """Oracle: conf/base, which multiplies the published updates and learning rates."""
     expected = _parameters({})
-    published = expected["demo"].experiments.rows
+    experiments = expected["demo"].experiments
+    published, form = experiments.rows, experiments.form
     assert [one.experiment for one in expected.values()] == list(published)
-    assert not any(settings_of_its_own(published[name], expected[name]) for name in published)
-    changed = _parameters({"training": {"updates": 40}})["bs48_lr3p0"]
-    assert settings_of_its_own(published["bs48_lr3p0"], changed) == {"updates": "40"}
+    assert not any(settings_of_its_own(published[name], form, expected[name]) for name in published)
+    given = {
+        "training": {"updates": 40, "answerability_weight": 2.0},
+        "model": {"answerability_input": "question"},
+        "features": {"order": "question_first"},
+        "inference": {"null_score": "combined"},
+    }
+    assert settings_of_its_own(published["bs48_lr3p0"], form, _parameters(given)["bs48_lr3p0"]) == {
+        "updates": "40",
+        "order": "question_first",
+        "answerability_input": "question",
+        "answerability_weight": "2.0",
+        "null_score": "combined",
+    }
     assert parameters_by_experiment(config_loader("conf", "own", {})) == {}
 
 

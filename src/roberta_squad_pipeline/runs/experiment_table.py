@@ -14,6 +14,7 @@ from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 from roberta_squad_pipeline.runs.experiments import (
     Experiment,
+    Form,
     Reference,
     scaled_lr,
     scaled_updates,
@@ -141,11 +142,14 @@ def _number(text: str) -> float | None:
     return float(text) if text not in {"", "None", HIDDEN} else None
 
 
-def settings_of_its_own(experiment: Experiment, parameters: Parameters) -> dict[str, str]:
+def settings_of_its_own(
+    experiment: Experiment, form: Form, parameters: Parameters
+) -> dict[str, str]:
     """Returns the settings that --params or conf/ changes from an experiment's own, scaled ones.
 
     Args:
         experiment: A row of the table.
+        form: What all rows have in common.
         parameters: The parameters with which it is run.
     """
     scale, training = parameters.scale, parameters.training
@@ -154,6 +158,10 @@ def settings_of_its_own(experiment: Experiment, parameters: Parameters) -> dict[
         "batch_size": (training.batch_size, experiment.batch_size),
         "lr": (training.lr, scaled_lr(experiment.lr, scale.lr)),
         "layer_decay": (training.layer_decay, experiment.layer_decay),
+        "order": (parameters.features.order, experiment.order),
+        "answerability_input": (parameters.model.answerability_input, form.answerability_input),
+        "answerability_weight": (training.answerability_weight, form.answerability_weight),
+        "null_score": (parameters.inference.null_score, form.null_score),
     }
     return {name: f"{here}" for name, (here, own) in pairs.items() if here != own}
 

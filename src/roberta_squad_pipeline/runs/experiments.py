@@ -13,7 +13,9 @@ from pydantic import Field
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.nested import merged
 from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.evaluation.config import NullScore
 from roberta_squad_pipeline.features.config import Order
+from roberta_squad_pipeline.reader.config import AnswerabilityInput
 
 
 class Experiment(StrictModel):
@@ -33,6 +35,17 @@ class Experiment(StrictModel):
     """Which of the two texts a window begins with."""
     reported: dict[str, float]
     """Metrics that were published for these settings, unrounded; empty if there are none."""
+
+
+class Form(StrictModel):
+    """What all rows have in common."""
+
+    answerability_input: AnswerabilityInput
+    """Which tokens the answerability head looks at."""
+    answerability_weight: float
+    """Weight of the answerability head's loss."""
+    null_score: NullScore
+    """What the no-answer score is made of."""
 
 
 class Reference(StrictModel):
@@ -57,6 +70,8 @@ class Experiments(StrictModel):
 
     rows: dict[str, Experiment]
     """By name."""
+    form: Form
+    """What they have in common."""
     references: tuple[Reference, ...]
     """Rows below them that only have reported scores."""
 

@@ -98,7 +98,7 @@ def _signature(
         f"{name} {value}"
         for experiment in measured
         for name, value in settings_of_its_own(
-            experiments.rows[experiment], expected[experiment]
+            experiments.rows[experiment], experiments.form, expected[experiment]
         ).items()
     }
     if given:
