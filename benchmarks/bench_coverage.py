@@ -1,19 +1,23 @@
 """How often intervals hold the truth, and how often tables of equal recipes flag one as worse.
 
 Scores are simulated: a question is right with its passage's rate, or partly right; recipes that are
-equal differ by the luck of their questions, and of their seeds where there are several. Prints
-Markdown, in about a minute and a half of CPU time.
+equal differ by the luck of their questions, and of their seeds where there are several. How alike
+the questions of a passage are is measured on the kept runs of real passages, where these are there.
+Prints Markdown, in about ten minutes of CPU time.
 
     python benchmarks/bench_coverage.py
 """
 
+import json
+
 import numpy as np
+from real_runs import RESULTS, kept_scores, read_sample, sample_split
 
-from common import header
+from common import SHARED, header
 from roberta_squad_pipeline.evaluation.ranking import behind_the_best
-from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
+from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean, scores_at_best
 
-INTERVALS, TABLES, RECIPES, PER_PASSAGE = 2000, 300, 10, 7
+INTERVALS, TABLES, RECIPES, PER_PASSAGE = 2000, 1500, 10, 7
 PARTLY = 0.15
 """Share of questions that are partly right, which score 0.2 to 0.9."""
 CORRELATION = 0.1
@@ -59,9 +63,41 @@ def false_flags(questions: int, *, seeds: int, spread: float) -> float:
     return 100 * flagged / TABLES
 
 
+def correlation(values: np.ndarray, passages: np.ndarray) -> float:
+    """Of the questions of one passage: the intraclass correlation by analysis of variance.
+
+    Source: Donner, "A Review of Inference Procedures for the Intraclass Correlation Coefficient in
+    the One-Way Random Effects Model" (1986).
+    """
+    sizes, questions = np.bincount(passages), len(values)
+    means = np.bincount(passages, values) / sizes
+    between = sizes @ (means - values.mean()) ** 2 / (len(sizes) - 1)
+    within = ((values - means[passages]) ** 2).sum() / (questions - len(sizes))
+    size = (questions - sizes @ sizes / questions) / (len(sizes) - 1)
+    return float((between - within) / (between + (size - 1) * within))
+
+
+def real_correlations() -> list[float]:
+    """Of F1 at the best threshold, for each kept run that was scored on the sample's dev file."""
+    dev = read_sample(sample_split(None).dev)
+    passages = np.repeat(np.arange(len(dev.passages)), [len(one.questions) for one in dev.passages])
+    found = []
+    for path in sorted(RESULTS.rglob("*.json")):
+        if json.loads(path.read_bytes())["fold"] is None:
+            questions, odds = kept_scores(path, dev)
+            found.append(correlation(scores_at_best(questions, questions.f1, odds), passages))
+    return found
+
+
 def main() -> None:
-    """Prints both tables."""
+    """Prints both tables, and what real runs show."""
     print(header("numpy"))
+    if SHARED.exists():
+        real = np.array(real_correlations())
+        print(
+            f"\n{len(real)} runs on real passages: correlation of F1 within a passage "
+            f"{real.min():.2f} to {real.max():.2f}, median {np.median(real):.2f}."
+        )
     print("\n| questions | right or wrong | partly right, too | the same, 7 per passage |")
     print("| --- | --- | --- | --- |")
     for questions in (10, 20, 50, 100, 500, 2000):
