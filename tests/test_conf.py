@@ -36,14 +36,15 @@ def _parameters(env: str, **params: object) -> Parameters:
 def test_environment_composes(env: str) -> None:
     loader = _loader(env)
     parameters = check_parameters(loader["parameters"])
-    catalog = DataCatalog.from_config(loader["catalog"])
+    entries = loader["catalog"]  # which is composed anew each time
+    catalog = DataCatalog.from_config(entries)
     for pipeline in register_pipelines().values():
         for dataset in pipeline.datasets():
             assert dataset.startswith("params:") or dataset in catalog, dataset
         # So that the next node may run in another process.
         for output in pipeline.all_outputs():
-            assert "filepath" in loader["catalog"][output], output
-    assert f"/{parameters.run}/" in loader["catalog"]["metrics"]["filepath"]
+            assert "filepath" in entries[output], output
+    assert f"/{parameters.run}/" in entries["metrics"]["filepath"]
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
