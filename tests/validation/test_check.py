@@ -250,6 +250,29 @@ def test_passages_of_both_files_are_leaked(tmp_path: Path, limits: TokenLimits) 
     ]
 
 
+def test_unlabelled_passages_may_be_those_of_train_alone(
+    tmp_path: Path, limits: TokenLimits
+) -> None:
+    """Their file is in another form, and one of its records has no passage."""
+    validated(tmp_path, limits)
+    held_out = [passage("New.", asked("c", "")), passage("Newer.", asked("d", "New", 0))]
+    paths = {split: tmp_path / f"{split}.json" for split in ("train", "dev", "validation")}
+    for split in ("dev", "validation"):
+        paths[split].write_text(json.dumps({"data": [{"paragraphs": held_out}]}))
+    paths["unlabelled"] = tmp_path / "more.jsonl"
+    texts = [RIVER, "Other.", "\tNewer. \n", None]
+    records = ({"context": text, "question": "Which?"} for text in texts)
+    paths["unlabelled"].write_text("\n".join(map(json.dumps, records)))
+    report = validate_files(paths, on_misaligned="drop", limits=limits)
+    assert report.files.keys() == {"train", "dev", "validation"}
+    assert report.files["train"].findings == ()
+    for split, others in (("dev", ["unlabelled"]), ("validation", ["unlabelled", "dev", "dev"])):
+        leaked = only("leaked_passage", report.files[split])
+        got = [place.got.partition(", which ")[::2] for place in leaked.places]
+        assert [other for _, other in got] == [f"{other} has, too" for other in others]
+        assert "Newer." in got[0][0]
+
+
 @pytest.mark.parametrize("on_misaligned", ["error", "drop", "repair"])
 def test_answers_without_a_place_can_be_scored_but_not_learned(
     tmp_path: Path, limits: TokenLimits, on_misaligned: OnMisaligned

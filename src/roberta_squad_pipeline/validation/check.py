@@ -24,7 +24,7 @@ from roberta_squad_pipeline.squad.faults import (
 )
 from roberta_squad_pipeline.squad.forms import files_of
 from roberta_squad_pipeline.squad.json_input import FileError, shown
-from roberta_squad_pipeline.squad.paragraphs import Entry, squad_paragraphs
+from roberta_squad_pipeline.squad.paragraphs import Entry, Paragraph, squad_paragraphs
 from roberta_squad_pipeline.squad.repair import (
     Units,
     answers_of,
@@ -119,13 +119,16 @@ def validate_files(
     One file is held in memory at a time.
 
     Args:
-        paths: By split; a passage that an earlier split has, too, is leaked.
+        paths: By split; a passage that an earlier split has, too, is leaked, and so is one of
+            `unlabelled`. Nothing else is checked there before it is read, since it has only texts.
         on_misaligned: What happens to misaligned answers of train.
         limits: The limits of windows, questions and answers in tokens.
     """
     reports: dict[str, FileReport] = {}
     earlier: dict[str, frozenset[int]] = {}
     for split, path in paths.items():
+        if split == "unlabelled":
+            continue
         learned = split == "train"
         mending = on_misaligned if learned else if_only_scored(on_misaligned)
         check = _Check(path, mending, limits, learned=learned)
@@ -134,7 +137,22 @@ def validate_files(
             check.find_leaks(other, passages)
         reports[split] = check.report()
         earlier[split] = check.passages()
+        # More questions on passages of train are no leak.
+        if learned and "unlabelled" in paths:
+            earlier["unlabelled"] = _passages_of(paths["unlabelled"])
     return ValidationReport(files=reports)
+
+
+def _passages_of(path: Path) -> frozenset[int]:
+    """Hashes of all passages that can be read."""
+    read = (one.content for one in squad_paragraphs(path) if isinstance(one, Paragraph))
+    texts = (content.get("context") for content in read if isinstance(content, dict))
+    return frozenset(_hash(text) for text in texts if isinstance(text, str))
+
+
+def _hash(passage: str) -> int:
+    # White space often differs between copies of a passage.
+    return hash(" ".join(passage.split()))
 
 
 class _Check:
@@ -234,8 +252,7 @@ class _Check:
         counts.passages += 1
         counts.passages_without_questions += not entry.questions
         counts.longest_passage = max(counts.longest_passage, len(context))
-        # White space often differs between copies of a passage.
-        passage = hash(" ".join(context.split()))
+        passage = _hash(context)
         self._passages.append((passage, where, shown(context)))
         for fault in blank(context, what="passage", where=where):
             self._stop(fault)

@@ -43,8 +43,7 @@ def validate_squad_files(
     from roberta_squad_pipeline.validation.check import validate_files
 
     report = validate_files(
-        # Unlabelled questions have nothing but texts, which are checked when they are read.
-        {split: Path(file["path"]) for split, file in files.items() if split != "unlabelled"},
+        {split: Path(file["path"]) for split, file in files.items()},
         on_misaligned=data.on_misaligned,
         limits=token_limits(model, windows, inference.max_answer_tokens),
     )
