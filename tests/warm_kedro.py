@@ -6,13 +6,14 @@ with an exit code, signals and output of its own. Its workers are forks in turn.
     python warm_kedro.py SOCKET
 
 On each connection it is told the path of a JSON file, {"argv": ["kedro", "run", …], "cwd": …,
-"env": …, "stdout": …, "stderr": …}, the last two paths of files; `argv` begins with a module or the
-path of a script. It answers with the run's process id, and at the run's end with its exit code, ten
-characters each. It ends when its standard input is closed, and takes the folder of the socket with
-it.
+"env": …, "stdout": …, "stderr": …, "network": …}: paths for both outputs, and null or the name of a
+network namespace; `argv` begins with a module or the path of a script. It answers with the run's
+process id, and at the run's end with its exit code, ten characters each. It ends when its standard
+input is closed, and takes the folder of the socket with it.
 """
 
 import atexit
+import ctypes
 import gc
 import importlib
 import inspect
@@ -103,6 +104,8 @@ def become_run(connection: socket.socket) -> list[str]:
         os._exit(0)
     for number, name in enumerate(("stdout", "stderr"), start=1):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    if request["network"]:
+        enter_network(request["network"])
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
@@ -111,6 +114,14 @@ def become_run(connection: socket.socket) -> list[str]:
     sys.path[0] = request["cwd"]
     argv: list[str] = request["argv"]
     return argv
+
+
+def enter_network(name: str) -> None:
+    """Moves this process into a network namespace of `ip netns` (Python 3.12 has os.setns)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/run/netns", name).open() as namespace:
+        if libc.setns(namespace.fileno(), 0) != 0:
+            raise OSError(ctypes.get_errno(), f"setns {name}")
 
 
 def run(argv: list[str]) -> None:

@@ -141,6 +141,7 @@ def fork(tmp_path_factory: pytest.TempPathFactory, warm_kedro: Path) -> Fork:
         *,
         program: str | Path = "kedro",
         separate_stderr: bool = True,
+        network: str | None = None,
         **variables: str,
     ) -> Run:
         said = tmp_path_factory.mktemp("said")
@@ -151,6 +152,7 @@ def fork(tmp_path_factory: pytest.TempPathFactory, warm_kedro: Path) -> Fork:
             "env": environment() | variables,
             "stdout": str(outputs[0]),
             "stderr": str(outputs[1]),
+            "network": network,
         }
         (said / "request.json").write_text(json.dumps(request), encoding="utf-8")
         connection = socket.socket(socket.AF_UNIX)
@@ -352,12 +354,14 @@ def kedro(command: Command) -> Kedro:
 
 @pytest.fixture
 def start_on() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts what machines share: behind a command that leads to one, which no fork can be."""
+    """Starts what machines share as a user does, with nothing imported before."""
     processes = []
 
-    def run(host: tuple[str, ...], folder: Path, params: dict[str, Any]) -> subprocess.Popen[str]:
+    def run(network: str | None, folder: Path, params: dict[str, Any]) -> subprocess.Popen[str]:
+        there = ("ip", "netns", "exec", network) if network else ()
+        command = run_command("train,inference", TINY | params)
         process = subprocess.Popen(
-            [*host, sys.executable, "-m", "kedro", *run_command("train,inference", TINY | params)],
+            [*there, sys.executable, "-m", "kedro", *command],
             cwd=folder,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -375,14 +379,14 @@ def start_on() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 @pytest.fixture
 def start(fork: Fork, project: Path) -> Iterator[Callable[..., Run]]:
-    """Starts pipelines in the background; they are gone when the test ends."""
+    """Starts pipelines in the background (see `fork`); they are gone when the test ends."""
     runs = []
 
     def run(
-        params: dict[str, Any], pipelines: str = "", env: str = "base", **variables: str
+        params: dict[str, Any], pipelines: str = "", env: str = "base", **options: str | None
     ) -> Run:
         command = run_command(pipelines, TINY | params, env)
-        runs.append(fork(command, project, separate_stderr=False, **variables))
+        runs.append(fork(command, project, separate_stderr=False, **options))
         return runs[-1]
 
     yield run

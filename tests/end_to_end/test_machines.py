@@ -25,13 +25,13 @@ StartOn = Callable[..., subprocess.Popen[str]]
 class Network:
     """Two machines that reach each other."""
 
-    hosts: tuple[tuple[str, ...], tuple[str, ...]]
-    """What goes before a command that is to run there."""
+    namespaces: tuple[str | None, str | None]
+    """None where they are one machine."""
     address: str
     """Of the first."""
 
 
-LOOPBACK = Network(((), ()), "127.0.0.1")
+LOOPBACK = Network((None, None), "127.0.0.1")
 
 
 def ip(*arguments: str) -> None:
@@ -57,14 +57,15 @@ def network() -> Iterator[Network]:
     except subprocess.CalledProcessError:  # a container may not be allowed to
         yield LOOPBACK
     else:
-        first, second = (("ip", "netns", "exec", name) for name in names)
-        yield Network((first, second), "10.77.0.1")
+        yield Network((names[0], names[1]), "10.77.0.1")
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
 LATE = """
+import runpy
+
 from torch.distributed.elastic.agent.server.api import SimpleElasticAgent
 
 usual = SimpleElasticAgent._exit_barrier
@@ -76,6 +77,7 @@ def late(agent):
 
 
 SimpleElasticAgent._exit_barrier = late
+runpy.run_module("kedro", run_name="__main__", alter_sys=True)
 """
 
 
@@ -84,6 +86,7 @@ def test_two_machines_share_a_run(
     other_machine: Path,
     network: Network,
     free_port: int,
+    start: Callable[..., Any],
     start_on: StartOn,
     finished_by_two: Path,
     runs: Runs,
@@ -91,26 +94,28 @@ def test_two_machines_share_a_run(
     """The second needs no data and writes nothing; results are those of one machine.
 
     Machine 0 closes the training two seconds after the second, which looks for the next job by
-    then. Oracle: two processes on one machine, which add up gradients in the same order.
+    then. The second and its workers start as a user's do, with nothing imported before.
+    Oracle: two processes on one machine, which add up gradients in the same order.
     """
-    (project / "sitecustomize.py").write_text(LATE)
+    (project / "late.py").write_text(LATE)
     params = {
         "distributed.nodes": 2,
         "distributed.processes": 1,
         "distributed.rendezvous": f"{network.address}:{free_port}",
         "inference.batch_windows": 4,
     }
-    folders = (project, other_machine)
-    started = [
-        start_on(
-            (*host, "env", f"PYTHONPATH={folder}:{os.environ.get('PYTHONPATH', '')}"),
-            folder,
-            params | {"distributed.node_rank": rank},
-        )
-        for rank, (folder, host) in enumerate(zip(folders, network.hosts, strict=True))
-    ]
-    said = [process.communicate(timeout=300)[0] for process in started]
-    assert [process.returncode for process in started] == [0, 0], "\n".join(said)
+    first, second = network.namespaces
+    machines = (
+        start(
+            params | {"distributed.node_rank": 0},
+            "train,inference",
+            program=project / "late.py",
+            network=first,
+        ),
+        start_on(second, other_machine, params | {"distributed.node_rank": 1}),
+    )
+    said = [machine.communicate(timeout=300)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], "\n".join(said)
     assert not (other_machine / "data").exists()
     (run,) = runs()
     assert run.info.status == "FINISHED"
