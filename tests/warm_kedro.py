@@ -60,10 +60,39 @@ IMPORTED = [
     "roberta_squad_pipeline.inference.job",
     "roberta_squad_pipeline.training.worker",
     "roberta_squad_pipeline.inference.worker",
+    "roberta_squad_pipeline.runs.finished",
+    "roberta_squad_pipeline.training.resolution",
+    "roberta_squad_pipeline.validation.check",
+    "roberta_squad_pipeline.reader.exchange.pretrained",
+    "kedro_datasets.pandas.csv_dataset",
+    "kedro_datasets.pandas.parquet_dataset",
+    "kedro_datasets.plotly.json_dataset",
+    "kedro_datasets.text.text_dataset",
+    "kedro_telemetry.plugin",
+    "kedro_viz.integrations.kedro.hooks",
+    "kedro_viz.integrations.kedro.run_hooks",
+    "kedro_viz.launchers.cli.main",
+    "mlflow.pyfunc",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "pathspec",
+    "pyarrow.dataset",
     "transformers.models.bert.modeling_bert",
     "transformers.models.roberta.modeling_roberta",
     "transformers.models.roberta.tokenization_roberta",
 ]
+
+
+def import_as_used() -> None:
+    """Does what imports much, or looks through the files of all installed packages, when used."""
+    from mlflow.utils.requirements_utils import _init_modules_to_packages_map
+    from plotly.graph_objects import Bar, Figure, Histogram, Table
+
+    from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED
+    from roberta_squad_pipeline.evaluation.report.figures import calibration_figure
+
+    figure = calibration_figure(UNCALIBRATED).add_traces([Bar(), Histogram(), Table()])
+    Figure(figure.to_dict())
+    _init_modules_to_packages_map()  # which MLflow asks for with each model
 
 
 def calling_files() -> list[SimpleNamespace]:
@@ -152,6 +181,7 @@ def run(argv: list[str]) -> None:
 if __name__ == "__main__":
     for module in IMPORTED:
         importlib.import_module(module)
+    import_as_used()
     fork_workers(setattr)
     # Of `inspect.stack` the settings' loader needs the files alone. It would look through all
     # modules for each of them, and these are many more than in a process that begins.
