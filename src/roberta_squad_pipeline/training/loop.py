@@ -338,14 +338,21 @@ def _dropout_seed(seed: int, attempt: int, rank: int, lane: int) -> int:
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
+def no_room(where: str) -> InputError:
+    """The error for a process whose GPU memory does not hold one window."""
+    return InputError(
+        where=where,
+        got="out of GPU memory with one window in a micro-batch",
+        expected="room for at least one",
+        remedy="Lower features.max_tokens, use a smaller encoder, or run with --params "
+        "distributed.strategy=fsdp on several GPUs.",
+    )
+
+
 def _halve_micro_batch(run: _Run, update: int) -> None:
     before = run.split
     if before.accumulation == before.share:
-        raise TrainingError(
-            f"update {update} of {run.config.updates}: got out of GPU memory with one window in a "
-            "micro-batch; expected room for at least one. Lower features.max_tokens, use a smaller "
-            "encoder, or run with --params distributed.strategy=fsdp on several GPUs."
-        )
+        raise TrainingError(str(no_room(f"update {update} of {run.config.updates}")))
     run.split = replace(before, accumulation=min(2 * before.accumulation, before.share))
     micro_batch = -(-run.split.share // run.split.accumulation)
     run.scaler.begin_again()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from roberta_squad_pipeline.common.errors import InputError, TrainingError
+from roberta_squad_pipeline.common.errors import TrainingError
 from roberta_squad_pipeline.distributed.launch import DEATH_FILE
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.worker import Worker, work
@@ -15,7 +15,7 @@ from roberta_squad_pipeline.features.teacher import TeacherLogits
 from roberta_squad_pipeline.reader.sharing import share_reader
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.job import TrainingJob, first_reader
-from roberta_squad_pipeline.training.loop import fit_reader
+from roberta_squad_pipeline.training.loop import fit_reader, no_room
 
 _HALVED = "micro_batch"
 """Name of the file with the smaller micro-batch, after memory ran out."""
@@ -62,7 +62,7 @@ def train(worker: Worker) -> None:
         smaller = training.micro_batch // 2
         (worker.folder / _HALVED).write_text(str(smaller))
         if smaller == 0:
-            raise _no_room() from error
+            raise no_room("training.micro_batch") from error
         # An error, since other ranks than 0 log nothing less.
         _logger.error(  # noqa: TRY400 (the message is all)
             "process %d: out of GPU memory; all processes restart with training.micro_batch=%d",
@@ -80,7 +80,7 @@ def _within_memory(wanted: int, halved: Path, processes: Processes) -> int:
     # All ranks must divide an update alike. The maximum of the negatives is the minimum.
     processes.maximum(smallest)
     if smallest == 0:
-        raise TrainingError(str(_no_room()))
+        raise TrainingError(str(no_room("training.micro_batch")))
     return -int(smallest)
 
 
@@ -102,16 +102,6 @@ def _check_deaths(deaths: int, allowed: int, death: Path) -> None:
             "which is distributed.max_restarts. Their own messages are above. The same command "
             "continues from the last checkpoint."
         )
-
-
-def _no_room() -> InputError:
-    return InputError(
-        where="training.micro_batch",
-        got="out of GPU memory with one window in a micro-batch",
-        expected="room for at least one",
-        remedy="Lower features.max_tokens, use a smaller encoder, or divide its weights with "
-        "--params distributed.strategy=fsdp.",
-    )
 
 
 if __name__ == "__main__":
