@@ -53,7 +53,7 @@ def test_interrupted_sweep_goes_on_and_what_fails_is_named(
     params = {row + key: value for key, value in broken.items()}
     params |= {f"{row}lr": 1e30, f"{row}layer_decay": 1.0, f"{row}reported.best_f1": 0}
     params |= {f"{row}order": "passage_first"}
-    params |= {"training.updates": 60, "training.checkpoint_every": 5}
+    params |= {"training.updates": 60, "training.checkpoint_every": 20}
     sweep = _options("--experiments", "bs32_lr1p5,broken,question_first", params=params)
 
     process = fork(sweep, project, separate_stderr=False)

@@ -95,6 +95,7 @@ def add_outlier(reader: ReaderModel) -> None:
             layer.weight[:, 0] /= 1000
 
 
+@pytest.mark.parametrize("encoder_folder", ["bert"], indirect=True)
 def test_exported_reader_is_kept_if_it_predicts_the_same(
     evaluated: TrainedReader,
     tiny_features: Features,
@@ -106,6 +107,7 @@ def test_exported_reader_is_kept_if_it_predicts_the_same(
 ) -> None:
     """Windows of any number and length; in int8, too; one of other weights is not kept.
 
+    A RoBERTa is exported below, and in end_to_end/test_reader.py.
     Its answerability head looks at the question, so that the model needs all of its inputs.
     """
     evaluated.reader.answerability_input = "question"
