@@ -58,6 +58,8 @@ def test_study(
     assert again.returncode == 0, again.stderr
     [repeated] = [run for run in runs() if run.info.run_name == "tune_best"]
     assert repeated.data.metrics["dev/best_f1"] == best.data.metrics["dev/best_f1"]
+    assert repeated.data.tags["experiment"] == "tune_best"
+    assert repeated.data.params["experiment"] == "demo"
 
     # Once more nothing is run.
     again = command("tune", "--params", given)

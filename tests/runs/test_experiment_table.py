@@ -41,7 +41,7 @@ REFERENCES = [Reference(name="official", best_f1=89.4)]
 
 
 def _run(
-    experiment: str, right: int, *, seed: int = 1, recipe: str = "r", **params: str
+    experiment: str, right: int, /, *, seed: int = 1, recipe: str = "r", **params: str
 ) -> MeasuredRun:
     """A run on 100 questions of as many passages, of which it answers some."""
     found = np.repeat([1.0, 0.0], [right, 100 - right])
@@ -111,6 +111,19 @@ def test_what_keeps_a_run_out_of_its_row() -> None:
     assert row.differs == ("settings that are not recorded",)
     [row] = build_other_rows([[run]], {})
     assert row.differs == ("none of the experiments",)
+
+
+def test_an_experiment_in_a_file_is_held_against_the_row_that_it_is_on() -> None:
+    """It is no run of the row, even if the row would be run in the same way."""
+    trained = {"training.batch_size": "48", "training.updates": "173", "experiment": "a"}
+    same = _run("mine", 40, **trained)
+    assert sort_out([same], {"a": "r"}) == ({}, [[same]])
+    changed = _run("mine", 40, **trained | {"training.updates": "40"})
+    rows = build_other_rows([[same], [changed]], {"a": trained})
+    assert [row.differs for row in rows] == [
+        ("nothing that is recorded but its name",),
+        ("training.updates: 40 there, 173 here",),
+    ]
 
 
 def _parameters(changes: dict[str, Any]) -> dict[str, Parameters]:

@@ -131,6 +131,7 @@ def test_an_experiment_in_a_file_has_any_parameters(own_conf: Path) -> None:
     def of(**given: Any) -> Parameters:
         loader = ConfigLoader(own_conf, "base", given, **CONFIG_LOADER_ARGS)
         assert loader["catalog"]["metrics"]["filepath"] == f"data/08_reporting/{run}/metrics.json"
+        assert loader.own_experiment == "mine"
         return load_parameters(loader)
 
     run = "mine"

@@ -123,19 +123,26 @@ def build_other_rows(
             batch_size=int(first.setting("batch_size")),
             lr=_number(first.setting("lr")),
             layer_decay=_number(first.setting("layer_decay")),
-            differs=_differs(first, expected.get(first.run.tags["experiment"])),
+            differs=_differs(first, expected),
         )
         rows.append(_with_measured(row, runs))
     return rows
 
 
-def _differs(run: MeasuredRun, expected: Mapping[str, str] | None) -> tuple[str, ...]:
+def _differs(run: MeasuredRun, rows: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    # An experiment in a file has a name of its own, and is on a row.
+    named, row = run.run.tags["experiment"], run.run.params.get("experiment", "")
+    expected = rows.get(named, rows.get(row))
     if expected is None:
         return ("none of the experiments",)
     # The values of conf/local are not recorded, so they are not compared.
     own = {k: v for k, v in recipe_params(run.run.params).items() if v != HIDDEN}
     found = differences(own, {k: v for k, v in recipe_params(expected).items() if k in own})
-    return tuple(found) or ("settings that are not recorded",)
+    return tuple(found) or (
+        "settings that are not recorded"
+        if named in rows
+        else "nothing that is recorded but its name",
+    )
 
 
 def _number(text: str) -> float | None:

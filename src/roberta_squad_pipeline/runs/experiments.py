@@ -81,7 +81,11 @@ OWN = Path("conf/experiments")
 
 
 class ConfigLoader(OmegaConfigLoader):
-    """Kedro's loader of conf/, which knows experiments in files of their own."""
+    """Kedro's loader of conf/, which knows experiments in files of their own.
+
+    Attributes:
+        own_experiment: Name of the run's experiment if it is such a file.
+    """
 
     def __init__(
         self,
@@ -90,7 +94,10 @@ class ConfigLoader(OmegaConfigLoader):
         runtime_params: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        given = with_own_experiment(Path(conf_source), runtime_params or {})
+        given = runtime_params or {}
+        named = str(given.get("experiment"))
+        self.own_experiment = named if _file_of(Path(conf_source), named).is_file() else None
+        given = with_own_experiment(Path(conf_source), given)
         super().__init__(conf_source, env, given, **settings)
 
 
@@ -109,7 +116,7 @@ def with_own_experiment(conf: Path, given: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: The file holds something else.
     """
-    path = conf / OWN.name / f"{given.get('experiment')}.yml"
+    path = _file_of(conf, str(given.get("experiment")))
     if not path.is_file():
         return given
     own = OmegaConf.to_container(OmegaConf.load(path))
@@ -122,6 +129,10 @@ def with_own_experiment(conf: Path, given: dict[str, Any]) -> dict[str, Any]:
         )
     named: dict[str, Any] = {"run": path.stem, **{str(name): own[name] for name in own}}
     return merged(named, {name: given[name] for name in given if name != "experiment"})
+
+
+def _file_of(conf: Path, experiment: str) -> Path:
+    return conf / OWN.name / f"{experiment}.yml"
 
 
 def setting(name: str, *, _root_: DictConfig) -> Any:

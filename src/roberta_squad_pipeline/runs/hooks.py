@@ -563,7 +563,7 @@ class TrackingHooks:
             return {"experiment": run, "reader": reader}
         if self._combines(pipeline):
             return {"experiment": run}
-        return {"experiment": self._parameters.experiment or run}
+        return {"experiment": self._loader.own_experiment or self._parameters.experiment or run}
 
     def _with_reader_settings(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters, with those that the reader was trained with as far as it records them."""
