@@ -55,6 +55,7 @@ TESTED_BY = {
     "reader/exchange/pretrained": "reader/exchange/test_export.py",
     "reader/onnx_reader": "inference/test_onnx_export.py",
     "reader/sharing": "end_to_end/test_processes.py",
+    "reader/source": "reader/test_start.py",
     "runs/evaluating": "end_to_end/test_evaluate_elsewhere.py",
     "runs/hooks": "end_to_end/test_tracking_server.py",
     "runs/measured": "runs/test_comparison.py",

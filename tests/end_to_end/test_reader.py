@@ -27,13 +27,15 @@ from roberta_squad_pipeline.cli import cli
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 WITHOUT_TORCH = """
-import importlib.metadata, sys
-sys.modules["torch"] = None  # so that its import fails
-found = importlib.metadata.distribution
+import importlib.machinery, importlib.metadata
+find, found = importlib.machinery.PathFinder.find_spec, importlib.metadata.distribution
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] == "torch" else find(name, path, target)
 def distribution(name):
     if name == "torch":
         raise importlib.metadata.PackageNotFoundError(name)
     return found(name)
+importlib.machinery.PathFinder.find_spec = find_spec
 importlib.metadata.distribution = distribution
 from kedro.framework.cli.cli import main
 main()
@@ -99,7 +101,7 @@ def test_predict_says_the_same(finished_copy: Path, command: Command) -> None:
     assert "predict.input, predict.output: got nothing, nothing" in unsaid.stderr
 
 
-def test_an_exported_reader_answers_a_file_without_torch(
+def test_an_exported_reader_answers_and_is_scored_without_torch(
     finished_copy: Path, asked: dict[str, tuple[str, str]], command: Command
 ) -> None:
     exported = command("run", "--pipeline", "export_onnx")
@@ -107,18 +109,30 @@ def test_an_exported_reader_answers_a_file_without_torch(
     assert "next: kedro ask --run demo/onnx" in exported.stdout
     records = [{"id": name, "question": q, "context": p} for name, (q, p) in asked.items()]
     pd.DataFrame(records).to_json(finished_copy / "dev.jsonl", orient="records", lines=True)
-    given = ("predict", "--run", "demo/onnx", "--input", "dev.jsonl", "--output", "answers.jsonl")
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, *given],
-        cwd=finished_copy,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    questions = _json(finished_copy / "data/01_raw/demo/squad_files.json")["dev"]["path"]
+    given = {
+        "predict": ("--input", "dev.jsonl", "--output", "answers.jsonl"),
+        "evaluate": ("--data", questions, "--as", "again"),
+    }
+    for name, options in given.items():
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_TORCH, name, "--run", "demo/onnx", *options],
+            cwd=finished_copy,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
     lines = (finished_copy / "answers.jsonl").read_text(encoding="utf-8").splitlines()
     spans = {row["id"]: row["best_span"] for row in map(json.loads, lines)}
-    assert spans == _json(finished_copy / "data/07_model_output/demo/predictions.json")
+    output = finished_copy / "data/07_model_output"
+    assert (
+        spans == _json(output / "demo/predictions.json") == _json(output / "again/predictions.json")
+    )
+    metrics = (
+        _json(finished_copy / f"data/08_reporting/{run}/metrics.json") for run in ("demo", "again")
+    )
+    assert next(metrics) == next(metrics)
     client = MlflowClient(f"sqlite:///{finished_copy / 'mlflow.db'}")
     [version] = client.search_model_versions("name = 'roberta_squad_pipeline_onnx'")
     assert (version.tags["run"], version.tags["precision"]) == ("demo", "fp32")

@@ -28,10 +28,9 @@ from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.exchange.export import save_pretrained
+from roberta_squad_pipeline.reader.source import hub_folder, source_tokenizer
 from roberta_squad_pipeline.reader.start import (
     FirstReader,
-    hub_folder,
-    source_tokenizer,
     started_reader,
     tell_of_start,
     tell_of_unused_head,

@@ -5,20 +5,15 @@ encoder and a span head like ours, but no answerability head.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from huggingface_hub import snapshot_download
 from torch import nn
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.features.config import Order, WindowConfig
-from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.model import (
     ReaderModel,
@@ -29,13 +24,8 @@ from roberta_squad_pipeline.reader.model import (
     load_weights,
     set_dropout,
 )
-from roberta_squad_pipeline.reader.storage import is_reader, load_header, load_reader
-
-_CHECKPOINT_ORDER: Order = "question_first"
-"""transformers' question-answering models are trained on the tokenizer's own form of a pair."""
-
-_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-"""Files of a model on the hub that are downloaded: no pickles, no other frameworks' weights."""
+from roberta_squad_pipeline.reader.source import told_of_start
+from roberta_squad_pipeline.reader.storage import is_reader, load_reader
 
 _SPAN_LOGITS = 2
 
@@ -80,42 +70,12 @@ def started_reader(
         InputError: The folder contains no reader or question-answering model that can be loaded, or
             it is too short for the windows, or has fewer embeddings than the tokenizer has entries.
     """
-    with _told_of_start(config):
+    with told_of_start(config):
         load = _own_reader if is_reader(folder) else _question_answering_model
         first = load(config, folder)
     encoder_config = first.reader.encoder.config
     check_fits(encoder_config, config, max_tokens=max_tokens, vocabulary=vocabulary)
     return first
-
-
-def source_tokenizer(
-    config: ModelConfig, start: Path | None, windows: WindowConfig
-) -> PassageTokenizer:
-    """Checks the encoder or reader that training starts from, and loads its tokenizer.
-
-    Args:
-        config: The encoder or reader.
-        start: The folder with the files of `config.start`; None without that setting.
-        windows: The windows for training.
-
-    Raises:
-        InputError: There is no tokenizer, a reader is given as an encoder, or the reader to start
-            from was trained on windows of the other order.
-    """
-    if start is None:
-        if is_reader(Path(config.source)):
-            raise InputError(
-                where=config.source_parameter,
-                got="a trained reader",
-                expected="a pre-trained encoder",
-                remedy="To continue the reader: "
-                f"--params model.start={config.source}, without model.encoder.",
-            )
-        return PassageTokenizer.load(config.source)
-    with _told_of_start(config):
-        _check_order(config, start, windows)
-        # The folder may be a temporary one.
-        return PassageTokenizer.load(str(start), called=config.source)
 
 
 def tell_of_unused_head(encoder: str) -> None:
@@ -152,26 +112,6 @@ def tell_of_start(config: ModelConfig, origin: Origin) -> None:
             config.source_parameter,
             ", ".join(origin.drawn),
         )
-
-
-def hub_folder(start: str) -> Path:
-    """Downloads a model from the Hugging Face hub, unless it was downloaded before.
-
-    Raises:
-        InputError: There is no such model.
-    """
-    try:
-        return Path(snapshot_download(start, allow_patterns=_FILES))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            where=f"model.start={start}",
-            got="no such folder, and nothing with that name could be loaded from the hub "
-            f"({str(error).strip().splitlines()[0]})",
-            expected="a reader's folder, a reader in MLflow (models:/NAME/VERSION, "
-            "runs:/RUN_ID/reader), or a question-answering checkpoint of transformers (folder or "
-            "hub id)",
-            remedy="Check the path; for a hub id, check the spelling and the network.",
-        ) from error
 
 
 def _own_reader(config: ModelConfig, folder: Path) -> FirstReader:
@@ -225,33 +165,6 @@ def _span_head(model: PreTrainedModel, missing: set[str], config: ModelConfig) -
         remedy=f"Train new heads on its encoder: --params model.encoder={config.source}, without "
         "model.start.",
     )
-
-
-def _check_order(config: ModelConfig, start: Path, windows: WindowConfig) -> None:
-    order = load_header(start).windows.order if is_reader(start) else _CHECKPOINT_ORDER
-    if order != windows.order:
-        raise InputError(
-            where="features.order",
-            got=f"{windows.order}, while {config.source_parameter} was trained on {order}",
-            expected="windows in the order that it was trained on",
-            remedy=f"Run with --params features.order={order}",
-        )
-
-
-@contextmanager
-def _told_of_start(config: ModelConfig) -> Iterator[None]:
-    """Makes errors name what the user gave, not a temporary folder with its files."""
-    try:
-        yield
-    except InputError as error:
-        if error.where.startswith(("model.start", "features.")):
-            raise
-        raise InputError(
-            where=config.source_parameter,
-            got=error.got,
-            expected=error.expected,
-            remedy=error.remedy,
-        ) from error
 
 
 def _sha256(folder: Path) -> dict[str, str]:

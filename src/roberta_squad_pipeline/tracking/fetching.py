@@ -46,6 +46,6 @@ def start_folder(start: str | None) -> Iterator[Path | None]:
         if folder.exists():
             yield folder
         else:
-            from roberta_squad_pipeline.reader.start import hub_folder
+            from roberta_squad_pipeline.reader.source import hub_folder
 
             yield hub_folder(start)

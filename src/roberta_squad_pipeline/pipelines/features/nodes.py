@@ -89,7 +89,7 @@ def _build(
     from pyarrow import RecordBatchReader
 
     from roberta_squad_pipeline.features.build import build_features, build_features_in_pieces
-    from roberta_squad_pipeline.reader.start import source_tokenizer
+    from roberta_squad_pipeline.reader.source import source_tokenizer
     from roberta_squad_pipeline.squad.dataset import read_passages, read_training
     from roberta_squad_pipeline.squad.faults import if_only_scored
 

@@ -30,7 +30,7 @@ def import_checkpoint(
     from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.exchange.fairseq import read_fairseq
     from roberta_squad_pipeline.reader.model import ReaderModel, check_reach
-    from roberta_squad_pipeline.reader.start import source_tokenizer
+    from roberta_squad_pipeline.reader.source import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
 
     if checkpoint is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.distributed.config import DistributedConfig
-from roberta_squad_pipeline.reader.config import InferenceParameters
+from roberta_squad_pipeline.reader.config import InferenceParameters, Precision
 from roberta_squad_pipeline.runs.parameters import DataConfig
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ def predict_answers(
     """
     from roberta_squad_pipeline.inference.job import run_inference
     from roberta_squad_pipeline.inference.prediction import merge_readers
-    from roberta_squad_pipeline.reader.device import available_device, fast_precision
     from roberta_squad_pipeline.reader.evaluation import (
         AnsweredWith,
         features_sha256,
@@ -72,10 +71,9 @@ def predict_answers(
             expected="one machine",
             remedy="Answer on one: --params distributed.nodes=1",
         )
-    device = available_device()
-    config = inference.resolved(fast_precision(device))
+    config = inference.resolved(_fast_precision(trained))
     if inference.precision == "auto":
-        _logger.info("inference.precision auto: %s on this %s", config.precision, device.type)
+        _logger.info("inference.precision auto: %s on this machine", config.precision)
     answered_with = AnsweredWith(**config.model_dump(), features_sha256=features_sha256(features))
     with TemporaryDirectory() as folder:
         of_parts = _features_of_parts(trained, features, files, data, Path(folder))
@@ -102,6 +100,16 @@ def predict_answers(
         },
         "answered_with": answered_with.model_dump(),
     }
+
+
+def _fast_precision(trained: TrainedReader) -> Precision:
+    from roberta_squad_pipeline.reader.onnx_reader import OnnxReader
+
+    if isinstance(trained.reader, OnnxReader):  # which computes on the CPU, without torch
+        return "fp32"
+    from roberta_squad_pipeline.reader.device import available_device, fast_precision
+
+    return fast_precision(available_device())
 
 
 def _features_of_parts(

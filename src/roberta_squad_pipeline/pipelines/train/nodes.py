@@ -70,7 +70,7 @@ def train_reader(
     """
     from roberta_squad_pipeline.features.file import check_tokenizer
     from roberta_squad_pipeline.reader.device import available_device, fast_precision
-    from roberta_squad_pipeline.reader.start import source_tokenizer
+    from roberta_squad_pipeline.reader.source import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
     from roberta_squad_pipeline.squad.dataset import read_training
     from roberta_squad_pipeline.training.curve import training_curve

@@ -103,7 +103,7 @@ def token_limits(
 
     @cache
     def tokenizer() -> "PassageTokenizer":
-        from roberta_squad_pipeline.reader.start import source_tokenizer
+        from roberta_squad_pipeline.reader.source import source_tokenizer
 
         with start_folder(model.start) as start:
             return source_tokenizer(model, start, windows)
