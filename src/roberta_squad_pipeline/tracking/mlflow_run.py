@@ -94,7 +94,7 @@ class MlflowRun(Tracker):
         self._scores: list[_Value] = []
         self._ended = threading.Event()
         self._watcher: threading.Thread | None = None
-        self._spool = Spool(unsent / run_id, uri, run_id)
+        self._spool = Spool(unsent / run_id, uri)
 
     def log_params(self, params: dict[str, Any]) -> None:
         """Records parameters, nested sections as dotted names."""
