@@ -16,11 +16,16 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.redaction import hide_in_logs, keep_secret, redaction
+from roberta_squad_pipeline.common.redaction import (
+    Redaction,
+    hide_in_logs,
+    keep_secret,
+    redaction,
+)
 from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
 from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.demo import unpack_encoder
-from roberta_squad_pipeline.runs.fingerprint import QUESTION_FILES, QUESTIONS
+from roberta_squad_pipeline.runs.fingerprint import QUESTION_FILES, QUESTIONS, own_questions
 from roberta_squad_pipeline.runs.made_with import MadeWith
 from roberta_squad_pipeline.runs.members import member_names
 from roberta_squad_pipeline.runs.pruning import Pruned
@@ -44,15 +49,10 @@ READER, JUDGED, REPORT = "reader", "questions", "report"
 """Datasets: the trained reader, all dev questions with their outcomes, the report."""
 
 EVALUATION, CROSSFIT = "evaluation", "metrics_crossfit"
-SCORES = {EVALUATION, CROSSFIT}
 """Datasets with the scores that are printed at the end."""
 
-FETCHED, SQUAD_FILES = "fetched_files", "squad_files"
-"""Datasets that record the data, before and after they are validated."""
-
-FEATURES = {"train_features", "validation_features", "dev_features"}
-FEATURE_SET = {FETCHED, SQUAD_FILES, "validation", *FEATURES}
-"""Datasets in folders named by `feature_set`; those of tracked nodes are named by the run."""
+SQUAD_FILES = "squad_files"
+"""The dataset that records the data, once they are validated."""
 
 RESOLVED = {"trained_with": "training", "answered_with": "inference"}
 """Datasets with resolved settings, and the section of the parameters that they belong to."""
@@ -63,13 +63,6 @@ _TRAINED_WITH = {"model", "training"}
 WEIGHTS_TAG, MEMBERS_TAG, _SURROUNDINGS_TAG = "reader.weights", "members", "surroundings"
 """Tags of a run: short names of the weights that it made, of an ensemble's members' weights by
 their names, and of its code and libraries."""
-
-EXPORT = "export_reader"
-"""The node that exports a reader."""
-
-TRACKER, PROVENANCE, REDACTION, EXPECTED = "tracker", "provenance", "redaction", "expected_settings"
-"""Inputs that no dataset holds: what a node records metrics through, which code is run, what must
-not be recorded, and the settings of each experiment."""
 
 LOCAL = "local"
 """The environment with this machine's own settings, of which nothing is recorded."""
@@ -88,20 +81,14 @@ class TrackingHooks:
     def __init__(self) -> None:
         self._held = ExitStack()
         self._run: MlflowRun | None = None
-        self._provenance: Provenance | None = None
-        self._in_catalog: set[str] = set()
         self._forget_run()
 
     def _forget_run(self) -> None:
         """Resets what belongs to one run, since the sessions of a process share these hooks."""
-        self._files: dict[str, dict[str, Any]] | None = None
-        self._trains = self._scores_answers = self._makes_reader = self._exports = False
+        self._nodes = Pipeline([])
+        self._provenance: Provenance | None = None
         self._trained_as: str | None = None
         self._undone: set[str] | None = None
-        self._report: Path | None = None
-        self._scored: dict[str, dict[str, Any]] = {}
-        self._example: dict[str, str] | None = None
-        self._saved: set[str] = set()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -112,8 +99,8 @@ class TrackingHooks:
         self._loader: Any = context.config_loader
         self._parameters: Parameters = load_parameters(self._loader)
         self._project = Path(context.project_path)
-        self._local = local_settings(Path(context.config_loader.conf_source), context.env)
-        self._env = f" --env {context.env}" if self._local is None else ""
+        self._redaction = redaction_of(Path(self._loader.conf_source), context.env)
+        self._env = "" if context.env in {None, LOCAL} else f" --env {context.env}"
 
     @hook_impl
     def after_catalog_created(
@@ -122,25 +109,18 @@ class TrackingHooks:
         conf_catalog: dict[str, Any],
         conf_creds: dict[str, Any],
     ) -> None:
-        """Keeps the catalog's entries, and the values that must not be recorded.
+        """Keeps the catalog's entries.
 
         Questions that the command names take precedence over entries of the catalog.
         """
         keep_secret(conf_creds)
         self._catalog = conf_catalog
-        self._redaction = redaction(self._local)
-        named = (self._loader.runtime_params or {}).get("data", {})
-        self._in_catalog = set()
-        for split, name in QUESTIONS.items():
-            entry = conf_catalog.get(name, {"type": QUESTION_FILES})
-            if entry["type"] == QUESTION_FILES and not entry.get("filepath"):
-                continue
-            if split in named:
-                credentials = conf_creds.get(str(entry.get("credentials")))
+        entries = own_questions(catalog)
+        for split in (self._loader.runtime_params or {}).get("data", {}):
+            if (name := QUESTIONS.get(split)) in entries:
+                credentials = conf_creds.get(str(conf_catalog[name].get("credentials")))
                 by_parameter = {"type": QUESTION_FILES, "credentials": credentials}
                 catalog[name] = AbstractDataset.from_config(name, by_parameter)
-            else:
-                self._in_catalog.add(split)
 
     @hook_impl
     def before_pipeline_run(
@@ -156,10 +136,11 @@ class TrackingHooks:
         from roberta_squad_pipeline.runs.parameters import check_before_run
 
         self._forget_run()
+        entries = own_questions(catalog)
         check_before_run(
             self._parameters,
             pipeline.inputs(),
-            in_catalog=self._in_catalog,
+            in_catalog={split for split, name in QUESTIONS.items() if name in entries},
             named=run_params["pipeline_names"] or (),
         )
         # If several machines share a run, only the first writes and records.
@@ -170,86 +151,101 @@ class TrackingHooks:
         self._made_with = MadeWith(catalog, self._parameters)
         if run_params["only_missing_outputs"]:
             pipeline = self._made_with.outdated(pipeline)
-        self._check_sources(pipeline)
-        self._check_other_runs_are_kept(pipeline)
-        claim = self._claim(pipeline)
-        self._check_finished_runs_are_kept(pipeline, claim)
+        self._nodes = pipeline
+        self._check_sources()
+        self._check_other_runs_are_kept()
+        claim = self._claim()
+        self._check_finished_runs_are_kept(claim)
         self._held.enter_context(held(claim, self._project / self._parameters.locks))
-        names = {node.name for node in pipeline.nodes}
-        self._exports = EXPORT in names
-        if claim.run is None:
-            return
-        self._trains = "train.train_reader" in names
-        self._scores_answers = "evaluate.score_predictions" in names
-        self._makes_reader = READER in pipeline.all_outputs()
-        if self._trains:
-            _tell_of_scale(self._parameters)
+        if claim.run is not None:
+            self._run = self._reopened(run_params) or self._opened(run_params)
+
+    def _opened(self, run_params: dict[str, Any]) -> "MlflowRun":
+        """A new MLflow run, with the parameters and tags of this one."""
         import yaml
 
-        from roberta_squad_pipeline.tracking.mlflow_run import open_run
-        from roberta_squad_pipeline.tracking.provenance import provenance
-
+        if self._trains:
+            _tell_of_scale(self._parameters)
         # Not all experiments: the settings of this one are in the other sections.
         others = {"experiments", "predict", "export", "tune"}
-        if not self._combines(pipeline):
+        if not self._combines:
             others.add("ensemble")
         parameters = self._parameters.model_dump(mode="json", exclude=others)
-        self._provenance = provenance(self._project, self._redaction)
-        same_code = {_SURROUNDINGS_TAG: digest(surroundings())}
-        self._run = self._reopened(names if run_params["node_names"] else set(), same_code)
-        if self._run is not None:
-            return
-        parent = self._parameters.tracking.parent_run
         recorded = parameters if self._trains else self._with_reader_settings(parameters)
-        self._run = open_run(
-            project=self._project,
-            experiment=self._parameters.tracking.experiment,
-            name=self._parameters.run,
-            provenance=self._provenance,
-            tags={
+        parent = self._parameters.tracking.parent_run
+        run = self._new_run(
+            self._parameters.run,
+            {
                 **({"mlflow.parentRunId": parent} if parent else {}),
-                **self._subject_tags(pipeline),
-                **same_code,
+                **self._subject_tags(),
+                _SURROUNDINGS_TAG: digest(surroundings()),
                 "seed": str(recorded.get("training", {}).get("seed")),
                 "kedro.pipelines": ",".join(run_params["pipeline_names"] or ["__default__"]),
                 "kedro.env": run_params["env"] or "base",
             },
-            unsent=self._project / self._parameters.tracking.unsent,
         )
         if self._parameters.tracking.system_metrics:
-            self._run.watch_machine()
-        resolved = {
-            "parameters": self._redaction.record(parameters),
-            "catalog": self._redaction.record(self._catalog),
-        }
-        self._run.log_params(self._redaction.record(recorded))
+            run.watch_machine()
+        run.log_params(self._redaction.record(recorded))
         if not self._makes_reader:
-            self._link_training_run(self._run)
-        self._run.log_text(yaml.safe_dump(resolved, sort_keys=False), "configuration.yml")
+            self._link_training_run(run)
+        resolved = self._redaction.record({"parameters": parameters, "catalog": self._catalog})
+        run.log_text(yaml.safe_dump(resolved, sort_keys=False), "configuration.yml")
+        return run
+
+    def _new_run(self, name: str, tags: dict[str, str]) -> "MlflowRun":
+        from roberta_squad_pipeline.tracking.mlflow_run import open_run
+        from roberta_squad_pipeline.tracking.provenance import provenance
+
+        self._provenance = provenance(self._project, self._redaction)
+        return open_run(
+            project=self._project,
+            experiment=self._parameters.tracking.experiment,
+            name=name,
+            provenance=self._provenance,
+            tags=tags,
+            unsent=self._project / self._parameters.tracking.unsent,
+        )
+
+    def _has(self, node: str) -> bool:
+        return any(one.name == node for one in self._nodes.nodes)
+
+    @property
+    def _trains(self) -> bool:
+        return self._has("train.train_reader")
+
+    @property
+    def _exports(self) -> bool:
+        return self._has("export_reader")
+
+    @property
+    def _makes_reader(self) -> bool:
+        return READER in self._nodes.all_outputs()
+
+    @property
+    def _combines(self) -> bool:
+        return "params:ensemble" in self._nodes.inputs()
 
     @hook_impl
     def before_node_run(self, node: Node) -> dict[str, Any] | None:
         """Logs each node, and gives it the inputs that no dataset holds, such as the open run."""
         _logger.info("node %s", node.name)
-        own = {
-            TRACKER: self._run or Tracker(),
-            PROVENANCE: self._provenance,
-            REDACTION: self._redaction,
+        own: dict[str, Any] = {
+            "tracker": self._run or Tracker(),
+            "provenance": self._provenance,
+            "redaction": self._redaction,
         }
-        handed: dict[str, Any] = {name: own[name] for name in node.inputs if name in own}
-        if EXPECTED in node.inputs:
+        if "expected_settings" in node.inputs:
             from roberta_squad_pipeline.runs.parameters import parameters_by_experiment
 
-            handed[EXPECTED] = parameters_by_experiment(self._loader)
-        return handed
+            own["expected_settings"] = parameters_by_experiment(self._loader)
+        return {name: own[name] for name in node.inputs if name in own}
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
         """Records parameters that an earlier run has made, such as which data it used."""
         if self._role(dataset_name) == "params":
             self._record(dataset_name, data)
-        if dataset_name in SCORES:
-            self._scored[dataset_name] = data
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -258,7 +254,7 @@ class TrackingHooks:
         Raises:
             InputError: A finished run has features of other data, which would be replaced.
         """
-        if dataset_name == FETCHED and not self._parameters.overwrite:
+        if dataset_name == "fetched_files" and not self._parameters.overwrite:
             from roberta_squad_pipeline.runs.finished import check_replacement, of_files
 
             made = of_files(self._made_of, data)
@@ -269,20 +265,11 @@ class TrackingHooks:
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Records datasets as the catalog says, and the settings that they were made with."""
         self._made_with.keep(dataset_name, node)
-        self._saved.add(dataset_name)
         self._record(dataset_name, data)
-        if dataset_name in FEATURES:
+        if dataset_name.endswith("_features"):
             from roberta_squad_pipeline.runs.finished import keep_features
 
             keep_features(self._made_of, self._path(dataset_name).parent)
-        if dataset_name == REPORT:
-            self._report = self._path(dataset_name)
-        if dataset_name in SCORES:
-            self._scored[dataset_name] = data
-        if dataset_name == JUDGED:
-            from roberta_squad_pipeline.evaluation.questions import surest_answer
-
-            self._example = surest_answer(data)
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
@@ -291,41 +278,56 @@ class TrackingHooks:
             self._undone.discard(node.name)
 
     @hook_impl
-    def after_pipeline_run(self) -> None:
-        """Closes the run, and records what its results depend on if it both trained and scored.
-
-        Its checkpoints are kept until now, in case a node after the training fails.
-        """
-        if self._run is not None and self._files is not None:
-            self._describe(self._run, self._files)
-        # Where single nodes are run, the reader was logged before it had its threshold.
-        tuned = self._trained_as is not None and EVALUATION in self._saved
-        if self._run is not None and (self._makes_reader or tuned):
-            # Not sooner: the evaluation adds threshold and calibration to the reader's folder.
-            reader = self._path(READER)
-            self._run.set_tag(WEIGHTS_TAG, digest(weights_of(str(reader))))
-            self._run.log_model(reader, self._registration(), self._example)
-        if self._run is not None and self._makes_reader and not self._trains:
-            self._run.set_tag(MEMBERS_TAG, json.dumps(self._members()))
-        if self._run is not None and self._trains:
-            self._remove_checkpoints(self._run.run_id)
-        if self._run is not None and self._scored.keys() == SCORES:
-            self._run.describe(_summary(self._scored))
+    def after_pipeline_run(self, catalog: CatalogProtocol[Any, Any]) -> None:
+        """Completes and closes the run, and prints scores and where to look at them."""
+        known = self._nodes.datasets()
+        files = catalog.load(SQUAD_FILES) if SQUAD_FILES in known else {}
+        scored = {EVALUATION, CROSSFIT} <= known
+        evaluation = catalog.load(EVALUATION) if EVALUATION in known else {}
+        summary = _summary(evaluation, catalog.load(CROSSFIT)) if scored else []
         if self._run is not None:
-            from roberta_squad_pipeline.runs.finished import keep, of_files
-
-            made = self._made_of.model_copy(
-                update={"mlflow_run": self._run.run_id, "trained_as": self._trained_as}
-            )
-            keep(of_files(made, self._files or {}), self._scores())
+            self._complete(self._run, files, evaluation, catalog)
+            if summary:
+                self._run.describe(summary)
         pages = self._run.pages if self._run is not None else {}
         if self._exports:
             pages = self._log_export()
         self.end_run("FINISHED")
         self._tell_of_outdated()
         # Not logged, since a log breaks lines, and with them addresses that one can click on.
-        for line in self._result(pages):
+        for line in [*summary, *self._where_to_go(pages, scored=scored)]:
             click.echo(line)
+
+    def _complete(
+        self,
+        run: "MlflowRun",
+        files: dict[str, dict[str, Any]],
+        evaluation: dict[str, Any],
+        catalog: CatalogProtocol[Any, Any],
+    ) -> None:
+        """Records what results depend on, and the reader as a model.
+
+        The run's checkpoints are kept until now, in case a node after the training fails.
+        """
+        from roberta_squad_pipeline.evaluation.questions import surest_answer
+        from roberta_squad_pipeline.runs.finished import keep, of_files
+
+        made = self._nodes.all_outputs()
+        if files:
+            self._describe(run, files)
+        # Where single nodes are run, the reader was logged before it had its threshold.
+        if self._makes_reader or (self._trained_as is not None and EVALUATION in made):
+            # Not sooner: the evaluation adds threshold and calibration to the reader's folder.
+            reader = self._path(READER)
+            run.set_tag(WEIGHTS_TAG, digest(weights_of(str(reader))))
+            example = surest_answer(catalog.load(JUDGED)) if JUDGED in made else None
+            run.log_model(reader, self._registration(files, evaluation), example)
+        if self._makes_reader and not self._trains:
+            run.set_tag(MEMBERS_TAG, json.dumps(self._members()))
+        if self._trains:
+            self._remove_checkpoints(run.run_id)
+        recorded = {"mlflow_run": run.run_id, "trained_as": self._trained_as}
+        keep(of_files(self._made_of.model_copy(update=recorded), files), self._scores())
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
@@ -341,24 +343,23 @@ class TrackingHooks:
 
         remove_finished(self._project / self._catalog["checkpoints"]["filepath"], run_id)
 
-    def _result(self, pages: dict[str, str]) -> Iterator[str]:
-        if self._scored.keys() == SCORES:
-            yield from _summary(self._scored)
-        if self._report is not None:
-            yield f"report: {self._report.as_uri()}"
+    def _where_to_go(self, pages: dict[str, str], *, scored: bool) -> Iterator[str]:
+        if REPORT in self._nodes.all_outputs():
+            yield f"report: {self._path(REPORT).as_uri()}"
         yield from (f"{name}: {address}" for name, address in pages.items())
         reader = self._parameters.reader or self._parameters.run
         if self._makes_reader:
             yield f"next: kedro ask --run {reader}{self._env}"
         if self._exports:
             yield f"next: kedro ask --run {self._parameters.run}/onnx{self._env}"
-        if self._makes_reader and self._scored.keys() == SCORES:
+        if self._makes_reader and scored:
             yield f"      kedro evaluate --run {reader} --data FILE --as NAME{self._env}"
 
     def _tell_of_outdated(self) -> None:
         """Warns of outputs that depend on what this part of the chain has replaced."""
         chain = pipelines["__default__"]
-        replaced = {name for node in chain.nodes for name in node.inputs} & self._saved
+        replaced = {name for node in chain.nodes for name in node.inputs}
+        replaced &= self._nodes.all_outputs()
         # With the reader of another run, or of several, the other outputs of the chain are not this
         # run's.
         combined = self._makes_reader and not self._trains
@@ -387,48 +388,54 @@ class TrackingHooks:
         """Releases what was claimed, however the run ended."""
         self._held.close()
 
-    def _reopened(self, nodes: set[str], tags: dict[str, str]) -> "MlflowRun | None":
+    def _reopened(self, run_params: dict[str, Any]) -> "MlflowRun | None":
         """The MLflow run that single nodes continue: that of the last session with the same name.
 
         There is none if they train, or if settings, code or libraries have changed since.
         """
         from roberta_squad_pipeline.runs.finished import keep_undone, last_session
         from roberta_squad_pipeline.tracking.mlflow_run import reopen_run
+        from roberta_squad_pipeline.tracking.provenance import provenance
 
         last = last_session(self._made_of, self._scores())
-        if self._trains or not nodes or last is None or last.mlflow_run is None:
+        if self._trains or not run_params["node_names"] or last is None or last.mlflow_run is None:
             return None
         run = reopen_run(
             project=self._project,
             experiment=self._parameters.tracking.experiment,
-            tags=tags,
+            tags={_SURROUNDINGS_TAG: digest(surroundings())},
             unsent=self._project / self._parameters.tracking.unsent,
             run_id=last.mlflow_run,
         )
         if run is not None:
-            self._trained_as, self._undone = last.trained_as, {*last.undone, *nodes}
+            self._provenance = provenance(self._project, self._redaction)
+            self._trained_as = last.trained_as
+            self._undone = {*last.undone, *(node.name for node in self._nodes.nodes)}
             # Now, in case this process is killed.
             keep_undone(self._undone, self._scores())
         return run
 
-    def _claim(self, pipeline: Pipeline) -> Claim:
-        tracked = any(TRACKED in node.tags for node in pipeline.nodes)
-        features = self._made_with.names(pipelines["__default__"].only_nodes_with_tags("data"))
+    def _claim(self) -> Claim:
+        tracked = any(TRACKED in node.tags for node in self._nodes.nodes)
+        data = pipelines["__default__"].only_nodes_with_tags("data")
+        feature_set = data.all_outputs()  # in folders named by it
         return Claim(
             run=self._parameters.run if tracked else None,
-            feature_set=self._parameters.feature_set if FEATURE_SET & pipeline.datasets() else None,
-            builds=bool(FEATURE_SET & pipeline.all_outputs()),
-            built_from=digest(surroundings() | features),
+            feature_set=self._parameters.feature_set
+            if feature_set & self._nodes.datasets()
+            else None,
+            builds=bool(feature_set & self._nodes.all_outputs()),
+            built_from=digest(surroundings() | self._made_with.names(data)),
         )
 
-    def _check_sources(self, pipeline: Pipeline) -> None:
+    def _check_sources(self) -> None:
         """Refuses what the reader is to be made of where it is not there, or would be replaced."""
         model, distil = self._parameters.model, self._parameters.distil
-        if self._combines(pipeline):
+        if self._combines:
             members = self._parameters.ensemble.members
             member_names(self._path("readers"), members, self._parameters.run)
         for named, source in (("model.start", model.start), ("distil.teacher", distil.teacher)):
-            if source is None or READER not in pipeline.all_outputs():
+            if source is None or not self._makes_reader:
                 continue
             if Path(source).resolve() != self._path(READER).resolve():
                 continue
@@ -439,14 +446,14 @@ class TrackingHooks:
                 remedy="Give the run a different name: --params run=NAME",
             )
 
-    def _check_finished_runs_are_kept(self, pipeline: Pipeline, claim: Claim) -> None:
+    def _check_finished_runs_are_kept(self, claim: Claim) -> None:
         from roberta_squad_pipeline.runs.finished import (
             check_features,
             check_replacement,
             made_of,
         )
 
-        tracked = pipeline.only_nodes_with_tags(TRACKED)
+        tracked = self._nodes.only_nodes_with_tags(TRACKED)
         with_features = claim.builds or "checkpoints" in tracked.inputs()
         self._made_of = made_of(
             self._parameters,
@@ -467,11 +474,11 @@ class TrackingHooks:
         """The folder of the run's scores."""
         return self._path("metrics").parent
 
-    def _check_other_runs_are_kept(self, pipeline: Pipeline) -> None:
+    def _check_other_runs_are_kept(self) -> None:
         run, reader = self._parameters.run, self._parameters.reader
         if reader is None:
             return
-        if READER in pipeline.all_outputs():
+        if self._makes_reader:
             raise InputError(
                 where=f"reader={reader}",
                 got="a pipeline that trains a reader of its own",
@@ -497,7 +504,7 @@ class TrackingHooks:
         own = fingerprint(self._parameters, files)
         if self._trains:
             self._trained_as = own
-        if not self._scores_answers or self._trained_as != own:
+        if not self._has("evaluate.score_predictions") or self._trained_as != own:
             return
         described = description(self._parameters, files)
         run.log_params({name: described[name] for name in ("code", "libraries", "weights")})
@@ -505,65 +512,53 @@ class TrackingHooks:
         run.set_tag("recipe", recipe(self._parameters, files))
         run.set_tag("data", files["dev"]["sha256"])
 
-    def _registration(self) -> "Registration":
+    def _registration(
+        self, files: dict[str, dict[str, Any]], evaluation: dict[str, Any]
+    ) -> "Registration":
         """The name and tags of the run's reader in the registry."""
         from roberta_squad_pipeline.tracking.models import Registration, digest_of
 
         tags = {
             "run": self._parameters.run,
-            "git": self._provenance.git_commit if self._provenance else "none",
+            "git": self._git_commit(),
         }
-        scores: dict[str, float] = self._scored.get(EVALUATION, {}).get("scores", {})
         dataset = None
-        if scores and self._files:
-            dev = self._files["dev"]
-            tags |= {"best_f1": f"{scores['best_f1']:.2f}", "data": digest_of(dev)}
+        if evaluation and files:
+            dev, best_f1 = files["dev"], evaluation["scores"]["best_f1"]
+            tags |= {"best_f1": f"{best_f1:.2f}", "data": digest_of(dev)}
             dataset = (Path(dev["path"]).name, digest_of(dev))
         return Registration(
-            name=self._parameters.tracking.registered_model,
-            tags=tags,
-            dataset=dataset,
+            name=self._parameters.tracking.registered_model, tags=tags, dataset=dataset
         )
 
     def _log_export(self) -> dict[str, str]:
         """Makes what a reader was exported to a run and a model of its own; returns the pages."""
-        from roberta_squad_pipeline.tracking.mlflow_run import open_run
         from roberta_squad_pipeline.tracking.models import Registration
-        from roberta_squad_pipeline.tracking.provenance import provenance
 
         folder, reader = self._path("onnx_folder"), self._parameters.run
-        made = provenance(self._project, self._redaction)
-        run = open_run(
-            project=self._project,
-            experiment=self._parameters.tracking.experiment,
-            name=f"{reader}/onnx",
-            provenance=made,
-            tags={"reader": reader, "kedro.pipelines": "export_onnx"},
-            unsent=self._project / self._parameters.tracking.unsent,
-        )
+        run = self._new_run(f"{reader}/onnx", {"reader": reader, "kedro.pipelines": "export_onnx"})
         self._link_training_run(run)
         run.log_file(folder / "export.json")
         precision = json.loads((folder / "export.json").read_bytes())["precision"]
         registration = Registration(
             name=f"{self._parameters.tracking.registered_model}_onnx",
-            tags={"run": reader, "git": made.git_commit, "precision": precision},
+            tags={"run": reader, "git": self._git_commit(), "precision": precision},
             dataset=None,
         )
         run.log_model(folder, registration, None)
         run.end("FINISHED")
         return run.pages
 
-    def _combines(self, pipeline: Pipeline) -> bool:
-        return "params:ensemble" in pipeline.inputs()
+    def _git_commit(self) -> str:
+        return self._provenance.git_commit if self._provenance else "none"
 
-    def _subject_tags(self, pipeline: Pipeline) -> dict[str, str]:
+    def _subject_tags(self) -> dict[str, str]:
         """The tag of the experiment; a run of other runs' readers does not belong to one."""
         run, reader = self._parameters.run, self._parameters.reader
         if reader is not None:
             return {"experiment": run, "reader": reader}
-        if self._combines(pipeline):
-            return {"experiment": run}
-        return {"experiment": self._loader.own_experiment or self._parameters.experiment or run}
+        own = self._loader.own_experiment or self._parameters.experiment or run
+        return {"experiment": run if self._combines else own}
 
     def _with_reader_settings(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """The parameters, with those that the reader was trained with as far as it records them."""
@@ -604,7 +599,6 @@ class TrackingHooks:
             hidden = self._redaction.record({section: data})[section]
             self._run.log_params({dataset_name: hidden})
             if dataset_name == SQUAD_FILES:
-                self._files = data
                 self._run.log_datasets(hidden)
             return
         if role == "metrics":
@@ -616,20 +610,25 @@ class TrackingHooks:
         return self._project / str(self._catalog[dataset_name]["filepath"])
 
 
-def local_settings(conf: Path, env: str | None) -> Path | None:
-    """The folder of this machine's own settings, if a run in this environment reads it."""
-    # Kedro reads it beside conf/base unless another environment is asked for.
-    return conf / LOCAL if env in {None, LOCAL} else None
+def redaction_of(conf: Path, env: str | None) -> Redaction:
+    """Collects what must not be recorded of a run: what this machine's own settings say.
+
+    Args:
+        conf: The folder conf/.
+        env: Kedro's environment.
+    """
+    # Kedro reads conf/local beside conf/base unless another environment is asked for.
+    return redaction(conf / LOCAL if env in {None, LOCAL} else None)
 
 
-def _summary(scored: dict[str, dict[str, Any]]) -> list[str]:
+def _summary(scored: dict[str, Any], crossfit: dict[str, Any]) -> list[str]:
     from roberta_squad_pipeline.evaluation.report.summary import summary
     from roberta_squad_pipeline.reader.evaluation import Evaluation
 
-    evaluation = Evaluation.model_validate(scored[EVALUATION])
+    evaluation = Evaluation.model_validate(scored)
     return summary(
         evaluation.scores,
-        scored[CROSSFIT],
+        crossfit,
         evaluation.calibration,
         evaluation.at_threshold or {},
         data=evaluation.data,

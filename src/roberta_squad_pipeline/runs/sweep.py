@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.nested import merged
-from roberta_squad_pipeline.common.redaction import redaction
 from roberta_squad_pipeline.common.same_run import digest
 from roberta_squad_pipeline.runs.fingerprint import fingerprint
-from roberta_squad_pipeline.runs.hooks import local_settings
+from roberta_squad_pipeline.runs.hooks import redaction_of
 from roberta_squad_pipeline.runs.parameters import Parameters, config_loader, load_parameters
 from roberta_squad_pipeline.runs.pruning import Pruned
 from roberta_squad_pipeline.runs.run_lock import Claim, held
@@ -226,7 +225,6 @@ def parent_run(
     from roberta_squad_pipeline.tracking.mlflow_run import open_run, reopen_run
     from roberta_squad_pipeline.tracking.provenance import provenance
 
-    local = local_settings(sweep.project / "conf", sweep.env)
     unsent = sweep.project / sweep.planned[0].parameters.tracking.unsent
     return reopen_run(
         project=sweep.project, experiment=sweep.tracked_in, tags=tags, unsent=unsent
@@ -235,7 +233,7 @@ def parent_run(
         unsent=unsent,
         experiment=sweep.tracked_in,
         name=name,
-        provenance=provenance(sweep.project, redaction(local)),
+        provenance=provenance(sweep.project, redaction_of(sweep.project / "conf", sweep.env)),
         tags=tags | more_tags | {"kedro.env": sweep.env or "base"},
     )
 

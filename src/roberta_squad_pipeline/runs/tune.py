@@ -17,13 +17,12 @@ from roberta_squad_pipeline.common import markdown
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.common.files import written_atomically
 from roberta_squad_pipeline.common.nested import merged
-from roberta_squad_pipeline.common.redaction import redaction
 from roberta_squad_pipeline.common.same_run import differences, digest
 from roberta_squad_pipeline.evaluation.report.figures import TEMPLATE
 from roberta_squad_pipeline.evaluation.report.page import page_with_figures
 from roberta_squad_pipeline.runs.experiments import OWN, with_own_experiment
 from roberta_squad_pipeline.runs.fingerprint import description
-from roberta_squad_pipeline.runs.hooks import local_settings
+from roberta_squad_pipeline.runs.hooks import redaction_of
 from roberta_squad_pipeline.runs.parameters import Parameters, TuneConfig
 from roberta_squad_pipeline.runs.pruning import Judge, Pruned, judged_by
 from roberta_squad_pipeline.runs.run_lock import Claim, held
@@ -203,7 +202,7 @@ def _made_of(tuning: Tuning) -> dict[str, Any]:
     """What scores depend on beside what is searched."""
     config = tuning.config
     files = squad_files(tuning.project, config.study)
-    hidden = redaction(local_settings(tuning.project / "conf", tuning.env))
+    hidden = redaction_of(tuning.project / "conf", tuning.env)
     searched = config.model_dump(mode="json", include={"objective", "space"})
     return hidden.record(description(tuning.parameters, files)) | {"tune": searched}
 
@@ -470,7 +469,7 @@ def _conclude(
     parameters = winning_parameters(tuning, best.params)
     with written_atomically(tuning.project / OWN / f"{winner}.yml") as temp:
         temp.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
-    hidden = redaction(local_settings(tuning.project / "conf", tuning.env)).record(parameters)
+    hidden = redaction_of(tuning.project / "conf", tuning.env).record(parameters)
     parent.log_text(yaml.safe_dump(hidden, sort_keys=False), f"{winner}.yml")
     parent.log_metrics({objective: mean(scores[best.number])}, step=0)
     parent.describe(

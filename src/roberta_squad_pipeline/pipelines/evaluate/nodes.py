@@ -18,10 +18,9 @@ from roberta_squad_pipeline.tracking.tracker import Tracker, flat_params
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from roberta_squad_pipeline.common.arrays import Float64Array
     from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits, ScoresFittedOn
     from roberta_squad_pipeline.features.file import Features
-    from roberta_squad_pipeline.reader.evaluation import Evaluation, Tuning
+    from roberta_squad_pipeline.reader.evaluation import Evaluation
 else:
     # Kedro resolves the hints of its nodes, which must load nothing heavy.
     DataFrame = Features = Any
@@ -35,31 +34,46 @@ _NULL_SCORES = {
 }
 
 
-def keep_tuning(
+def build_question_table(
     files: dict[str, dict[str, Any]],
-    reader_evaluation: dict[str, Any] | None,
+    data: DataConfig,
+    inference: InferenceParameters,
     answered_with: dict[str, Any],
     run: str,
     reader: str | None,
     calibrate: bool,
+    predictions: dict[str, str],
+    nbest: dict[str, list[dict[str, Any]]],
+    no_answer_logits: dict[str, dict[str, float]],
+    features: Features,
+    reader_evaluation: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Returns the reader's own threshold and calibration, if they are to stay (see `kept_tuning`).
-
-    The input `answered_with` makes this node run after the training, if there is one.
+    """Joins every dev question with its prediction, and scores it.
 
     Returns:
-        A `Tuning`; empty if this evaluation is to fit one.
+        `table`, a `question_table` with a column `no_answer_score` (high = no answer); `null_odds`
+        (id → this score); `weights`, those of the two logits in it; and `kept`, the reader's own
+        `Tuning` if that is to stay (see `kept_tuning`), else empty.
 
     Raises:
-        InputError: See `kept_tuning`.
+        InputError: The predictions were made from other features or with other settings, a question
+            has no prediction or no features, or see `kept_tuning`.
     """
+    import numpy as np
+
+    from roberta_squad_pipeline.evaluation.no_answer import unfitted_weights
+    from roberta_squad_pipeline.evaluation.questions import question_table
     from roberta_squad_pipeline.reader.evaluation import (
         AnsweredWith,
+        check_predictions,
         kept_tuning,
         read_evaluation,
     )
+    from roberta_squad_pipeline.squad.dataset import read_squad
+    from roberta_squad_pipeline.squad.faults import if_only_scored
 
-    tuning = kept_tuning(
+    check_predictions(answered_with, features, inference, run=run)
+    kept = kept_tuning(
         read_evaluation(reader_evaluation) if reader_evaluation else None,
         files["dev"]["sha256"],
         AnsweredWith.model_validate(answered_with),
@@ -67,88 +81,42 @@ def keep_tuning(
         reader=reader,
         calibrate=calibrate,
     )
-    return tuning.model_dump(mode="json") if tuning else {}
-
-
-def build_question_table(
-    files: dict[str, dict[str, Any]],
-    data: DataConfig,
-    inference: InferenceParameters,
-    answered_with: dict[str, Any],
-    run: str,
-    predictions: dict[str, str],
-    nbest: dict[str, list[dict[str, Any]]],
-    no_answer_logits: dict[str, dict[str, float]],
-    features: Features,
-) -> DataFrame:
-    """Joins every dev question with its prediction, and scores it (see `question_table`).
-
-    Raises:
-        InputError: The predictions were made from other features or with other settings, or a
-            question has no prediction or no features.
-    """
-    import numpy as np
-
-    from roberta_squad_pipeline.evaluation.questions import question_table
-    from roberta_squad_pipeline.reader.evaluation import check_predictions
-    from roberta_squad_pipeline.squad.dataset import read_squad
-    from roberta_squad_pipeline.squad.faults import if_only_scored
-
-    check_predictions(answered_with, features, inference, run=run)
     windows = np.bincount(features.windows.question, minlength=len(features.question_ids))
-    return question_table(
+    table = question_table(
         read_squad(Path(files["dev"]["path"]), on_misaligned=if_only_scored(data.on_misaligned)),
         predictions,
         nbest,
         no_answer_logits,
         dict(zip(features.question_ids.to_pylist(), windows.tolist(), strict=True)),
     )
-
-
-def score_no_answer(
-    questions: DataFrame, inference: InferenceParameters, kept: dict[str, Any]
-) -> dict[str, Any]:
-    """Computes one no-answer score per question.
-
-    Returns:
-        `scores` (id → score, high = no answer) and `weights`, those of the two logits in it.
-    """
-    import numpy as np
-
-    from roberta_squad_pipeline.evaluation.no_answer import unfitted_weights
-
-    logits = _logits(questions, inference)
+    logits = _logits(table, inference)
     if kept:
-        weights = _tuning(kept).no_answer_weights
-    elif _unfit(questions):
+        weights = kept.no_answer_weights
+    elif _unfit(table):
         weights = unfitted_weights(inference.null_score)
     else:
-        weights = logits.weights_fitted_on(np.ones(len(questions), np.bool_))
+        weights = logits.weights_fitted_on(np.ones(len(table), np.bool_))
     scores = weights.scores(logits.head, logits.span)
     return {
-        "scores": dict(zip(questions["id"], scores.tolist(), strict=True)),
+        "table": table.assign(no_answer_score=scores),
+        "null_odds": dict(zip(table["id"], scores.tolist(), strict=True)),
         "weights": weights.model_dump(),
+        "kept": kept.model_dump(mode="json") if kept else {},
     }
 
 
 def score_predictions(
-    files: dict[str, dict[str, Any]],
-    inference: InferenceParameters,
-    questions: DataFrame,
-    null_odds: dict[str, float],
+    files: dict[str, dict[str, Any]], inference: InferenceParameters, questions: DataFrame
 ) -> dict[str, dict[str, Any]]:
     """Makes the official scorer's report on the dev file.
 
     Returns:
         `metrics`, the report, and `signature`, which says what it was measured on.
-
-    Raises:
-        InputError: A question has no finite no-answer score.
     """
     from roberta_squad_pipeline.evaluation.questions import scores_of
     from roberta_squad_pipeline.evaluation.scoring import report_of
 
-    odds = _odds(questions, null_odds)
+    odds = questions["no_answer_score"].to_numpy()
     return {
         "metrics": report_of(scores_of(questions), odds, NO_ANSWER_THRESHOLD),
         "signature": {
@@ -163,10 +131,7 @@ def score_predictions(
 
 
 def cross_fit_threshold(
-    questions: DataFrame,
-    null_odds: dict[str, float],
-    inference: InferenceParameters,
-    kept: dict[str, Any],
+    questions: DataFrame, inference: InferenceParameters, kept: dict[str, Any]
 ) -> dict[str, Any]:
     """Computes cross-fitted scores, with intervals for these and for the best scores."""
     from roberta_squad_pipeline.evaluation.questions import scores_of
@@ -174,7 +139,7 @@ def cross_fit_threshold(
 
     return cross_fitted_report(
         scores_of(questions),
-        _odds(questions, null_odds),
+        questions["no_answer_score"].to_numpy(),
         questions["passage_number"].to_numpy(),
         _scores_fitted_on(questions, inference, kept),
     )
@@ -186,7 +151,6 @@ def evaluate_reader(
     answered_with: dict[str, Any],
     kept: dict[str, Any],
     questions: DataFrame,
-    null_odds: dict[str, float],
     no_answer_weights: dict[str, float],
     metrics: dict[str, float | int],
     metrics_crossfit: dict[str, Any],
@@ -203,12 +167,12 @@ def evaluate_reader(
     from roberta_squad_pipeline.evaluation.scoring import report_of
     from roberta_squad_pipeline.evaluation.thresholds import abstains_too_much
     from roberta_squad_pipeline.evaluation.uncertainty import in_first_half
-    from roberta_squad_pipeline.reader.evaluation import Evaluation
+    from roberta_squad_pipeline.reader.evaluation import Evaluation, Tuning
 
-    scores, odds = scores_of(questions), _odds(questions, null_odds)
+    scores, odds = scores_of(questions), questions["no_answer_score"].to_numpy()
     margins = questions["span_margin"].to_numpy()
     if kept:
-        calibration = held_against(_tuning(kept).calibration, scores, odds, margins)
+        calibration = held_against(Tuning.model_validate(kept).calibration, scores, odds, margins)
     else:
         calibration = calibrate(
             scores,
@@ -250,15 +214,13 @@ def evaluate_reader(
     return evaluation.model_dump(mode="json")
 
 
-def judge_questions(
-    questions: DataFrame, null_odds: dict[str, float], evaluation: dict[str, Any]
-) -> DataFrame:
+def judge_questions(questions: DataFrame, evaluation: dict[str, Any]) -> DataFrame:
     """Adds the outcome of every question to the table (see `judged`)."""
     from roberta_squad_pipeline.evaluation.questions import judged
     from roberta_squad_pipeline.reader.evaluation import Evaluation
 
     calibration = Evaluation.model_validate(evaluation).calibration
-    odds = _odds(questions, null_odds)
+    odds = questions["no_answer_score"].to_numpy()
     return judged(questions, odds, calibration, threshold=NO_ANSWER_THRESHOLD)
 
 
@@ -385,15 +347,3 @@ def _unfit(questions: DataFrame) -> bool:
     from roberta_squad_pipeline.evaluation.calibration import unfit_to_calibrate
 
     return unfit_to_calibrate(questions["answerable"].to_numpy()) is not None
-
-
-def _tuning(kept: dict[str, Any]) -> "Tuning":
-    from roberta_squad_pipeline.reader.evaluation import Tuning
-
-    return Tuning.model_validate(kept)
-
-
-def _odds(questions: DataFrame, null_odds: dict[str, float]) -> "Float64Array":
-    from roberta_squad_pipeline.evaluation.scoring import scores_in_order
-
-    return scores_in_order(questions["id"], null_odds)

@@ -8,8 +8,6 @@ from roberta_squad_pipeline.pipelines.evaluate.nodes import (
     draw_figures,
     evaluate_reader,
     judge_questions,
-    keep_tuning,
-    score_no_answer,
     score_predictions,
     write_report,
 )
@@ -22,19 +20,6 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
-                keep_tuning,
-                [
-                    "squad_files",
-                    "reader_evaluation",
-                    "answered_with",
-                    "params:run",
-                    "params:reader",
-                    "params:calibrate",
-                ],
-                "kept_tuning",
-                name="keep_tuning",
-            ),
-            node(
                 build_question_table,
                 [
                     "squad_files",
@@ -42,29 +27,31 @@ def create_pipeline() -> Pipeline:
                     "params:inference",
                     "answered_with",
                     "params:run",
+                    "params:reader",
+                    "params:calibrate",
                     "predictions",
                     "nbest",
                     "no_answer_logits",
                     "dev_features",
+                    "reader_evaluation",
                 ],
-                "question_table",
+                {
+                    "table": "question_table",
+                    "null_odds": "null_odds",
+                    "weights": "no_answer_weights",
+                    "kept": "kept_tuning",
+                },
                 name="build_question_table",
             ),
             node(
-                score_no_answer,
-                ["question_table", "params:inference", "kept_tuning"],
-                {"scores": "null_odds", "weights": "no_answer_weights"},
-                name="score_no_answer",
-            ),
-            node(
                 score_predictions,
-                ["squad_files", "params:inference", "question_table", "null_odds"],
+                ["squad_files", "params:inference", "question_table"],
                 {"metrics": "metrics", "signature": "metrics_signature"},
                 name="score_predictions",
             ),
             node(
                 cross_fit_threshold,
-                ["question_table", "null_odds", "params:inference", "kept_tuning"],
+                ["question_table", "params:inference", "kept_tuning"],
                 "metrics_crossfit",
                 name="cross_fit_threshold",
             ),
@@ -76,7 +63,6 @@ def create_pipeline() -> Pipeline:
                     "answered_with",
                     "kept_tuning",
                     "question_table",
-                    "null_odds",
                     "no_answer_weights",
                     "metrics",
                     "metrics_crossfit",
@@ -88,7 +74,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 judge_questions,
-                ["question_table", "null_odds", "evaluation"],
+                ["question_table", "evaluation"],
                 "questions",
                 name="judge_questions",
             ),
