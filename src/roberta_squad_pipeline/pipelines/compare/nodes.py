@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.pipelines import SquadFiles
 from roberta_squad_pipeline.runs.experiments import Experiments
 from roberta_squad_pipeline.runs.parameters import Parameters, TrackingConfig
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def compare_experiments(
-    files: dict[str, dict[str, Any]],
+    files: SquadFiles,
     experiments: Experiments,
     tracking: TrackingConfig,
     expected: dict[str, Parameters],
@@ -62,7 +63,7 @@ def compare_experiments(
     }
 
 
-def _finished(files: dict[str, dict[str, Any]], tracking: TrackingConfig) -> "list[MeasuredRun]":
+def _finished(files: SquadFiles, tracking: TrackingConfig) -> "list[MeasuredRun]":
     from roberta_squad_pipeline.runs.measured import load_measured
     from roberta_squad_pipeline.tracking.history import finished_runs
 
@@ -80,7 +81,7 @@ def _finished(files: dict[str, dict[str, Any]], tracking: TrackingConfig) -> "li
 
 
 def _signature(
-    files: dict[str, dict[str, Any]],
+    files: SquadFiles,
     experiments: Experiments,
     expected: dict[str, Parameters],
     measured: "dict[str, list[MeasuredRun]]",

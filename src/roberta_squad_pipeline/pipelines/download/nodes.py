@@ -8,13 +8,11 @@ from typing import Any
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of, sha256_of_files, written_atomically
+from roberta_squad_pipeline.pipelines import SquadFiles
 from roberta_squad_pipeline.runs.parameters import DataConfig, DemoSource, Paths, RemoteSource
 from roberta_squad_pipeline.squad.download import fetch
 from roberta_squad_pipeline.squad.forms import files_of
 from roberta_squad_pipeline.squad.sources import QuestionFiles, local_path, write_questions
-
-SquadFiles = dict[str, dict[str, Any]]
-"""By split (train, dev; validation, unlabelled where there are such): path, size_bytes, sha256."""
 
 _logger = logging.getLogger(__name__)
 

@@ -2,20 +2,15 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from roberta_squad_pipeline.pipelines import Features, TrainedReader, Validation
 from roberta_squad_pipeline.reader.config import InferenceParameters
 from roberta_squad_pipeline.runs.members import member_names
 from roberta_squad_pipeline.runs.parameters import DataConfig, EnsembleConfig
 
 if TYPE_CHECKING:
-    from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.reader.model import ReaderModel
-    from roberta_squad_pipeline.reader.storage import TrainedReader
-    from roberta_squad_pipeline.training.validation import Validation
-else:
-    # Kedro resolves the hints of its nodes, which must load nothing heavy.
-    Features = ReaderModel = TrainedReader = Validation = Any
 
 _logger = logging.getLogger(__name__)
 
@@ -65,7 +60,7 @@ def combine_readers(
     )
 
 
-def _score(reader: ReaderModel, validation: Validation) -> float:
+def _score(reader: "ReaderModel", validation: Validation) -> float:
     import time
 
     from roberta_squad_pipeline.distributed.processes import Processes

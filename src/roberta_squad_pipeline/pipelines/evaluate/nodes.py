@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline import __version__
 from roberta_squad_pipeline.common.redaction import Redaction
+from roberta_squad_pipeline.pipelines import DataFrame, Features, SquadFiles
 from roberta_squad_pipeline.reader.config import (
     NO_ANSWER_THRESHOLD,
     InferenceConfig,
@@ -16,14 +17,8 @@ from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.tracker import Tracker, flat_params
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits, ScoresFittedOn
-    from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.reader.evaluation import Evaluation
-else:
-    # Kedro resolves the hints of its nodes, which must load nothing heavy.
-    DataFrame = Features = Any
 
 _logger = logging.getLogger(__name__)
 
@@ -35,7 +30,7 @@ _NULL_SCORES = {
 
 
 def build_question_table(
-    files: dict[str, dict[str, Any]],
+    files: SquadFiles,
     data: DataConfig,
     inference: InferenceParameters,
     answered_with: dict[str, Any],
@@ -106,7 +101,7 @@ def build_question_table(
 
 
 def score_predictions(
-    files: dict[str, dict[str, Any]], inference: InferenceParameters, questions: DataFrame
+    files: SquadFiles, inference: InferenceParameters, questions: DataFrame
 ) -> dict[str, dict[str, Any]]:
     """Makes the official scorer's report on the dev file.
 
@@ -146,7 +141,7 @@ def cross_fit_threshold(
 
 
 def evaluate_reader(
-    files: dict[str, dict[str, Any]],
+    files: SquadFiles,
     inference: InferenceParameters,
     answered_with: dict[str, Any],
     kept: dict[str, Any],
@@ -252,7 +247,7 @@ def draw_figures(
 def write_report(
     run: str,
     reader: str | None,
-    files: dict[str, dict[str, Any]],
+    files: SquadFiles,
     header: dict[str, Any] | None,
     provenance: Provenance | None,
     redaction: Redaction | None,
@@ -296,7 +291,7 @@ def write_report(
 
 def _settings(
     reader: str,
-    files: dict[str, dict[str, Any]],
+    files: SquadFiles,
     header: dict[str, Any],
     evaluated: "Evaluation",
     provenance: Provenance | None,
@@ -322,7 +317,7 @@ def _settings(
     return {name: flat_params(group) for name, group in redaction.record(groups).items()}
 
 
-def _dev_name(files: dict[str, dict[str, Any]]) -> str:
+def _dev_name(files: SquadFiles) -> str:
     # Without its folder, which conf/local may keep secret: this goes to MLflow.
     return Path(files["dev"]["path"]).name
 

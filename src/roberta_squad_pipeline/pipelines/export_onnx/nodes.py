@@ -2,17 +2,10 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.pipelines import Features, SquadFiles, TrainedReader
 from roberta_squad_pipeline.runs.parameters import ExportConfig
-
-if TYPE_CHECKING:
-    from roberta_squad_pipeline.features.file import Features
-    from roberta_squad_pipeline.reader.storage import TrainedReader
-else:
-    # Kedro resolves the hints of a node when it lists pipelines; torch must not be loaded then.
-    TrainedReader = Features = Any
 
 _logger = logging.getLogger(__name__)
 
@@ -20,7 +13,7 @@ _logger = logging.getLogger(__name__)
 def export_reader(
     trained: TrainedReader,
     features: Features,
-    files: dict[str, dict[str, Any]],
+    files: SquadFiles,
     export: ExportConfig,
     folder: Path,
 ) -> None:

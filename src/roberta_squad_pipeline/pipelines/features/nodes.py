@@ -5,27 +5,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.pipelines import (
+    FilePart,
+    RecordBatch,
+    RecordBatchReader,
+    SquadFiles,
+)
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.runs.parameters import DataConfig
 from roberta_squad_pipeline.tracking.fetching import start_folder
 from roberta_squad_pipeline.training.config import TrainingParameters
 
-if TYPE_CHECKING:
-    from pyarrow import RecordBatch, RecordBatchReader
-
-    from roberta_squad_pipeline.squad.held_out import FilePart
-else:
-    # Kedro resolves the hints of its nodes, which must load nothing heavy.
-    FilePart = RecordBatch = RecordBatchReader = Any
-
 _logger = logging.getLogger(__name__)
 
 
 def build_train_features(
-    files: dict[str, dict[str, Any]], data: DataConfig, windows: WindowConfig, model: ModelConfig
+    files: SquadFiles, data: DataConfig, windows: WindowConfig, model: ModelConfig
 ) -> RecordBatchReader:
     """Builds features of the training questions, without those that `data.validation` holds out.
 
@@ -41,7 +39,7 @@ def build_train_features(
 
 
 def build_validation_features(
-    files: dict[str, dict[str, Any]],
+    files: SquadFiles,
     data: DataConfig,
     windows: WindowConfig,
     model: ModelConfig,
@@ -62,14 +60,14 @@ def build_validation_features(
 
 
 def build_dev_features(
-    files: dict[str, dict[str, Any]], data: DataConfig, windows: WindowConfig, model: ModelConfig
+    files: SquadFiles, data: DataConfig, windows: WindowConfig, model: ModelConfig
 ) -> RecordBatchReader:
     """Builds features of the dev questions."""
     return _build("dev", files, None, data, windows, model)
 
 
 def _part(
-    of: Literal["training", "validation"], files: dict[str, dict[str, Any]], data: DataConfig
+    of: Literal["training", "validation"], files: SquadFiles, data: DataConfig
 ) -> FilePart | None:
     from roberta_squad_pipeline.squad.held_out import FilePart, hold_out
 
@@ -80,7 +78,7 @@ def _part(
 
 def _build(
     split: str,
-    files: dict[str, dict[str, Any]],
+    files: SquadFiles,
     part: FilePart | None,
     data: DataConfig,
     windows: WindowConfig,

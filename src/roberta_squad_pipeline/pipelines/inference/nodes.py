@@ -4,20 +4,14 @@ import dataclasses
 import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.distributed.config import DistributedConfig
+from roberta_squad_pipeline.pipelines import Features, SquadFiles, TrainedReader
 from roberta_squad_pipeline.reader.config import InferenceParameters, Precision
 from roberta_squad_pipeline.runs.parameters import DataConfig
-
-if TYPE_CHECKING:
-    from roberta_squad_pipeline.features.file import Features
-    from roberta_squad_pipeline.reader.storage import TrainedReader
-else:
-    # Kedro resolves the hints of its nodes, which must load nothing heavy.
-    Features = TrainedReader = Any
 
 _logger = logging.getLogger(__name__)
 
@@ -25,7 +19,7 @@ _logger = logging.getLogger(__name__)
 def predict_answers(
     trained: TrainedReader,
     features: Features,
-    files: dict[str, dict[str, Any]],
+    files: SquadFiles,
     data: DataConfig,
     inference: InferenceParameters,
     distributed: DistributedConfig,
@@ -115,7 +109,7 @@ def _fast_precision(trained: TrainedReader) -> Precision:
 def _features_of_parts(
     trained: TrainedReader,
     features: Features,
-    files: dict[str, dict[str, Any]],
+    files: SquadFiles,
     data: DataConfig,
     folder: Path,
 ) -> list[Features]:

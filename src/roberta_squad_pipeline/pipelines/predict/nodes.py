@@ -3,17 +3,11 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.distributed.config import DistributedConfig
+from roberta_squad_pipeline.pipelines import TrainedReader
 from roberta_squad_pipeline.runs.parameters import PredictConfig
 from roberta_squad_pipeline.squad.sources import QuestionFiles, local_path
-
-if TYPE_CHECKING:
-    from roberta_squad_pipeline.reader.storage import TrainedReader
-else:
-    # Kedro resolves the hints of its nodes, which must load nothing heavy.
-    TrainedReader = Any
 
 _logger = logging.getLogger(__name__)
 

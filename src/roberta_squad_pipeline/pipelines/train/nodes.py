@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Any
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import Advance, progress
 from roberta_squad_pipeline.distributed.config import DistributedConfig
+from roberta_squad_pipeline.pipelines import (
+    Features,
+    Origin,
+    SquadFiles,
+    TeacherLogits,
+    Validation,
+)
 from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters, ModelConfig
 from roberta_squad_pipeline.runs.parameters import DataConfig
 from roberta_squad_pipeline.runs.pruning import show_evaluation
@@ -23,17 +30,8 @@ from roberta_squad_pipeline.training.config import (
 )
 
 if TYPE_CHECKING:
-    from roberta_squad_pipeline.features.file import Features
-    from roberta_squad_pipeline.features.teacher import TeacherLogits
-    from roberta_squad_pipeline.reader.start import Origin
-    from roberta_squad_pipeline.reader.storage import TrainedReader
     from roberta_squad_pipeline.squad.dataset import Passage
     from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
-    from roberta_squad_pipeline.training.validation import Validation
-else:
-    # Kedro resolves the hints of its nodes, which must load nothing heavy.
-    Features = TeacherLogits = Origin = TrainedReader = Passage = Any
-    EvaluationRecord = UpdateRecord = Validation = Any
 
 _LONGEST_TAG = 5000
 """The most characters of a tag that every release of MLflow accepts."""
@@ -45,7 +43,7 @@ def train_reader(
     features: Features,
     validation_features: Features | None,
     dev_features: Features,
-    files: dict[str, dict[str, Any]],
+    files: SquadFiles,
     data: DataConfig,
     model: ModelConfig,
     training: TrainingParameters,
@@ -174,7 +172,7 @@ def _recipe(
 def _read_teacher(
     source: str,
     features: Features,
-    passages: Callable[[], Iterable[Passage]],
+    passages: Callable[[], Iterable["Passage"]],
     inference: InferenceConfig,
     folder: Path,
 ) -> tuple[Path, TeacherLogits]:
@@ -263,7 +261,7 @@ class _Curve:
         self.updates: list[UpdateRecord] = []
         self.evaluations: list[EvaluationRecord] = []
 
-    def add_update(self, record: UpdateRecord, advance: Advance) -> None:
+    def add_update(self, record: "UpdateRecord", advance: Advance) -> None:
         self.updates.append(record)
         recent = self.updates[-20:]
         examples_per_s = sum(r.windows for r in recent) / sum(r.seconds for r in recent)
@@ -284,7 +282,7 @@ class _Curve:
             f"{examples_per_s:.0f} examples/s{scored}",
         )
 
-    def add_evaluation(self, record: EvaluationRecord, updates: int) -> None:
+    def add_evaluation(self, record: "EvaluationRecord", updates: int) -> None:
         self.evaluations.append(record)
         scores = {
             name: value

@@ -9,6 +9,7 @@ import click
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.pipelines import SquadFiles
 from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
 from roberta_squad_pipeline.runs.parameters import DataConfig
 from roberta_squad_pipeline.tracking.fetching import start_folder
@@ -29,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 
 def validate_squad_files(
-    files: dict[str, dict[str, Any]],
+    files: SquadFiles,
     data: DataConfig,
     windows: WindowConfig,
     model: ModelConfig,
@@ -60,9 +61,7 @@ def show_validation(report: dict[str, Any], markdown: str, folder: Path) -> None
     _reject_unfit(ValidationReport.model_validate(report), folder)
 
 
-def admit_squad_files(
-    files: dict[str, dict[str, Any]], report: dict[str, Any], folder: Path
-) -> dict[str, dict[str, Any]]:
+def admit_squad_files(files: SquadFiles, report: dict[str, Any], folder: Path) -> SquadFiles:
     """Passes on the files if features can be built from them, and logs what is odd in each.
 
     Raises:
