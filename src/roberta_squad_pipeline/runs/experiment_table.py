@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +13,7 @@ from roberta_squad_pipeline.common.redaction import HIDDEN
 from roberta_squad_pipeline.common.same_run import differences
 from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
-from roberta_squad_pipeline.runs.experiments import (
-    Experiment,
-    Form,
-    Reference,
-    scaled_lr,
-    scaled_updates,
-)
+from roberta_squad_pipeline.runs.experiments import Experiment, Form, Reference, scaled
 from roberta_squad_pipeline.runs.fingerprint import recipe_params
 from roberta_squad_pipeline.runs.measured import MeasuredRun
 from roberta_squad_pipeline.runs.parameters import Parameters
@@ -159,18 +154,13 @@ def settings_of_its_own(
         form: What all rows have in common.
         parameters: The parameters with which it is run.
     """
-    scale, training = parameters.scale, parameters.training
-    pairs = {
-        "updates": (training.updates, scaled_updates(experiment.updates, scale.updates)),
-        "batch_size": (training.batch_size, experiment.batch_size),
-        "lr": (training.lr, scaled_lr(experiment.lr, scale.lr)),
-        "layer_decay": (training.layer_decay, experiment.layer_decay),
-        "order": (parameters.features.order, experiment.order),
-        "answerability_input": (parameters.model.answerability_input, form.answerability_input),
-        "answerability_weight": (training.answerability_weight, form.answerability_weight),
-        "null_score": (parameters.inference.null_score, form.null_score),
-    }
-    return {name: f"{here}" for name, (here, own) in pairs.items() if here != own}
+    row = scaled(experiment, parameters.scale).model_dump(exclude={"warmup_updates", "reported"})
+    own = row | form.model_dump()
+    here: dict[str, Any] = {}
+    # No name is in two of these sections.
+    for section in ("training", "features", "model", "inference"):
+        here |= getattr(parameters, section).model_dump(include=own.keys())
+    return {name: f"{here[name]}" for name, value in own.items() if here[name] != value}
 
 
 def _reported(name: str, experiment: Experiment) -> Row:
@@ -208,7 +198,6 @@ def _behind(measured: Mapping[str, Sequence[MeasuredRun]]) -> dict[str, Behind]:
     return dict(zip(measured, behind_the_best(readers, passages), strict=True))
 
 
-_SETTINGS = ("steps", "epochs", "batch", "lr", "decay")
 _MEASURED = ("measured best F1", "seeds", "95 % interval")
 
 
@@ -220,57 +209,53 @@ def to_markdown(rows: Sequence[Row], others: Sequence[Row], signature: str) -> s
         others: The rows of the second table.
         signature: What the scores were measured on.
     """
-    head = ("experiment", *_SETTINGS, "reported best F1", *_MEASURED, "behind the best")
-    text = f"{table(head, map(_cells, rows))}\n\nMeasured on {signature}.\n"
+    settings = ("steps", "epochs", "batch", "lr", "decay", "reported best F1")
+    columns = ["experiment", *settings, *_MEASURED, "behind the best"]
+    text = f"{_table(columns, rows)}\n\nMeasured on {signature}.\n"
     if others:
-        other_head = ("runs", "steps", "batch", "lr", "decay", *_MEASURED, "not in the table for")
+        columns = ["runs", "steps", "batch", "lr", "decay", *_MEASURED, "not in the table for"]
         text += (
             "\nOther runs on the same questions, with the settings that they were trained with; "
-            "`kedro compare RUN RUN` compares them:\n\n"
-            f"{table(other_head, map(_other_cells, others))}\n"
+            f"`kedro compare RUN RUN` compares them:\n\n{_table(columns, others)}\n"
         )
     return text
 
 
-def _cells(row: Row) -> list[str]:
-    return [
-        row.name,
-        _or_blank(row.updates, "d"),
-        _or_blank(row.epochs, ".2f"),
-        *_shared_settings(row),
-        _or_blank(row.reported_best_f1, ".3f"),
-        *_measured_cells(row),
-        ""
-        if row.behind_best is None
-        else lead_text(row.behind_best, within_noise=bool(row.within_noise)),
-    ]
+def _table(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    cells = map(_cells, rows)
+    return table(columns, ([of_row[column] for column in columns] for of_row in cells))
 
 
-def _other_cells(row: Row) -> list[str]:
-    return [
-        row.name,
-        _or_blank(row.updates, "d"),
-        *_shared_settings(row),
-        *_measured_cells(row),
-        "; ".join(row.differs).replace("|", "/"),
-    ]
-
-
-def _shared_settings(row: Row) -> list[str]:
-    return [
-        _or_blank(row.batch_size, "d"),
-        _or_blank(row.lr, ".1e"),
-        _or_blank(row.layer_decay, ".2f"),
-    ]
-
-
-def _measured_cells(row: Row) -> list[str]:
-    spread = f" ± {row.standard_deviation:.2f}" if row.standard_deviation is not None else ""
-    return [
-        _or_blank(row.mean, ".2f") + spread,
-        str(len(row.runs) or ""),
-        f"{row.interval[0]:.1f} to {row.interval[1]:.1f}" if row.interval else "",
-    ]
+def _cells(row: Row) -> dict[str, str]:
+    """A text per column of both tables; blank where a value is not known."""
+    numbers = {
+        "steps": (row.updates, "d"),
+        "epochs": (row.epochs, ".2f"),
+        "batch": (row.batch_size, "d"),
+        "lr": (row.lr, ".1e"),
+        "decay": (row.layer_decay, ".2f"),
+        "reported best F1": (row.reported_best_f1, ".3f"),
+        "measured best F1": (row.mean, ".2f"),
+    }
+    cells = {
+        column: "" if value is None else format(value, form)
+        for column, (value, form) in numbers.items()
+    }
+    if row.standard_deviation is not None:
+        cells["measured best F1"] += f" ± {row.standard_deviation:.2f}"
+    if row.behind_best is not None:
+        cells["behind the best"] = lead_text(row.behind_best, within_noise=bool(row.within_noise))
+    return (
+        {"behind the best": ""}
+        | cells
+        | {
+            "experiment": row.name,
+            "runs": row.name,
+            "seeds": str(len(row.runs) or ""),
+            "95 % interval": "{:.1f} to {:.1f}".format(*row.interval) if row.interval else "",
+            "not in the table for": "; ".join(row.differs).replace("|", "/"),
+        }
+    )
 
 
 def lead_text(lead: float, *, within_noise: bool) -> str:
@@ -278,7 +263,3 @@ def lead_text(lead: float, *, within_noise: bool) -> str:
     if lead == 0:
         return "best"
     return f"{lead:.2f}" + (" (within noise)" if within_noise else "")
-
-
-def _or_blank(value: float | None, spec: str) -> str:
-    return "" if value is None else format(value, spec)

@@ -167,6 +167,17 @@ def scaled_lr(lr: float | None, factor: float) -> float | None:
     return None if lr is None else lr * factor
 
 
+def scaled(experiment: Experiment, scale: Scale) -> Experiment:
+    """An experiment with its settings for the runs here."""
+    return experiment.model_copy(
+        update={
+            "updates": scaled_updates(experiment.updates, scale.updates),
+            "warmup_updates": scaled_updates(experiment.warmup_updates, scale.updates),
+            "lr": scaled_lr(experiment.lr, scale.lr),
+        }
+    )
+
+
 def scaled_settings(experiment: Experiment, scale: Scale, training: Mapping[str, Any]) -> list[str]:
     """Describes how a scale has changed an experiment's settings, one text per setting.
 
@@ -175,17 +186,12 @@ def scaled_settings(experiment: Experiment, scale: Scale, training: Mapping[str,
         scale: The scale.
         training: The settings of the run; those that were given explicitly are not scaled.
     """
-    updates = scaled_updates(experiment.updates, scale.updates)
-    warmup_updates = scaled_updates(experiment.warmup_updates, scale.updates)
-    scaled = {
-        "updates": (experiment.updates, scale.updates, updates),
-        "warmup_updates": (experiment.warmup_updates, scale.updates, warmup_updates),
-        "lr": (experiment.lr, scale.lr, scaled_lr(experiment.lr, scale.lr)),
-    }
+    here = scaled(experiment, scale)
+    factors = {"updates": scale.updates, "warmup_updates": scale.updates, "lr": scale.lr}
     return [
-        f"{name} {published:g} \u00d7 {factor:g} = {result:g}"
-        for name, (published, factor, result) in scaled.items()
-        if factor != 1 and training[name] == result
+        f"{name} {getattr(experiment, name):g} \u00d7 {factor:g} = {training[name]:g}"
+        for name, factor in factors.items()
+        if factor != 1 and training[name] == getattr(here, name)
     ]
 
 

@@ -19,16 +19,18 @@ QUESTIONS = {"train": "train_questions", "dev": "dev_questions"}
 QUESTION_FILES = "roberta_squad_pipeline.datasets.questions_dataset.QuestionsDataset"
 """The type of these datasets; if an entry has no filepath, parameters name the files."""
 
+_IN_PART = ("training", "inference")
 _NOT_SETTINGS: Any = {
     **dict.fromkeys(("run", "feature_set", "experiments", "scale", "tracking"), True),
     **dict.fromkeys(("distributed", "checkpoint", "locks", "made_with"), True),
     **dict.fromkeys(("predict", "export", "overwrite", "ensemble", "tune"), True),
-    "training": {"checkpoint_every", "resume"},
+    "training": {"micro_batch", "checkpoint_every", "resume"},
+    "inference": {"batch_windows"},
 }
 
 _NOT_RECIPE = {
     *("experiment", "training.seed"),
-    *(f"training.{name}" for name in _NOT_SETTINGS["training"]),
+    *(f"{section}.{name}" for section in _IN_PART for name in _NOT_SETTINGS[section]),
 }
 _SECTIONS = {
     *("code", "libraries", "squad_files", "weights"),
@@ -39,9 +41,20 @@ _SECTIONS = {
 def settings_of(parameters: Parameters) -> dict[str, Any]:
     """Returns the parameters of a run that its results depend on.
 
-    Not among them are names of folders, tracking, and the numbers of processes and checkpoints.
+    Not among them are names of folders, tracking, the numbers of processes and checkpoints, and how
+    many windows are read at once.
     """
     return parameters.model_dump(mode="json", exclude=_NOT_SETTINGS)
+
+
+def features_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the settings of a run those that its features depend on."""
+    return {
+        "data": settings["data"],
+        "features": settings["features"],
+        "distil": {"unlabelled": settings["distil"]["unlabelled"]},
+        "model": {name: settings["model"][name] for name in ("encoder", "start")},
+    }
 
 
 def description(parameters: Parameters, files: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -12,17 +12,13 @@ from roberta_squad_pipeline.common.files import written_atomically
 from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.common.same_run import differences
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.runs.fingerprint import other_readers
+from roberta_squad_pipeline.runs.fingerprint import features_of, other_readers, settings_of
 from roberta_squad_pipeline.runs.parameters import Parameters
 
 _RECORD = "settings.json"
 
 _RESULTS = ("model", "training", "inference", "reader", "ensemble", "distil")
 """Sections of parameters that results depend on, besides the features, if nodes read them."""
-_WITHOUT_EFFECT: Any = {
-    "training": {"micro_batch", "checkpoint_every", "resume"},
-    "inference": {"batch_windows"},
-}
 
 
 class MadeOf(StrictModel):
@@ -60,18 +56,11 @@ def made_of(
         readers: The folder of all runs' readers; those that it names count with their weights.
         with_features: Whether its features are made with these parameters.
     """
-    given = parameters.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
-    told = redaction.record(given | other_readers(parameters, readers))
-    features = {
-        "data": told["data"],
-        "features": told["features"],
-        "distil": {"unlabelled": told["distil"]["unlabelled"]},
-        "model": {name: told["model"][name] for name in ("encoder", "start")},
-    }
+    told = redaction.record(settings_of(parameters) | other_readers(parameters, readers))
     read = {name: told[name] for name in _RESULTS if f"params:{name}" in tracked.inputs()}
     return MadeOf(
         feature_set=parameters.feature_set,
-        features=features if with_features else {},
+        features=features_of(told) if with_features else {},
         sha256={},
         results=read,
     )

@@ -12,6 +12,7 @@ from kedro.pipeline.node import Node
 
 from roberta_squad_pipeline.common.same_run import digest
 from roberta_squad_pipeline.runs.fingerprint import (
+    features_of,
     file_stamps,
     other_readers,
     own_questions,
@@ -94,7 +95,7 @@ class MadeWith:
         if section == "training" and "data" in node.tags:
             return evaluates
         if section == "model" and "data" in node.tags:
-            return {name: self._settings["model"][name] for name in ("encoder", "start")}
+            return features_of(self._settings)["model"]
         # A reader is not trained again just to see more of its answers.
         if section == "inference" and "evaluation" not in node.tags and not evaluates:
             return None
