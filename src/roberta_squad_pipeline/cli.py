@@ -18,7 +18,7 @@ from kedro.io.core import DatasetError
 from kedro.utils import find_kedro_project
 from omegaconf import OmegaConf
 
-from roberta_squad_pipeline.common.errors import InputError, TrainingError, causes
+from roberta_squad_pipeline.common.errors import InputError, TrainingError, causes, optional
 from roberta_squad_pipeline.common.redaction import hide_in_logs, redacted
 from roberta_squad_pipeline.runs.experiments import OWN
 from roberta_squad_pipeline.runs.session import in_project
@@ -177,12 +177,12 @@ def tune(*, env: str | None, params: dict[str, Any]) -> None:
     The section tune of conf/ says among which, and for how long. The same command goes on with a
     study that was interrupted, or was given more trials.
     """
-    from roberta_squad_pipeline.runs import tune as hall
-
     project = _project()
     with _messages_for_errors(), in_project(project, params) as given:
+        with optional("kedro tune", "tune"):
+            from roberta_squad_pipeline.runs import tune as hall
         tuning = hall.plan(project, env, given)
-        with hall.claimed(tuning):
+        with tuning.claimed(f"study {tuning.config.study}"):
             winner = hall.carry_out(tuning, say=click.echo)
     if winner is not None:
         given_env = f" --env {env}" if env else ""

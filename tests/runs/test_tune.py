@@ -21,12 +21,11 @@ import yaml
 from kedro.config import OmegaConfigLoader
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.runs import tune
 from roberta_squad_pipeline.runs.parameters import load_parameters
-from roberta_squad_pipeline.runs.tune import Tuning
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
 
 optuna = pytest.importorskip("optuna")
+tune = pytest.importorskip("roberta_squad_pipeline.runs.tune")
 
 Changes = dict[str, Any]
 FAIL = {"s_trial1"}
@@ -34,11 +33,11 @@ LR_ALONE = {"training": {"layer_decay": None}, "model": {"dropout": None}}
 MADE_OF = {"training": {"seed": 1}}
 
 
-def tuning(folder: Path, **config: Any) -> Tuning:
+def tuning(folder: Path, **config: Any) -> Any:
     storage = {"study": "s", "storage": f"sqlite:///{folder / 'tune.db'}", "space": LR_ALONE}
     params = {"tune": storage | config}
     loader = OmegaConfigLoader("conf", env="base", runtime_params=params, **CONFIG_LOADER_ARGS)
-    return Tuning(Path.cwd(), "base", params, load_parameters(loader))
+    return tune.Tuning(Path.cwd(), "base", params, load_parameters(loader))
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Changes]:
     runs: dict[str, Changes] = {}
 
     def run(
-        tuning: Tuning, name: str, changes: Changes, parent: str, judge: Any = None
+        tuning: Any, name: str, changes: Changes, parent: str, judge: Any = None
     ) -> float | None:
         if runs.get(name, {}) is None:
             raise KeyboardInterrupt
@@ -62,7 +61,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Changes]:
     return runs
 
 
-def search(given: Tuning) -> Any:
+def search(given: Any) -> Any:
     study = tune._open_study(given, MADE_OF)
     tune._take_up(study, given.place)
     tune._search(given, study, "parent", lambda said: None)
@@ -113,7 +112,7 @@ def test_trials_that_fall_behind_are_pruned(
     """Oracle: the median by hand, 65 half-way through once two trials have ended."""
     half_way = iter([60.0, 70.0, 64.0, 66.0])
 
-    def run(tuning: Tuning, name: str, changes: Changes, parent: str, judge: Any) -> float:
+    def run(tuning: Any, name: str, changes: Changes, parent: str, judge: Any) -> float:
         judge(0.0, 0.2)  # too early to tell
         judge(next(half_way), 0.5)
         judge(0.0, 1.0)  # nothing is left to spare
@@ -157,7 +156,7 @@ def test_the_last_trial_is_begun_once(
     given, ask = tuning(tmp_path, trials=3), tune.ask
     elsewhere: list[Any] = []
 
-    def ask_second(given: Tuning, study: Any) -> Any:
+    def ask_second(given: Any, study: Any) -> Any:
         if len(made) == 2 and not elsewhere:
             elsewhere.append(ask(given, study)[0])
         return ask(given, study)
@@ -216,7 +215,7 @@ def test_two_machines_share_a_study_on_postgresql(
 ) -> None:
     """Each makes trials of its own, and none is made by both."""
 
-    def run(tuning: Tuning, name: str, changes: Changes, parent: str, judge: Any) -> float:
+    def run(tuning: Any, name: str, changes: Changes, parent: str, judge: Any) -> float:
         (tuning.project / name).touch()
         time.sleep(0.2)
         return 100 - float(changes["training"]["lr"])

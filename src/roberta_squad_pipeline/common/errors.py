@@ -1,6 +1,7 @@
 """Errors for users to read."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from roberta_squad_pipeline.common.redaction import redacted
 
@@ -37,6 +38,28 @@ def causes(error: BaseException) -> Iterator[BaseException]:
     while inner is not None:
         yield inner
         inner = inner.__cause__ or inner.__context__
+
+
+@contextmanager
+def optional(where: str, extra: str) -> Iterator[None]:
+    """Names the extra that has what the block fails to import.
+
+    Args:
+        where: What needs it.
+        extra: Its name in pyproject.toml.
+
+    Raises:
+        InputError: A library is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(
+            where=where,
+            got=f"an environment without {error.name}",
+            expected=f"one with the libraries of the extra {extra}",
+            remedy=f'Install them: pip install -e ".[{extra}]"',
+        ) from error
 
 
 class TrainingError(ArithmeticError):

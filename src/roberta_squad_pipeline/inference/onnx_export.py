@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError, optional
 from roberta_squad_pipeline.evaluation.scoring import squad_report
 from roberta_squad_pipeline.features.config import Order, WindowConfig
 from roberta_squad_pipeline.features.file import Features
@@ -247,13 +247,6 @@ def _report(
 
 
 def _check_installed() -> None:
-    try:
+    with optional("export_onnx", "onnx"):
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            where="export_onnx",
-            got=f"no {error.name} in this environment",
-            expected="onnx, onnxscript and onnxruntime",
-            remedy='Install them: pip install -e ".[onnx]"',
-        ) from error

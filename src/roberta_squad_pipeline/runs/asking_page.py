@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.errors import InputError, optional
 from roberta_squad_pipeline.evaluation.calibration import (
     Calibration,
     span_margin,
@@ -82,7 +82,7 @@ def asking_page(
     Raises:
         InputError: There is no starlette or uvicorn.
     """
-    try:
+    with optional("kedro ask --web", "web"):
         import uvicorn  # noqa: F401 - for `serve`
         from starlette.applications import Starlette
         from starlette.concurrency import run_in_threadpool
@@ -90,13 +90,6 @@ def asking_page(
         from starlette.middleware.trustedhost import TrustedHostMiddleware
         from starlette.responses import HTMLResponse, JSONResponse, Response
         from starlette.routing import Route
-    except ImportError as error:
-        raise InputError(
-            where="kedro ask --web",
-            got=f"an environment without {error.name}",
-            expected="starlette and uvicorn, which serve the page",
-            remedy='Install them: pip install -e ".[web]"',
-        ) from error
     page = _page(reader, name, passage, offers=bool(examples))
 
     def show(request: "Request") -> Response:

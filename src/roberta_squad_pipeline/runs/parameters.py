@@ -175,6 +175,7 @@ class TuneConfig(StrictModel):
     seeds: int = Field(gt=0)
     """How many seeds each finalist is run with: `training.seed` and the numbers after it."""
     space: Space
+    """Ranges of parameters, null for one that is not searched."""
 
 
 class Parameters(StrictModel):
@@ -421,8 +422,9 @@ def _is_demo_encoder(encoder: str | None) -> bool:
 
 def _describe(fault: Any) -> InputError:
     location = [str(part) for part in fault["loc"]]
-    if location[:2] in (["data", "sources"], ["tune", "space"]):
-        del location[3:4]  # the kind, which pydantic puts between a name and its keys
+    for section, depth in ((["data", "sources"], 3), (["tune", "space"], 4)):
+        if location[:2] == section:
+            del location[depth : depth + 1]  # the kind, which pydantic puts before a field
     where = "parameter " + (".".join(location) or "as a whole")
     remedy = "Parameters live in conf/ and can be set with --params."
     if fault["type"] == "value_error" and isinstance(fault["ctx"]["error"], InputError):

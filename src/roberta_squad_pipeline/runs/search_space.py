@@ -1,10 +1,9 @@
 """What `kedro tune` searches: which parameters, between which values."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, Field, create_model, model_validator
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.nested import merged
@@ -17,13 +16,6 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 Value = bool | int | float | str | None
-
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "training": TrainingParameters,
-    "model": ModelConfig,
-    "features": WindowConfig,
-}
-_NOT_SEARCHED = {"training.seed": "tune.seeds says with how many seeds the finalists are run"}
 
 
 class FloatRange(StrictModel):
@@ -85,50 +77,58 @@ class Choices(StrictModel):
         return value in self.values
 
 
-def by_dotted_name(space: Any) -> Any:
-    """The ranges by parameter: --params bring them nested, and conf/ with dots in their names.
-
-    Raises:
-        InputError: There is no such parameter, or it is not one that is searched.
-    """
-    if not isinstance(space, Mapping):
-        return space
-    nested: dict[str, Any] = {}
-    for dotted, searched in space.items():
-        for key in reversed(str(dotted).split(".")):
-            searched = {key: searched}  # noqa: PLW2901
-        nested = merged(nested, searched)
-    ranges: dict[str, Any] = {}
-    for section, names in nested.items():
-        inside = names if isinstance(names, Mapping) else {}
-        _check_known(section, _SECTIONS, section)
-        for name, searched in inside.items():
-            _check_known(name, _SECTIONS[section].model_fields, f"{section}.{name}")
-            ranges[f"{section}.{name}"] = searched
-    return ranges
+Range = FloatRange | IntRange | Choices
 
 
-Space = Annotated[
-    dict[str, Annotated[FloatRange | IntRange | Choices, Field(discriminator="kind")] | None],
-    BeforeValidator(by_dotted_name),
-]
-"""By the parameter's dotted name; null leaves out what conf/base searches."""
+def _ranges_of(section: type[BaseModel], *, apart_from: str = "") -> Any:
+    """A model with a range for each parameter of a section, null where it is not searched."""
+    one = Annotated[Range, Field(discriminator="kind")] | None
+    ranges: Any = {name: (one, None) for name in section.model_fields if name != apart_from}
+    model = create_model(f"{section.__name__}Ranges", __base__=StrictModel, **ranges)
+    return (model, model())
+
+
+if TYPE_CHECKING:
+    Space = StrictModel
+else:
+    Space = create_model(
+        "Space",
+        __base__=StrictModel,
+        # Finalists are run with several seeds: tune.seeds.
+        training=_ranges_of(TrainingParameters, apart_from="seed"),
+        model=_ranges_of(ModelConfig),
+        features=_ranges_of(WindowConfig),
+    )
+
+
+def searched(space: Space) -> dict[str, Range]:
+    """The ranges by dotted name of their parameter."""
+    return {
+        f"{section}.{name}": one
+        for section, ranges in space
+        for name, one in ranges
+        if one is not None
+    }
 
 
 def suggested(space: Space, trial: "Trial") -> dict[str, Value]:
     """A value for each parameter that is searched, by dotted name."""
-    return {name: one.suggested(trial, name) for name, one in space.items() if one is not None}
+    return {name: one.suggested(trial, name) for name, one in searched(space).items()}
 
 
-def within(space: Space, parameters: Mapping[str, Any]) -> dict[str, Value]:
+def within(space: Space, parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Value]:
     """Of a run's own settings those that a trial might have, by dotted name.
 
     Args:
         space: What is searched.
         parameters: Of the run, nested.
     """
-    own = {name: _setting(parameters, name) for name in space}
-    return {name: own[name] for name, one in space.items() if one and one.holds(own[name])}
+    found: dict[str, Value] = {}
+    for dotted, one in searched(space).items():
+        section, name = dotted.split(".")
+        if one.holds(value := parameters[section][name]):
+            found[dotted] = value
+    return found
 
 
 def nested(values: Mapping[str, Value]) -> dict[str, Any]:
@@ -140,11 +140,6 @@ def nested(values: Mapping[str, Value]) -> dict[str, Any]:
     return params
 
 
-def _setting(parameters: Mapping[str, Any], dotted: str) -> Any:
-    section, name = dotted.split(".")
-    return parameters[section][name]
-
-
 def _check_rises(low: float, high: float, *, above_zero: bool) -> None:
     if low < high and (low > 0 or not above_zero):
         return
@@ -154,23 +149,3 @@ def _check_rises(low: float, high: float, *, above_zero: bool) -> None:
         expected="a low below its high" + (", both above 0, since log is true" * above_zero),
         remedy="Correct its low and high.",
     )
-
-
-def _check_known(name: str, known: Mapping[str, Any], dotted: str) -> None:
-    where = f"parameter tune.space.{dotted}"
-    if dotted in _NOT_SEARCHED:
-        raise InputError(
-            where=where,
-            got="a parameter that is not searched",
-            expected="another one",
-            remedy=f"Leave it out: {_NOT_SEARCHED[dotted]}.",
-        )
-    if name not in known:
-        close = get_close_matches(name, known, n=1)
-        hint = f"Did you mean {close[0]}? " if close else ""
-        raise InputError(
-            where=where,
-            got="an unknown name",
-            expected=f"one of {', '.join(known)}",
-            remedy=f"{hint}Name a parameter as --params does, such as training.lr.",
-        )

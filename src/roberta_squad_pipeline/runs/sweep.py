@@ -3,16 +3,17 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.nested import merged
+from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.common.same_run import digest
-from roberta_squad_pipeline.runs.fingerprint import fingerprint
+from roberta_squad_pipeline.runs.fingerprint import features_of, fingerprint, settings_of
 from roberta_squad_pipeline.runs.hooks import redaction_of
 from roberta_squad_pipeline.runs.parameters import Parameters, config_loader, load_parameters
 from roberta_squad_pipeline.runs.pruning import Pruned
@@ -30,7 +31,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run of the sweep."""
+    """One run of a series."""
 
     name: str
     """Name of the run and of its output folders."""
@@ -39,18 +40,121 @@ class PlannedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
-    """The planned runs, and where and how they are carried out."""
+class Series:
+    """Many runs of one command, recorded under one parent run."""
 
     project: Path
+    """The project's folder."""
     env: str | None
+    """Kedro's environment."""
     params: dict[str, Any]
-    planned: tuple[PlannedRun, ...]
+    """Parameters for all runs, as the command gives them."""
+    parameters: Parameters
+    """What conf/ makes of these."""
 
-    @property
-    def tracked_in(self) -> str:
-        """Name of the MLflow experiment."""
-        return self.planned[0].parameters.tracking.experiment
+    def planned_run(self, own: dict[str, Any], feature_set: str) -> PlannedRun:
+        """A run whose features are shared by all that read the same windows.
+
+        Args:
+            own: Parameters of the run, its name among them.
+            feature_set: Name of the features of runs with the parameters of the series.
+
+        Raises:
+            InputError: The parameters do not go together.
+        """
+        own = own | {"feature_set": feature_set}
+        parameters = project_parameters(self.project, self.env, own)
+        features = _features_of(parameters)
+        if features != _features_of(self.parameters):
+            own["feature_set"] = f"{feature_set}_{digest(features)[:8]}"
+            parameters = project_parameters(self.project, self.env, own)
+        return PlannedRun(own["run"], own, parameters)
+
+    def claimed(self, name: str) -> AbstractContextManager[None]:
+        """Keeps other processes in this folder from the same series while the block runs.
+
+        Raises:
+            InputError: One is carrying it out.
+        """
+        claim = Claim(run=name, feature_set=None, builds=False, built_from="")
+        return held(claim, self.project / self.parameters.locks)
+
+    def build_features(self, run: PlannedRun) -> None:
+        """Downloads the data and builds the features of a run."""
+        params = merged(run.runtime_params, {"run": run.parameters.feature_set})
+        run_pipeline(self.project, self.env, params, "download", "features")
+
+    def redaction(self) -> Redaction:
+        """Removes what must not be recorded."""
+        return redaction_of(self.project / "conf", self.env)
+
+    @contextmanager
+    def parent_run(self, name: str, tags: dict[str, str], **more: str) -> Iterator["MlflowRun"]:
+        """Opens the parent of all runs; after an interruption, the same one again.
+
+        Args:
+            name: Name of the parent run.
+            tags: Tags by which it is found again.
+            more: Further tags.
+
+        Yields:
+            The run, to be ended within the block; one that the block leaves with an exception ends
+            as KILLED.
+        """
+        from roberta_squad_pipeline.tracking.mlflow_run import open_run, reopen_run
+        from roberta_squad_pipeline.tracking.provenance import provenance
+
+        tracking = self.parameters.tracking
+        experiment, unsent = tracking.experiment, self.project / tracking.unsent
+        parent = reopen_run(
+            project=self.project, experiment=experiment, tags=tags, unsent=unsent
+        ) or open_run(
+            project=self.project,
+            experiment=experiment,
+            name=name,
+            provenance=provenance(self.project, self.redaction()),
+            tags=tags | more | {"kedro.env": self.env or "base"},
+            unsent=unsent,
+        )
+        try:
+            yield parent
+        except BaseException:
+            parent.end("KILLED")
+            raise
+
+    def carry_out_one(self, run: PlannedRun, parent: str) -> bool:
+        """Trains and scores one run, and logs the reason if it fails.
+
+        Args:
+            run: The run; its features are built.
+            parent: MLflow's id of the parent run.
+
+        Returns:
+            Whether it succeeded.
+
+        Raises:
+            Pruned: It was ended early.
+        """
+        params = merged(run.runtime_params, {"tracking": {"parent_run": parent}})
+        try:
+            run_pipeline(self.project, self.env, params, from_nodes=["train.train_reader"])
+        except InputError as error:
+            _logger.error("%s failed: %s", run.name, error)  # noqa: TRY400 - the message is all
+            return False
+        except Pruned:
+            raise
+        except Exception:
+            # A run that fails, for whatever reason, must not stop the others.
+            _logger.exception("%s failed", run.name)
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep(Series):
+    """Runs of named experiments."""
+
+    planned: tuple[PlannedRun, ...]
 
 
 def project_parameters(project: Path, env: str | None, params: dict[str, Any]) -> Parameters:
@@ -58,38 +162,9 @@ def project_parameters(project: Path, env: str | None, params: dict[str, Any]) -
     return load_parameters(config_loader(project / "conf", env, params))
 
 
-def planned_run(
-    project: Path, env: str | None, own: dict[str, Any], *, like: Parameters, feature_set: str
-) -> PlannedRun:
-    """A run whose features are shared by all that read the same windows.
-
-    Args:
-        project: The project's folder.
-        env: Kedro's environment.
-        own: Parameters of the run, its name among them.
-        like: Parameters of a run with the features that are shared.
-        feature_set: Name of these.
-
-    Raises:
-        InputError: The parameters do not go together.
-    """
-    own = own | {"feature_set": feature_set}
-    parameters = project_parameters(project, env, own)
-    features = _features_of(parameters)
-    if features != _features_of(like):
-        own["feature_set"] = f"{feature_set}_{digest(features)[:8]}"
-        parameters = project_parameters(project, env, own)
-    return PlannedRun(own["run"], own, parameters)
-
-
 def _features_of(parameters: Parameters) -> dict[str, Any]:
-    return {
-        "data": parameters.data.model_dump(mode="json"),
-        "unlabelled": parameters.distil.unlabelled,
-        "windows": parameters.features.model_dump(mode="json"),
-        "encoder": parameters.model.source,
-        "evaluates": parameters.training.evaluate_every is not None,
-    }
+    evaluates = parameters.training.evaluate_every is not None
+    return features_of(settings_of(parameters)) | {"evaluates": evaluates}
 
 
 def plan(
@@ -111,16 +186,15 @@ def plan(
         seeds: Number of seeds per experiment: training.seed and the numbers after it.
         shard: Number of the share, from 1, and number of shares.
     """
-    every = project_parameters(project, env, params)
-    names = experiments or [name for name, one in every.experiments.rows.items() if one.reported]
+    series = Series(project, env, params, project_parameters(project, env, params))
+    rows, seed = series.parameters.experiments.rows, series.parameters.training.seed
     planned = []
-    for name in names:
-        for seed in range(every.training.seed, every.training.seed + seeds):
-            own = {"experiment": name, "run": f"{name}_seed{seed}", "training": {"seed": seed}}
-            run = merged(params, own)
-            planned.append(planned_run(project, env, run, like=every, feature_set=FEATURE_SET))
+    for name in experiments or [name for name, one in rows.items() if one.reported]:
+        for number in range(seed, seed + seeds):
+            own = {"experiment": name, "run": f"{name}_seed{number}", "training": {"seed": number}}
+            planned.append(series.planned_run(merged(params, own), FEATURE_SET))
     index, count = shard
-    return Sweep(project, env, params, tuple(planned[index - 1 :: count]))
+    return Sweep(project, env, params, series.parameters, tuple(planned[index - 1 :: count]))
 
 
 def squad_files(project: Path, feature_set: str) -> dict[str, dict[str, Any]]:
@@ -145,10 +219,11 @@ def finished(sweep: Sweep) -> set[str]:
     """Names of the planned runs that are finished, with the same settings, code and data."""
     from roberta_squad_pipeline.tracking.history import finished_runs
 
+    experiment = sweep.parameters.tracking.experiment
     return {
         name
         for name, own in fingerprints(sweep).items()
-        if finished_runs(sweep.project, sweep.tracked_in, {"fingerprint": own})
+        if finished_runs(sweep.project, experiment, {"fingerprint": own})
     }
 
 
@@ -159,16 +234,13 @@ def claimed(sweep: Sweep) -> AbstractContextManager[None]:
         InputError: Another process is carrying it out.
     """
     planned = {run.name: fingerprint(run.parameters, {}) for run in sweep.planned}
-    name = f"sweep {digest(planned)}"
-    claim = Claim(run=name, feature_set=None, builds=False, built_from="")
-    return held(claim, sweep.project / sweep.planned[0].parameters.locks)
+    return sweep.claimed(f"sweep {digest(planned)}")
 
 
 def prepare(sweep: Sweep) -> None:
     """Downloads the data and builds the features that runs share."""
-    for feature_set, run in {run.parameters.feature_set: run for run in sweep.planned}.items():
-        params = merged(run.runtime_params, {"run": feature_set})
-        run_pipeline(sweep.project, sweep.env, params, "download", "features")
+    for run in {run.parameters.feature_set: run for run in sweep.planned}.values():
+        sweep.build_features(run)
 
 
 def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
@@ -190,52 +262,22 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
         say(_table(sweep).read_text(encoding="utf-8"))
         return []
     tags = {"sweep": digest(fingerprints(sweep))}
-    parent = parent_run(sweep, "sweep", tags, {"sweep.runs": str(len(sweep.planned))})
     failed: list[str] = []
     began = time.monotonic()
-    try:
+    count = {"sweep.runs": str(len(sweep.planned))}
+    with sweep.parent_run("sweep", tags, **count) as parent:
         for number, run in enumerate(rest):
             left = (time.monotonic() - began) / number * (len(rest) - number) if number else None
             eta = f", about {left / 60:.0f} min left" if left is not None else ""
             say(f"run {number + 1} of {len(rest)}: {run.name}{eta}")
-            if not run_one(sweep, run, parent.run_id):
+            if not sweep.carry_out_one(run, parent.run_id):
                 failed.append(run.name)
         if done or len(failed) < len(rest):
             table = _table(sweep)
             say(table.read_text(encoding="utf-8"))
             _log_table(table, parent)
-    except BaseException:
-        parent.end("KILLED")
-        raise
-    parent.end("FAILED" if failed else "FINISHED")
+        parent.end("FAILED" if failed else "FINISHED")
     return failed
-
-
-def parent_run(
-    sweep: Sweep, name: str, tags: dict[str, str], more_tags: dict[str, str]
-) -> "MlflowRun":
-    """Opens the parent of all runs; after an interruption, the same one again.
-
-    Args:
-        sweep: The planned runs.
-        name: Name of the parent run.
-        tags: Tags by which it is found again.
-        more_tags: Further tags.
-    """
-    from roberta_squad_pipeline.tracking.mlflow_run import open_run, reopen_run
-    from roberta_squad_pipeline.tracking.provenance import provenance
-
-    unsent = sweep.project / sweep.planned[0].parameters.tracking.unsent
-    return reopen_run(
-        project=sweep.project, experiment=sweep.tracked_in, tags=tags, unsent=unsent
-    ) or open_run(
-        project=sweep.project,
-        unsent=unsent,
-        experiment=sweep.tracked_in,
-        name=name,
-        provenance=provenance(sweep.project, redaction_of(sweep.project / "conf", sweep.env)),
-        tags=tags | more_tags | {"kedro.env": sweep.env or "base"},
-    )
 
 
 def _table(sweep: Sweep) -> Path:
@@ -258,32 +300,3 @@ def _log_table(table: Path, parent: "MlflowRun") -> None:
     parent.log_metrics(scores, step=0)
     parent.log_file(table)
     parent.log_file(csv)
-
-
-def run_one(sweep: Sweep, run: PlannedRun, parent: str) -> bool:
-    """Trains and scores one run, and logs the reason if it fails.
-
-    Args:
-        sweep: The sweep that it belongs to.
-        run: The run; its features are built.
-        parent: MLflow's id of the parent run.
-
-    Returns:
-        Whether it succeeded.
-
-    Raises:
-        Pruned: It was ended early.
-    """
-    params = merged(run.runtime_params, {"tracking": {"parent_run": parent}})
-    try:
-        run_pipeline(sweep.project, sweep.env, params, from_nodes=["train.train_reader"])
-    except InputError as error:
-        _logger.error("%s failed: %s", run.name, error)  # noqa: TRY400 - the message is all
-        return False
-    except Pruned:
-        raise
-    except Exception:
-        # A run that fails, for whatever reason, must not stop the others.
-        _logger.exception("%s failed", run.name)
-        return False
-    return True

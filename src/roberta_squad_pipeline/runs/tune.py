@@ -5,13 +5,17 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, cast
 
+import optuna
 import yaml
+from optuna import Study, Trial, visualization
+from optuna.samplers import TPESampler
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from roberta_squad_pipeline.common import markdown
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
@@ -22,25 +26,12 @@ from roberta_squad_pipeline.evaluation.report.figures import TEMPLATE
 from roberta_squad_pipeline.evaluation.report.page import page_with_figures
 from roberta_squad_pipeline.runs.experiments import OWN, with_own_experiment
 from roberta_squad_pipeline.runs.fingerprint import description
-from roberta_squad_pipeline.runs.hooks import redaction_of
-from roberta_squad_pipeline.runs.parameters import Parameters, TuneConfig
+from roberta_squad_pipeline.runs.parameters import TuneConfig
 from roberta_squad_pipeline.runs.pruning import Judge, Pruned, judged_by
-from roberta_squad_pipeline.runs.run_lock import Claim, held
-from roberta_squad_pipeline.runs.search_space import Value, nested, suggested, within
-from roberta_squad_pipeline.runs.sweep import (
-    PlannedRun,
-    Sweep,
-    parent_run,
-    planned_run,
-    prepare,
-    project_parameters,
-    run_one,
-    squad_files,
-)
+from roberta_squad_pipeline.runs.search_space import Value, nested, searched, suggested, within
+from roberta_squad_pipeline.runs.sweep import PlannedRun, Series, project_parameters, squad_files
 
 if TYPE_CHECKING:
-    from optuna import Study, Trial
-    from optuna.trial import FrozenTrial
     from plotly.graph_objects import Figure
 
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
@@ -64,14 +55,9 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning:
+class Tuning(Series):
     """A study, and where its trials are carried out."""
 
-    project: Path
-    env: str | None
-    params: dict[str, Any]
-    parameters: Parameters
-    """As conf/ and the command say them, with nothing searched yet."""
     prepared: set[str] = field(default_factory=set)
     """Features that were built."""
 
@@ -90,10 +76,6 @@ class Tuning:
         """This machine and folder."""
         return f"{socket.gethostname()}:{self.project}"
 
-    def only(self, run: PlannedRun) -> Sweep:
-        """A sweep of one run."""
-        return Sweep(self.project, self.env, self.params, (run,))
-
 
 def plan(project: Path, env: str | None, params: dict[str, Any]) -> Tuning:
     """Reads what is to be searched.
@@ -104,30 +86,10 @@ def plan(project: Path, env: str | None, params: dict[str, Any]) -> Tuning:
         params: Given for every run.
 
     Raises:
-        InputError: Optuna is not there, or see `load_parameters`.
+        InputError: See `load_parameters`.
     """
-    try:
-        import optuna
-    except ImportError as error:
-        raise InputError(
-            where="kedro tune",
-            got="no optuna in this environment",
-            expected="it, for the search",
-            remedy='Install it: pip install -e ".[tune]"',
-        ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return Tuning(project, env, params, project_parameters(project, env, params))
-
-
-def claimed(tuning: Tuning) -> AbstractContextManager[None]:
-    """Keeps other processes in this folder from the same study while the block runs.
-
-    Raises:
-        InputError: One is at it.
-    """
-    name = f"study {tuning.config.study}"
-    claim = Claim(run=name, feature_set=None, builds=False, built_from="")
-    return held(claim, tuning.project / tuning.parameters.locks)
 
 
 def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> str | None:
@@ -146,29 +108,23 @@ def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> str | None:
             objective is not measured on these questions.
         TrainingError: No trial came to a score.
     """
-    base = planned_trial(tuning, tuning.config.study, {})
-    _prepare(tuning, base)
+    name = tuning.config.study
+    _build_features(tuning, planned_trial(tuning, name, {}))
     study = _open_study(tuning, _made_of(tuning))
     _take_up(study, tuning.place)
-    tags = {"study": tuning.config.study, "study.made_of": digest(study.user_attrs[_MADE_OF])}
-    parent = parent_run(tuning.only(base), tuning.config.study, tags, {})
-    try:
+    tags = {"study": name, "study.made_of": digest(study.user_attrs[_MADE_OF])}
+    with tuning.parent_run(name, tags) as parent:
         _search(tuning, study, parent.run_id, say)
         elsewhere = [trial.user_attrs[_PLACE] for trial in running(study)]
-        winner = None
         if elsewhere:
             say(
                 f"trials are still made elsewhere ({', '.join(elsewhere)}): the command that is "
                 "given last ends the study"
             )
-        else:
-            winner = _conclude(tuning, study, parent, say)
-    except BaseException:
-        parent.end("KILLED")
-        raise
-    parent.end("FINISHED" if winner or elsewhere else "FAILED")
+        winner = None if elsewhere else _conclude(tuning, study, parent, say)
+        parent.end("FINISHED" if winner or elsewhere else "FAILED")
     if winner is None and not elsewhere:
-        raise TrainingError(f"no trial of {study.study_name} came to a score; the log says why")
+        raise TrainingError(f"no trial of {name} came to a score; the log says why")
     return winner
 
 
@@ -183,18 +139,13 @@ def planned_trial(tuning: Tuning, name: str, changes: dict[str, Any]) -> Planned
     Raises:
         InputError: The changes do not go together.
     """
-    return planned_run(
-        tuning.project,
-        tuning.env,
-        merged(merged(tuning.params, changes), {"run": name}),
-        like=tuning.parameters,
-        feature_set=tuning.config.study,
-    )
+    own = merged(merged(tuning.params, changes), {"run": name})
+    return tuning.planned_run(own, tuning.config.study)
 
 
-def _prepare(tuning: Tuning, run: PlannedRun) -> None:
+def _build_features(tuning: Tuning, run: PlannedRun) -> None:
     if run.parameters.feature_set not in tuning.prepared:
-        prepare(tuning.only(run))
+        tuning.build_features(run)
         tuning.prepared.add(run.parameters.feature_set)
 
 
@@ -202,15 +153,12 @@ def _made_of(tuning: Tuning) -> dict[str, Any]:
     """What scores depend on beside what is searched."""
     config = tuning.config
     files = squad_files(tuning.project, config.study)
-    hidden = redaction_of(tuning.project / "conf", tuning.env)
-    searched = config.model_dump(mode="json", include={"objective", "space"})
-    return hidden.record(description(tuning.parameters, files)) | {"tune": searched}
+    sought = config.model_dump(mode="json", include={"objective", "space"}, exclude_none=True)
+    described = tuning.redaction().record(description(tuning.parameters, files))
+    return described | {"tune": sought}
 
 
-def _open_study(tuning: Tuning, made_of: dict[str, Any]) -> "Study":
-    import optuna
-    from sqlalchemy.exc import SQLAlchemyError
-
+def _open_study(tuning: Tuning, made_of: dict[str, Any]) -> Study:
     config = tuning.config
     try:
         study = optuna.create_study(
@@ -245,10 +193,8 @@ def _open_study(tuning: Tuning, made_of: dict[str, Any]) -> "Study":
     return study
 
 
-def _take_up(study: "Study", place: str) -> None:
+def _take_up(study: Study, place: str) -> None:
     """What was interrupted here is made again, with the checkpoints of its run."""
-    from optuna.trial import TrialState
-
     for trial in running(study):
         if trial.user_attrs.get(_PLACE, place) == place:
             study.tell(trial.number, state=TrialState.FAIL)
@@ -256,17 +202,13 @@ def _take_up(study: "Study", place: str) -> None:
             study.enqueue_trial(trial.params, user_attrs={_RUN: name})
 
 
-def running(study: "Study") -> list["FrozenTrial"]:
+def running(study: Study) -> list[FrozenTrial]:
     """Trials that are not finished, here or elsewhere."""
-    from optuna.trial import TrialState
-
     return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
-def finished(study: "Study") -> list["FrozenTrial"]:
+def finished(study: Study) -> list[FrozenTrial]:
     """Trials that count: those with a score, the best first, then pruned ones, then failed ones."""
-    from optuna.trial import TrialState
-
     scored = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
     failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
@@ -277,31 +219,27 @@ def finished(study: "Study") -> list["FrozenTrial"]:
     ]
 
 
-def before(study: "Study", number: int) -> list["FrozenTrial"]:
+def before(study: Study, number: int) -> list[FrozenTrial]:
     """Trials of lower numbers that count, or will; each machine that asks finds the same."""
-    from optuna.trial import TrialState
-
     begun = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
     return [trial for trial in [*finished(study), *begun] if trial.number < number]
 
 
-def _is_scored(trial: "FrozenTrial") -> bool:
+def _is_scored(trial: FrozenTrial) -> bool:
     # A trial that was pruned has for its value what it had reached by then.
-    return trial.state.name == "COMPLETE"
+    return trial.state == TrialState.COMPLETE
 
 
-def _score(trial: "FrozenTrial") -> float:
+def _score(trial: FrozenTrial) -> float:
     return cast("float", trial.value)
 
 
-def _name(study: "Study", trial: "Trial | FrozenTrial") -> str:
+def _name(study: Study, trial: Trial | FrozenTrial) -> str:
     return f"{study.study_name}_trial{trial.number}"
 
 
-def _search(tuning: Tuning, study: "Study", parent: str, say: Callable[[str], None]) -> None:
+def _search(tuning: Tuning, study: Study, parent: str, say: Callable[[str], None]) -> None:
     """Makes trials until there are enough of them, or the time is over."""
-    from optuna.trial import TrialState
-
     config, began = tuning.config, time.monotonic()
     while (begun := len(finished(study)) + len(running(study))) < config.trials:
         minutes = (time.monotonic() - began) / 60
@@ -328,14 +266,12 @@ def _search(tuning: Tuning, study: "Study", parent: str, say: Callable[[str], No
             say(f"{name}: {_SCORES[config.objective]} {score:.2f}")
 
 
-def ask(tuning: Tuning, study: "Study") -> tuple["Trial", dict[str, Value]]:
+def ask(tuning: Tuning, study: Study) -> tuple[Trial, dict[str, Value]]:
     """Begins a trial.
 
     Returns:
         It, and its settings by dotted name.
     """
-    from optuna.samplers import TPESampler
-
     config = tuning.config
     trial = study.ask()
     # A seed for each, so that neither a restart nor another machine draws the same again.
@@ -353,7 +289,7 @@ def _trials_at_random(config: TuneConfig) -> int:
     return min(_MOST_AT_RANDOM, -(-config.trials // 3))
 
 
-def judge_of(tuning: Tuning, trial: "Trial") -> Judge | None:
+def judge_of(tuning: Tuning, trial: Trial) -> Judge | None:
     """Ends a trial's run if it falls behind the median of the others; None: nothing does."""
     from roberta_squad_pipeline.distributed.launch import local_processes
 
@@ -371,16 +307,14 @@ def judge_of(tuning: Tuning, trial: "Trial") -> Judge | None:
     return judge
 
 
-def known_score(study: "Study", values: dict[str, Value]) -> float | None:
+def known_score(study: Study, values: dict[str, Value]) -> float | None:
     """What a finished trial of the same settings scored."""
     known = (trial for trial in finished(study) if _is_scored(trial))
     return next((trial.value for trial in known if trial.params == values), None)
 
 
-def tell(study: "Study", trial: "Trial", score: "float | Pruned | None") -> None:
+def tell(study: Study, trial: Trial, score: "float | Pruned | None") -> None:
     """Ends a trial; None stands for one that failed."""
-    from optuna.trial import TrialState
-
     if isinstance(score, Pruned):
         study.tell(trial, state=TrialState.PRUNED)
     elif score is None:
@@ -400,15 +334,13 @@ def _run(
     """
     try:
         run = planned_trial(tuning, name, changes)
-        _prepare(tuning, run)
+        _build_features(tuning, run)
     except InputError as error:
         _logger.error("%s failed: %s", name, error)  # noqa: TRY400 - the message is all
         return None
     with judged_by(judge):
-        succeeded = run_one(tuning.only(run), run, parent)
-    if not succeeded:
-        return None
-    return _measured(tuning, name)
+        succeeded = tuning.carry_out_one(run, parent)
+    return _measured(tuning, name) if succeeded else None
 
 
 def _measured(tuning: Tuning, run: str) -> float:
@@ -433,7 +365,7 @@ def _measured(tuning: Tuning, run: str) -> float:
 
 
 def _conclude(
-    tuning: Tuning, study: "Study", parent: "MlflowRun", say: Callable[[str], None]
+    tuning: Tuning, study: Study, parent: "MlflowRun", say: Callable[[str], None]
 ) -> str | None:
     """Runs the finalists, writes table and winner, and keeps both with the parent run."""
     scores = {
@@ -469,7 +401,7 @@ def _conclude(
     parameters = winning_parameters(tuning, best.params)
     with written_atomically(tuning.project / OWN / f"{winner}.yml") as temp:
         temp.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
-    hidden = redaction_of(tuning.project / "conf", tuning.env).record(parameters)
+    hidden = tuning.redaction().record(parameters)
     parent.log_text(yaml.safe_dump(hidden, sort_keys=False), f"{winner}.yml")
     parent.log_metrics({objective: mean(scores[best.number])}, step=0)
     parent.describe(
@@ -482,7 +414,7 @@ def _conclude(
     return winner
 
 
-def distinct(trials: list["FrozenTrial"]) -> list["FrozenTrial"]:
+def distinct(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """Of trials of the same settings the first."""
     found: list[FrozenTrial] = []
     for trial in trials:
@@ -493,8 +425,8 @@ def distinct(trials: list["FrozenTrial"]) -> list["FrozenTrial"]:
 
 def _scores_by_seed(
     tuning: Tuning,
-    study: "Study",
-    trial: "FrozenTrial",
+    study: Study,
+    trial: FrozenTrial,
     parent: str,
     say: Callable[[str], None],
 ) -> list[float]:
@@ -515,7 +447,7 @@ def _scores_by_seed(
     return scores
 
 
-def ranking(trials: list["FrozenTrial"], scores: dict[int, list[float]]) -> list["FrozenTrial"]:
+def ranking(trials: list[FrozenTrial], scores: dict[int, list[float]]) -> list[FrozenTrial]:
     """Finalists first, of these the ones that no seed failed of, each group by its mean.
 
     Args:
@@ -523,7 +455,7 @@ def ranking(trials: list["FrozenTrial"], scores: dict[int, list[float]]) -> list
         scores: Those of the finalists, by number of the trial.
     """
 
-    def rank(trial: "FrozenTrial") -> tuple[int, float]:
+    def rank(trial: FrozenTrial) -> tuple[int, float]:
         own = scores.get(trial.number, [])
         return len(own), mean(own) if own else 0.0
 
@@ -531,15 +463,13 @@ def ranking(trials: list["FrozenTrial"], scores: dict[int, list[float]]) -> list
     return sorted(trials, key=rank, reverse=True)
 
 
-def figures_of(study: "Study", objective: str) -> dict[str, "Figure"]:
+def figures_of(study: Study, objective: str) -> dict[str, "Figure"]:
     """What a study has found, in the report's style of figures.
 
     Args:
         study: With any trials.
         objective: As one reads it.
     """
-    from optuna import visualization
-
     drawn = {
         "history": (
             visualization.plot_optimization_history(study, target_name=objective),
@@ -563,10 +493,10 @@ def figures_of(study: "Study", objective: str) -> dict[str, "Figure"]:
 
 
 def _table(
-    tuning: Tuning, ranked: list["FrozenTrial"], scores: dict[int, list[float]]
+    tuning: Tuning, ranked: list[FrozenTrial], scores: dict[int, list[float]]
 ) -> tuple[list[str], list[list[str]]]:
     config = tuning.config
-    names = [name for name, one in config.space.items() if one is not None]
+    names = list(searched(config.space))
     rows = []
     for trial in ranked:
         own = scores.get(trial.number, [])
@@ -582,7 +512,7 @@ def _table(
     return head, rows
 
 
-def _why_not_scored(trial: "FrozenTrial") -> str:
+def _why_not_scored(trial: FrozenTrial) -> str:
     return "failed" if _FAILED in trial.user_attrs else f"pruned at {trial.last_step} %"
 
 
