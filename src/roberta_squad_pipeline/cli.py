@@ -25,7 +25,7 @@ from roberta_squad_pipeline.runs.session import in_project
 
 
 def _with_lists(split: Callable[..., Any]) -> Callable[..., Any]:
-    """Kedro's own reading of --params, but that a comma within brackets parts no parameters."""
+    """Reads --params as Kedro does, except that a comma within brackets separates nothing."""
 
     def read(context: click.Context, option: click.Parameter, value: Any) -> Any:
         if not isinstance(value, str) or "[" not in value:
@@ -47,7 +47,7 @@ def cli() -> None:
 
 
 @cli.command(name="run", params=[*kedro_run.params], help=kedro_run.help)
-@click.option("--verbose", "-v", is_flag=True, help="Tell what is loaded and saved.")
+@click.option("--verbose", "-v", is_flag=True, help="Log what is loaded and saved.")
 def run(*, verbose: bool, **options: Any) -> None:
     """Run pipelines."""
     _project()
@@ -68,7 +68,7 @@ def run(*, verbose: bool, **options: Any) -> None:
 
 
 _LOOK_UP_NAMES = {"kedro.framework.session.session", "kedro.pipeline.pipeline", "kedro.utils"}
-"""Modules of Kedro that say of a pipeline, node, tag, dataset or runner that there is none."""
+"""Kedro's modules that report an unknown pipeline, node, tag, dataset or runner."""
 
 
 def _raised_in(error: Exception) -> str:
@@ -95,7 +95,7 @@ def _project() -> Path:
 
 
 def _names(*of: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Completes the names of folders that hold a file, and of folders in these."""
+    """Completes the names of runs that have a file, and of the folders within them."""
 
     def complete(context: click.Context, option: click.Parameter, begun: str) -> list[str]:
         folders = [path.parent for pattern in of for path in (_project() / "data").glob(pattern)]
@@ -140,7 +140,7 @@ def _shard(context: click.Context, option: click.Parameter, value: str) -> tuple
 )
 @click.option("--seeds", default=1, type=click.IntRange(1), help="Runs of each experiment.")
 @click.option("--shard", default="1/1", callback=_shard, help="A share of the runs, such as 2/4.")
-@click.option("--dry-run", is_flag=True, help="Say what would run.")
+@click.option("--dry-run", is_flag=True, help="Print what would run.")
 def sweep(*, experiments: str, dry_run: bool, params: dict[str, Any], **options: Any) -> None:
     """Run many experiments, then compare them.
 
@@ -194,9 +194,9 @@ def tune(*, env: str | None, params: dict[str, Any]) -> None:
 def compare(*, env: str | None, runs: tuple[str, ...]) -> None:
     """Compare finished runs on the same questions.
 
-    RUN is a run's name, of which the newest counts, or its id in MLflow. The others are held
-    against the first: their settings, scores, and the questions that they fixed and broke. The
-    table of experiments is another: kedro run --pipeline compare.
+    RUN is a run's name, of which the newest counts, or its id in MLflow. The others are
+    compared with the first: their settings, scores, and the questions that they fixed and broke.
+    The table of experiments is another: kedro run --pipeline compare.
     """
     if len(set(runs)) < max(len(runs), 2):
         raise click.UsageError("Give two different runs or more.")
@@ -317,7 +317,7 @@ def evaluate(*, params: dict[str, Any], calibrate: bool, **options: Any) -> None
 
 @cli.command("send-tracking", params=[_option("env")])
 def send_tracking(env: str | None) -> None:
-    """Tell MLflow what it could not be told while runs were going on."""
+    """Send MLflow what could not be sent during runs."""
     from roberta_squad_pipeline.runs.sweep import project_parameters
     from roberta_squad_pipeline.tracking.spool import send_unsent
     from roberta_squad_pipeline.tracking.store import fail_fast, tracking_uri
@@ -355,17 +355,17 @@ def _messages_for_errors() -> Iterator[None]:
 
 
 def _environments(error: MissingConfigException) -> str:
-    """What may be given as --env, if it was that."""
+    """The environments that --env may name, if the one given is unknown."""
     conf = Path(str(error).rpartition(": ")[2]).parent
     if not conf.is_dir():
-        return ". conf/ is looked for in the folder of the project, or in this one outside of it."
+        return ". conf/ has to be in the project's folder, or outside a project in the current one."
     folders = {path.name for path in conf.iterdir() if path.is_dir()} - {OWN.name}
     known = ", ".join(sorted(folders))
     return f". Its environments (--env) are {known}."
 
 
 def _explain(error: DatasetError) -> str:
-    """A dataset wraps what happened inside it; the user's mistake is what is inside."""
+    """A dataset wraps the errors of its files; the message is about what is inside."""
     for cause in causes(error):
         if isinstance(cause, InputError):
             return str(cause)

@@ -1,6 +1,6 @@
 """`kedro ask --web`: a page to try a reader, served by this machine to this machine.
 
-It loads nothing from elsewhere, and shows texts as texts.
+It loads nothing from other servers, and shows texts as they are, not as HTML.
 """
 
 import math
@@ -42,7 +42,7 @@ def serve(app: "Starlette", host: str, port: int, *, say: Callable[[str], None])
         app: See `asking_page`.
         host: The address that it listens at.
         port: 0 takes one that is free.
-        say: Told the page's address once it can be opened.
+        say: Prints the page's address once it can be opened.
 
     Raises:
         InputError: The address is not this machine's, or the port is taken.
@@ -73,7 +73,7 @@ def asking_page(
 
     Args:
         reader: Who answers.
-        name: What the page calls it.
+        name: The reader's name on the page.
         host: The address that it is served at; as this machine's own it takes no other name, so
             that no page from elsewhere can lead a browser here.
         passage: What stands there at first.
@@ -137,7 +137,7 @@ def examples_of(questions: Path) -> list[Example]:
 
 
 def shown(answer: "Answer") -> dict[str, Any]:
-    """What the page is told of an answer; it compares score and threshold itself."""
+    """An answer as the page gets it; it compares score and threshold itself."""
     scores = [candidate.score for candidate in answer.candidates]
     best = answer.candidates[:_SHOWN]
     probabilities = span_probabilities(

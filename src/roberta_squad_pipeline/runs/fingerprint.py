@@ -1,4 +1,4 @@
-"""Describes what a run depends on, as one short name: equal names mean equal results."""
+"""Describes what a run depends on, and gives this a short name: equal names mean equal results."""
 
 import json
 from collections.abc import Mapping

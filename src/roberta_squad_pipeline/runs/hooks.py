@@ -429,7 +429,7 @@ class TrackingHooks:
         )
 
     def _check_sources(self) -> None:
-        """Refuses what the reader is to be made of where it is not there, or would be replaced."""
+        """Refuses a reader whose sources are missing, or would be replaced by it."""
         model, distil = self._parameters.model, self._parameters.distil
         if self._combines:
             members = self._parameters.ensemble.members
@@ -580,7 +580,7 @@ class TrackingHooks:
             run.set_tag("training_run", trained[0].run_id)
 
     def _members(self) -> dict[str, str]:
-        """Short names of the weights of the members of the reader that was put together."""
+        """Short names of the weights of an ensemble's members."""
         recipe = json.loads((self._path(READER) / "reader.json").read_bytes())["recipe"]
         members = (recipe.get("ensemble") or recipe["soup"])["members"]
         return {name: self._made_of.results["ensemble"]["weights"][name] for name in members}

@@ -9,13 +9,13 @@ _FEWEST = 2
 
 
 def matching(readers: Path, pattern: str) -> list[str]:
-    """Names of the runs that have trained a reader and that a pattern of names means."""
+    """Names of the runs that have trained a reader and match a pattern."""
     trained = sorted(path.parent.name for path in readers.glob("*/reader.json"))
     return [name for name in trained if fnmatch(name, pattern)]
 
 
 def member_names(readers: Path, wanted: tuple[str, ...], run: str) -> list[str]:
-    """Names of the runs that are meant, each once.
+    """Names of the members of an ensemble, each once.
 
     Args:
         readers: The folder of all runs' readers.

@@ -69,7 +69,7 @@ def refuse(mine: Claim, other: Holder) -> None:
     if together and changed:
         raise InputError(
             where=f"feature_set={mine.feature_set}",
-            got=f"another run that is at work with them ({other}), and other settings, data or "
+            got=f"another run that is using them ({other}), and other settings, data or "
             "code in this one",
             expected="runs that agree on the features they share",
             remedy="Wait until it has ended, or give this one features of its own: "

@@ -37,19 +37,19 @@ if TYPE_CHECKING:
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
 
 _SCORES = {"best_f1": "cross-fitted best F1", "answerable_f1": "F1 of answerable questions"}
-"""Objectives as one reads them."""
+"""Names of the objectives in tables and figures."""
 
 _RUN, _FAILED, _PLACE = "run", "failed", "place"
-"""What a trial says of itself: its run's name, whether it came to no score, and on which machine
-and in which folder it was made."""
+"""Attributes of a trial: its run's name, whether it failed, and the machine and folder in which it
+was run."""
 _MADE_OF = "made_of"
-"""What a study says that all its trials have in common."""
+"""Attribute of a study: what all its trials have in common."""
 
 _MOST_AT_RANDOM = 10
-"""Of a study's trials at most so many are drawn before a model guides the search: Optuna's own."""
+"""At most this many trials are drawn at random before a model guides the search, as in Optuna."""
 
 _FIRST_PERCENT = 25
-"""Of a trial's updates, in which it is not pruned: a rate that rises slowly is behind at first."""
+"""A trial is not pruned within this share of its updates: a long warm-up is behind at first."""
 
 _logger = logging.getLogger(__name__)
 
@@ -93,11 +93,11 @@ def plan(project: Path, env: str | None, params: dict[str, Any]) -> Tuning:
 
 
 def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> str | None:
-    """Makes the trials that the study lacks, runs the best with more seeds, and names the winner.
+    """Runs the trials that the study lacks, runs the best with more seeds, and names the winner.
 
     Args:
         tuning: The study, claimed.
-        say: Told what begins, and in the end the table.
+        say: Prints what begins, and the table at the end.
 
     Returns:
         The experiment that the winner was written as; None where other machines have trials that
@@ -106,7 +106,7 @@ def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> str | None:
     Raises:
         InputError: The study has other settings or data, its storage does not answer, or the
             objective is not measured on these questions.
-        TrainingError: No trial came to a score.
+        TrainingError: No trial has a score.
     """
     name = tuning.config.study
     _build_features(tuning, planned_trial(tuning, name, {}))
@@ -118,13 +118,13 @@ def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> str | None:
         elsewhere = [trial.user_attrs[_PLACE] for trial in running(study)]
         if elsewhere:
             say(
-                f"trials are still made elsewhere ({', '.join(elsewhere)}): the command that is "
-                "given last ends the study"
+                f"trials are still running elsewhere ({', '.join(elsewhere)}): the command that "
+                "finishes last concludes the study"
             )
         winner = None if elsewhere else _conclude(tuning, study, parent, say)
         parent.end("FINISHED" if winner or elsewhere else "FAILED")
     if winner is None and not elsewhere:
-        raise TrainingError(f"no trial of {name} came to a score; the log says why")
+        raise TrainingError(f"no trial of {name} has a score; the log says why")
     return winner
 
 
@@ -134,7 +134,7 @@ def planned_trial(tuning: Tuning, name: str, changes: dict[str, Any]) -> Planned
     Args:
         tuning: The study.
         name: Of the run.
-        changes: Parameters that the run has of its own, nested.
+        changes: The run's own parameters, nested.
 
     Raises:
         InputError: The changes do not go together.
@@ -181,7 +181,7 @@ def _open_study(tuning: Tuning, made_of: dict[str, Any]) -> Study:
     if before is None:
         study.set_user_attr(_MADE_OF, made_of)
         own = within(config.space, tuning.parameters.model_dump(mode="json"))
-        # What is there already is the measure of all that is found.
+        # All that is found is compared with the settings of conf/.
         study.enqueue_trial(own)
     elif changes := list(differences(before, made_of)):
         raise InputError(
@@ -194,7 +194,7 @@ def _open_study(tuning: Tuning, made_of: dict[str, Any]) -> Study:
 
 
 def _take_up(study: Study, place: str) -> None:
-    """What was interrupted here is made again, with the checkpoints of its run."""
+    """Repeats trials that were interrupted here, with the checkpoints of their runs."""
     for trial in running(study):
         if trial.user_attrs.get(_PLACE, place) == place:
             study.tell(trial.number, state=TrialState.FAIL)
@@ -220,7 +220,7 @@ def finished(study: Study) -> list[FrozenTrial]:
 
 
 def before(study: Study, number: int) -> list[FrozenTrial]:
-    """Trials of lower numbers that count, or will; each machine that asks finds the same."""
+    """Earlier trials that count or will count; every machine finds the same ones."""
     begun = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
     return [trial for trial in [*finished(study), *begun] if trial.number < number]
 
@@ -239,7 +239,7 @@ def _name(study: Study, trial: Trial | FrozenTrial) -> str:
 
 
 def _search(tuning: Tuning, study: Study, parent: str, say: Callable[[str], None]) -> None:
-    """Makes trials until there are enough of them, or the time is over."""
+    """Runs trials until there are enough of them, or the time is over."""
     config, began = tuning.config, time.monotonic()
     while (begun := len(finished(study)) + len(running(study))) < config.trials:
         minutes = (time.monotonic() - began) / 60
@@ -294,7 +294,7 @@ def judge_of(tuning: Tuning, trial: Trial) -> Judge | None:
     from roberta_squad_pipeline.distributed.launch import local_processes
 
     distributed = tuning.parameters.distributed
-    # Workers could not be ended without losing what they have to say.
+    # Stopping workers would lose their results.
     if not tuning.config.prune or distributed.nodes * local_processes(distributed) > 1:
         return None
 
@@ -415,7 +415,7 @@ def _conclude(
 
 
 def distinct(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Of trials of the same settings the first."""
+    """The first of the trials that have the same settings."""
     found: list[FrozenTrial] = []
     for trial in trials:
         if all(trial.params != other.params for other in found):
@@ -448,7 +448,7 @@ def _scores_by_seed(
 
 
 def ranking(trials: list[FrozenTrial], scores: dict[int, list[float]]) -> list[FrozenTrial]:
-    """Finalists first, of these the ones that no seed failed of, each group by its mean.
+    """Sorts trials: finalists first, with more seeds before fewer, then by the mean.
 
     Args:
         trials: See `finished`.
@@ -459,7 +459,7 @@ def ranking(trials: list[FrozenTrial], scores: dict[int, list[float]]) -> list[F
         own = scores.get(trial.number, [])
         return len(own), mean(own) if own else 0.0
 
-    # What is equal stays in order.
+    # Equal ones keep their order.
     return sorted(trials, key=rank, reverse=True)
 
 
@@ -468,7 +468,7 @@ def figures_of(study: Study, objective: str) -> dict[str, "Figure"]:
 
     Args:
         study: With any trials.
-        objective: As one reads it.
+        objective: Its name in the figures.
     """
     drawn = {
         "history": (
@@ -517,7 +517,7 @@ def _why_not_scored(trial: FrozenTrial) -> str:
 
 
 def winning_parameters(tuning: Tuning, values: dict[str, Value]) -> dict[str, Any]:
-    """What was given for all trials, with some settings: an experiment of its own."""
+    """The parameters of the study's command with those of a trial, as an experiment of its own."""
     given = with_own_experiment(tuning.project / OWN.parent, tuning.params)
     kept = {name: given[name] for name in given if name not in {"tune", "run", "feature_set"}}
     return merged(kept, nested(values))

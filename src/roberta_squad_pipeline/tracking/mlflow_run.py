@@ -53,8 +53,8 @@ _VIEW_OF_RUNS = {
 }
 """The run list with scores, the best first, which its menu of views has as "Best F1".
 
-Which columns the plain list has is not for a server to say: they are written into MLflow's page, or
-kept by the browser.
+A server cannot choose the columns of the plain list: they are part of MLflow's page, or kept by the
+browser.
 """
 _EXPERIMENT_TAGS = {
     MLFLOW_EXPERIMENT_PRIMARY_METRIC_NAME: _BEST_F1,
@@ -250,7 +250,7 @@ def open_run(
     with connected(project) as client:
         found = _experiment(client, experiment, project, uri)
         note = _NOTE.format(runs_page(uri, found.experiment_id, _BY_SCORE).partition("#")[2])
-        # Whoever has written another one keeps it.
+        # A note that someone has written instead is kept.
         own = {MLFLOW_RUN_NOTE: found.tags.get(MLFLOW_RUN_NOTE, note)}
         for key, value in (_EXPERIMENT_TAGS | own).items():
             if found.tags.get(key) != value:

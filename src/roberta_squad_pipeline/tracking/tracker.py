@@ -1,11 +1,11 @@
-"""What a training run tells whoever watches it."""
+"""What a run records while it goes on."""
 
 import json
 from typing import Any
 
 
 class Tracker:
-    """Takes parameters, metrics and tags of a run; this one, for untracked runs, drops them."""
+    """Records parameters, metrics and tags of a run; this one, for untracked runs, drops them."""
 
     run_id: str | None = None
     """MLflow's id of the run; None where it is not tracked."""

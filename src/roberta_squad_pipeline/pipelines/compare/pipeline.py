@@ -18,8 +18,7 @@ def create_pipeline() -> Pipeline:
                     "figure": "experiments_figure",
                 },
                 name="compare_experiments",
+                namespace="compare",
             )
-        ],
-        namespace="compare",
-        prefix_datasets_with_namespace=False,
+        ]
     )

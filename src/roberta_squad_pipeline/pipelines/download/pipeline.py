@@ -20,9 +20,8 @@ def create_pipeline() -> Pipeline:
                 ],
                 "fetched_files",
                 name="fetch_squad_files",
+                namespace="download",
+                tags="data",
             )
-        ],
-        namespace="download",
-        prefix_datasets_with_namespace=False,
-        tags="data",
+        ]
     )

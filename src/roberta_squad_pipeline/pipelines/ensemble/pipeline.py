@@ -23,8 +23,7 @@ def create_pipeline() -> Pipeline:
                 "reader",
                 name="combine_readers",
                 tags="tracked",
+                namespace="ensemble",
             )
-        ],
-        namespace="ensemble",
-        prefix_datasets_with_namespace=False,
+        ]
     )

@@ -26,9 +26,8 @@ def create_pipeline() -> Pipeline:
                 ],
                 {name: name for name in _PREDICTED},
                 name="predict_answers",
+                namespace="inference",
+                tags=["evaluation", "tracked"],
             )
-        ],
-        namespace="inference",
-        prefix_datasets_with_namespace=False,
-        tags=["evaluation", "tracked"],
+        ]
     )

@@ -21,8 +21,7 @@ def create_pipeline() -> Pipeline:
                 ],
                 None,
                 name="answer_file",
+                namespace="predict",
             )
-        ],
-        namespace="predict",
-        prefix_datasets_with_namespace=False,
+        ]
     )

@@ -176,7 +176,7 @@ def _read_teacher(
     inference: InferenceConfig,
     folder: Path,
 ) -> tuple[Path, TeacherLogits]:
-    """What a teacher says of the training windows, and the file that holds it."""
+    """Reads the training windows with a teacher; returns the file of its logits, and these."""
     from roberta_squad_pipeline.common.same_run import digest, weights_of
     from roberta_squad_pipeline.features.teacher import TeacherMeta
     from roberta_squad_pipeline.inference.teaching import taught_by

@@ -33,9 +33,8 @@ def create_pipeline() -> Pipeline:
                     "trained_with": "trained_with",
                 },
                 name="train_reader",
+                namespace="train",
+                tags=["training", "tracked"],
             )
-        ],
-        namespace="train",
-        prefix_datasets_with_namespace=False,
-        tags=["training", "tracked"],
+        ]
     )
