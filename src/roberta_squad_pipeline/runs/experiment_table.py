@@ -243,19 +243,15 @@ def _cells(row: Row) -> dict[str, str]:
     }
     if row.standard_deviation is not None:
         cells["measured best F1"] += f" ± {row.standard_deviation:.2f}"
-    if row.behind_best is not None:
-        cells["behind the best"] = lead_text(row.behind_best, within_noise=bool(row.within_noise))
-    return (
-        {"behind the best": ""}
-        | cells
-        | {
-            "experiment": row.name,
-            "runs": row.name,
-            "seeds": str(len(row.runs) or ""),
-            "95 % interval": "{:.1f} to {:.1f}".format(*row.interval) if row.interval else "",
-            "not in the table for": "; ".join(row.differs).replace("|", "/"),
-        }
-    )
+    behind, noise = row.behind_best, bool(row.within_noise)
+    return cells | {
+        "experiment": row.name,
+        "runs": row.name,
+        "seeds": str(len(row.runs) or ""),
+        "95 % interval": "{:.1f} to {:.1f}".format(*row.interval) if row.interval else "",
+        "behind the best": "" if behind is None else lead_text(behind, within_noise=noise),
+        "not in the table for": "; ".join(row.differs).replace("|", "/"),
+    }
 
 
 def lead_text(lead: float, *, within_noise: bool) -> str:

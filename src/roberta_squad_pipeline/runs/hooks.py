@@ -434,17 +434,15 @@ class TrackingHooks:
         if self._combines:
             members = self._parameters.ensemble.members
             member_names(self._path("readers"), members, self._parameters.run)
+        own = self._path(READER).resolve() if self._makes_reader else None
         for named, source in (("model.start", model.start), ("distil.teacher", distil.teacher)):
-            if source is None or not self._makes_reader:
-                continue
-            if Path(source).resolve() != self._path(READER).resolve():
-                continue
-            raise InputError(
-                where=f"{named}={source}",
-                got="the folder that this run's own reader goes to",
-                expected="a reader that is not replaced",
-                remedy="Give the run a different name: --params run=NAME",
-            )
+            if source is not None and Path(source).resolve() == own:
+                raise InputError(
+                    where=f"{named}={source}",
+                    got="the folder that this run's own reader goes to",
+                    expected="a reader that is not replaced",
+                    remedy="Give the run a different name: --params run=NAME",
+                )
 
     def _check_finished_runs_are_kept(self, claim: Claim) -> None:
         from roberta_squad_pipeline.runs.finished import (
