@@ -89,6 +89,7 @@ def training_config(**changes: Any) -> TrainingConfig:
         "weight_decay": 0.01,
         "empty_windows": "keep",
         "answerability_weight": 0.5,
+        "no_answer_span_weight": 1.0,
         "plausible_weight": 0.0,
         "max_grad_norm": None,
         "precision": "bf16",

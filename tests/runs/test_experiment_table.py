@@ -139,7 +139,7 @@ def test_settings_that_are_not_the_row_s_own() -> None:
     assert [one.experiment for one in expected.values()] == list(published)
     assert not any(settings_of_its_own(published[name], form, expected[name]) for name in published)
     given = {
-        "training": {"updates": 40, "answerability_weight": 2.0},
+        "training": {"updates": 40, "answerability_weight": 2.0, "no_answer_span_weight": 0.0},
         "model": {"answerability_input": "question"},
         "features": {"order": "question_first"},
         "inference": {"null_score": "combined"},
@@ -149,6 +149,7 @@ def test_settings_that_are_not_the_row_s_own() -> None:
         "order": "question_first",
         "answerability_input": "question",
         "answerability_weight": "2.0",
+        "no_answer_span_weight": "0.0",
         "null_score": "combined",
     }
     assert parameters_by_experiment(config_loader("conf", "own", {})) == {}

@@ -22,6 +22,7 @@ def recipe() -> TrainingConfig:
         weight_decay=0.01,
         empty_windows="keep",
         answerability_weight=0.5,
+        no_answer_span_weight=1.0,
         plausible_weight=0.0,
         max_grad_norm=None,
         precision="fp32",

@@ -25,7 +25,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 # A window: start logits, end logits, no-answer logit, start and end of the answer, and those of
 # what only seems to be one.
 Window = tuple[list[float], list[float], float, int, int, int, int]
-OTHERS = LossSettings(answerability_weight=2.0, plausible_weight=0.75)
+OTHERS = LossSettings(answerability_weight=2.0, no_answer_span_weight=0.25, plausible_weight=0.75)
+ANSWERED = LossSettings(answerability_weight=1.0, no_answer_span_weight=0.0, plausible_weight=0.0)
 numbers = st.floats(-30, 30, width=32)
 
 
@@ -68,6 +69,8 @@ def slow_loss(window: Window, weights: LossSettings) -> float:
     # -log sigmoid(x) is log(1 + e^-x); sigmoid(logit) is the probability of "no answer".
     answerability = math.log1p(math.exp(-no_answer if unanswerable else no_answer))
     spans = cross_entropy(start_logits, start) + cross_entropy(end_logits, end)
+    if unanswerable:
+        spans *= weights.no_answer_span_weight
     if plausible_start:
         seeming = cross_entropy(start_logits[1:], plausible_start - 1)
         seeming += cross_entropy(end_logits[1:], plausible_end - 1)
@@ -85,6 +88,8 @@ def slow_gradients(window: Window, weights: LossSettings) -> list[np.ndarray]:
     gradients = []
     for logits, position, seeming in zip(window[:2], window[3:5], window[5:], strict=True):
         gradient = of_span(np.array(logits), position)
+        if not position:
+            gradient *= weights.no_answer_span_weight
         if seeming:
             gradient[1:] += weights.plausible_weight * of_span(np.array(logits[1:]), seeming - 1)
         gradients.append(gradient)
@@ -93,7 +98,7 @@ def slow_gradients(window: Window, weights: LossSettings) -> list[np.ndarray]:
     return gradients
 
 
-@given(st.lists(windows(), min_size=1, max_size=5), st.sampled_from([SERIES, OTHERS]))
+@given(st.lists(windows(), min_size=1, max_size=5), st.sampled_from([SERIES, OTHERS, ANSWERED]))
 def test_loss_and_gradients_equal_the_formula(drawn: list[Window], weights: LossSettings) -> None:
     output, batch = batched(drawn)
     loss = summed_loss(output, batch, weights)

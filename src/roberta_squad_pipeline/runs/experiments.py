@@ -44,6 +44,8 @@ class Form(StrictModel):
     """Which tokens the answerability head looks at."""
     answerability_weight: float
     """Weight of the answerability head's loss."""
+    no_answer_span_weight: float
+    """Weight of the span loss of windows without an answer."""
     null_score: NullScore
     """What the no-answer score is made of."""
 

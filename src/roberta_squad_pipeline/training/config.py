@@ -72,6 +72,9 @@ class LossSettings(StrictModel):
 
     answerability_weight: float = Field(ge=0)
     """Of the loss of the answerability head; the published series has 0.5."""
+    no_answer_span_weight: float = Field(ge=0)
+    """Of the span loss of windows without an answer, whose label is ``<s>``; the published series
+    has 1."""
     plausible_weight: float = Field(ge=0)
     """Of the loss at plausible answers to unanswerable questions, where a file has them; the
     published series has 0."""

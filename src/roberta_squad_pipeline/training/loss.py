@@ -19,11 +19,11 @@ def summed_loss(
     """Sum over windows of (CE(start) + CE(end)) / 2 + w · BCE(no-answer logit, unanswerable).
 
     w is `answerability_weight`. In a no-answer window, the target of both cross-entropies is
-    ``<s>``. If such a window contains a plausible answer, `plausible_weight` times the
-    cross-entropies at that span, over all tokens but ``<s>``, are added: they teach which span is
-    the best if there is one. An unlabelled window has the teacher's part alone. The loss is a sum,
-    since micro-batches and processes have unequal numbers of windows; the caller divides by the
-    number of windows in the whole update.
+    ``<s>``, and they count `no_answer_span_weight` times. If such a window contains a plausible
+    answer, `plausible_weight` times the cross-entropies at that span, over all tokens but ``<s>``,
+    are added: they teach which span is the best if there is one. An unlabelled window has the
+    teacher's part alone. The loss is a sum, since micro-batches and processes have unequal numbers
+    of windows; the caller divides by the number of windows in the whole update.
 
     Args:
         output: The reader's output.
@@ -34,20 +34,36 @@ def summed_loss(
     Returns:
         Shape: ()
     """
-    start = F.cross_entropy(output.start_logits, batch.start, reduction="sum")
-    end = F.cross_entropy(output.end_logits, batch.end, reduction="sum")
+    spans = _span_loss(output, batch.start, batch.end)
+    if weights.no_answer_span_weight != 1:
+        answered = _span_loss(
+            output,
+            *(
+                label.masked_fill(label == NO_ANSWER_POSITION, UNLABELLED)
+                for label in (batch.start, batch.end)
+            ),
+        )
+        spans = answered + weights.no_answer_span_weight * (spans - answered)
     unanswerable = (batch.start == NO_ANSWER_POSITION).to(output.no_answer_logits.dtype)
     labelled = (batch.start != UNLABELLED).to(unanswerable.dtype)
     answerability = F.binary_cross_entropy_with_logits(
         output.no_answer_logits, unanswerable, labelled, reduction="sum"
     )
-    loss = (start + end) / 2 + weights.answerability_weight * answerability
+    loss = spans + weights.answerability_weight * answerability
     if weights.plausible_weight:
         loss = loss + weights.plausible_weight * _plausible_loss(output, batch)
     if distil is not None and batch.teacher is not None:
         taught = _teacher_loss(output, batch.teacher, weights, distil.temperature)
         loss = (1 - distil.weight) * loss + distil.weight * taught
     return loss
+
+
+def _span_loss(output: ReaderOutput, start: Tensor, end: Tensor) -> Tensor:
+    """Sum over windows with labels of (CE(start) + CE(end)) / 2. Shape: ()."""
+    return (
+        F.cross_entropy(output.start_logits, start, reduction="sum", ignore_index=UNLABELLED)
+        + F.cross_entropy(output.end_logits, end, reduction="sum", ignore_index=UNLABELLED)
+    ) / 2
 
 
 def _teacher_loss(

@@ -69,6 +69,8 @@ def _score(reader: "ReaderModel", validation: Validation) -> float:
     from roberta_squad_pipeline.training.validation import read_validation, score_validation
 
     began, alone = time.perf_counter(), Processes.alone(available_device())
-    weights = LossSettings(answerability_weight=0.0, plausible_weight=0.0)  # of no use here
+    weights = LossSettings(
+        answerability_weight=0.0, no_answer_span_weight=1.0, plausible_weight=0.0
+    )  # of no use here
     spans, loss = read_validation(reader, validation, weights=weights, processes=alone)
     return score_validation(validation, spans, update=0, loss=loss, began=began).criterion
