@@ -57,6 +57,18 @@ def test_before_the_first_run_all_is_missing(made: Callable[..., MadeWith]) -> N
     assert made().existing(CHAIN.all_outputs()) == []
 
 
+@pytest.mark.parametrize("name", ["download", "validate", "train"])
+def test_what_a_pipeline_makes_alone_the_chain_has(
+    made: Callable[..., MadeWith], name: str
+) -> None:
+    alone, first = register_pipelines()[name], made()
+    for node in alone.nodes:
+        for output in node.outputs:
+            Path(f"{output}.json").write_text("{}")
+            first.keep(output, node)
+    assert made().outdated(CHAIN).all_outputs().isdisjoint(alone.all_outputs())
+
+
 @pytest.mark.parametrize(
     ("params", "expected"),
     [

@@ -17,6 +17,7 @@ def validation_node() -> Node:
         ["fetched_files", "params:data", "params:features", "params:model", "params:inference"],
         {"report": "validation", "markdown": "validation_markdown"},
         name="validate_squad_files",
+        tags="data",
     )
 
 
