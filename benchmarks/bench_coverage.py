@@ -20,25 +20,25 @@ from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean, scor
 INTERVALS, TABLES, RECIPES, PER_PASSAGE = 2000, 1500, 10, 7
 PARTLY = 0.15
 """Share of questions that are partly right, which score 0.2 to 0.9."""
-CORRELATION = 0.1
+CORRELATIONS = 0.02, 0.1
 """Of questions of one passage."""
 
 
-def rates(mean: float, passages: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def rates(mean: float, passages: np.ndarray, alike: float, rng: np.random.Generator) -> np.ndarray:
     """A rate for each question, alike within a passage."""
-    strength = (1 - CORRELATION) / CORRELATION
+    strength = (1 - alike) / alike
     of_passages = rng.beta(mean * strength, (1 - mean) * strength, passages.max() + 1)
     return of_passages[passages]
 
 
-def coverage(questions: int, *, partly: float, clustered: bool) -> float:
+def coverage(questions: int, *, partly: float, alike: float | None) -> float:
     """Per cent of intervals that hold the mean that the scores were drawn with."""
     rng = np.random.default_rng(questions)
-    passages = np.arange(questions) // (PER_PASSAGE if clustered else 1)
+    passages = np.arange(questions) // (PER_PASSAGE if alike else 1)
     held = 0
     for _ in range(INTERVALS):
         rate = rng.uniform(0.3, 0.98)
-        of_question = rates(rate, passages, rng) if clustered else rate
+        of_question = rates(rate, passages, alike, rng) if alike else rate
         values = (rng.random(questions) < of_question).astype(np.float64)
         part = rng.random(questions) < partly
         values[part] = rng.uniform(0.2, 0.9, part.sum())
@@ -54,7 +54,7 @@ def false_flags(questions: int, *, seeds: int, spread: float) -> float:
     flagged = 0
     for _ in range(TABLES):
         # What all recipes find hard is the same questions.
-        hard = rates(0.85, passages, rng)
+        hard = rates(0.85, passages, CORRELATIONS[-1], rng)
         readers = []
         for _ in range(RECIPES):
             luck = rng.normal(0, spread, (seeds, 1))
@@ -98,13 +98,14 @@ def main() -> None:
             f"\n{len(real)} runs on real passages: correlation of F1 within a passage "
             f"{real.min():.2f} to {real.max():.2f}, median {np.median(real):.2f}."
         )
-    print("\n| questions | right or wrong | partly right, too | the same, 7 per passage |")
-    print("| --- | --- | --- | --- |")
+    clustered = " | ".join(f"7 per passage, correlation {alike:g}" for alike in CORRELATIONS)
+    print(f"\n| questions | right or wrong | partly right, too | {clustered} |")
+    print("| --- " * (3 + len(CORRELATIONS)) + "|")
     for questions in (10, 20, 50, 100, 500, 2000):
         cells = [
-            coverage(questions, partly=0, clustered=False),
-            coverage(questions, partly=PARTLY, clustered=False),
-            coverage(questions, partly=PARTLY, clustered=True),
+            coverage(questions, partly=0, alike=None),
+            coverage(questions, partly=PARTLY, alike=None),
+            *(coverage(questions, partly=PARTLY, alike=alike) for alike in CORRELATIONS),
         ]
         print(f"| {questions} | {' | '.join(f'{cell:.1f}' for cell in cells)} |")
     print("\n| seeds | spread of seeds, points | tables with a false flag, % |")

@@ -111,10 +111,10 @@ def test_questions_of_one_passage_count_together() -> None:
 
 
 def test_few_passages_are_not_taken_for_independent_questions() -> None:
-    """Oracle: Kish's effect of a correlation of 0.1, and Student's t with 8 degrees of freedom."""
+    """Oracle: Kish's effect of a correlation of 0.05, and Student's t, 16 degrees of freedom."""
     values = np.repeat([1.0, 0.0], [35, 15])
     low, high = interval_of_mean(values, np.zeros(50, int))
-    effective = 50 / (1 + 49 * 0.1) * (1.96 / t(8).ppf(0.975)) ** 2
+    effective = 50 / (1 + 49 * 0.05) * (1.96 / t(16).ppf(0.975)) ** 2
     expected = proportion_of(0.7, effective)
     assert (low, high) == pytest.approx(expected, abs=0.1)
 

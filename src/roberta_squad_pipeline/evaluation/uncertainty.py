@@ -12,7 +12,7 @@ from roberta_squad_pipeline.evaluation.scoring import QuestionScores
 
 _QUANTILE = 1.959964
 """Of the normal distribution, for 95 % between it and its negative."""
-_ALIKE, _ALIKE_FREEDOM = 0.1, 8
+_ALIKE, _ALIKE_FREEDOM = 0.05, 16
 """Correlation of the scores of one passage's questions that is expected before any is seen, and the
 degrees of freedom of this guess. 41 readers of real passages show -0.11 to 0.08
 (benchmarks/results/coverage_cpu_2026-11-27.md)."""
