@@ -4,6 +4,6 @@ from roberta_squad_pipeline.common.markdown import table
 
 
 def test_table() -> None:
-    assert table(("split", "bytes"), [("train", 5), ("dev", 3)]) == (
-        "| split | bytes |\n| --- | --- |\n| train | 5 |\n| dev | 3 |"
+    assert table(("split", "bytes"), [("train", 5), ("a|b", 3)]) == (
+        "| split | bytes |\n| --- | --- |\n| train | 5 |\n| a\\|b | 3 |"
     )

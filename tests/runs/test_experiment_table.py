@@ -156,15 +156,16 @@ def test_settings_that_are_not_the_row_s_own() -> None:
 
 
 def test_markdown() -> None:
-    rows = build_rows(EXPERIMENTS, REFERENCES, {"a": [_run("a", 100)]})
     run = {"training.updates": "40", "training.batch_size": "48"}
+    in_row = _run("a", 100, **run | {"training.lr": "0.00099", "training.layer_decay": "0.75"})
+    rows = build_rows(EXPERIMENTS, REFERENCES, {"a": [in_row]})
     others = build_other_rows([[_run("a", 50, recipe="other", **run)]], {})
     text = to_markdown(rows, others, "ten questions")
     lines = text.splitlines()
     assert lines[0].startswith("| experiment | steps | epochs | batch | lr | decay |")
     assert (
-        "| a | 5430 | 2.00 | 48 | 3.0e-05 | 0.75 | 89.600 | 100.00 | 1 | 96.3 to 100.0 | best |"
-        in lines
+        "| a | 5430 | 2.00 | 48 | 3.0e-05 | 0.75 | 89.600 | a_seed1 | "
+        "40 updates of 48, lr 9.9e-04, decay 0.75 | 100.00 | 1 | 96.3 to 100.0 | best |" in lines
     )
     assert "Measured on ten questions." in lines
     assert lines[-1].startswith("| a_seed1 | 40 | 48 |  |  | 50.00 | 1 |")

@@ -8,7 +8,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
     Args:
         head: The heads of its columns.
-        rows: Rows of as many cells; none may contain a `|` or a line end.
+        rows: Rows of as many cells, without line ends.
     """
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    escaped = ([str(cell).replace("|", r"\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)

@@ -222,7 +222,7 @@ def _row(run: MeasuredRun, first: MeasuredRun, behind: Behind) -> tuple[str, ...
         lead_text(behind.difference, within_noise=behind.within_noise),
         "" if is_first else str(int((run.right & ~first.right).sum())),
         "" if is_first else str(int((first.right & ~run.right).sum())),
-        "; ".join(_settings_that_differ(first, run)).replace("|", "/"),
+        "; ".join(_settings_that_differ(first, run)),
     )
 
 

@@ -29,6 +29,8 @@ class Row:
     name: str
     runs: tuple[str, ...] = ()
     """Names of the measured runs, which differ only in their seeds."""
+    trained_with: str = ""
+    """The settings of these runs, where the row's are the published ones."""
     updates: int | None = None
     epochs: float | None = None
     batch_size: int | None = None
@@ -94,6 +96,7 @@ def build_rows(
             row = _reported(name, experiment)
             if name in measured:
                 row = _with_measured(row, measured[name], behind[name])
+                row = replace(row, trained_with=_trained_with(measured[name][0]))
             rows.append(row)
     return rows + [
         Row(name=reference.name, reported_best_f1=reference.best_f1) for reference in references
@@ -137,6 +140,15 @@ def _differs(run: MeasuredRun, rows: Mapping[str, Mapping[str, str]]) -> tuple[s
         "settings that are not recorded"
         if named in rows
         else "nothing that is recorded but its name",
+    )
+
+
+def _trained_with(run: MeasuredRun) -> str:
+    lr, decay = (_number(run.setting(name)) for name in ("lr", "layer_decay"))
+    return (
+        f"{run.setting('updates')} updates of {run.setting('batch_size')}"
+        + (f", lr {lr:.1e}" if lr is not None else "")
+        + (f", decay {decay:.2f}" if decay is not None else "")
     )
 
 
@@ -210,7 +222,7 @@ def to_markdown(rows: Sequence[Row], others: Sequence[Row], signature: str) -> s
         signature: What the scores were measured on.
     """
     settings = ("steps", "epochs", "batch", "lr", "decay", "reported best F1")
-    columns = ["experiment", *settings, *_MEASURED, "behind the best"]
+    columns = ["experiment", *settings, "runs", "trained with", *_MEASURED, "behind the best"]
     text = f"{_table(columns, rows)}\n\nMeasured on {signature}.\n"
     if others:
         columns = ["runs", "steps", "batch", "lr", "decay", *_MEASURED, "not in the table for"]
@@ -246,11 +258,12 @@ def _cells(row: Row) -> dict[str, str]:
     behind, noise = row.behind_best, bool(row.within_noise)
     return cells | {
         "experiment": row.name,
-        "runs": row.name,
+        "runs": ", ".join(row.runs),
+        "trained with": row.trained_with,
         "seeds": str(len(row.runs) or ""),
         "95 % interval": "{:.1f} to {:.1f}".format(*row.interval) if row.interval else "",
         "behind the best": "" if behind is None else lead_text(behind, within_noise=noise),
-        "not in the table for": "; ".join(row.differs).replace("|", "/"),
+        "not in the table for": "; ".join(row.differs),
     }
 
 

@@ -259,7 +259,7 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
             say(f"{run.name}: finished before with the same settings, code and data; skipped")
     rest = [run for run in sweep.planned if run.name not in done]
     if not rest:
-        say(_table(sweep).read_text(encoding="utf-8"))
+        _show(_table(sweep), say)
         return []
     tags = {"sweep": digest(fingerprints(sweep))}
     failed: list[str] = []
@@ -274,7 +274,7 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
                 failed.append(run.name)
         if done or len(failed) < len(rest):
             table = _table(sweep)
-            say(table.read_text(encoding="utf-8"))
+            _show(table, say)
             _log_table(table, parent)
         parent.end("FAILED" if failed else "FINISHED")
     return failed
@@ -286,6 +286,11 @@ def _table(sweep: Sweep) -> Path:
     params = merged(sweep.params, {"run": feature_set})
     run_pipeline(sweep.project, sweep.env, params, "compare")
     return sweep.project / "data/08_reporting" / feature_set / "experiments.md"
+
+
+def _show(table: Path, say: Callable[[str], None]) -> None:
+    say(table.read_text(encoding="utf-8"))
+    say(f"table: {table.absolute().as_uri()}")
 
 
 def _log_table(table: Path, parent: "MlflowRun") -> None:
