@@ -77,6 +77,8 @@ def test_scores_go_under_a_name_of_their_own(
     assert "fingerprint" not in run.data.tags
     # Trained with: the reader's own settings, whatever the command says.
     assert run.data.tags["training_run"] == trained.info.run_id
+    [evaluated], [made] = run.inputs.model_inputs, trained.outputs.model_outputs
+    assert evaluated.model_id == made.model_id
     assert run.data.tags["seed"] == trained.data.tags["seed"]
     for name in ("training.updates", "training.seed", "model.encoder"):
         assert run.data.params[name] == trained.data.params[name]

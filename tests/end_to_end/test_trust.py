@@ -122,7 +122,7 @@ def test_what_is_hidden_is_recorded_as_hidden(hostile: Path) -> None:
     assert {params[name] for name in hidden} == {"***"}
     assert params["data.sources.far.url"] == "https://***@127.0.0.1:9/a.json?***"
     assert params["training.updates"] == "4"
-    assert "far.url=https://***@127.0.0.1:9/a.json?***," in run.data.tags["mlflow.source.name"]
+    assert "far.url=https://***@127.0.0.1:9/a.json?***," in run.data.tags["command"]
     [written] = (hostile / "mlruns").rglob("configuration.yml")
     assert "credentials: '***'" in written.read_text()
 

@@ -16,7 +16,9 @@ from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.store import connected
 
 NOTE = "mlflow.note.content"
-CODE = Provenance(user="someone", command="kedro run", git_commit="abc", git_tree="clean")
+CODE = Provenance(
+    user="someone", command="kedro run --env mine", git_commit="abc", git_tree="clean"
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def run(project: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowRun:
 def test_where_a_run_comes_from(run: MlflowRun, client: MlflowClient) -> None:
     tags = client.get_run(run.run_id).data.tags
     assert tags["mlflow.user"] == "someone"
-    assert tags["mlflow.source.name"] == "kedro run"
+    assert (tags["mlflow.source.name"], tags["command"]) == ("kedro run", "kedro run --env mine")
     assert tags["mlflow.source.git.commit"] == "abc"
     assert (tags["git.tree"], tags["kind"]) == ("clean", "test")
 

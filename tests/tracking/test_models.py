@@ -3,6 +3,7 @@
 Oracle: what MLflow says of the model, for a folder that only looks like a reader's.
 """
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from roberta_squad_pipeline.tracking.models import (
     fetched_reader,
     log_model,
     pack_model,
+    score_model,
 )
 
 QA = Registration(
@@ -54,12 +56,16 @@ def test_model_is_logged_once_however_often_it_is_sent(
     pack_model(folder, packed, None)
     scores = [("dev/f1", 80.0, 1, 0)]
     client.log_batch(run_id, metrics=[Metric(*scores[0])])
+    client.set_tag(run_id, "mlflow.source.name", "kedro run")
     for _ in range(2):
         log_model(client, run_id, packed, QA, scores)
     [version] = client.search_model_versions("name = 'qa'")
     [logged] = client.search_logged_models([experiment])
     assert (version.run_id, version.source) == (run_id, logged.artifact_location)
     assert logged.status == "READY"
+    assert logged.tags["mlflow.source.name"] == "kedro run"
+    [named] = json.loads(logged.tags["mlflow.modelVersions"])
+    assert (named["name"], int(named["version"])) == ("qa", int(version.version))
     assert version.tags == QA.tags
     [metric] = client.get_logged_model(logged.model_id).metrics
     assert (metric.key, metric.value, metric.dataset_name) == ("dev/f1", 80.0, "dev.json")
@@ -84,6 +90,22 @@ def test_model_is_logged_once_however_often_it_is_sent(
         assert not fetched.exists()
     with pytest.raises(InputError, match=r"models:/qa/7: got no reader in sqlite:"):
         fetched_reader("models:/qa/7").__enter__()
+
+
+def test_scores_of_another_run_stand_with_the_model(store: tuple[str, str, str]) -> None:
+    """Oracle: what MLflow says of the model and of the run, however often it is sent."""
+    uri, experiment, trained = store
+    client = MlflowClient(uri)
+    model = client.create_logged_model(experiment, "reader", trained)
+    run_id = client.create_run(experiment).info.run_id
+    scores = [("dev/f1", 70.0, 1, 0)]
+    client.log_batch(run_id, metrics=[Metric(*scores[0])])
+    for _ in range(2):
+        score_model(client, run_id, model.model_id, ("held.json", "d2"), scores)
+    [metric] = client.get_logged_model(model.model_id).metrics
+    assert (metric.value, metric.dataset_name, metric.run_id) == (70.0, "held.json", run_id)
+    [used] = client.get_run(run_id).inputs.model_inputs
+    assert used.model_id == model.model_id
 
 
 def test_alias_moves_to_better_versions_on_the_same_questions(

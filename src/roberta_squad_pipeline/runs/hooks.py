@@ -88,6 +88,7 @@ class TrackingHooks:
         self._nodes = Pipeline([])
         self._provenance: Provenance | None = None
         self._trained_as: str | None = None
+        self._evaluated_model: str | None = None
         self._undone: set[str] | None = None
 
     @hook_impl
@@ -322,6 +323,9 @@ class TrackingHooks:
             run.set_tag(WEIGHTS_TAG, digest(weights_of(str(reader))))
             example = surest_answer(catalog.load(JUDGED)) if JUDGED in made else None
             run.log_model(reader, self._registration(files, evaluation), example)
+        dataset = _scored_on(files)
+        if self._evaluated_model is not None and EVALUATION in made and dataset is not None:
+            run.score_model(self._evaluated_model, dataset)
         if self._makes_reader and not self._trains:
             run.set_tag(MEMBERS_TAG, json.dumps(self._members()))
         if self._trains:
@@ -514,17 +518,15 @@ class TrackingHooks:
         self, files: dict[str, dict[str, Any]], evaluation: dict[str, Any]
     ) -> "Registration":
         """The name and tags of the run's reader in the registry."""
-        from roberta_squad_pipeline.tracking.models import Registration, digest_of
+        from roberta_squad_pipeline.tracking.models import Registration
 
         tags = {
             "run": self._parameters.run,
             "git": self._git_commit(),
         }
-        dataset = None
-        if evaluation and files:
-            dev, best_f1 = files["dev"], evaluation["scores"]["best_f1"]
-            tags |= {"best_f1": f"{best_f1:.2f}", "data": digest_of(dev)}
-            dataset = (Path(dev["path"]).name, digest_of(dev))
+        dataset = _scored_on(files) if evaluation else None
+        if dataset is not None:
+            tags |= {"best_f1": f"{evaluation['scores']['best_f1']:.2f}", "data": dataset[1]}
         return Registration(
             name=self._parameters.tracking.registered_model, tags=tags, dataset=dataset
         )
@@ -576,6 +578,7 @@ class TrackingHooks:
         )
         if trained:
             run.set_tag("training_run", trained[0].run_id)
+            self._evaluated_model = trained[0].model_id
 
     def _members(self) -> dict[str, str]:
         """Short names of the weights of an ensemble's members."""
@@ -606,6 +609,14 @@ class TrackingHooks:
 
     def _path(self, dataset_name: str) -> Path:
         return self._project / str(self._catalog[dataset_name]["filepath"])
+
+
+def _scored_on(files: dict[str, dict[str, Any]]) -> tuple[str, str] | None:
+    """Name and digest of the dev file; None if it is not known."""
+    from roberta_squad_pipeline.tracking.models import digest_of
+
+    dev = files.get("dev")
+    return (Path(dev["path"]).name, digest_of(dev)) if dev else None
 
 
 def redaction_of(conf: Path, env: str | None) -> Redaction:

@@ -26,6 +26,8 @@ class FinishedRun:
     name: str
     tags: dict[str, str]
     params: dict[str, str]
+    model_id: str | None = None
+    """MLflow's id of its model; None if it made none."""
 
 
 def finished_runs(project: Path, experiment: str, tags: dict[str, str]) -> list[FinishedRun]:
@@ -41,7 +43,17 @@ def finished_runs(project: Path, experiment: str, tags: dict[str, str]) -> list[
     """
     with connected(project) as client:
         runs = search(client, experiment, tags, status="FINISHED")
-    return [FinishedRun(r.info.run_id, r.info.run_name, r.data.tags, r.data.params) for r in runs]
+    return [
+        FinishedRun(
+            run.info.run_id, run.info.run_name, run.data.tags, run.data.params, _model_of(run)
+        )
+        for run in runs
+    ]
+
+
+def _model_of(run: Run) -> str | None:
+    models = run.outputs.model_outputs if run.outputs else []
+    return str(models[0].model_id) if models else None
 
 
 def search(

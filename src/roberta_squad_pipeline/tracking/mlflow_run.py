@@ -22,7 +22,14 @@ from mlflow.utils.mlflow_tags import (
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.tracking.history import search
-from roberta_squad_pipeline.tracking.models import MODEL, Registration, digest_of, pack_model
+from roberta_squad_pipeline.tracking.models import (
+    MODEL,
+    Registration,
+    Score,
+    Scored,
+    digest_of,
+    pack_model,
+)
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.spool import Spool, Status
 from roberta_squad_pipeline.tracking.store import (
@@ -33,9 +40,6 @@ from roberta_squad_pipeline.tracking.store import (
     tracking_uri,
 )
 from roberta_squad_pipeline.tracking.tracker import Tracker, flat_params
-
-_Value = tuple[str, float, int, int]
-"""Name, value, time in milliseconds and step."""
 
 _BEST_F1 = "dev/best_f1"
 _VIEW = "scores"
@@ -91,7 +95,7 @@ class MlflowRun(Tracker):
             "MLflow": runs_page(uri, experiment_id, f"/{run_id}?") + shown,
             "all runs": runs_page(uri, experiment_id, _BY_SCORE),
         }
-        self._scores: list[_Value] = []
+        self._scores: list[Score] = []
         self._ended = threading.Event()
         self._watcher: threading.Thread | None = None
         self._spool = Spool(unsent / run_id, uri)
@@ -108,7 +112,7 @@ class MlflowRun(Tracker):
         """Records the reader's scores with the run, and later with its model."""
         self._scores = self._log_values(scores, step=0)
 
-    def _log_values(self, metrics: dict[str, float], step: int) -> list[_Value]:
+    def _log_values(self, metrics: dict[str, float], step: int) -> list[Score]:
         now_ms = time.time_ns() // 1_000_000
         values = [(name, value, now_ms, step) for name, value in metrics.items()]
         self._spool.add("metrics", metrics=values)
@@ -204,6 +208,15 @@ class MlflowRun(Tracker):
             scores=self._scores,
         )
 
+    def score_model(self, model_id: str, dataset: Scored) -> None:
+        """Records this run's scores with the model of another run, which it evaluated.
+
+        Args:
+            model_id: MLflow's id of the model.
+            dataset: What it was scored on.
+        """
+        self._spool.add("model_scores", model_id=model_id, dataset=dataset, scores=self._scores)
+
     def end(self, status: Status) -> None:
         """Closes the run; warns if not everything could be sent to the store."""
         self._ended.set()
@@ -242,7 +255,9 @@ def open_run(
     all_tags = {
         **tags,
         MLFLOW_USER: provenance.user,
-        MLFLOW_SOURCE_NAME: provenance.command,
+        # Of a name with a slash, such as a file's, MLflow shows what follows the last one.
+        MLFLOW_SOURCE_NAME: provenance.command.partition(" -")[0],
+        "command": provenance.command,
         MLFLOW_GIT_COMMIT: provenance.git_commit,
         "git.tree": provenance.git_tree,
     }

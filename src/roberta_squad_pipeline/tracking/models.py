@@ -1,5 +1,6 @@
 """Trained readers as models that MLflow keeps, registers and serves."""
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,8 +11,14 @@ from typing import Any
 
 import yaml
 from mlflow import MlflowClient, get_tracking_uri
-from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
+from mlflow.entities import LoggedModel, LoggedModelInput, LoggedModelOutput, Metric
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_MODEL_VERSIONS,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_USER,
+)
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.strict import StrictModel
@@ -37,6 +44,14 @@ _EXAMPLE = {
 }
 _TYPES = {"string": "string", "int64": "long", "float64": "double"}
 _PARAMS = {"threshold": "double", "n_best": "long"}
+_TAGS_OF_RUN = (MLFLOW_USER, MLFLOW_SOURCE_NAME, MLFLOW_GIT_COMMIT)
+"""What the page of a model shows of the run that made it."""
+
+Score = tuple[str, float, int, int]
+"""Name, value, time in milliseconds and step."""
+
+Scored = tuple[str, str]
+"""Name and digest of the file of questions that a reader was scored on."""
 
 
 class Registration(StrictModel):
@@ -45,8 +60,7 @@ class Registration(StrictModel):
     name: str
     tags: dict[str, str]
     """Tags of the version; `best_f1` and `data` decide about the alias `best`."""
-    dataset: tuple[str, str] | None
-    """Name and digest of the file of questions that it was scored on."""
+    dataset: Scored | None
 
 
 def digest_of(file: Mapping[str, Any]) -> str:
@@ -98,7 +112,7 @@ def log_model(
     run_id: str,
     folder: Path,
     registration: Registration,
-    scores: Sequence[tuple[str, float, int, int]],
+    scores: Sequence[Score],
 ) -> None:
     """Uploads what `pack_model` wrote as a run's model, and registers it.
 
@@ -109,7 +123,7 @@ def log_model(
         run_id: MLflow's id of the run.
         folder: Written by `pack_model`; the model's id is written beside it.
         registration: The registered model of which it becomes the next version.
-        scores: Name, value, time and step of each of the reader's scores that the run recorded.
+        scores: The reader's scores that the run recorded.
 
     Raises:
         MlflowException: The store does not accept the model, or does not answer.
@@ -121,7 +135,8 @@ def log_model(
     if record.exists():
         logged = client.get_logged_model(record.read_text())
     else:
-        logged = client.create_logged_model(run.info.experiment_id, MODEL, run_id)
+        tags = {name: run.data.tags[name] for name in _TAGS_OF_RUN if name in run.data.tags}
+        logged = client.create_logged_model(run.info.experiment_id, MODEL, run_id, tags)
         record.write_text(logged.model_id)
     described = Model.load(str(folder))
     described.model_id = described.model_uuid = logged.model_id
@@ -133,11 +148,41 @@ def log_model(
     outputs = run.outputs.model_outputs if run.outputs else []
     if not any(one.model_id == logged.model_id for one in outputs):
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    name, digest = registration.dataset or (None, None)
-    # MLflow has them for the run already, and accepts them for the model only once.
-    metrics = [Metric(*score, logged.model_id, name, digest) for score in scores]
-    client.log_batch(run_id, metrics=metrics)
+    _log_scores(client, run_id, logged.model_id, registration.dataset, scores)
     _register(client, run_id, logged, registration)
+
+
+def score_model(
+    client: MlflowClient, run_id: str, model_id: str, dataset: Scored, scores: Sequence[Score]
+) -> None:
+    """Records a run's scores with the model of another run, which it evaluated.
+
+    Args:
+        client: A client of the store of both.
+        run_id: MLflow's id of the run.
+        model_id: MLflow's id of the model.
+        dataset: What it was scored on.
+        scores: As the run recorded them.
+
+    Raises:
+        MlflowException: The store does not know the model, or does not answer.
+    """
+    inputs = client.get_run(run_id).inputs.model_inputs
+    if not any(one.model_id == model_id for one in inputs):
+        client.log_inputs(run_id, models=[LoggedModelInput(model_id)])
+    _log_scores(client, run_id, model_id, dataset, scores)
+
+
+def _log_scores(
+    client: MlflowClient,
+    run_id: str,
+    model_id: str,
+    dataset: Scored | None,
+    scores: Sequence[Score],
+) -> None:
+    # MLflow has them for the run already, and accepts them for the model only once.
+    metrics = [Metric(*score, model_id, *(dataset or (None, None))) for score in scores]
+    client.log_batch(run_id, metrics=metrics)
 
 
 def _register(
@@ -164,6 +209,10 @@ def _register(
             model_id=logged.model_id,
         )
     )
+    if MLFLOW_MODEL_VERSIONS not in logged.tags:
+        # Without it the model's page says that it is not registered.
+        versions_of_model = json.dumps([{"name": name, "version": version.version}])
+        client.set_logged_model_tags(logged.model_id, {MLFLOW_MODEL_VERSIONS: versions_of_model})
     best = client.get_registered_model(name).aliases.get(BEST)
     if _is_better(registration.tags, best and client.get_model_version(name, str(best)).tags):
         client.set_registered_model_alias(name, BEST, version.version)

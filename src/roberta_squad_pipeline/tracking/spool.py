@@ -25,7 +25,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import without_credentials
-from roberta_squad_pipeline.tracking.models import Registration, log_model
+from roberta_squad_pipeline.tracking.models import Registration, log_model, score_model
 from roberta_squad_pipeline.tracking.store import first_line, refusal
 
 Operation = dict[str, Any]
@@ -242,10 +242,16 @@ def _send_one(client: MlflowClient, folder: Path, operation: Operation) -> None:
         case {"kind": "model", "path": path, **rest} if (folder / path).exists():
             registration = Registration.model_validate(rest["registration"])
             log_model(client, run_id, folder / path, registration, rest["scores"])
+        case {"kind": "model_scores", "model_id": model_id, "dataset": dataset, "scores": scores}:
+            score_model(client, run_id, model_id, tuple(dataset), scores)
         case {"kind": "supersede", "run_id": previous}:
-            if client.get_run(previous).info.status == "RUNNING":
-                client.set_terminated(previous, "KILLED")
-            client.set_tag(previous, "resumed_by", run_id)
-            client.set_tag(run_id, "resumes", previous)
+            _supersede(client, run_id, previous)
         case {"kind": "end", "status": status, "end_time_ms": end_time_ms}:
             client.set_terminated(run_id, status, end_time=end_time_ms)
+
+
+def _supersede(client: MlflowClient, run_id: str, previous: str) -> None:
+    if client.get_run(previous).info.status == "RUNNING":
+        client.set_terminated(previous, "KILLED")
+    client.set_tag(previous, "resumed_by", run_id)
+    client.set_tag(run_id, "resumes", previous)
