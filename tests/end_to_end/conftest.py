@@ -398,7 +398,8 @@ def start(fork: Fork, project: Path) -> Iterator[Callable[..., Run]]:
 def search_runs(project: Path) -> list[entities.Run]:
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments))
+    # A search does not return which models a run used.
+    return [client.get_run(found.info.run_id) for found in client.search_runs(experiments)]
 
 
 @pytest.fixture

@@ -577,8 +577,11 @@ class TrackingHooks:
             self._project, self._parameters.tracking.experiment, {WEIGHTS_TAG: weights}
         )
         if trained:
-            run.set_tag("training_run", trained[0].run_id)
-            self._evaluated_model = trained[0].model_id
+            # The same settings, seed and data under two names give the same weights.
+            reader = self._parameters.reader or self._parameters.run
+            own = next((one for one in trained if one.name == reader), trained[0])
+            run.set_tag("training_run", own.run_id)
+            self._evaluated_model = own.model_id
 
     def _members(self) -> dict[str, str]:
         """Short names of the weights of an ensemble's members."""
