@@ -3,7 +3,7 @@
 Scores are simulated: a question is right with its passage's rate, or partly right; recipes that are
 equal differ by the luck of their questions, and of their seeds where there are several. How alike
 the questions of a passage are is measured on the kept runs of real passages, where these are there.
-Prints Markdown, in about ten minutes of CPU time.
+Prints Markdown, in about 25 minutes of CPU time.
 
     python benchmarks/bench_coverage.py
 """
@@ -17,7 +17,7 @@ from common import SHARED, header
 from roberta_squad_pipeline.evaluation.ranking import behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean, scores_at_best
 
-INTERVALS, TABLES, RECIPES, PER_PASSAGE = 2000, 1500, 10, 7
+INTERVALS, TABLES, RECIPES, PER_PASSAGE = 2000, 4000, 10, 7
 PARTLY = 0.15
 """Share of questions that are partly right, which score 0.2 to 0.9."""
 CORRELATIONS = 0.02, 0.1

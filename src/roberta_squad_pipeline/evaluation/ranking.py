@@ -11,6 +11,8 @@ from roberta_squad_pipeline.common.arrays import Float64Array, IntArray
 _CONFIDENCE = 0.95
 _RESAMPLES = 2000
 _SEED = 0
+_QUANTILE = _CONFIDENCE + 2 * (_CONFIDENCE * (1 - _CONFIDENCE) / _RESAMPLES) ** 0.5
+"""Two standard errors above, so that no verdict owes itself to which resamples were drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,8 @@ def behind_the_best(readers: Sequence[Float64Array], passages: IntArray) -> list
 
     The intervals are simultaneous for the differences of all pairs, so that it does not matter that
     the same scores pick the best: the critical value is the 95 % quantile of the largest
-    studentised difference (max-T) over a paired bootstrap-t of whole passages. If readers have
-    several seeds, the variance between seeds is pooled over the readers, the part that differences
+    studentised difference (max-T) over a paired bootstrap-t of whole passages, at the upper end of
+    what the number of resamples leaves open. If readers have several seeds, the variance between seeds is pooled over the readers, the part that differences
     between questions contribute to it is subtracted, and each draw adds a normal effect of this
     variance to each reader's mean, readers with one seed included. The variance itself is drawn
     from its scaled inverse chi-squared distribution, since few seeds determine it poorly.
@@ -72,7 +74,7 @@ def behind_the_best(readers: Sequence[Float64Array], passages: IntArray) -> list
     )
     # Equal readers have an error of 0, and no difference.
     largest = np.abs(pairs / np.where(drawn_errors > 0, drawn_errors, np.inf)).max((1, 2))
-    critical = np.quantile(largest, _CONFIDENCE)
+    critical = np.quantile(largest, _QUANTILE)
     best = int(means.argmax())
     found = []
     for mean, error in zip(means, errors[best], strict=True):
