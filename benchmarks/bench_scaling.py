@@ -176,8 +176,7 @@ def training(folder: Path) -> Measured:
         strategy="ddp",
         checkpoints=None,
         stop=StopRequest(),
-        on_update=lambda _: ends.append(time.process_time()),
-        on_evaluation=lambda _: None,
+        on_record=lambda _: ends.append(time.process_time()),
     )
     updates = [after - before for before, after in pairwise(ends)]
     return {"start": ends[0] - began, "update": statistics.median(updates)}

@@ -101,8 +101,7 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
         opened,
         distributed,
         name="faults",
-        on_update=lambda record: print("update", record.update, flush=True),
-        on_evaluation=lambda _: None,
+        on_record=lambda record: print("update", record.update, flush=True),
         on_restart=lambda times: print("restart", times, flush=True),
     )
 

@@ -104,7 +104,7 @@ def train(folder: Path, micro_batch: int) -> Meter:
         strategy="ddp",
         checkpoints=Checkpoints(folder / "checkpoints"),
         stop=StopRequest(),
-        on_update=lambda _: meter.lap(
+        on_record=lambda _: meter.lap(
             f"one update of {config.batch_size} windows, {micro_batch} at a time, {precision}"
         ),
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.loss_scale import LossScaleState
-from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
+from roberta_squad_pipeline.training.records import EvaluationRecord, Record, UpdateRecord
 
 SPLIT = "8 windows per update"
 SCALE = LossScaleState(scale=8.0, growth_tracker=5, skips_at_minimum=1, skipped=3)
@@ -33,8 +33,9 @@ def tensors(update: int, size: int = 100) -> dict[str, Tensor]:
     }
 
 
-def records(update: int) -> list[UpdateRecord]:
-    return [UpdateRecord(n, 1 / n, 1e-3 / 3, 1e-7, 8, 4.0, 0.1) for n in range(1, update + 1)]
+def records(update: int) -> list[Record]:
+    updates = [UpdateRecord(n, 1 / n, 1e-3 / 3, 1e-7, 8, 4.0, 0.1) for n in range(1, update + 1)]
+    return [*updates[:4], evaluation(4), *updates[4:]]
 
 
 def evaluation(update: int) -> EvaluationRecord:
@@ -57,7 +58,6 @@ def save(checkpoints: Checkpoints, update: int) -> Path:
         SCALE,
         records(update),
         split=SPLIT,
-        evaluations=[evaluation(2), evaluation(4)],
         best_weights={"weight": tensors(3)["model.weight"]},
     )
 
@@ -83,8 +83,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
         SCALE,
         SPLIT,
     )
-    assert list(found.records) == records(7)
-    assert list(found.evaluations) == [evaluation(2), evaluation(4)]
+    assert found.records == records(7)
     assert torch.equal(found.best_weights()["weight"], tensors(3)["model.weight"])
     expected = tensors(7)
     read = found.tensors()
@@ -101,7 +100,7 @@ def test_the_newest_two_are_kept(tmp_path: Path) -> None:
     assert names(tmp_path) == ["update-1000000", "update-999999"]
     newest = checkpoints.newest()
     assert newest is not None
-    assert (newest.evaluations, newest.best_weights()) == ((), {})
+    assert (newest.records, newest.best_weights()) == ([], {})
     assert checkpoints.last() == tmp_path / "update-1000000"
 
 
@@ -117,7 +116,7 @@ def flip_a_bit(path: Path) -> None:
 
 DAMAGE: list[tuple[str, Callable[[Path], None]]] = [
     (name, harm)
-    for name in ("state.safetensors", "best.safetensors", "records.jsonl", "evaluations.jsonl")
+    for name in ("state.safetensors", "best.safetensors", "records.json")
     for harm in (truncate, flip_a_bit, Path.unlink)
 ]
 DAMAGE += [
@@ -149,26 +148,6 @@ def test_damaged_checkpoint_is_told_of_and_the_one_before_it_used(
     assert f"{second}: got a damaged checkpoint" in caplog.text
     shutil.rmtree(first)
     assert checkpoints.newest() is None
-
-
-@pytest.mark.parametrize(
-    ("version", "said"),
-    [
-        (1, "of an older release; expected format version 2. Go on with the release that wrote"),
-        (3, "of a newer release; expected format version 2. Install the newer release. Or: Go on"),
-    ],
-)
-def test_checkpoint_of_another_release_is_refused_and_kept(
-    tmp_path: Path, version: int, said: str
-) -> None:
-    save(Checkpoints(tmp_path), 5)
-    manifest = save(Checkpoints(tmp_path), 10) / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('_version": 2', f'_version": {version}'))
-    with pytest.raises(InputError) as caught:
-        Checkpoints(tmp_path).newest()
-    assert f"update-000010: got format version {version}, {said}" in str(caught.value)
-    assert "training.resume=never" in caught.value.remedy
-    assert manifest.exists()
 
 
 def test_half_a_checkpoint_of_a_killed_process_is_removed(tmp_path: Path) -> None:

@@ -102,8 +102,7 @@ def chain(
         strategy="ddp",
         checkpoints=None,
         stop=StopRequest(),
-        on_update=lambda record: losses.append(record.loss),
-        on_evaluation=lambda _: None,
+        on_record=lambda record: losses.append(record.loss),
     )
     header = ReaderHeader(
         tokenizer=features.meta.tokenizer,

@@ -36,7 +36,7 @@ from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, s
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import Distillation, TrainingConfig
 from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
-from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
+from roberta_squad_pipeline.training.records import EvaluationRecord, Record, UpdateRecord
 from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
 
 pytestmark = pytest.mark.usefixtures("one_thread", "forked")
@@ -128,9 +128,12 @@ def run(
         )
         records: list[UpdateRecord] = []
 
-        def keep(record: UpdateRecord) -> None:
-            records.append(record)
-            on_update(record)
+        def keep(record: Record) -> None:
+            if isinstance(record, EvaluationRecord):
+                on_evaluation(record)
+            else:
+                records.append(record)
+                on_update(record)
 
         run_training(
             job,
@@ -138,8 +141,7 @@ def run(
             features,
             config,
             name="test",
-            on_update=keep,
-            on_evaluation=on_evaluation,
+            on_record=keep,
             on_restart=on_restart,
         )
         return reader, records

@@ -85,8 +85,9 @@ def train_with(
             strategy="ddp",
             checkpoints=Checkpoints(folder or Path(temporary)),
             stop=stop or StopRequest(),
-            on_update=on_update,
-            on_evaluation=on_evaluation,
+            on_record=lambda record: (
+                on_update(record) if isinstance(record, UpdateRecord) else on_evaluation(record)
+            ),
         )
 
 

@@ -37,16 +37,15 @@ class Processes:
         """Whether this is the one that reads inputs and writes outputs."""
         return self.rank == 0
 
-    def any(self, *flags: bool) -> list[bool]:
-        """Whether each flag is set in any process; every process has to call this."""
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process; every process has to call this."""
         if self.count == 1:
-            return list(flags)
+            return flag
         import torch
-        import torch.distributed as dist
 
-        raised = torch.tensor(flags, dtype=torch.uint8)
-        dist.all_reduce(raised, dist.ReduceOp.MAX, group=self.control)
-        return [bool(flag) for flag in raised]
+        raised = torch.tensor(flag, dtype=torch.uint8)
+        self.maximum(raised)
+        return bool(raised)
 
     def sum(self, tensor: "Tensor") -> None:
         """Sums a tensor of any shape over all processes, in place."""

@@ -1,43 +1,32 @@
 """Checkpoints on disk: whole, checked by sha256, or not there.
 
-A checkpoint is a folder update-NNNNNN with state.safetensors, records.jsonl, evaluations.jsonl and,
-written last, manifest.json; where the best weights are to be kept, they are in best.safetensors.
-Nothing in it is unpickled.
+A checkpoint is a folder update-NNNNNN with state.safetensors, records.json and, written last,
+manifest.json; where the best weights are to be kept, they are in best.safetensors. Nothing in it is
+unpickled. It needs no format version, since only the code that wrote it looks for it (`resume`).
 """
 
 import logging
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of, written_atomically
-from roberta_squad_pipeline.common.format_version import check_format_version
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.training.loss_scale import LossScaleState
-from roberta_squad_pipeline.training.records import (
-    EvaluationRecord,
-    UpdateRecord,
-    read_records,
-    write_records,
-)
+from roberta_squad_pipeline.training.records import RECORDS, Record
 
 KEPT = 2
 """How many checkpoints are kept: the newest, and another in case it is damaged."""
 
-FORMAT_VERSION: Literal[2] = 2
-
 _STATE = "state.safetensors"
 _BEST = "best.safetensors"
-_RECORDS = "records.jsonl"
-_EVALUATIONS = "evaluations.jsonl"
+_RECORDS = "records.json"
 _MANIFEST = "manifest.json"
 _MICRO_BATCH = "micro_batch"
 _PREFIX = "update-"
@@ -45,21 +34,16 @@ _PREFIX = "update-"
 _logger = logging.getLogger(__name__)
 
 
-class _FileRecord(StrictModel):
-    sha256: str
-    size_bytes: int
-
-
 class Manifest(StrictModel):
     """What a checkpoint holds."""
 
-    format_version: Literal[2] = FORMAT_VERSION
     update: int = Field(gt=0)
     """Updates made before it."""
     loss_scale: LossScaleState
     split: str
     """How the last one was shared out to processes and threads, on which dropout depends."""
-    files: dict[str, _FileRecord]
+    files: dict[str, str]
+    """The sha256 of each other file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +52,17 @@ class Checkpoint:
 
     path: Path
     manifest: Manifest
-    records: tuple[UpdateRecord, ...]
-    """Of all updates before it."""
-    evaluations: tuple[EvaluationRecord, ...]
-    """Of all evaluations before it."""
+    records: list[Record]
+    """Of all updates and evaluations before it."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights and the optimiser's state, by name, in the shapes they were saved in."""
-        return _load(self.path / _STATE)
+        return load_file(self.path / _STATE)
 
     def best_weights(self) -> dict[str, Tensor]:
         """Weights of the best evaluation before it, by name, in their shapes; none if not kept."""
         path = self.path / _BEST
-        return _load(path) if path.exists() else {}
+        return load_file(path) if path.exists() else {}
 
 
 class Checkpoints:
@@ -111,10 +93,9 @@ class Checkpoints:
         update: int,
         tensors: dict[str, Tensor],
         loss_scale: LossScaleState,
-        records: Iterable[UpdateRecord],
+        records: list[Record],
         *,
         split: str,
-        evaluations: Iterable[EvaluationRecord] = (),
         best_weights: dict[str, Tensor] | None = None,
     ) -> Path:
         """Writes a checkpoint and removes all but the newest two.
@@ -123,9 +104,8 @@ class Checkpoints:
             update: Updates that were made.
             tensors: Weights and the optimiser's state, by name, on the CPU, of any shapes.
             loss_scale: Its state.
-            records: Of all updates.
-            split: How the last one was shared out to processes and threads.
-            evaluations: All there were.
+            records: Of all updates and evaluations.
+            split: How the last update was shared out to processes and threads.
             best_weights: Of the best evaluation, by name, on the CPU, if they are to be kept.
 
         Returns:
@@ -141,12 +121,8 @@ class Checkpoints:
                 save_file(tensors, temp / _STATE)
                 if best_weights:
                     save_file(best_weights, temp / _BEST)
-                write_records(records, temp / _RECORDS)
-                write_records(evaluations, temp / _EVALUATIONS)
-                files = {
-                    file.name: _FileRecord(sha256=sha256_of(file), size_bytes=file.stat().st_size)
-                    for file in sorted(temp.iterdir())
-                }
+                (temp / _RECORDS).write_bytes(RECORDS.dump_json(records))
+                files = {file.name: sha256_of(file) for file in sorted(temp.iterdir())}
                 manifest = Manifest(update=update, loss_scale=loss_scale, split=split, files=files)
                 (temp / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
             for old in self._paths()[KEPT:]:
@@ -159,14 +135,8 @@ class Checkpoints:
         return path
 
     def newest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole; warns of those that are not.
-
-        Raises:
-            InputError: It is of another release. Starting anew instead may not be what the user
-                wants.
-        """
+        """The newest checkpoint that is whole; warns of those that are not."""
         for path in self._paths():
-            _check_release(path)
             try:
                 return _read(path)
             except (OSError, ValueError) as error:
@@ -208,31 +178,12 @@ class Checkpoints:
         )
 
 
-def _check_release(path: Path) -> None:
-    manifest = path / _MANIFEST
-    if manifest.is_file():
-        remedy = (
-            "Go on with the release that wrote it, or start anew: --params training.resume=never"
-        )
-        check_format_version(manifest.read_bytes(), FORMAT_VERSION, where=str(path), remedy=remedy)
-
-
 def _read(path: Path) -> Checkpoint:
     try:
         manifest = Manifest.model_validate_json((path / _MANIFEST).read_bytes())
     except ValidationError as error:
         raise ValueError(f"{_MANIFEST}: {error.errors()[0]['msg']}") from error
     for name, expected in manifest.files.items():
-        size = (path / name).stat().st_size
-        if size != expected.size_bytes:
-            raise ValueError(f"{name} has {size} bytes instead of {expected.size_bytes}")
-        if sha256_of(path / name) != expected.sha256:
+        if sha256_of(path / name) != expected:
             raise ValueError(f"{name} has another sha256 than when it was written")
-    records = read_records(path / _RECORDS, UpdateRecord)
-    evaluations = read_records(path / _EVALUATIONS, EvaluationRecord)
-    return Checkpoint(path, manifest, tuple(records), tuple(evaluations))
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return Checkpoint(path, manifest, RECORDS.validate_json((path / _RECORDS).read_bytes()))

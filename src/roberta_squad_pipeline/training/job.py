@@ -21,7 +21,7 @@ from roberta_squad_pipeline.reader.start import FirstReader, started_reader
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig, TrainingSettings
 from roberta_squad_pipeline.training.loop import fit_reader
-from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
+from roberta_squad_pipeline.training.records import RECORDS, EvaluationRecord, Record
 from roberta_squad_pipeline.training.state import WEIGHTS
 from roberta_squad_pipeline.training.validation import Validation
 
@@ -90,8 +90,7 @@ def run_training(
     distributed: DistributedConfig,
     *,
     name: str,
-    on_update: Callable[[UpdateRecord], None],
-    on_evaluation: Callable[[EvaluationRecord], None],
+    on_record: Callable[[Record], None],
     on_restart: Callable[[int], None],
 ) -> None:
     """Trains a reader in place, in this process or, if asked for, in several.
@@ -104,8 +103,7 @@ def run_training(
         features: The training windows.
         distributed: How many processes, and on which machines.
         name: The run's name, the same on all machines.
-        on_update: Called once per update.
-        on_evaluation: Called once per evaluation.
+        on_record: Called once per update and per evaluation.
         on_restart: Called with the number of restarts after processes were restarted.
 
     Raises:
@@ -120,12 +118,15 @@ def run_training(
     micro_batch = checkpoints.micro_batch(job.training.micro_batch)
     training = job.training.model_copy(update={"micro_batch": micro_batch})
     job = job.model_copy(update={"training": training})
-    last = 0
+    last = (0, False)
 
-    def told(record: UpdateRecord) -> None:
+    def told(record: Record) -> None:
         nonlocal last
-        last = record.update
-        on_update(record)
+        place = (record.update, isinstance(record, EvaluationRecord))
+        # Restarted processes tell of everything from the first update on.
+        if place > last:
+            last = place
+            on_record(record)
 
     with stop_requests(say=_STOPPING) as stop:
         if count == 1:
@@ -138,21 +139,14 @@ def run_training(
                 strategy=job.strategy,
                 checkpoints=checkpoints,
                 stop=stop,
-                on_update=told,
-                on_evaluation=on_evaluation,
+                on_record=told,
             )
         else:
             finished = _launch(
-                job,
-                distributed,
-                name=name,
-                stop=stop,
-                on_update=told,
-                on_evaluation=on_evaluation,
-                on_restart=on_restart,
+                job, distributed, name=name, stop=stop, on_record=told, on_restart=on_restart
             )
     if finished and (count > 1 or job.training.keep == "best"):
-        _load_result(reader, checkpoints, last)
+        _load_result(reader, checkpoints, last[0])
     if not finished:
         stop.obey()
         raise TrainingError(
@@ -179,24 +173,17 @@ def _launch(
     *,
     name: str,
     stop: StopRequest,
-    on_update: Callable[[UpdateRecord], None],
-    on_evaluation: Callable[[EvaluationRecord], None],
+    on_record: Callable[[Record], None],
     on_restart: Callable[[int], None],
 ) -> bool:
-    known = evaluated = 0
     finished = False
 
     def on_event(event: dict[str, Any]) -> None:
-        nonlocal known, evaluated, finished
+        nonlocal finished
         if event.get("restarts"):
             on_restart(event["restarts"])
-        # Restarted processes report everything from the first update on.
-        if "record" in event and event["record"]["update"] > known:
-            known = event["record"]["update"]
-            on_update(UpdateRecord(**event["record"]))
-        if "evaluation" in event and event["evaluation"]["update"] > evaluated:
-            evaluated = event["evaluation"]["update"]
-            on_evaluation(EvaluationRecord(**event["evaluation"]))
+        for record in RECORDS.validate_python(event.get("records", [])):
+            on_record(record)
         finished = event.get("finished", finished)
 
     halving = _with_halvings(distributed)

@@ -31,7 +31,7 @@ from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints, Manifest
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.loss_scale import LossScaler
-from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
+from roberta_squad_pipeline.training.records import Record, UpdateRecord, evaluations_of
 from roberta_squad_pipeline.training.selection import best_evaluation, out_of_patience
 from roberta_squad_pipeline.training.state import (
     allocate_state,
@@ -67,12 +67,12 @@ class _Run:
     split: UpdateSplit
     thinning: Thinning | None
     lanes: Lanes
+    validation: Validation | None
+    on_record: Callable[[Record], None]
     next_batches: list[list[Batch]] | None = None
     """Each lane's, of the update that comes next, where they are assembled already."""
-    records: list[UpdateRecord] = field(default_factory=list)
-    """Of all updates so far; on rank 0 alone."""
-    evaluations: list[EvaluationRecord] = field(default_factory=list)
-    """All so far; on rank 0 alone."""
+    records: list[Record] = field(default_factory=list)
+    """Of all updates and evaluations so far; on rank 0 alone."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     """Of the best evaluation so far, if they are kept; on rank 0 alone."""
 
@@ -87,8 +87,7 @@ def fit_reader(
     strategy: Strategy,
     checkpoints: Checkpoints | None,
     stop: StopRequest,
-    on_update: Callable[[UpdateRecord], None],
-    on_evaluation: Callable[[EvaluationRecord], None],
+    on_record: Callable[[Record], None],
 ) -> bool:
     """Trains a reader in place, from the newest checkpoint on if there is one.
 
@@ -104,9 +103,8 @@ def fit_reader(
         strategy: How the model is shared out among them.
         checkpoints: Where rank 0 keeps them; the others pass None.
         stop: Checked after every update.
-        on_update: On rank 0, called for every update as soon as it is made; first for those made
-            before the checkpoint.
-        on_evaluation: On rank 0, called for every evaluation in the same way, after its update.
+        on_record: On rank 0, called after every update and every evaluation; first for those that
+            were made before the checkpoint.
 
     Returns:
         True if training ended, also if it ended early because patience ran out; False if it was
@@ -139,9 +137,11 @@ def fit_reader(
         split=split,
         thinning=thinning_of(features.windows, config.empty_windows),
         lanes=lanes,
+        validation=validation,
+        on_record=on_record,
     )
     with lanes:
-        return _train(run, validation, stop, on_update, on_evaluation)
+        return _train(run, stop)
 
 
 def _lanes(reader: ReaderModel, config: TrainingConfig, processes: Processes) -> Lanes:
@@ -152,34 +152,26 @@ def _lanes(reader: ReaderModel, config: TrainingConfig, processes: Processes) ->
     return Lanes(even_lane_count(processes.device, config.batch_size))
 
 
-def _train(
-    run: _Run,
-    validation: Validation | None,
-    stop: StopRequest,
-    on_update: Callable[[UpdateRecord], None],
-    on_evaluation: Callable[[EvaluationRecord], None],
-) -> bool:
+def _train(run: _Run, stop: StopRequest) -> bool:
     config, processes = run.config, run.processes
     done = _resume(run)
     if processes.first:
         _logger.info("%s", run.split)
-        _tell_again(run, on_update, on_evaluation)
+        for earlier in run.records:
+            run.on_record(earlier)
     ended = _out_of_patience(run)
     for update in range(done + 1, config.updates + 1):
         if ended:
             break
-        record = _make_update(run, update)
-        if processes.first:
-            run.records.append(record)
-            on_update(record)
+        _keep(run, _make_update(run, update))
         ended = update == config.updates
         every = config.evaluate_every
-        if validation and every and (update % every == 0 or ended):
-            _evaluate(run, validation, record, on_evaluation)
+        if run.validation and every and (update % every == 0 or ended):
+            _evaluate(run, run.validation, update)
             ended = ended or _out_of_patience(run)
         # A signal may reach one rank before this update and another after it; one that left alone
         # would make the others wait in their next collective for ever.
-        (stopped,) = processes.any(stop.made)
+        stopped = processes.any(stop.made)
         if stopped or update % config.checkpoint_every == 0 or ended:
             _save(run, update)
         if stopped and not ended:
@@ -200,8 +192,7 @@ def _resume(run: _Run) -> int:
     tensors = found.tensors() if found else None
     spread_state(tensors, run.reader, run.optimizer, run.processes)
     if found:
-        run.records = list(found.records)
-        run.evaluations = list(found.evaluations)
+        run.records = found.records
         run.best_weights = found.best_weights()
         _logger.info("going on from %s", found.path)
         if start.split != str(run.split):
@@ -267,53 +258,36 @@ def _step(run: _Run, batches: list[list[Batch]], attempt: int) -> Tensor:
     )
 
 
-def _tell_again(
-    run: _Run,
-    on_update: Callable[[UpdateRecord], None],
-    on_evaluation: Callable[[EvaluationRecord], None],
-) -> None:
-    """Tells of what was done before the checkpoint, in the order in which it was done."""
-    after = {evaluation.update: evaluation for evaluation in run.evaluations}
-    for record in run.records:
-        on_update(record)
-        if record.update in after:
-            on_evaluation(after[record.update])
+def _keep(run: _Run, record: Record) -> None:
+    if run.processes.first:
+        run.records.append(record)
+        run.on_record(record)
 
 
-def _evaluate(
-    run: _Run,
-    validation: Validation,
-    record: UpdateRecord,
-    on_evaluation: Callable[[EvaluationRecord], None],
-) -> None:
+def _evaluate(run: _Run, validation: Validation, update: int) -> None:
     """Scores the reader on the validation questions; every process has to call it."""
     began = time.perf_counter()
     spans, loss = read_validation(
-        run.reader,
-        validation,
-        weights=run.config,
-        processes=run.processes,
+        run.reader, validation, weights=run.config, processes=run.processes
     )
     # Every process has the same loss.
     if not math.isfinite(loss):
         got = f"validation loss {loss}"
-        raise TrainingError(_failure(run, record.update, got, "a finite number"))
+        raise TrainingError(_failure(run, update, got, "a finite number"))
     best = False
     if run.processes.first:
-        evaluation = score_validation(
-            validation, spans, update=record.update, loss=loss, began=began
-        )
-        run.evaluations.append(evaluation)
-        best = best_evaluation(run.evaluations) is evaluation
-        on_evaluation(evaluation)
+        evaluation = score_validation(validation, spans, update=update, loss=loss, began=began)
+        _keep(run, evaluation)
+        best = best_evaluation(evaluations_of(run.records)) is evaluation
     # Only rank 0 has scored, but all take part in gathering the weights.
-    if run.config.keep == "best" and run.processes.any(best)[0]:
+    if run.config.keep == "best" and run.processes.any(best):
         run.best_weights = gather_weights(run.reader, run.processes)
 
 
 def _out_of_patience(run: _Run) -> bool:
     # Only rank 0 keeps the evaluations, but all have to end after the same update.
-    return run.processes.any(out_of_patience(run.evaluations, run.config.patience))[0]
+    ended = out_of_patience(evaluations_of(run.records), run.config.patience)
+    return run.processes.any(ended)
 
 
 def _drawn(run: _Run, attempt: int) -> IndexArray:
@@ -390,13 +364,12 @@ def _save(run: _Run, update: int) -> None:
                     run.scaler.state,
                     run.records,
                     split=str(run.split),
-                    evaluations=run.evaluations,
                     best_weights=run.best_weights,
                 )
             except InputError as error:
                 problem = str(error)
     # Only rank 0 writes; the others must not go on, and wait for it, when it could not.
-    if run.processes.any(problem is not None)[0]:
+    if run.processes.any(problem is not None):
         raise TrainingError(problem or "see what the first process says")
 
 

@@ -1,10 +1,9 @@
 """Records of updates and evaluations, as they are reported, logged and saved."""
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TypeVar
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +61,12 @@ class EvaluationRecord:
         return (self.best_f1 + self.answerable_f1) / 2
 
 
-Record = TypeVar("Record", UpdateRecord, EvaluationRecord)
+Record = UpdateRecord | EvaluationRecord
+
+RECORDS: TypeAdapter[list[Record]] = TypeAdapter(list[Record])
+"""Reads and writes records as JSON, numbers exactly; the two kinds have different fields."""
 
 
-def write_records(records: Iterable[UpdateRecord | EvaluationRecord], path: Path) -> None:
-    """Writes one JSON object per line; numbers are read back exactly."""
-    path.write_text("".join(json.dumps(asdict(record)) + "\n" for record in records))
-
-
-def read_records(path: Path, kind: type[Record]) -> list[Record]:
-    """Reads records of one kind that `write_records` wrote."""
-    return [kind(**json.loads(line)) for line in path.read_text().splitlines()]
+def evaluations_of(records: Iterable[Record]) -> list[EvaluationRecord]:
+    """The evaluations among a run's records."""
+    return [record for record in records if isinstance(record, EvaluationRecord)]

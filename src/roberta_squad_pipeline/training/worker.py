@@ -55,8 +55,7 @@ def train(worker: Worker) -> None:
             strategy=job.strategy,
             checkpoints=checkpoints,
             stop=worker.stop,
-            on_update=lambda record: worker.tell({"record": asdict(record)}),
-            on_evaluation=lambda record: worker.tell({"evaluation": asdict(record)}),
+            on_record=lambda record: worker.tell({"records": [asdict(record)]}),
         )
     except torch.OutOfMemoryError as error:
         smaller = training.micro_batch // 2

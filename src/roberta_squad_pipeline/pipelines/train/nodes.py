@@ -31,7 +31,7 @@ from roberta_squad_pipeline.training.config import (
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.squad.dataset import Passage
-    from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
+    from roberta_squad_pipeline.training.records import EvaluationRecord, Record, UpdateRecord
 
 _LONGEST_TAG = 5000
 """The most characters of a tag that every release of MLflow accepts."""
@@ -126,8 +126,7 @@ def train_reader(
                 features,
                 distributed,
                 name=run,
-                on_update=lambda record: curve.add_update(record, advance),
-                on_evaluation=lambda record: curve.add_evaluation(record, config.updates),
+                on_record=lambda record: curve.add(record, config.updates, advance),
                 on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
             )
     curve.tell_of_end(config)
@@ -261,7 +260,15 @@ class _Curve:
         self.updates: list[UpdateRecord] = []
         self.evaluations: list[EvaluationRecord] = []
 
-    def add_update(self, record: "UpdateRecord", advance: Advance) -> None:
+    def add(self, record: "Record", updates: int, advance: Advance) -> None:
+        from roberta_squad_pipeline.training.records import UpdateRecord
+
+        if isinstance(record, UpdateRecord):
+            self._add_update(record, advance)
+        else:
+            self._add_evaluation(record, updates)
+
+    def _add_update(self, record: "UpdateRecord", advance: Advance) -> None:
         self.updates.append(record)
         recent = self.updates[-20:]
         examples_per_s = sum(r.windows for r in recent) / sum(r.seconds for r in recent)
@@ -282,7 +289,7 @@ class _Curve:
             f"{examples_per_s:.0f} examples/s{scored}",
         )
 
-    def add_evaluation(self, record: "EvaluationRecord", updates: int) -> None:
+    def _add_evaluation(self, record: "EvaluationRecord", updates: int) -> None:
         self.evaluations.append(record)
         scores = {
             name: value
