@@ -43,11 +43,8 @@ from roberta_squad_pipeline.reader.batching import (
 from roberta_squad_pipeline.reader.device import fast_precision
 from roberta_squad_pipeline.reader.lanes import Lanes, even_lane_count
 from roberta_squad_pipeline.reader.model import ReaderModel
-from roberta_squad_pipeline.training.step import (
-    build_optimizer,
-    set_learning_rates,
-    train_step_in_lanes,
-)
+from roberta_squad_pipeline.training.learning_rates import build_optimizer, set_learning_rates
+from roberta_squad_pipeline.training.step import train_step_in_lanes
 
 BATCH = 48
 MAX_TOKENS = 384

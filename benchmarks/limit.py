@@ -18,8 +18,9 @@ from roberta_squad_pipeline.reader.batching import (
     update_windows,
 )
 from roberta_squad_pipeline.reader.model import ReaderModel
+from roberta_squad_pipeline.training.learning_rates import build_optimizer
 from roberta_squad_pipeline.training.loss_scale import LossScaler
-from roberta_squad_pipeline.training.step import build_optimizer, train_step
+from roberta_squad_pipeline.training.step import train_step
 
 
 @dataclass(frozen=True)

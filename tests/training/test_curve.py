@@ -5,9 +5,12 @@ import pytest
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.curve import training_curve
-from roberta_squad_pipeline.training.param_groups import peak_learning_rates
+from roberta_squad_pipeline.training.learning_rates import (
+    build_optimizer,
+    peak_learning_rates,
+    set_learning_rates,
+)
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
-from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates
 
 
 def _record(update: int, loss: float = 1.0) -> UpdateRecord:
@@ -25,7 +28,7 @@ def test_rates_are_those_that_the_optimiser_is_given(
     for update, multiplier in zip(curve["update"], curve["lr_multiplier"], strict=True):
         set_learning_rates(optimizer, update, recipe)
         for group in optimizer.param_groups:
-            peak = curve["peak_rates"][group["name"].partition(",")[0]]
+            peak = curve["peak_rates"][group["name"]]
             assert peak * multiplier == pytest.approx(group["lr"], rel=1e-12)
 
 

@@ -29,8 +29,9 @@ from roberta_squad_pipeline.reader.config import ModelConfig, Precision
 from roberta_squad_pipeline.reader.device import reading_in
 from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
 from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.learning_rates import build_optimizer
 from roberta_squad_pipeline.training.loss_scale import LossScaler
-from roberta_squad_pipeline.training.step import build_optimizer, train_step
+from roberta_squad_pipeline.training.step import train_step
 
 GPU = torch.device("cuda", 0)
 CUDA, META = 1, 14

@@ -40,10 +40,11 @@ from roberta_squad_pipeline.squad.dataset import SquadDataset
 from roberta_squad_pipeline.training import loop
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.learning_rates import build_optimizer, set_learning_rates
 from roberta_squad_pipeline.training.loop import fit_reader
 from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
-from roberta_squad_pipeline.training.step import build_optimizer, set_learning_rates, train_step
+from roberta_squad_pipeline.training.step import train_step
 from roberta_squad_pipeline.training.validation import Validation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -252,7 +253,7 @@ def rates_by_part(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """Learning rate of each part, whatever its decay."""
     rates: dict[str, set[float]] = {}
     for group in optimizer.param_groups:
-        rates.setdefault(group["name"].partition(",")[0], set()).add(group["lr"])
+        rates.setdefault(group["name"], set()).add(group["lr"])
     assert all(len(found) == 1 for found in rates.values())
     return {part: found.pop() for part, found in rates.items()}
 

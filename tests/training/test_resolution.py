@@ -18,7 +18,7 @@ from roberta_squad_pipeline.reader.device import fast_precision
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.squad.dataset import Passage, Question, SquadDataset
 from roberta_squad_pipeline.training.config import RateBySize, TrainingConfig, TrainingParameters
-from roberta_squad_pipeline.training.param_groups import layer_parameters
+from roberta_squad_pipeline.training.learning_rates import layer_parameters
 from roberta_squad_pipeline.training.resolution import resolve
 
 Build = Callable[[SquadDataset, Path, WindowConfig], Features]

@@ -244,11 +244,6 @@ class TrainingConfig(TrainingSettings):
             without_effect.add("distil")
         return self.model_dump(mode="json", exclude=without_effect)
 
-    @model_validator(mode="after")
-    def _warmup_must_end(self) -> Self:
-        _check_warmup_ends(self.warmup_updates, self.updates)
-        return self
-
 
 def _exact(given: float | None) -> Fraction:
     # As it was written: 0.1 in binary is a little more, and would make an update too many. None

@@ -5,11 +5,9 @@ from dataclasses import fields
 from typing import Any
 
 from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.learning_rates import lr_multiplier
 from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
-from roberta_squad_pipeline.training.schedule import lr_multiplier
 from roberta_squad_pipeline.training.selection import best_evaluation
-
-_NOT_SCORES = {"seconds"}
 
 
 def training_curve(
@@ -38,20 +36,12 @@ def training_curve(
     return {
         "update": [record.update for record in records],
         "loss": [record.loss for record in records],
-        "lr_multiplier": [
-            lr_multiplier(
-                record.update,
-                updates=config.updates,
-                warmup_updates=config.warmup_updates,
-                power=config.decay_power,
-            )
-            for record in records
-        ],
+        "lr_multiplier": [lr_multiplier(record.update, config) for record in records],
         "peak_rates": dict(peak_rates),
         "validation": {
             field.name: [getattr(evaluation, field.name) for evaluation in evaluations]
             for field in fields(EvaluationRecord)
-            if field.name not in _NOT_SCORES
+            if field.name != "seconds"
         },
         "kept_update": kept.update,
     }

@@ -30,6 +30,7 @@ from roberta_squad_pipeline.reader.lanes import Lanes, even_lane_count
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints, Manifest
 from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.learning_rates import build_optimizer, set_learning_rates
 from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.records import Record, UpdateRecord, evaluations_of
 from roberta_squad_pipeline.training.selection import best_evaluation, out_of_patience
@@ -39,12 +40,7 @@ from roberta_squad_pipeline.training.state import (
     gather_weights,
     spread_state,
 )
-from roberta_squad_pipeline.training.step import (
-    build_optimizer,
-    set_learning_rates,
-    train_step,
-    train_step_in_lanes,
-)
+from roberta_squad_pipeline.training.step import train_step, train_step_in_lanes
 from roberta_squad_pipeline.training.strategy import distribute
 from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
 

@@ -10,7 +10,7 @@ from roberta_squad_pipeline.reader.batching import epoch_windows, thinning_of
 from roberta_squad_pipeline.reader.device import fast_precision
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig, TrainingParameters
-from roberta_squad_pipeline.training.param_groups import layer_parameters
+from roberta_squad_pipeline.training.learning_rates import layer_parameters
 
 _logger = logging.getLogger(__name__)
 

@@ -15,8 +15,6 @@ from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.loss import summed_loss
 from roberta_squad_pipeline.training.loss_scale import LossScaler
-from roberta_squad_pipeline.training.param_groups import build_param_groups
-from roberta_squad_pipeline.training.schedule import lr_multiplier
 from roberta_squad_pipeline.training.strategy import reducing
 
 
@@ -149,27 +147,3 @@ def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, processes: Pr
     # DDP and FSDP average gradients over ranks. But an update's gradient is the sum over ranks,
     # since each loss is already divided by all windows of the update. Hence the factor, here only.
     return loss / config.batch_size * processes.count
-
-
-def build_optimizer(reader: ReaderModel, config: TrainingConfig) -> torch.optim.AdamW:
-    """Adam with decoupled weight decay, with a learning rate per layer."""
-    return torch.optim.AdamW(
-        build_param_groups(reader, config), betas=config.betas, eps=config.eps, fused=True
-    )
-
-
-def set_learning_rates(
-    optimizer: torch.optim.Optimizer, update: int, config: TrainingConfig
-) -> None:
-    """Sets each group's learning rate to its own peak times the schedule's multiplier.
-
-    A single rate for all groups would undo the layer-wise decay.
-    """
-    share = lr_multiplier(
-        update,
-        updates=config.updates,
-        warmup_updates=config.warmup_updates,
-        power=config.decay_power,
-    )
-    for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * share

@@ -73,7 +73,7 @@ def train_reader(
     from roberta_squad_pipeline.squad.dataset import read_training
     from roberta_squad_pipeline.training.curve import training_curve
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
-    from roberta_squad_pipeline.training.param_groups import peak_learning_rates
+    from roberta_squad_pipeline.training.learning_rates import peak_learning_rates
     from roberta_squad_pipeline.training.resolution import resolve
     from roberta_squad_pipeline.training.resume import attempt_folder, settings_of
 

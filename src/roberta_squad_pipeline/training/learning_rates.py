@@ -1,8 +1,9 @@
-"""Sorts parameters into groups with their own learning rates."""
+"""Who learns at which rate, and when: layer-wise peaks, warm-up and decay."""
 
 from collections import defaultdict
 from typing import Any
 
+import torch
 from torch import nn
 
 from roberta_squad_pipeline.reader.families import family_of
@@ -10,7 +11,42 @@ from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig
 
 _HEADS = ("span_head.", "answerability_head.")
-_NO_WEIGHT_DECAY = ", no weight decay"
+
+
+def lr_multiplier(update: int, config: TrainingConfig) -> float:
+    """The share of the peak learning rate at an update.
+
+    It rises linearly from 0 at update 0, before training, to 1 at the last update of the warm-up,
+    and falls as a power to 0 at the last update.
+
+    Args:
+        update: Counted from 1; 0 is the state before training.
+        config: The recipe.
+    """
+    if update < config.warmup_updates:
+        return update / config.warmup_updates
+    if config.updates == config.warmup_updates:
+        return 1.0
+    left = (config.updates - update) / (config.updates - config.warmup_updates)
+    return float(left**config.decay_power)
+
+
+def build_optimizer(reader: ReaderModel, config: TrainingConfig) -> torch.optim.AdamW:
+    """Adam with decoupled weight decay, with a learning rate per layer."""
+    return torch.optim.AdamW(
+        build_param_groups(reader, config), betas=config.betas, eps=config.eps, fused=True
+    )
+
+
+def set_learning_rates(
+    optimizer: torch.optim.Optimizer, update: int, config: TrainingConfig
+) -> None:
+    """Sets each group's learning rate to its own peak times the schedule's multiplier.
+
+    A single rate for all groups would undo the layer-wise decay.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * lr_multiplier(update, config)
 
 
 def layer_parameters(reader: ReaderModel) -> int:
@@ -32,8 +68,8 @@ def build_param_groups(reader: ReaderModel, config: TrainingConfig) -> list[dict
     block. Only matrices have weight decay, not biases and LayerNorm.
 
     Returns:
-        Groups with `params`, `lr`, `initial_lr` (the peak), `weight_decay` and `name`, from the
-        embeddings up to the heads.
+        Groups with `params`, `lr`, `initial_lr` (the peak), `weight_decay` and the layer's `name`,
+        from the embeddings up to the heads; most layers have one with and one without weight decay.
 
     Raises:
         InputError: The encoder has a parameter that is unknown in its family.
@@ -49,7 +85,7 @@ def build_param_groups(reader: ReaderModel, config: TrainingConfig) -> list[dict
             groups[depth, parameter.ndim > 1].append(parameter)
     return [
         {
-            "name": f"{_label(depth, blocks)}{'' if decays else _NO_WEIGHT_DECAY}",
+            "name": _label(depth, blocks),
             "params": parameters,
             "lr": _peak(depth, blocks, config),
             "initial_lr": _peak(depth, blocks, config),
@@ -65,10 +101,7 @@ def peak_learning_rates(reader: ReaderModel, config: TrainingConfig) -> dict[str
     Raises:
         InputError: See `build_param_groups`.
     """
-    return {
-        group["name"].removesuffix(_NO_WEIGHT_DECAY): group["initial_lr"]
-        for group in build_param_groups(reader, config)
-    }
+    return {group["name"]: group["initial_lr"] for group in build_param_groups(reader, config)}
 
 
 def _peak(depth: int, blocks: int, config: TrainingConfig) -> float:

@@ -1,12 +1,16 @@
-"""Which parameter learns at which rate.
+"""Which parameter learns at which rate, and when.
 
-Oracle: the names that transformers gives to an encoder's parameters, and the recipe's formulas.
+Oracles: the names that transformers gives to an encoder's parameters, and the recipe's formulas;
+points of the schedule worked out by hand, in fractions, and its laws.
 """
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from transformers import AutoConfig
 
@@ -14,7 +18,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.reader.families import FAMILIES
 from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader
 from roberta_squad_pipeline.training.config import TrainingConfig
-from roberta_squad_pipeline.training.param_groups import build_param_groups
+from roberta_squad_pipeline.training.learning_rates import build_param_groups, lr_multiplier
 
 PEAKS = {
     # Two blocks: the heads at lr, block i of n at lr · d^(n - i), the embeddings at lr · d^n.
@@ -222,7 +226,7 @@ def test_depths_of_a_family(
         elif name.startswith(("span_head.", "answerability_head.")):
             part_of[name] = "heads"
     named = of_parameter(reader, recipe, "name")
-    assert {name: group.split(",")[0] for name, group in named.items()} == part_of
+    assert named == part_of
     peaks = of_parameter(reader, recipe, "initial_lr")
     exponents = {"embeddings": 3, "block 0": 3, "block 1": 2, "block 2": 1, "heads": 0}
     for name, part in part_of.items():
@@ -259,7 +263,7 @@ def test_groups_go_up_from_the_embeddings_to_the_heads(
 ) -> None:
     names = [group["name"] for group in build_param_groups(tiny_reader, recipe)]
     parts = ["embeddings", "block 0", "block 1", "heads"]
-    assert names == [f"{part}{tail}" for part in parts for tail in (", no weight decay", "")]
+    assert names == [part for part in parts for _ in ("no weight decay", "weight decay")]
 
 
 def test_frozen_parameters_are_left_out(tiny_reader: ReaderModel, recipe: TrainingConfig) -> None:
@@ -283,3 +287,60 @@ def test_twenty_four_blocks(recipe: TrainingConfig) -> None:
         name = f"encoder.encoder.layer.{block}.output.dense.weight"
         assert peaks[name] == pytest.approx(recipe.lr * 0.75 ** (24 - block))
     assert peaks["span_head.weight"] == recipe.lr
+
+
+@pytest.mark.parametrize(
+    ("update", "linear", "square"),
+    [
+        (0, Fraction(0), Fraction(0)),
+        (1, Fraction(1, 6), Fraction(1, 6)),
+        (3, Fraction(1, 2), Fraction(1, 2)),
+        (6, Fraction(1), Fraction(1)),
+        (7, Fraction(93, 94), Fraction(93**2, 94**2)),
+        (53, Fraction(1, 2), Fraction(1, 4)),
+        (99, Fraction(1, 94), Fraction(1, 94**2)),
+        (100, Fraction(0), Fraction(0)),
+    ],
+)
+def test_exact_points(
+    recipe: TrainingConfig, update: int, linear: Fraction, square: Fraction
+) -> None:
+    """A hundred updates, six of them warm-up."""
+    for power, share in ((1.0, linear), (2.0, square)):
+        config = changed(recipe, updates=100, warmup_updates=6, decay_power=power)
+        got = lr_multiplier(update, config)
+        assert got == pytest.approx(float(share), rel=1e-12, abs=0)
+
+
+def test_the_published_run(recipe: TrainingConfig) -> None:
+    """5,430 updates, 326 of warm-up (6 %): the share half-way down is a half."""
+    config = changed(recipe, updates=5430, warmup_updates=326, decay_power=1.0)
+    assert lr_multiplier((326 + 5430) // 2, config) == 0.5
+    assert lr_multiplier(163, config) == 0.5
+
+
+def test_without_warm_up_it_falls_from_the_start(recipe: TrainingConfig) -> None:
+    config = changed(recipe, updates=4, warmup_updates=0, decay_power=1.0)
+    shares = [lr_multiplier(n, config) for n in range(5)]
+    assert shares == [1.0, 0.75, 0.5, 0.25, 0.0]
+
+
+def test_warm_up_that_lasts_the_whole_run_ends_at_the_peak(recipe: TrainingConfig) -> None:
+    config = changed(recipe, updates=4, warmup_updates=4, decay_power=1.0)
+    shares = [lr_multiplier(n, config) for n in range(5)]
+    assert shares == [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+@given(st.integers(1, 200), st.data(), st.sampled_from([0.5, 1.0, 2.0]))
+def test_it_rises_to_one_and_falls_to_zero(
+    recipe: TrainingConfig, updates: int, data: st.DataObject, power: float
+) -> None:
+    warmup = data.draw(st.integers(0, updates - 1))
+    config = changed(recipe, updates=updates, warmup_updates=warmup, decay_power=power)
+    shares = [lr_multiplier(update, config) for update in range(updates + 1)]
+    assert all(0 <= share <= 1 for share in shares)
+    assert shares[warmup] == 1
+    assert shares[updates] == 0
+    assert shares[: warmup + 1] == sorted(shares[: warmup + 1])
+    assert shares[warmup:] == sorted(shares[warmup:], reverse=True)
+    assert len(set(shares[warmup:])) == updates - warmup + 1
