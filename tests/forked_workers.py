@@ -33,8 +33,9 @@ class ForkedWorker:
     """What of `subprocess.Popen` torch's launcher uses."""
 
     def __init__(self, command: Sequence[str], env: dict[str, str]) -> None:
-        module, folder = command[-2:]
-        self._process = FORK.Process(target=become_worker, args=(module, folder, env))
+        # After the interpreter, its option, -m and the module that starts workers.
+        module, *told = command[4:]
+        self._process = FORK.Process(target=become_worker, args=(module, told, env))
         self._process.start()
         self.pid = int(self._process.pid or 0)
         # In both processes, so that it is so whichever comes first.
@@ -54,7 +55,7 @@ class ForkedWorker:
         return code
 
 
-def become_worker(module: str, folder: str, env: dict[str, str]) -> None:
+def become_worker(module: str, told: list[str], env: dict[str, str]) -> None:
     """Leaves behind what a process that was started anew would not have, and runs the module."""
     with suppress(OSError):
         os.setpgid(0, 0)
@@ -74,7 +75,7 @@ def become_worker(module: str, folder: str, env: dict[str, str]) -> None:
     os.environ.update(env)
     gc.freeze()
     sys.modules.pop(module, None)
-    sys.argv = [module, folder]
+    sys.argv = [module, *told]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -29,18 +29,7 @@ from roberta_squad_pipeline.distributed.stopping import StopRequest
 Event = dict[str, Any]
 
 
-class Launch(StrictModel):
-    """What a worker needs to find the others."""
-
-    pid: int
-    """Process id of the launcher."""
-    node_rank: int
-    address: str
-    """The address of this machine."""
-
-
 JOB_FILE = "job.json"
-LAUNCH_FILE = "launch.json"
 JOINED_FILE = "joined"
 EVENTS_FILE = "events.jsonl"
 STOP_FILE = "stop"
@@ -112,10 +101,10 @@ def launch(
     on_event: Callable[[Event], None] = lambda _: None,
     stop: StopRequest,
 ) -> None:
-    """Runs `python -m module FOLDER` in every process of this machine until all are done.
+    """Runs a worker's module (see `work`) in every process of this machine until all are done.
 
     The launcher runs in a separate thread: in the main thread it would replace the signal handlers
-    and not restore them. FOLDER holds the messages between this process and those.
+    and not restore them. A temporary folder holds the messages between this process and those.
 
     Args:
         module: What each process runs.
@@ -130,54 +119,49 @@ def launch(
         TrainingError: Processes died more often than they may be restarted, or a process raised
             one.
     """
-    with TemporaryDirectory() as folder:
-        if job is not None:
-            (Path(folder) / JOB_FILE).write_text(job.model_dump_json())
-        _launch_in(Path(folder), module, config, name=name, on_event=on_event, stop=stop)
-
-
-def _launch_in(
-    folder: Path,
-    module: str,
-    config: DistributedConfig,
-    *,
-    name: str,
-    on_event: Callable[[Event], None],
-    stop: StopRequest,
-) -> None:
     failed: list[BaseException] = []
-    address = _LOOPBACK if config.nodes == 1 else own_address(str(config.rendezvous))
-    launched = Launch(pid=os.getpid(), node_rank=config.node_rank, address=address)
-    (folder / LAUNCH_FILE).write_text(launched.model_dump_json())
-
-    def run() -> None:
-        try:
-            elastic_launch(_launch_config(config, name, address, folder), sys.executable)(
-                "-u", "-m", _START, module, str(folder)
-            )
-        except BaseException as error:
-            failed.append(error)
-
-    _prepare_torch(_Deaths(folder / DEATH_FILE))
-    agent = threading.Thread(target=run, name="elastic launcher", daemon=True)
-    events = _tail(folder / EVENTS_FILE)
     began = time.monotonic()
-    agent.start()
-    while agent.is_alive():
+    address = _LOOPBACK if config.nodes == 1 else own_address(str(config.rendezvous))
+    with TemporaryDirectory() as temp:
+        folder = Path(temp)
+        if job is not None:
+            (folder / JOB_FILE).write_text(job.model_dump_json())
+
+        def run() -> None:
+            told = (temp, str(os.getpid()), str(config.node_rank), address)
+            try:
+                elastic_launch(_launch_config(config, name, address, folder), sys.executable)(
+                    "-u", "-m", _START, module, *told
+                )
+            except BaseException as error:
+                failed.append(error)
+
+        _prepare_torch(_Deaths(folder / DEATH_FILE))
+        agent = threading.Thread(target=run, name="elastic launcher", daemon=True)
+        agent.start()
+        _watch(agent, folder, on_event, stop)
+        if (folder / ERROR_FILE).exists():
+            raise read_error(folder / ERROR_FILE)
+    if failed:
+        waited_s = time.monotonic() - began
+        raise _explained(failed[0], config, waited_s=waited_s) from failed[0]
+
+
+def _watch(
+    agent: threading.Thread, folder: Path, on_event: Callable[[Event], None], stop: StopRequest
+) -> None:
+    events = _tail(folder / EVENTS_FILE)
+    alive = True
+    while alive:
         agent.join(_SECONDS_BETWEEN_LOOKS)
+        # Asked before the events are read, so that none of the last is missed.
+        alive = agent.is_alive()
         if stop.made:
             (folder / STOP_FILE).touch()
             if not (folder / JOINED_FILE).exists():
                 stop.obey()
         for event in next(events):
             on_event(event)
-    for event in next(events):
-        on_event(event)
-    if (folder / ERROR_FILE).exists():
-        raise read_error(folder / ERROR_FILE)
-    if failed:
-        waited_s = time.monotonic() - began
-        raise _explained(failed[0], config, waited_s=waited_s) from failed[0]
 
 
 def _launch_config(
@@ -308,9 +292,7 @@ def _explained(
 
 def write_error(error: InputError | TrainingError, path: Path) -> None:
     """Writes an error for the process that launched this one."""
-    fields = {"message": str(error)}
-    if isinstance(error, InputError):
-        fields = {name: getattr(error, name) for name in ("where", "got", "expected", "remedy")}
+    fields = vars(error) if isinstance(error, InputError) else {"message": str(error)}
     path.write_text(json.dumps(fields), encoding="utf-8")
 
 

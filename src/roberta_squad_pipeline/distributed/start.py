@@ -1,4 +1,4 @@
-"""`python -m roberta_squad_pipeline.distributed.start MODULE FOLDER`: a worker, started sooner.
+"""`python -m roberta_squad_pipeline.distributed.start MODULE ...`: a worker, started sooner.
 
 Imports make hundreds of thousands of objects and no garbage. Looking for garbage meanwhile takes a
 fifth of a worker's start-up time, so the collector is off until the work begins.

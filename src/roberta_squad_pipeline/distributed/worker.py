@@ -29,9 +29,7 @@ from roberta_squad_pipeline.distributed.launch import (
     EVENTS_FILE,
     JOB_FILE,
     JOINED_FILE,
-    LAUNCH_FILE,
     STOP_FILE,
-    Launch,
     write_error,
 )
 from roberta_squad_pipeline.distributed.processes import Processes
@@ -77,20 +75,27 @@ class Worker:
 
 
 def work(do: Callable[[Worker], None]) -> None:
-    """The main function of a worker module: joins the others, does the work, leaves."""
+    """The main function of a worker module: joins the others, does the work, leaves.
+
+    The module's arguments are the launcher's folder and process id, the number of this machine, and
+    its address.
+    """
     # What was imported stays until the end.
     gc.freeze()
     gc.enable()
-    folder = Path(sys.argv[1])
-    launch = Launch.model_validate_json((folder / LAUNCH_FILE).read_bytes())
-    _die_with_launcher(launch.pid)
+    told, launcher, machine, address = sys.argv[1:]
+    folder, node_rank = Path(told), int(machine)
+    _die_with_launcher(int(launcher))
     try:
-        with stop_requests(folder / STOP_FILE) as stop, _joined(launch, folder) as processes:
+        with (
+            stop_requests(folder / STOP_FILE) as stop,
+            _joined(folder, node_rank, address) as processes,
+        ):
             (folder / JOINED_FILE).touch()
             if os.environ["LOCAL_RANK"] == "0":
                 # Left by processes that were started before these.
                 (folder / ERROR_FILE).unlink(missing_ok=True)
-            _take_part(do, launch, processes, folder, stop)
+            _take_part(do, node_rank, processes, folder, stop)
     except InputError as error:
         write_error(error, folder / ERROR_FILE)
         raise SystemExit(1) from error
@@ -111,7 +116,7 @@ def _lost_a_peer(error: RuntimeError) -> bool:
 
 def _take_part(
     do: Callable[[Worker], None],
-    launch: Launch,
+    node_rank: int,
     processes: Processes,
     folder: Path,
     stop: StopRequest,
@@ -130,15 +135,14 @@ def _take_part(
     except TrainingError as error:
         # All processes have failed for the same reason. The launcher restarts those that fail,
         # which would not help here.
-        if processes.first or launch.node_rank > 0:
+        if processes.first or node_rank > 0:
             write_error(error, folder / ERROR_FILE)
 
 
 @contextmanager
-def _joined(launch: Launch, folder: Path) -> Iterator[Processes]:
+def _joined(folder: Path, node_rank: int, address: str) -> Iterator[Processes]:
     local_rank, local_count = _number("LOCAL_RANK"), _number("LOCAL_WORLD_SIZE")
-    count, node_rank = _number("WORLD_SIZE"), launch.node_rank
-    restarts = _number("TORCHELASTIC_RESTART_COUNT")
+    count, restarts = _number("WORLD_SIZE"), _number("TORCHELASTIC_RESTART_COUNT")
     if count % local_count or node_rank >= count // local_count:
         raise InputError(
             where="distributed.processes",
@@ -153,7 +157,7 @@ def _joined(launch: Launch, folder: Path) -> Iterator[Processes]:
     elif "OMP_NUM_THREADS" not in os.environ:
         # As many threads as cores on each process would make them wait for each other.
         torch.set_num_threads(max(1, available_cores() // local_count))
-    if interface := _interface(launch.address):
+    if interface := _interface(address):
         # Otherwise gloo takes the one of this machine's host name, which may be any.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
         if count == local_count:

@@ -1,4 +1,4 @@
-"""One process of an inference run: `python -m roberta_squad_pipeline.inference.worker FOLDER`."""
+"""One process of an inference run; `launch` starts it."""
 
 from pydantic import TypeAdapter
 

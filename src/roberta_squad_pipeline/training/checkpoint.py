@@ -70,23 +70,14 @@ class Checkpoints:
 
     Args:
         folder: Made if it is not there.
-
-    Raises:
-        InputError: The folder cannot be written to.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # What a killed process was writing, or trying below.
-            for left in folder.glob(".*/"):
-                shutil.rmtree(left)
-            trial = folder / ".trial"
-            trial.mkdir()
-            trial.rmdir()
-        except OSError as error:
-            raise self._error(error, "a folder that can be written to") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        # What a killed process was writing.
+        for left in folder.glob(".*/"):
+            shutil.rmtree(left)
 
     def save(
         self,
@@ -131,7 +122,14 @@ class Checkpoints:
             size = sum(
                 tensor.nbytes for each in (tensors, best_weights or {}) for tensor in each.values()
             )
-            raise self._error(error, f"room for a checkpoint of {size / 1e6:,.0f} MB") from error
+            kept = self.last()
+            last = f"the same command goes on from {kept.name}" if kept else "start again"
+            raise InputError(
+                where=str(self.folder),
+                got=getattr(error, "strerror", None) or str(error),
+                expected=f"room for a checkpoint of {size / 1e6:,.0f} MB",
+                remedy=f"Make room or give the right to write there; then {last}.",
+            ) from error
         return path
 
     def newest(self) -> Checkpoint | None:
@@ -165,17 +163,6 @@ class Checkpoints:
         """Newest first."""
         found = self.folder.glob(f"{_PREFIX}*")
         return sorted(found, key=lambda path: (len(path.name), path.name), reverse=True)
-
-    def _error(self, error: Exception, expected: str) -> InputError:
-        reason = getattr(error, "strerror", None) or str(error)
-        kept = self._paths() if self.folder.is_dir() else []
-        last = f"the same command goes on from {kept[0].name}" if kept else "start again"
-        return InputError(
-            where=str(self.folder),
-            got=reason,
-            expected=expected,
-            remedy=f"Make room or give the right to write there; then {last}.",
-        )
 
 
 def _read(path: Path) -> Checkpoint:

@@ -1,7 +1,5 @@
 """The recipe's loss scale for fp16, built on torch's scaler."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -35,8 +33,7 @@ class LossScaler:
 
     def __init__(self, config: LossScaleConfig, *, enabled: bool, device: torch.device) -> None:
         self._config = config
-        self._new_scaler = partial(
-            torch.amp.GradScaler,
+        self._scaler = torch.amp.GradScaler(
             device.type,
             init_scale=config.initial,
             growth_factor=2.0,
@@ -44,8 +41,10 @@ class LossScaler:
             growth_interval=config.growth_updates,
             enabled=enabled,
         )
-        self._scaler = self._new_scaler()
-        self._scale = self._scaler.get_scale()
+        # It makes its own tensors with the first that it scales.
+        self._scaler.scale(torch.zeros((), device=device))
+        self.scale = self._scaler.get_scale()
+        """Factor of the next loss, as known since the last `settle`."""
         self._skips_at_minimum = 0
         self.skipped = 0
         """Number of attempts that had overflowed by the last `settle`."""
@@ -67,21 +66,11 @@ class LossScaler:
         if self._scaler.is_enabled():
             kept = {"scale": state.scale, "_growth_tracker": state.growth_tracker}
             self._scaler.load_state_dict(self._scaler.state_dict() | kept)
-            self._scale = state.scale
-
-    @property
-    def scale(self) -> float:
-        """Factor of the next loss, as known since the last `settle`."""
-        return self._scale
+            self.scale = state.scale
 
     def begin_again(self) -> None:
-        """Discards an unfinished update.
-
-        torch's scaler unscales gradients only once per update.
-        """
-        state = self.state
-        self._scaler = self._new_scaler()
-        self.state = state
+        """Discards an unfinished update: torch's scaler unscales gradients once per update."""
+        self._scaler.update(self.scale)
 
     def backward(self, loss: Tensor) -> None:
         """Adds the scaled loss's gradients.
@@ -102,15 +91,15 @@ class LossScaler:
 
     def settle(self) -> bool:
         """Waits for the device, and returns whether the update overflowed and was skipped."""
-        before, self._scale = self._scale, self._scaler.get_scale()
-        overflowed = self._scale < before
+        before, self.scale = self.scale, self._scaler.get_scale()
+        overflowed = self.scale < before
         self.skipped += overflowed
         self._skips_at_minimum = (
             self._skips_at_minimum + 1 if overflowed and before <= self._config.minimum else 0
         )
-        if self._scale < self._config.minimum:
-            self._scaler.update(self._config.minimum)
-            self._scale = self._config.minimum
+        if self.scale < self._config.minimum:
+            self.scale = self._config.minimum
+            self._scaler.update(self.scale)
         return overflowed
 
     @property

@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from roberta_squad_pipeline.distributed.config import Strategy
 from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.reader.families import family_of
 from roberta_squad_pipeline.reader.model import ReaderModel
 
 
@@ -33,17 +34,11 @@ def distribute(reader: ReaderModel, processes: Processes, strategy: Strategy) ->
     # It warns that the logits are views, which only matters if they are changed in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
     mesh = init_device_mesh(processes.device.type, (processes.count,))
-    for block in _blocks(reader):
+    blocks = family_of(reader.encoder.config).blocks.removesuffix(".")
+    for block in reader.encoder.get_submodule(blocks).children():
         fully_shard(block, mesh=mesh)
     fully_shard(reader, mesh=mesh)
     return reader
-
-
-def _blocks(reader: ReaderModel) -> list[nn.Module]:
-    """The encoder's layers: the list of modules with most of the weights."""
-    lists = [module for module in reader.encoder.modules() if isinstance(module, nn.ModuleList)]
-    weights = [sum(weight.numel() for weight in blocks.parameters()) for blocks in lists]
-    return list(lists[weights.index(max(weights))])
 
 
 def reducing(module: nn.Module, *, now: bool) -> AbstractContextManager[object]:

@@ -1,4 +1,4 @@
-"""One process of a training run: `python -m roberta_squad_pipeline.training.worker FOLDER`."""
+"""One process of a training run; `launch` starts it."""
 
 import logging
 from dataclasses import asdict, replace
@@ -40,8 +40,9 @@ def train(worker: Worker) -> None:
     # The most windows that an update has for a process.
     wanted = min(job.training.micro_batch, job.training.batch_size // processes.count)
     micro_batch = _within_memory(wanted, worker.folder / _HALVED, processes)
-    deaths = worker.restarts - _halvings(wanted, micro_batch)
-    _check_deaths(deaths, job.max_restarts, worker.folder / DEATH_FILE)
+    # Each restart for want of memory has halved it, which is a bit less.
+    halvings = wanted.bit_length() - micro_batch.bit_length()
+    _check_deaths(worker.restarts - halvings, job.max_restarts, worker.folder / DEATH_FILE)
     if checkpoints is not None and micro_batch < wanted:
         checkpoints.keep_micro_batch(micro_batch)
     training = job.training.model_copy(update={"micro_batch": micro_batch})
@@ -81,15 +82,6 @@ def _within_memory(wanted: int, halved: Path, processes: Processes) -> int:
     if smallest == 0:
         raise TrainingError(str(no_room("training.micro_batch")))
     return -int(smallest)
-
-
-def _halvings(wanted: int, micro_batch: int) -> int:
-    """Number of restarts that it took to get down to a micro-batch."""
-    halvings = 0
-    while wanted > micro_batch:
-        wanted //= 2
-        halvings += 1
-    return halvings
 
 
 def _check_deaths(deaths: int, allowed: int, death: Path) -> None:
