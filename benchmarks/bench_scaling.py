@@ -9,7 +9,6 @@ draws a figure.
 """
 
 import argparse
-import dataclasses
 import json
 import math
 import os
@@ -215,11 +214,8 @@ def inference(folder: Path) -> Measured:
             )
         )
     seconds = time.process_time() - began
-    texts = {one.question_id: one.texts[0] for one in predictions}
-    spans = {
-        one.question_id: [dataclasses.asdict(span) for span in one.candidates]
-        for one in predictions
-    }
+    texts = {one.question_id: one.candidates[0].text for one in predictions}
+    spans = {one.question_id: [span._asdict() for span in one.candidates] for one in predictions}
     logits = {one.question_id: one.no_answer_logits for one in predictions}
     (folder / "predicted.json").write_text(json.dumps([texts, spans, logits]))
     return {"inference": seconds, "search": sum(searching)}

@@ -14,6 +14,7 @@ import rich
 import torch
 from rich.console import Console
 
+from roberta_squad_pipeline import Reader
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.answering import (
@@ -122,7 +123,7 @@ def test_nothing_asked(evaluated: TrainedReader) -> None:
 )
 def test_blank_texts(evaluated: TrainedReader, question: str, passage: str, where: str) -> None:
     with pytest.raises(InputError) as caught:
-        answer_questions(evaluated, [Asked("?", "a"), Asked(question, passage)], device=CPU)
+        Reader(evaluated).answer_all([("?", "a"), (question, passage)])
     assert caught.value.where == where
 
 

@@ -17,7 +17,7 @@ import pytest
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.inference import file_answers, job
-from roberta_squad_pipeline.inference.answering import answer_questions, as_row
+from roberta_squad_pipeline.inference.answering import Asked, answer_questions, as_row
 from roberta_squad_pipeline.inference.file_answers import Done
 from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.storage import TrainedReader, save_reader
@@ -87,8 +87,8 @@ def table(records: Records, path: Path) -> Path:
 def test_every_form_is_answered_as_in_python(
     predict: Predict, trained: TrainedReader, records: Records, tmp_path: Path
 ) -> None:
-    pairs = [(one["question"], one["context"]) for one in records]
-    answers = answer_questions(trained, pairs, device=available_device())  # type: ignore[arg-type]
+    asked = [Asked(one["question"], one["context"]) for one in records]
+    answers = answer_questions(trained, asked, device=available_device())
     expected = [
         {"id": record["id"]} | as_row(answer, trained.calibration.abstains_above)
         for record, answer in zip(records, answers, strict=True)

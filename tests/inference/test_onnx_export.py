@@ -23,7 +23,7 @@ from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference import onnx_export
 from roberta_squad_pipeline.inference.answering import Answer
 from roberta_squad_pipeline.inference.onnx_export import AGREEMENT, compare_predictions
-from roberta_squad_pipeline.inference.prediction import Prediction
+from roberta_squad_pipeline.inference.prediction import Candidate, Prediction
 from roberta_squad_pipeline.pipelines.export_onnx.nodes import export_reader
 from roberta_squad_pipeline.reader import onnx_reader
 from roberta_squad_pipeline.reader.batching import assemble
@@ -229,7 +229,7 @@ def test_a_number_of_threads_that_is_none_is_ignored(
 
 
 def prediction(start: int, score: float, no_answer: float) -> Prediction:
-    return Prediction("q", no_answer, 0.0, ["a"], [start], [start + 1], [score])
+    return Prediction("q", no_answer, 0.0, (Candidate("a", start, start + 1, score),))
 
 
 @pytest.mark.parametrize(

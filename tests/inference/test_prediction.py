@@ -15,6 +15,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import Order, WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.prediction import (
+    Candidate,
     Prediction,
     WindowSpans,
     add_spans,
@@ -203,11 +204,10 @@ def test_no_text_is_offered_twice(
         best[one] = max(score, best.get(one, score))
     assert best.keys() >= texts
     (prediction,) = answered(tiny_reader, features, max_answer_tokens=3, n_best=100)
-    assert dict(zip(prediction.texts, prediction.scores, strict=True)) == pytest.approx(
-        best, abs=1e-5
-    )
+    found = {one.text: one.score for one in prediction.candidates}
+    assert found == pytest.approx(best, abs=1e-5)
     (fewer,) = answered(tiny_reader, features, max_answer_tokens=3, n_best=3)
-    assert fewer.texts == prediction.texts[:3]
+    assert [one.text for one in fewer.candidates] == list(found)[:3]
 
 
 def test_one_token_has_one_candidate(
@@ -296,10 +296,12 @@ def _made_up(
     spans: dict[tuple[int, int, str], float], none: float, no_answer: float, level: float
 ) -> Prediction:
     """Of probabilities; `level` is what is added to all logits."""
-    starts, ends, texts = map(list, zip(*spans, strict=True))
-    scores = [math.log(share) + level for share in spans.values()]
-    span_no_answer = math.log(none) + level - scores[0]
-    return Prediction("q", no_answer, span_no_answer, texts, starts, ends, scores)
+    candidates = tuple(
+        Candidate(text, start, end, math.log(share) + level)
+        for (start, end, text), share in spans.items()
+    )
+    span_no_answer = math.log(none) + level - candidates[0].score
+    return Prediction("q", no_answer, span_no_answer, candidates)
 
 
 def test_readers_of_other_tokens_are_put_together_by_characters() -> None:
@@ -309,9 +311,10 @@ def test_readers_of_other_tokens_are_put_together_by_characters() -> None:
         {(5, 9, "Bonn"): 0.5, (20, 24, "here"): 0.2, (11, 13, "up"): 0.1}, 0.2, 4.0, level=7.0
     )
     [merged] = merge_readers([[one], [other]])
-    assert merged.texts == ["Bonn", "here", "up"]
-    assert (merged.char_starts, merged.char_ends) == ([5, 0, 11], [9, 4, 13])
-    assert np.exp(merged.scores) == pytest.approx([0.35, 0.3, 0.05])
+    texts, starts, ends, scores = zip(*merged.candidates, strict=True)
+    assert texts == ("Bonn", "here", "up")
+    assert (starts, ends) == ((5, 0, 11), (9, 4, 13))
+    assert np.exp(scores) == pytest.approx([0.35, 0.3, 0.05])
     assert math.exp(merged.span_no_answer_logit) == pytest.approx(0.2 / 0.35)
     assert (merged.question_id, merged.no_answer_logit) == ("q", 2.5)
     assert list(merge_readers([[one]])) == [one]

@@ -50,7 +50,7 @@ def test_scores_are_those_of_inference(
     with torch.no_grad():
         expected_loss = summed_loss(tiny_reader(batch), batch, SERIES).item() / len(windows)
     gold = tiny_squad.gold
-    texts = {p.question_id: p.texts[0] for p in predictions}
+    texts = {p.question_id: p.candidates[0].text for p in predictions}
     logits = {p.question_id: p.no_answer_logits for p in predictions}
     head, span = (np.array([logits[name][part] for name in gold]) for part in ("head", "span"))
     unanswerable = np.array([not answers for answers in gold.values()])

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from roberta_squad_pipeline.common.errors import InputError
@@ -98,9 +98,8 @@ def answer_questions(
         One answer per question, in the order of `asked`.
 
     Raises:
-        InputError: A passage or a question is blank, or not a text.
+        InputError: A question or a passage has no words.
     """
-    asked = [as_asked(one, number) for number, one in enumerate(asked)]
     if not asked:
         return []
     parts = [(part.reader, _features(part, asked)) for part in trained.parts]
@@ -138,16 +137,17 @@ def answers_or_errors(
     Returns:
         An answer or an error per row, in the order of `rows`.
     """
-    found: list[Answer | InputError] = []
-    asked: dict[int, Asked] = {}
-    for number, row in enumerate(rows):
-        try:
-            asked[number] = as_asked(row, number)
-        except InputError as error:
-            found.append(error)
-    answers = _answers_or_errors(trained, list(asked.values()), device)
-    errors, answered = iter(found), iter(answers)
-    return [next(answered if number in asked else errors) for number in range(len(rows))]
+    asked = [_asked_or_error(row, number) for number, row in enumerate(rows)]
+    valid = [one for one in asked if isinstance(one, Asked)]
+    answers = iter(_answers_or_errors(trained, valid, device))
+    return [next(answers) if isinstance(one, Asked) else one for one in asked]
+
+
+def _asked_or_error(row: object, number: int) -> Asked | InputError:
+    try:
+        return as_asked(row, number)
+    except InputError as error:
+        return error
 
 
 def _answers_or_errors(
@@ -187,7 +187,7 @@ def as_row(found: Answer | InputError | str, threshold: float) -> dict[str, Any]
         "no_answer_score": found.no_answer_score,
         "threshold": threshold if math.isfinite(threshold) else None,
         "question_tokens_cut": found.question_tokens_cut,
-        "candidates": [asdict(one) for one in found.candidates],
+        "candidates": [one._asdict() for one in found.candidates],
         "error": None,
     }
 
@@ -256,12 +256,12 @@ def _tell_of_cut_questions(features: Features) -> None:
 
 def _answer(prediction: Prediction, trained: TrainedReader, question_tokens_cut: int) -> Answer:
     calibration = trained.calibration
-    margin = span_margin(prediction.scores)
+    margin = span_margin([one.score for one in prediction.candidates])
     logits = prediction.no_answer_logit, prediction.span_no_answer_logit
     score = float(trained.no_answer_weights.scores(*logits))
     no_answer, answer = calibration.probabilities(score, margin)
     return Answer(
-        text=None if score > calibration.abstains_above else prediction.texts[0],
+        text=None if score > calibration.abstains_above else prediction.candidates[0].text,
         answer_probability=float(answer),
         no_answer_probability=float(no_answer),
         no_answer_score=score,

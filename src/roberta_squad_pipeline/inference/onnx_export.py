@@ -240,7 +240,7 @@ def _report(
     )
     return squad_report(
         gold,
-        {one.question_id: one.texts[0] for one in predictions},
+        {one.question_id: one.candidates[0].text for one in predictions},
         no_answer_scores=dict(zip(ids, odds.tolist(), strict=True)),
         threshold=trained.calibration.abstains_above,
     )

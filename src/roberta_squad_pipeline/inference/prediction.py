@@ -41,8 +41,7 @@ _TINY = 1e-300
 """Smaller than any probability that matters, so that logarithms are finite."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A span that may be the answer."""
 
     text: str
@@ -62,23 +61,14 @@ class Prediction(NamedTuple):
     """Logit of the answerability head; high values mean unanswerable, at 0 it is undecided."""
     span_no_answer_logit: float
     """Logit of the span head: start plus end logit of ``<s>``, minus that of the best span."""
-    texts: list[str]
-    """Texts of the candidate spans, best first: at least one, and each only once. Of spans with the
-    same text, only the best is listed."""
-    char_starts: list[int]
-    char_ends: list[int]
-    scores: list[float]
+    candidates: tuple[Candidate, ...]
+    """Best first: at least one, and each text only once. Of spans with the same text, only the best
+    is listed."""
 
     @property
     def no_answer_logits(self) -> dict[str, float]:
         """Both logits, for `NoAnswerLogits`."""
         return {"head": self.no_answer_logit, "span": self.span_no_answer_logit}
-
-    @property
-    def candidates(self) -> tuple[Candidate, ...]:
-        """The same spans as records."""
-        columns = (self.texts, self.char_starts, self.char_ends, self.scores)
-        return tuple(map(Candidate, *columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,24 +166,55 @@ def search_windows(
 ) -> WindowSpans:
     """Finds the best spans of every window.
 
-    The batches do not depend on the number of processes, so neither do the spans.
-
     Args:
-        reader: The reader; it is moved to the process's device and put into evaluation mode.
+        reader: See `read_windows`.
         features: The windows.
-        config: How spans are searched and scored.
+        config: How windows are read, and spans searched and scored.
         processes: Each reads its share of the batches, and each calls this function.
-        on_batch: Called after each forward pass of this process, with the batch and its output.
+        on_batch: See `read_windows`.
 
     Returns:
         The spans of all windows, in every process.
     """
     import torch
 
+    found = WindowSpans.none(len(features.windows.question), config.n_best)
+
+    def search(indices: IndexArray, output: "ReaderOutput") -> None:
+        add_spans(found, output.arrays(), features, indices, config)
+
+    read_windows(reader, features, config, processes=processes, use=search, on_batch=on_batch)
+    # A process has the smallest value for windows that it did not read. So the maximum over the
+    # processes is the value of the one that did.
+    for array in (found.score, found.first, found.last, found.no_answer, found.null_span):
+        processes.maximum(torch.from_numpy(array))
+    return found
+
+
+def read_windows(
+    reader: "nn.Module",
+    features: Features,
+    config: InferenceConfig,
+    *,
+    processes: "Processes",
+    use: Callable[[IndexArray, "ReaderOutput"], None],
+    on_batch: Callable[["Batch", "ReaderOutput"], None],
+) -> None:
+    """Reads every window, in batches of similar length that are the same for any processes.
+
+    Args:
+        reader: It is moved to the process's device and put into evaluation mode.
+        features: The windows.
+        config: How they are read.
+        processes: Each reads its share of the batches, and each calls this function.
+        use: Called with the indices of a batch and its output, in the thread that has read it.
+        on_batch: Called after each forward pass of this process, with the batch and its output.
+    """
+    import torch
+
     from roberta_squad_pipeline.reader.device import reading_in
     from roberta_squad_pipeline.reader.lanes import Lanes, lane_count
 
-    found = WindowSpans.none(len(features.windows.question), config.n_best)
     device = processes.device
     reader.to(device).eval()
     batches = list(length_sorted_batches(features.window_tokens, config.batch_windows))
@@ -206,7 +227,7 @@ def search_windows(
             output = reader(batch)
         # All processes have to call a sharded reader equally often.
         if number < len(batches):
-            add_spans(found, output.arrays(), features, indices, config)
+            use(indices, output)
         return batch, output
 
     numbers = range(processes.rank, len(batches) + processes.rank, processes.count)
@@ -215,11 +236,6 @@ def search_windows(
         for number, (batch, output) in zip(numbers, lanes.map(read, numbers), strict=True):
             if number < len(batches):
                 on_batch(batch, output)
-    # A process has the smallest value for windows that it did not read. So the maximum over the
-    # processes is the value of the one that did.
-    for array in (found.score, found.first, found.last, found.no_answer, found.null_span):
-        processes.maximum(torch.from_numpy(array))
-    return found
 
 
 def add_spans(
@@ -322,17 +338,17 @@ def merge_windows(
         if passage[row] != of_passage:
             of_passage = passage[row]
             text = features.passage_texts[of_passage].as_py()
-        count = counts[row]
-        begins_at, ends_at = starts[row, :count].tolist(), ends[row, :count].tolist()
-        texts = [text[start:end] for start, end in zip(begins_at, ends_at, strict=True)]
+        spans_of_question = zip(
+            *(of[row, : counts[row]].tolist() for of in (starts, ends, scores)), strict=True
+        )
         yield Prediction(
             question_id=question_id,
             no_answer_logit=no_answer[row],
             span_no_answer_logit=span_no_answer[row],
-            texts=texts,
-            char_starts=begins_at,
-            char_ends=ends_at,
-            scores=scores[row, :count].tolist(),
+            candidates=tuple(
+                Candidate(text[start:end], start, end, score)
+                for start, end, score in spans_of_question
+            ),
         )
 
 
@@ -357,26 +373,22 @@ def _merged(predictions: tuple[Prediction, ...]) -> Prediction:
     no_answer = _TINY
     spans: defaultdict[tuple[int, int, str], float] = defaultdict(lambda: _TINY)
     for each in predictions:
-        null = each.span_no_answer_logit + each.scores[0]
-        weights = np.exp(np.array([null, *each.scores]) - max(null, each.scores[0]))
+        scores = [one.score for one in each.candidates]
+        null = each.span_no_answer_logit + scores[0]
+        weights = np.exp(np.array([null, *scores]) - max(null, scores[0]))
         shares = (weights / weights.sum() / len(predictions)).tolist()
         no_answer += shares[0]
-        places = zip(each.char_starts, each.char_ends, each.texts, strict=True)
-        for place, share in zip(places, shares[1:], strict=True):
-            spans[place] += share
-    by_text: dict[str, tuple[int, int, float]] = {}
+        for one, share in zip(each.candidates, shares[1:], strict=True):
+            spans[one.char_start, one.char_end, one.text] += share
+    by_text: dict[str, Candidate] = {}
     for (start, end, text), share in sorted(spans.items(), key=lambda item: (-item[1], item[0])):
-        by_text.setdefault(text, (start, end, math.log(share)))
-    starts, ends, scores = map(list, zip(*by_text.values(), strict=True))
-    count = max(len(each.texts) for each in predictions)
+        by_text.setdefault(text, Candidate(text, start, end, math.log(share)))
+    candidates = tuple(by_text.values())
     return Prediction(
         question_id=predictions[0].question_id,
         no_answer_logit=sum(each.no_answer_logit for each in predictions) / len(predictions),
-        span_no_answer_logit=math.log(no_answer) - scores[0],
-        texts=[*by_text][:count],
-        char_starts=starts[:count],
-        char_ends=ends[:count],
-        scores=scores[:count],
+        span_no_answer_logit=math.log(no_answer) - candidates[0].score,
+        candidates=candidates[: max(len(each.candidates) for each in predictions)],
     )
 
 

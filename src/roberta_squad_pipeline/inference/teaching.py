@@ -12,15 +12,15 @@ import torch
 from roberta_squad_pipeline.common.arrays import IndexArray, IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import progress
+from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.features.build import features_in_file
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.features.teacher import TeacherLogits, TeacherMeta
 from roberta_squad_pipeline.features.tokens import Ragged
 from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION
-from roberta_squad_pipeline.reader.batching import assemble, length_sorted_batches
+from roberta_squad_pipeline.inference.prediction import read_windows
 from roberta_squad_pipeline.reader.config import InferenceConfig
-from roberta_squad_pipeline.reader.device import reading_in
-from roberta_squad_pipeline.reader.lanes import Lanes, lane_count
+from roberta_squad_pipeline.reader.model import ReaderOutput
 from roberta_squad_pipeline.reader.storage import TrainedReader
 from roberta_squad_pipeline.squad.dataset import Passage
 
@@ -101,25 +101,23 @@ def _read(
     device: torch.device,
 ) -> TeacherLogits:
     logits = TeacherLogits.empty(meta, features.window_tokens)
-    reader = teacher.module.to(device).eval()
 
-    def read(indices: IndexArray) -> int:
-        with torch.inference_mode(), reading_in(config.precision, device):
-            output = reader(assemble(features, indices).to(device))
+    def keep(indices: IndexArray, output: ReaderOutput) -> None:
         for kept, found in ((logits.start, output.start_logits), (logits.end, output.end_logits)):
             rows = found.float().log_softmax(-1).cpu().numpy()
             for index, row in zip(indices.tolist(), rows, strict=True):
                 kept[index][:] = row[: kept.lengths[index]]
         logits.no_answer[indices] = output.no_answer_logits.float().cpu().numpy()
-        return len(indices)
 
-    batches = list(length_sorted_batches(features.window_tokens, config.batch_windows))
-    with (
-        progress("teacher", len(features.window_tokens), "windows") as advance,
-        Lanes(lane_count(device, len(batches))) as lanes,
-    ):
-        for windows in lanes.map(read, batches):
-            advance(windows, "")
+    with progress("teacher", len(features.window_tokens), "windows") as advance:
+        read_windows(
+            teacher.module,
+            features,
+            config,
+            processes=Processes.alone(device),
+            use=keep,
+            on_batch=lambda batch, _: advance(len(batch.start), ""),
+        )
     values = (logits.start.values, logits.end.values, logits.no_answer)
     if not all(np.isfinite(each).all() for each in values):
         raise InputError(

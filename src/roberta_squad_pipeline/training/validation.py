@@ -90,7 +90,7 @@ def score_validation(
     features, inference = validation.features, validation.inference
     texts, logits = {}, []
     for prediction in merge_windows(spans, features, inference):
-        texts[prediction.question_id] = prediction.texts[0]
+        texts[prediction.question_id] = prediction.candidates[0].text
         logits.append(prediction.no_answer_logits)
     scores = score_questions(features.gold, texts)
     head, span = (np.array([of[name] for of in logits]) for name in ("head", "span"))

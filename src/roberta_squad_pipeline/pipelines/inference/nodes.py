@@ -1,6 +1,5 @@
 """Answers the dev questions."""
 
-import dataclasses
 import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -86,12 +85,9 @@ def predict_answers(
             ]
             predictions = list(merge_readers(predicted))
     return {
-        "predictions": {p.question_id: p.texts[0] for p in predictions},
+        "predictions": {p.question_id: p.candidates[0].text for p in predictions},
         "no_answer_logits": {p.question_id: p.no_answer_logits for p in predictions},
-        "nbest": {
-            p.question_id: [dataclasses.asdict(candidate) for candidate in p.candidates]
-            for p in predictions
-        },
+        "nbest": {p.question_id: [one._asdict() for one in p.candidates] for p in predictions},
         "answered_with": answered_with.model_dump(),
     }
 
