@@ -2,14 +2,19 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import rich
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-Advance = Callable[[int, str], None]
-"""Takes the number of units done since the last call, and a note to show."""
+
+class Advance(Protocol):
+    """Takes the number of units done since the last call, and a note to show."""
+
+    def __call__(self, done: int, note: str = "") -> None: ...  # noqa: D102
+
 
 _FIRST_LINE_S, _LINES_GROW, _LONGEST_PAUSE_S = 10.0, 1.5, 600.0
 """Pauses between lines: a few lines in the first minutes, later six per hour."""
@@ -47,7 +52,7 @@ def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
     )
     with Progress(*columns, console=rich.get_console()) as bar:
         task = bar.add_task(title, total=total, note="")
-        yield lambda done, note: bar.update(task, advance=done, note=_listed(note))
+        yield lambda done, note="": bar.update(task, advance=done, note=_listed(note))
 
 
 @contextmanager
@@ -55,7 +60,7 @@ def _lines(title: str, total: int, unit: str) -> Iterator[Advance]:
     said, pause = time.monotonic(), _FIRST_LINE_S
     completed = completed_when_said = 0
 
-    def advance(done: int, note: str) -> None:
+    def advance(done: int, note: str = "") -> None:
         nonlocal completed, said, completed_when_said, pause
         completed += done
         now = time.monotonic()

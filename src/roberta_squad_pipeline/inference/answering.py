@@ -3,8 +3,8 @@
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -111,10 +111,10 @@ def answer_questions(
     if not quiet:
         _tell_of_cut_questions(parts[0][1])
     unseen = quiet or windows <= _SHORT
-    with nullcontext(lambda _: None) if unseen else _progress(windows) as on_windows:
+    with nullcontext(lambda _: None) if unseen else progress("read", windows, "windows") as read:
         predictions = merge_readers(
             [
-                predict(reader, features, trained.inference, device=device, on_windows=on_windows)
+                predict(reader, features, trained.inference, device=device, on_windows=read)
                 for reader, features in parts
             ]
         )
@@ -220,12 +220,6 @@ def as_asked(row: object, number: int) -> Asked:
         "context",
         remedy='Such as [("Which river?", "The mill stands on the Isk.")]',
     )
-
-
-@contextmanager
-def _progress(windows: int) -> Iterator[Callable[[int], None]]:
-    with progress("read", windows, "windows") as advance:
-        yield lambda read: advance(read, "")
 
 
 def _features(trained: TrainedReader, asked: Sequence[Asked]) -> Features:

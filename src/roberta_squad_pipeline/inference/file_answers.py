@@ -7,7 +7,6 @@ where it was killed.
 
 import errno
 import fcntl
-import io
 import json
 import logging
 import shutil
@@ -127,7 +126,6 @@ def work_folder(output: Path, trained: TrainedReader, questions: Path) -> Iterat
         raise ValueError("a reader can only be recognised if it was loaded from a folder")
     folder = output.with_name(f"{output.name}.partial")
     described = {
-        "form": output.suffix,
         "reader": stamps(trained.path),
         "questions": [stamps(file) for file in files_of(questions)],
     }
@@ -168,7 +166,6 @@ def answer_file(
     questions: Path,
     work: Path,
     *,
-    suffix: str,
     processes: Processes,
     on_questions: Callable[[int], None],
     stop: StopRequest,
@@ -179,7 +176,6 @@ def answer_file(
         trained: The reader; it is moved to the process's device.
         questions: The file; only rank 0 needs to have it.
         work: The folder in which rank 0 keeps the answers; see `work_folder`.
-        suffix: The output's suffix, which says its format.
         processes: Each answers chunks of its own, and each calls this function.
         on_questions: Called on rank 0 with the number of questions that were answered since.
         stop: A request to stop after the present chunks.
@@ -195,9 +191,10 @@ def answer_file(
         if not turn:
             return
         mine = turn[processes.rank] if processes.rank < len(turn) else []
-        answered = processes.gather_bytes(_packed(_answered(trained, mine, processes), suffix))
+        answered = json.dumps(_answered(trained, mine, processes)).encode()
+        chunks_of_rows = map(json.loads, processes.gather_bytes(answered))
         if processes.first:
-            _keep(answered[: len(turn)], work, questions=sum(map(len, turn)))
+            _keep(list(islice(chunks_of_rows, len(turn))), work)
             on_questions(sum(map(len, turn)))
 
 
@@ -217,7 +214,8 @@ def write_answers(work: Path, output: Path) -> Done:
         if output.suffix == _PARQUET:
             with pq.ParquetWriter(temp, _SCHEMA) as writer:
                 for part in parts:
-                    writer.write_table(pq.ParquetFile(part).read())
+                    rows = [json.loads(line) for line in part.read_bytes().splitlines()]
+                    writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
         else:
             with temp.open("wb") as stream:
                 for part in parts:
@@ -280,34 +278,19 @@ def _answered(
     return rows
 
 
-def _packed(rows: list[dict[str, Any]], suffix: str) -> bytes:
-    """Rows in the output's format, after a line with their errors."""
-    errors = [row["error"] for row in rows if row["error"] is not None]
-    if suffix == _PARQUET:
-        sink = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), sink)
-        content = sink.getvalue()
-    else:
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-        content = "".join(lines).encode()
-    return json.dumps([len(errors), *errors[:1]]).encode() + b"\n" + content
-
-
-def _keep(answered: list[bytes], work: Path, *, questions: int) -> None:
+def _keep(answered: list[list[dict[str, Any]]], work: Path) -> None:
     done = read_done(work)
-    errors, first_errors = done.errors, [done.first_error] if done.first_error else []
-    for number, packed in enumerate(answered, done.chunks):
-        told, _, content = packed.partition(b"\n")
-        more, *first = json.loads(told)
-        errors, first_errors = errors + more, first_errors + first
-        _write(_part(work, number), content)
+    for number, rows in enumerate(answered, done.chunks):
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        _write(_part(work, number), "".join(lines).encode())
+    errors = [row["error"] for rows in answered for row in rows if row["error"] is not None]
     # Last, since chunks that it does not count are answered again.
     now = Done(
         job=done.job,
         chunks=done.chunks + len(answered),
-        questions=done.questions + questions,
-        errors=errors,
-        first_error=next(iter(first_errors), None),
+        questions=done.questions + sum(map(len, answered)),
+        errors=done.errors + len(errors),
+        first_error=done.first_error or next(iter(errors), None),
     )
     _write(work / _DONE, now.model_dump_json().encode())
 

@@ -5,7 +5,6 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from safetensors.numpy import load_file, save_file
 
@@ -55,8 +54,6 @@ class FileJob(StrictModel):
     questions: Path
     work: Path
     """See `work_folder`."""
-    suffix: str
-    """Suffix of the output."""
 
 
 def run_inference(
@@ -96,14 +93,14 @@ def run_inference(
         )
         left = len(features.windows.question)
 
-        def on_event(event: dict[str, Any]) -> None:
+        def on_done(windows: int) -> None:
             nonlocal left
             # Rank 0 can only estimate the progress of all ranks.
-            more = min(event["windows"], left)
+            more = min(windows, left)
             left -= more
             on_windows(more)
 
-        _launch(job, distributed, name, on_event)
+        _launch(job, distributed, name, on_done)
         found = WindowSpans(**load_file(spans))
     return merge_windows(found, features, config)
 
@@ -143,16 +140,13 @@ def answer_questions_of(
                     trained,
                     questions,
                     work,
-                    suffix=output.suffix,
                     processes=Processes.alone(None),
-                    on_questions=lambda more: advance(more, ""),
+                    on_questions=advance,
                     stop=stop,
                 )
             else:
-                job = FileJob(
-                    reader=trained.path, questions=questions, work=work, suffix=output.suffix
-                )
-                _launch(job, distributed, name, lambda event: advance(event["questions"], ""))
+                job = FileJob(reader=trained.path, questions=questions, work=work)
+                _launch(job, distributed, name, advance)
         stop.obey()
         return write_answers(work, output)
 
@@ -186,10 +180,17 @@ def _launch(
     job: InferenceJob | FileJob | None,
     distributed: DistributedConfig,
     name: str,
-    on_event: Callable[[dict[str, Any]], None],
+    on_done: Callable[[int], None],
 ) -> None:
     from roberta_squad_pipeline.distributed.launch import launch
 
     with stop_requests() as stop:
-        launch(_WORKER, job, distributed, name=f"predict-{name}", on_event=on_event, stop=stop)
+        launch(
+            _WORKER,
+            job,
+            distributed,
+            name=f"predict-{name}",
+            on_event=lambda event: on_done(event["done"]),
+            stop=stop,
+        )
     stop.obey()

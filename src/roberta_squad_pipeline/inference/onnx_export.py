@@ -106,7 +106,9 @@ def write_onnx(reader: ReaderModel, windows: WindowConfig, path: Path) -> None:
     Raises:
         InputError: A library is not installed.
     """
-    _check_installed()
+    with optional("export_onnx", "onnx"):
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
     # The exporter logs each of its attempts.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     ids = torch.arange(_WINDOWS * _TOKENS).view(_WINDOWS, _TOKENS)
@@ -244,9 +246,3 @@ def _report(
         no_answer_scores=dict(zip(ids, odds.tolist(), strict=True)),
         threshold=trained.calibration.abstains_above,
     )
-
-
-def _check_installed() -> None:
-    with optional("export_onnx", "onnx"):
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401

@@ -116,7 +116,7 @@ def _read(
             config,
             processes=Processes.alone(device),
             use=keep,
-            on_batch=lambda batch, _: advance(len(batch.start), ""),
+            on_batch=lambda batch, _: advance(len(batch.start)),
         )
     values = (logits.start.values, logits.end.values, logits.no_answer)
     if not all(np.isfinite(each).all() for each in values):

@@ -20,9 +20,8 @@ def read(worker: Worker) -> None:
             share_trained(job.reader, processes),
             job.questions,
             job.work,
-            suffix=job.suffix,
             processes=processes,
-            on_questions=lambda more: worker.tell({"questions": more}),
+            on_questions=lambda more: worker.tell({"done": more}),
             stop=worker.stop,
         )
         return
@@ -33,7 +32,7 @@ def read(worker: Worker) -> None:
         job.inference,
         processes=processes,
         # The other ranks read about as many in the same time.
-        on_batch=lambda batch, _: worker.tell({"windows": len(batch.start) * processes.count}),
+        on_batch=lambda batch, _: worker.tell({"done": len(batch.start) * processes.count}),
     )
     if processes.first:
         save_spans(spans, job.spans)

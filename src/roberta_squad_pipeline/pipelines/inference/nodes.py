@@ -79,7 +79,7 @@ def predict_answers(
                     config,
                     distributed,
                     name=run,
-                    on_windows=lambda windows: advance(windows, ""),
+                    on_windows=advance,
                 )
                 for part, of_part in zip(trained.parts, of_parts, strict=True)
             ]
