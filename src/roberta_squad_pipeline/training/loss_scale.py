@@ -41,10 +41,10 @@ class LossScaler:
             growth_interval=config.growth_updates,
             enabled=enabled,
         )
-        # It makes its own tensors with the first that it scales.
-        self._scaler.scale(torch.zeros((), device=device))
         self.scale = self._scaler.get_scale()
         """Factor of the next loss, as known since the last `settle`."""
+        # It makes its tensors with the first that it scales.
+        self._scaler.scale(torch.zeros((), device=device))
         self._skips_at_minimum = 0
         self.skipped = 0
         """Number of attempts that had overflowed by the last `settle`."""
