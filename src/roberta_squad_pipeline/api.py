@@ -78,7 +78,7 @@ class Reader:
         Raises:
             InputError: transformers has no question-answering model that fits this encoder.
         """
-        from roberta_squad_pipeline.reader.exchange.export import save_pretrained
+        from roberta_squad_pipeline.reader.exchange.pretrained import save_pretrained
 
         with written_atomically(Path(folder)) as temp:
             save_pretrained(self.trained, temp, name=Path(folder).name)

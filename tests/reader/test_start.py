@@ -27,7 +27,7 @@ from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.config import ModelConfig
-from roberta_squad_pipeline.reader.exchange.export import save_pretrained
+from roberta_squad_pipeline.reader.exchange.pretrained import save_pretrained
 from roberta_squad_pipeline.reader.source import hub_folder, source_tokenizer
 from roberta_squad_pipeline.reader.start import (
     FirstReader,

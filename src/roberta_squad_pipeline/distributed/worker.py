@@ -1,11 +1,9 @@
 """What each process of a job does first and last."""
 
-import ctypes
 import gc
 import json
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -35,7 +33,6 @@ from roberta_squad_pipeline.distributed.launch import (
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest, stop_requests
 
-_PR_SET_PDEATHSIG = 1
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_BE_SECOND = 1.0
 _PEERS_MAY_BE_BUSY_FOR = timedelta(minutes=30)
@@ -195,14 +192,11 @@ def _interface(address: str) -> str | None:
 
 
 def _die_with_launcher(launcher: int) -> None:
-    """Ends this process when its launcher is gone, however that happened."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Ends this process soon after its launcher, however that ended."""
     threading.Thread(target=_watch, args=(launcher,), daemon=True).start()
 
 
 def _watch(launcher: int) -> None:
-    # For systems without prctl, and for a launcher that died before the call.
     while os.getppid() == launcher:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     os._exit(1)

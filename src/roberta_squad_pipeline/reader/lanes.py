@@ -9,7 +9,6 @@ Threads that wait once per update lose nothing.
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import torch
@@ -46,12 +45,7 @@ class Lanes:
             torch.set_num_threads(self._torch_threads)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 

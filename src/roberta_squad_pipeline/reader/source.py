@@ -77,12 +77,7 @@ def told_of_start(config: ModelConfig) -> Iterator[None]:
     except InputError as error:
         if error.where.startswith(("model.start", "features.")):
             raise
-        raise InputError(
-            where=config.source_parameter,
-            got=error.got,
-            expected=error.expected,
-            remedy=error.remedy,
-        ) from error
+        raise error.at(config.source_parameter) from error
 
 
 def _check_order(config: ModelConfig, start: Path, windows: WindowConfig) -> None:

@@ -151,15 +151,13 @@ def save_reader(trained: TrainedReader, folder: Path) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
-    if trained.members:
-        for name, member in zip(trained.header.members, trained.members, strict=True):
-            save_reader(member, folder / MEMBERS / name)
-        save_beside_weights(trained, folder)
-        return
-    reader = trained.in_torch
-    reader.encoder.config.save_pretrained(folder)
-    weights = {name: tensor.contiguous() for name, tensor in reader.state_dict().items()}
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    for name, member in zip(trained.header.members, trained.members, strict=True):
+        save_reader(member, folder / MEMBERS / name)
+    if not trained.members:
+        reader = trained.in_torch
+        reader.encoder.config.save_pretrained(folder)
+        weights = {name: tensor.contiguous() for name, tensor in reader.state_dict().items()}
+        save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     save_beside_weights(trained, folder)
 
 

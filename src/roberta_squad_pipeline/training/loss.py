@@ -58,11 +58,13 @@ def summed_loss(
     return loss
 
 
-def _span_loss(output: ReaderOutput, start: Tensor, end: Tensor) -> Tensor:
+def _span_loss(
+    output: ReaderOutput, start: Tensor, end: Tensor, ignored: int = UNLABELLED
+) -> Tensor:
     """Sum over windows with labels of (CE(start) + CE(end)) / 2. Shape: ()."""
     return (
-        F.cross_entropy(output.start_logits, start, reduction="sum", ignore_index=UNLABELLED)
-        + F.cross_entropy(output.end_logits, end, reduction="sum", ignore_index=UNLABELLED)
+        F.cross_entropy(output.start_logits, start, reduction="sum", ignore_index=ignored)
+        + F.cross_entropy(output.end_logits, end, reduction="sum", ignore_index=ignored)
     ) / 2
 
 
@@ -97,18 +99,10 @@ def _divergence(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 def _plausible_loss(output: ReaderOutput, batch: Batch) -> Tensor:
     """Sum over windows of (CE(start) + CE(end)) / 2 at plausible answers. Shape: ()."""
-    labels = (
-        (output.start_logits, batch.plausible_start),
-        (output.end_logits, batch.plausible_end),
+    first = NO_ANSWER_POSITION + 1
+    without_none = output._replace(
+        start_logits=output.start_logits[:, first:], end_logits=output.end_logits[:, first:]
     )
-    losses = [
-        F.cross_entropy(
-            logits[:, NO_ANSWER_POSITION + 1 :],
-            label - 1,
-            # The label of windows without a plausible answer.
-            ignore_index=NO_ANSWER_POSITION - 1,
-            reduction="sum",
-        )
-        for logits, label in labels
-    ]
-    return sum(losses, losses[0].new_zeros(())) / 2
+    start, end = batch.plausible_start - first, batch.plausible_end - first
+    # Windows without a plausible answer have the label of ``<s>``.
+    return _span_loss(without_none, start, end, ignored=NO_ANSWER_POSITION - first)

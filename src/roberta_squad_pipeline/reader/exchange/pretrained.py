@@ -1,14 +1,20 @@
-"""Renames a reader's weights to those of transformers' question-answering models, and back.
+"""A reader in the layout of transformers' question-answering models, with a model card.
 
 Those models have an encoder and a linear layer `qa_outputs` on every token, as ours. They have no
 answerability head, which is saved in a file of its own.
 """
 
+import copy
+from pathlib import Path
+
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForQuestionAnswering, PretrainedConfig, PreTrainedModel
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.reader.exchange.model_card import model_card
+from roberta_squad_pipeline.reader.storage import WEIGHTS, TrainedReader, save_beside_weights
 
 ANSWERABILITY_HEAD = "answerability_head.safetensors"
 """Name of the file beside the weights."""
@@ -19,21 +25,45 @@ _QA_OUTPUTS = "qa_outputs."
 Weights = dict[str, Tensor]
 
 
-def to_question_answering(weights: Weights, config: PretrainedConfig) -> tuple[Weights, Weights]:
+def save_pretrained(trained: TrainedReader, folder: Path, *, name: str) -> None:
+    """Writes a folder for `AutoModelForQuestionAnswering` and `load_reader`.
+
+    Args:
+        trained: The reader.
+        folder: A folder that does not exist yet.
+        name: The model's name on its card.
+
+    Raises:
+        InputError: transformers has no question-answering model that fits this encoder, or the
+            reader is an ONNX model.
+    """
+    reader = trained.in_torch
+    config = copy.deepcopy(reader.encoder.config)
+    model = _question_answering_model(config)
+    config.architectures = [type(model).__name__]
+    weights, answerability = to_question_answering(reader.state_dict(), model)
+    folder.mkdir(parents=True)
+    config.save_pretrained(folder)
+    for tensors, file in ((weights, WEIGHTS), (answerability, ANSWERABILITY_HEAD)):
+        contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
+        save_file(contiguous, folder / file, metadata={"format": "pt"})
+    save_beside_weights(trained, folder)
+    (folder / "README.md").write_text(model_card(trained, name), encoding="utf-8")
+
+
+def to_question_answering(weights: Weights, model: PreTrainedModel) -> tuple[Weights, Weights]:
     """Renames a reader's weights.
 
     Args:
         weights: Weights by the reader's own names.
-        config: The encoder's configuration.
+        model: transformers' question-answering model of its encoder.
 
     Returns:
-        The weights of transformers' question-answering model of this encoder, and those of the
-        answerability head.
+        The weights of that model, and those of the answerability head.
 
     Raises:
-        InputError: That model has other layers between encoder and logits.
+        InputError: The model has other layers between encoder and logits.
     """
-    model = _question_answering_model(config)
     prefix = f"{model.base_model_prefix}."
     renamed = {
         name.replace(_ENCODER, prefix, 1).replace(_SPAN_HEAD, _QA_OUTPUTS, 1): tensor
@@ -64,11 +94,6 @@ def from_question_answering(weights: Weights, answerability_head: Weights) -> We
         else:
             own[_ENCODER + name.partition(".")[2]] = tensor
     return own | {_ANSWERABILITY + name: tensor for name, tensor in answerability_head.items()}
-
-
-def question_answering_architecture(config: PretrainedConfig) -> str:
-    """The name of transformers' class, for config.json."""
-    return type(_question_answering_model(config)).__name__
 
 
 def _question_answering_model(config: PretrainedConfig) -> PreTrainedModel:

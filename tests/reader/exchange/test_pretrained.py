@@ -16,9 +16,8 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, ModernBer
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import assemble
-from roberta_squad_pipeline.reader.exchange.export import save_pretrained
 from roberta_squad_pipeline.reader.exchange.model_card import model_card
-from roberta_squad_pipeline.reader.exchange.pretrained import to_question_answering
+from roberta_squad_pipeline.reader.exchange.pretrained import save_pretrained, to_question_answering
 from roberta_squad_pipeline.reader.storage import TrainedReader, load_reader
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -103,5 +102,6 @@ def test_encoder_whose_model_has_more_between(evaluated: TrainedReader) -> None:
     config = ModernBertConfig(
         vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, pad_token_id=0
     )
+    model = AutoModelForQuestionAnswering.from_config(config)
     with pytest.raises(InputError, match=r"ModernBertForQuestionAnswering.*differs in"):
-        to_question_answering(evaluated.reader.state_dict(), config)
+        to_question_answering(evaluated.reader.state_dict(), model)
