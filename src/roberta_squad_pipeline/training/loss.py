@@ -36,13 +36,11 @@ def summed_loss(
     """
     spans = _span_loss(output, batch.start, batch.end)
     if weights.no_answer_span_weight != 1:
-        answered = _span_loss(
-            output,
-            *(
-                label.masked_fill(label == NO_ANSWER_POSITION, UNLABELLED)
-                for label in (batch.start, batch.end)
-            ),
+        start, end = (
+            label.masked_fill(label == NO_ANSWER_POSITION, UNLABELLED)
+            for label in (batch.start, batch.end)
         )
+        answered = _span_loss(output, start, end)
         spans = answered + weights.no_answer_span_weight * (spans - answered)
     unanswerable = (batch.start == NO_ANSWER_POSITION).to(output.no_answer_logits.dtype)
     labelled = (batch.start != UNLABELLED).to(unanswerable.dtype)
