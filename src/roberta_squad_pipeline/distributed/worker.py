@@ -1,6 +1,7 @@
 """What each process of a job does first and last."""
 
 import gc
+import hashlib
 import json
 import logging
 import os
@@ -8,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +34,7 @@ from roberta_squad_pipeline.distributed.launch import (
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest, stop_requests
 
+_PIECE_BYTES = 2**26
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_BE_SECOND = 1.0
 _PEERS_MAY_BE_BUSY_FOR = timedelta(minutes=30)
@@ -56,12 +58,33 @@ class Worker:
     restarts: int
     """How often the processes of this machine were restarted."""
 
-    def share_file(self, path: Path) -> Path | bytes:
-        """A file of machine 0: its path there, and its content on every other machine."""
+    def share(self, path: Path) -> Path:
+        """A file or folder of machine 0: itself there, and a copy of it on every other machine.
+
+        The other machines need no data of their own. Every process has to call it.
+        """
+        processes = self.processes
         if self.nodes == 1:
             return path
-        # The other machines need no data of their own.
-        return self.processes.broadcast_bytes(path.read_bytes() if self.processes.first else None)
+        node, local_rank = divmod(processes.rank, processes.count // self.nodes)
+        name = hashlib.sha256(str(path).encode()).hexdigest()
+        copy = path if node == 0 else self.folder / name
+        inside = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+        told = json.dumps([str(each.relative_to(path)) for each in inside]).encode()
+        for name in json.loads(processes.broadcast_bytes(told)):
+            with ExitStack() as opened:
+                source = target = None
+                if processes.first:
+                    source = opened.enter_context((path / name).open("rb"))
+                elif node > 0 and local_rank == 0:
+                    (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                    target = opened.enter_context((copy / name).open("wb"))
+                while piece := processes.broadcast_bytes(source and source.read(_PIECE_BYTES)):
+                    if target:
+                        target.write(piece)
+        # No process may read what another is still writing.
+        processes.any(False)
+        return copy
 
     def tell(self, event: dict[str, Any]) -> None:
         """Tells the launcher of an event; only rank 0 does, the others say nothing."""

@@ -1,12 +1,11 @@
 """Predicts in this process or in several, and passes data between them."""
 
-import dataclasses
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.common.strict import StrictModel
@@ -158,12 +157,6 @@ def help_inference(distributed: DistributedConfig, *, name: str) -> None:
         InputError: Machine 0 never came.
     """
     _launch(None, distributed, name, lambda _: None)
-
-
-def save_spans(spans: WindowSpans, path: Path) -> None:
-    """Writes spans for `run_inference`."""
-    arrays = {field.name: getattr(spans, field.name) for field in dataclasses.fields(spans)}
-    save_file(arrays, path)
 
 
 def _is_enough(trained: TrainedReader, distributed: DistributedConfig) -> bool:

@@ -4,7 +4,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -71,8 +70,7 @@ class Prediction(NamedTuple):
         return {"head": self.no_answer_logit, "span": self.span_no_answer_logit}
 
 
-@dataclass(frozen=True, slots=True)
-class WindowSpans:
+class WindowSpans(NamedTuple):
     """The best spans of every window of a file, in passage tokens."""
 
     score: Float32Array
@@ -186,7 +184,7 @@ def search_windows(
     read_windows(reader, features, config, processes=processes, use=search, on_batch=on_batch)
     # A process has the smallest value for windows that it did not read. So the maximum over the
     # processes is the value of the one that did.
-    for array in (found.score, found.first, found.last, found.no_answer, found.null_span):
+    for array in found:
         processes.maximum(torch.from_numpy(array))
     return found
 

@@ -1,13 +1,14 @@
 """One process of an inference run; `launch` starts it."""
 
 from pydantic import TypeAdapter
+from safetensors.numpy import save_file
 
 from roberta_squad_pipeline.distributed.worker import Worker, work
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.file_answers import answer_file
-from roberta_squad_pipeline.inference.job import FileJob, InferenceJob, save_spans
+from roberta_squad_pipeline.inference.job import FileJob, InferenceJob
 from roberta_squad_pipeline.inference.prediction import search_windows
-from roberta_squad_pipeline.reader.sharing import share_trained
+from roberta_squad_pipeline.reader.storage import load_reader
 
 _JOB: TypeAdapter[InferenceJob | FileJob] = TypeAdapter(InferenceJob | FileJob)
 
@@ -15,9 +16,10 @@ _JOB: TypeAdapter[InferenceJob | FileJob] = TypeAdapter(InferenceJob | FileJob)
 def read(worker: Worker) -> None:
     """Reads this process's share of all windows, or of all chunks of a file."""
     job, processes = _JOB.validate_json(worker.job), worker.processes
+    trained = load_reader(worker.share(job.reader))
     if isinstance(job, FileJob):
         answer_file(
-            share_trained(job.reader, processes),
+            trained,
             job.questions,
             job.work,
             processes=processes,
@@ -25,9 +27,9 @@ def read(worker: Worker) -> None:
             stop=worker.stop,
         )
         return
-    features = Features.open(worker.share_file(job.features))
+    features = Features.open(worker.share(job.features))
     spans = search_windows(
-        share_trained(job.reader, processes).module,
+        trained.module,
         features,
         job.inference,
         processes=processes,
@@ -35,7 +37,7 @@ def read(worker: Worker) -> None:
         on_batch=lambda batch, _: worker.tell({"done": len(batch.start) * processes.count}),
     )
     if processes.first:
-        save_spans(spans, job.spans)
+        save_file(spans._asdict(), job.spans)
 
 
 if __name__ == "__main__":

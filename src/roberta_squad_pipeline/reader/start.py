@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.files import sha256_of
+from roberta_squad_pipeline.common.same_run import weights_of
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.model import (
@@ -121,7 +121,7 @@ def _own_reader(config: ModelConfig, folder: Path) -> FirstReader:
     set_dropout(encoder_config, config)
     reader = empty_reader(encoder_config, config.dropout, config.answerability_input)
     reader.load_state_dict(trained.state_dict())
-    return FirstReader(reader, Origin(sha256=_sha256(folder), unused=(), drawn=()))
+    return FirstReader(reader, Origin(sha256=weights_of(str(folder)), unused=(), drawn=()))
 
 
 def _question_answering_model(config: ModelConfig, folder: Path) -> FirstReader:
@@ -137,9 +137,8 @@ def _question_answering_model(config: ModelConfig, folder: Path) -> FirstReader:
     reader.span_head.load_state_dict(head.state_dict())
     drawn = [name for name in reader.state_dict() if name.startswith("answerability_head.")]
     unused = sorted(loaded["unexpected_keys"])
-    return FirstReader(
-        reader, Origin(sha256=_sha256(folder), unused=tuple(unused), drawn=tuple(drawn))
-    )
+    origin = Origin(sha256=weights_of(str(folder)), unused=tuple(unused), drawn=tuple(drawn))
+    return FirstReader(reader, origin)
 
 
 def _span_head(model: PreTrainedModel, missing: set[str], config: ModelConfig) -> nn.Linear:
@@ -165,7 +164,3 @@ def _span_head(model: PreTrainedModel, missing: set[str], config: ModelConfig) -
         remedy=f"Train new heads on its encoder: --params model.encoder={config.source}, without "
         "model.start.",
     )
-
-
-def _sha256(folder: Path) -> dict[str, str]:
-    return {path.name: sha256_of(path) for path in sorted(folder.glob("*.safetensors"))}

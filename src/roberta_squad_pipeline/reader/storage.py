@@ -8,7 +8,7 @@ exported to ONNX, with model.onnx instead of config.json and weights; and an ens
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -179,10 +179,11 @@ def load_reader(folder: Path) -> TrainedReader:
     header = load_header(folder)
     onnx = OnnxReader(folder / ONNX_MODEL) if (folder / ONNX_MODEL).is_file() else None
     try:
-        if header.members:
-            members = tuple(load_reader(folder / MEMBERS / name) for name in header.members)
-            return load_ensemble(members, folder)
-        return load_beside_weights(onnx or _load_weights(folder, header), folder)
+        members = tuple(load_reader(folder / MEMBERS / name) for name in header.members)
+        reader = _ensemble(members) if members else onnx or _load_weights(folder, header)
+        tokenizer = PassageTokenizer.load(str(folder))
+        evaluation = load_evaluation(folder)
+        return TrainedReader(reader, tokenizer, header, folder, evaluation, members)
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError, InputError) as error:
         raise _no_reader(folder, error) from error
 
@@ -205,26 +206,10 @@ def _load_weights(folder: Path, header: ReaderHeader) -> "ReaderModel":
     return reader
 
 
-def load_beside_weights(
-    reader: "ReaderModel | OnnxReader | EnsembleReader", folder: Path
-) -> TrainedReader:
-    """Loads the files of `save_beside_weights`."""
-    tokenizer = PassageTokenizer.load(str(folder))
-    return TrainedReader(
-        reader, tokenizer, load_header(folder), folder, evaluation=load_evaluation(folder)
-    )
-
-
-def load_ensemble(members: tuple[TrainedReader, ...], folder: Path) -> TrainedReader:
-    """Loads the files that `save_reader` wrote for an ensemble beside its members.
-
-    Raises:
-        InputError: A member has no weights of its own.
-    """
+def _ensemble(members: tuple[TrainedReader, ...]) -> "EnsembleReader":
     from roberta_squad_pipeline.reader.ensemble import EnsembleReader
 
-    reader = EnsembleReader([member.in_torch for member in members])
-    return replace(load_beside_weights(reader, folder), members=members)
+    return EnsembleReader([member.in_torch for member in members])
 
 
 def is_reader(folder: Path) -> bool:

@@ -55,8 +55,8 @@ class TrainingJob(StrictModel):
     checkpoints: Path
     """Folder for the checkpoints of these settings and data."""
 
-    def opened(self, validation: Path | bytes | None) -> Validation | None:
-        """Opens the validation questions, from their file or its content."""
+    def opened(self, validation: Path | None) -> Validation | None:
+        """Opens the validation questions, from their file or a copy of it."""
         if validation is None:
             return None
         return Validation(Features.open(validation), self.inference)

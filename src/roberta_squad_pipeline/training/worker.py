@@ -28,11 +28,11 @@ def train(worker: Worker) -> None:
     job = TrainingJob.model_validate_json(worker.job)
     processes = worker.processes
     worker.tell({"restarts": worker.restarts})
-    features = Features.open(worker.share_file(job.features))
+    features = Features.open(worker.share(job.features))
     if job.teacher is not None:
-        taught = TeacherLogits.open(worker.share_file(job.teacher))
+        taught = TeacherLogits.open(worker.share(job.teacher))
         features = replace(features, teacher=taught)
-    validation = job.opened(job.validation and worker.share_file(job.validation))
+    validation = job.opened(job.validation and worker.share(job.validation))
     reader = None
     if processes.first:
         reader = first_reader(features, job.model, job.training, job.start).reader
