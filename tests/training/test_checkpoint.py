@@ -16,11 +16,10 @@ from torch import Tensor
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
-from roberta_squad_pipeline.training.loss_scale import LossScaleState
 from roberta_squad_pipeline.training.records import EvaluationRecord, Record, UpdateRecord
 
 SPLIT = "8 windows per update"
-SCALE = LossScaleState(scale=8.0, growth_tracker=5, skips_at_minimum=1, skipped=3)
+SCALE = {"scale": 8.0, "_growth_tracker": 5, "skips_at_minimum": 1, "skipped": 3}
 
 
 def tensors(update: int, size: int = 100) -> dict[str, Tensor]:
@@ -168,12 +167,10 @@ from pathlib import Path
 import torch
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
-from roberta_squad_pipeline.training.loss_scale import LossScaleState
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-scale = LossScaleState(scale=1.0, growth_tracker=0, skips_at_minimum=0, skipped=0)
 try:
-    Checkpoints(Path(sys.argv[1])).save(10, {"w": torch.zeros(100_000)}, scale, [], split="")
+    Checkpoints(Path(sys.argv[1])).save(10, {"w": torch.zeros(100_000)}, {}, [], split="")
 except InputError as error:
     print(error)
     sys.exit(7)

@@ -122,8 +122,7 @@ def run(
             model=model,
             start=start,
             training=recipe,
-            strategy=config.strategy,
-            max_restarts=config.max_restarts,
+            distributed=config,
             checkpoints=tmp_path / folder,
         )
         records: list[UpdateRecord] = []
@@ -139,7 +138,6 @@ def run(
             job,
             reader,
             features,
-            config,
             name="test",
             on_record=keep,
             on_restart=on_restart,

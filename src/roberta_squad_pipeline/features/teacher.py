@@ -53,15 +53,14 @@ class TeacherLogits:
         return cls(meta, start, end, np.zeros(len(window_tokens), np.float32))
 
     @classmethod
-    def open(cls, source: Path | bytes) -> Self:
-        """Maps a file written by `save` into memory, or reads its content.
+    def open(cls, path: Path) -> Self:
+        """Maps a file written by `save` into memory.
 
         Raises:
             InputError: It has another content.
         """
-        content = pa.py_buffer(source) if isinstance(source, bytes) else pa.memory_map(str(source))
         try:
-            table = pa.ipc.open_file(content).get_batch(0)
+            table = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
             meta = TeacherMeta.model_validate_json(table.schema.metadata[_META_KEY])
         except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
             raise InputError(

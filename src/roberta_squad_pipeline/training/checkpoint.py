@@ -18,7 +18,6 @@ from torch import Tensor
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of, written_atomically
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.training.loss_scale import LossScaleState
 from roberta_squad_pipeline.training.records import RECORDS, Record
 
 KEPT = 2
@@ -39,7 +38,7 @@ class Manifest(StrictModel):
 
     update: int = Field(gt=0)
     """Updates made before it."""
-    loss_scale: LossScaleState
+    loss_scale: dict[str, int | float]
     split: str
     """How the last one was shared out to processes and threads, on which dropout depends."""
     files: dict[str, str]
@@ -83,7 +82,7 @@ class Checkpoints:
         self,
         update: int,
         tensors: dict[str, Tensor],
-        loss_scale: LossScaleState,
+        loss_scale: dict[str, int | float],
         records: list[Record],
         *,
         split: str,
@@ -94,7 +93,7 @@ class Checkpoints:
         Args:
             update: Updates that were made.
             tensors: Weights and the optimiser's state, by name, on the CPU, of any shapes.
-            loss_scale: Its state.
+            loss_scale: The state of `LossScaler`.
             records: Of all updates and evaluations.
             split: How the last update was shared out to processes and threads.
             best_weights: Of the best evaluation, by name, on the CPU, if they are to be kept.

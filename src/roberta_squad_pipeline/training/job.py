@@ -8,7 +8,7 @@ import torch
 
 from roberta_squad_pipeline.common.errors import TrainingError
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.distributed.config import DistributedConfig, Strategy
+from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.distributed.launch import launch, local_processes
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest, stop_requests
@@ -49,9 +49,8 @@ class TrainingJob(StrictModel):
     start: Path | None
     """Folder with the files of `model.start`; only rank 0 reads them."""
     training: TrainingConfig
-    strategy: Strategy
-    max_restarts: int
-    """How often processes may die before the run fails."""
+    distributed: DistributedConfig
+    """How many processes, and on which machines."""
     checkpoints: Path
     """Folder for the checkpoints of these settings and data."""
 
@@ -87,7 +86,6 @@ def run_training(
     job: TrainingJob,
     reader: ReaderModel,
     features: Features,
-    distributed: DistributedConfig,
     *,
     name: str,
     on_record: Callable[[Record], None],
@@ -101,7 +99,6 @@ def run_training(
         job: The task.
         reader: The reader before its first update.
         features: The training windows.
-        distributed: How many processes, and on which machines.
         name: The run's name, the same on all machines.
         on_record: Called once per update and per evaluation.
         on_restart: Called with the number of restarts after processes were restarted.
@@ -112,7 +109,7 @@ def run_training(
         KeyboardInterrupt: It was stopped by Ctrl-C.
         SystemExit: It was stopped by SIGTERM.
     """
-    count = distributed.nodes * local_processes(distributed)
+    count = job.distributed.nodes * local_processes(job.distributed)
     split_update(job.training.batch_size, count, job.training.micro_batch)
     checkpoints = Checkpoints(job.checkpoints)
     micro_batch = checkpoints.micro_batch(job.training.micro_batch)
@@ -136,15 +133,13 @@ def run_training(
                 job.training,
                 validation=job.opened(job.validation),
                 processes=Processes.alone(available_device()),
-                strategy=job.strategy,
+                strategy=job.distributed.strategy,
                 checkpoints=checkpoints,
                 stop=stop,
                 on_record=told,
             )
         else:
-            finished = _launch(
-                job, distributed, name=name, stop=stop, on_record=told, on_restart=on_restart
-            )
+            finished = _launch(job, name=name, stop=stop, on_record=told, on_restart=on_restart)
     if finished and (count > 1 or job.training.keep == "best"):
         _load_result(reader, checkpoints, last[0])
     if not finished:
@@ -169,7 +164,6 @@ def help_training(distributed: DistributedConfig, *, name: str) -> None:
 
 def _launch(
     job: TrainingJob,
-    distributed: DistributedConfig,
     *,
     name: str,
     stop: StopRequest,
@@ -186,7 +180,7 @@ def _launch(
             on_record(record)
         finished = event.get("finished", finished)
 
-    halving = _with_halvings(distributed)
+    halving = _with_halvings(job.distributed)
     launch(_WORKER, job, halving, name=f"train-{name}", on_event=on_event, stop=stop)
     return finished
 

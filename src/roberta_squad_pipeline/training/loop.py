@@ -184,7 +184,7 @@ def _resume(run: _Run) -> int:
     if not told:
         return 0
     start = Manifest.model_validate_json(told)
-    run.scaler.state = start.loss_scale
+    run.scaler.load_state_dict(start.loss_scale)
     tensors = found.tensors() if found else None
     spread_state(tensors, run.reader, run.optimizer, run.processes)
     if found:
@@ -230,7 +230,7 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
         lr_highest=max(rates),
         lr_lowest=min(rates),
         windows=config.batch_size,
-        loss_scale=run.scaler.scale,
+        loss_scale=run.scaler.known_scale,
         seconds=time.perf_counter() - began,
     )
     if not math.isfinite(record.loss):
@@ -325,7 +325,8 @@ def _halve_micro_batch(run: _Run, update: int) -> None:
         raise TrainingError(str(no_room(f"update {update} of {run.config.updates}")))
     run.split = replace(before, accumulation=min(2 * before.accumulation, before.share))
     micro_batch = -(-run.split.share // run.split.accumulation)
-    run.scaler.begin_again()
+    # torch's scaler unscales gradients once per update, and this one is made again.
+    run.scaler.update(run.scaler.known_scale)
     if run.checkpoints is not None:
         run.checkpoints.keep_micro_batch(micro_batch)
     if run.processes.device.type == "cuda":
@@ -357,7 +358,7 @@ def _save(run: _Run, update: int) -> None:
                 run.checkpoints.save(
                     update,
                     state,
-                    run.scaler.state,
+                    run.scaler.state_dict(),
                     run.records,
                     split=str(run.split),
                     best_weights=run.best_weights,

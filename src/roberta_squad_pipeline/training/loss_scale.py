@@ -1,29 +1,17 @@
 """The recipe's loss scale for fp16, built on torch's scaler."""
 
-import torch
-from torch import Tensor
+from typing import Any
 
-from roberta_squad_pipeline.common.strict import StrictModel
+import torch
+
 from roberta_squad_pipeline.training.config import LossScaleConfig
 
 
-class LossScaleState(StrictModel):
-    """The state of a loss scale."""
-
-    scale: float
-    growth_tracker: int
-    """Updates since the scale last changed."""
-    skips_at_minimum: int
-    """Number of attempts in a row that overflowed at the smallest scale."""
-    skipped: int
-    """Number of all attempts that overflowed."""
-
-
-class LossScaler:
+class LossScaler(torch.amp.GradScaler):
     """Scales losses, skips updates that overflow, and detects that training has diverged.
 
     torch's scaler doubles and halves the scale. It has no minimum at which training ends; this
-    class adds one.
+    class adds one. Call `settle` after each `update`.
 
     Args:
         config: The recipe's numbers.
@@ -32,8 +20,7 @@ class LossScaler:
     """
 
     def __init__(self, config: LossScaleConfig, *, enabled: bool, device: torch.device) -> None:
-        self._config = config
-        self._scaler = torch.amp.GradScaler(
+        super().__init__(
             device.type,
             init_scale=config.initial,
             growth_factor=2.0,
@@ -41,65 +28,38 @@ class LossScaler:
             growth_interval=config.growth_updates,
             enabled=enabled,
         )
-        self.scale = self._scaler.get_scale()
+        self._config = config
+        self.known_scale = self.get_scale()
         """Factor of the next loss, as known since the last `settle`."""
-        # It makes its tensors with the first that it scales.
-        self._scaler.scale(torch.zeros((), device=device))
+        # torch makes its tensors with the first that it scales.
+        self.scale(torch.zeros((), device=device))
         self._skips_at_minimum = 0
         self.skipped = 0
         """Number of attempts that had overflowed by the last `settle`."""
 
-    @property
-    def state(self) -> LossScaleState:
-        """The state for a checkpoint."""
-        scaler = self._scaler.state_dict()
-        return LossScaleState(
-            scale=scaler.get("scale", 1.0),
-            growth_tracker=scaler.get("_growth_tracker", 0),
-            skips_at_minimum=self._skips_at_minimum,
-            skipped=self.skipped,
-        )
+    def state_dict(self) -> dict[str, Any]:
+        """The state for a checkpoint: torch's, if enabled, and the number of skips."""
+        skips = {"skips_at_minimum": self._skips_at_minimum, "skipped": self.skipped}
+        return super().state_dict() | skips
 
-    @state.setter
-    def state(self, state: LossScaleState) -> None:
-        self._skips_at_minimum, self.skipped = state.skips_at_minimum, state.skipped
-        if self._scaler.is_enabled():
-            kept = {"scale": state.scale, "_growth_tracker": state.growth_tracker}
-            self._scaler.load_state_dict(self._scaler.state_dict() | kept)
-            self.scale = state.scale
-
-    def begin_again(self) -> None:
-        """Discards an unfinished update: torch's scaler unscales gradients once per update."""
-        self._scaler.update(self.scale)
-
-    def backward(self, loss: Tensor) -> None:
-        """Adds the scaled loss's gradients.
-
-        Args:
-            loss: Shape: ()
-        """
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-
-    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
-        """Divides the gradients by the scale, before they are clipped."""
-        self._scaler.unscale_(optimizer)
-
-    def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Makes the update unless it overflowed, and adapts the scale; call `settle` next."""
-        self._scaler.step(optimizer)
-        self._scaler.update()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over the state of a checkpoint."""
+        super().load_state_dict(state_dict)
+        self._skips_at_minimum = state_dict["skips_at_minimum"]
+        self.skipped = state_dict["skipped"]
+        self.known_scale = self.get_scale()
 
     def settle(self) -> bool:
         """Waits for the device, and returns whether the update overflowed and was skipped."""
-        before, self.scale = self.scale, self._scaler.get_scale()
-        overflowed = self.scale < before
+        before, self.known_scale = self.known_scale, self.get_scale()
+        overflowed = self.known_scale < before
         self.skipped += overflowed
         self._skips_at_minimum = (
             self._skips_at_minimum + 1 if overflowed and before <= self._config.minimum else 0
         )
-        if self.scale < self._config.minimum:
-            self.scale = self._config.minimum
-            self._scaler.update(self.scale)
+        if self.known_scale < self._config.minimum:
+            self.known_scale = self._config.minimum
+            self.update(self.known_scale)
         return overflowed
 
     @property

@@ -49,9 +49,10 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     total = _accumulate(module, batches, scaler, config, processes)
     if config.max_grad_norm is not None:
-        scaler.unscale(optimizer)
+        scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm)
     scaler.step(optimizer)
+    scaler.update()
     # Every rank checks and reports the loss of the whole update, not of its own share.
     processes.sum(total)
     return total
@@ -132,7 +133,7 @@ def _accumulate(
     for number, batch in enumerate(batches, start=1):
         with reducing(module, now=number == len(batches)):
             loss = _loss(module, batch, config, processes)
-            scaler.backward(loss)
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     # Removes the factor of `_loss`, so that the sum over ranks is the update's mean.
     return total / processes.count

@@ -41,8 +41,8 @@ def train(worker: Worker) -> None:
     wanted = min(job.training.micro_batch, job.training.batch_size // processes.count)
     micro_batch = _within_memory(wanted, worker.folder / _HALVED, processes)
     # Each restart for want of memory has halved it, which is a bit less.
-    halvings = wanted.bit_length() - micro_batch.bit_length()
-    _check_deaths(worker.restarts - halvings, job.max_restarts, worker.folder / DEATH_FILE)
+    deaths = worker.restarts - (wanted.bit_length() - micro_batch.bit_length())
+    _check_deaths(deaths, job.distributed.max_restarts, worker.folder / DEATH_FILE)
     if checkpoints is not None and micro_batch < wanted:
         checkpoints.keep_micro_batch(micro_batch)
     training = job.training.model_copy(update={"micro_batch": micro_batch})
@@ -53,7 +53,7 @@ def train(worker: Worker) -> None:
             training,
             validation=validation,
             processes=processes,
-            strategy=job.strategy,
+            strategy=job.distributed.strategy,
             checkpoints=checkpoints,
             stop=worker.stop,
             on_record=lambda record: worker.tell({"records": [asdict(record)]}),

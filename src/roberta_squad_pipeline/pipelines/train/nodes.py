@@ -115,8 +115,7 @@ def train_reader(
             model=model,
             start=start,
             training=config,
-            strategy=distributed.strategy,
-            max_restarts=distributed.max_restarts,
+            distributed=distributed,
             checkpoints=folder,
         )
         with progress("train", config.updates, "updates") as advance:
@@ -124,7 +123,6 @@ def train_reader(
                 job,
                 reader,
                 features,
-                distributed,
                 name=run,
                 on_record=lambda record: curve.add(record, config.updates, advance),
                 on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
