@@ -24,7 +24,6 @@ from typing_extensions import TypedDict  # pydantic wants this one below Python 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import stamps, written_atomically
 from roberta_squad_pipeline.common.same_run import digest, surroundings
-from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.stopping import StopRequest
 from roberta_squad_pipeline.inference.answering import (
@@ -40,7 +39,8 @@ from roberta_squad_pipeline.squad.forms import files_of
 from roberta_squad_pipeline.squad.paragraphs import squad_paragraphs
 
 _PARQUET = ".parquet"
-_DONE = "done.json"
+_JOB = "job"
+"""File with a short name of everything that the answers depend on."""
 _ROWS, _CHARACTERS = 1000, 1_000_000
 """The most in a chunk: seconds of work, for passages of any length."""
 
@@ -81,17 +81,14 @@ class _Row(NamedTuple):
     error: str | None = None
 
 
-class Done(StrictModel):
+class Done(NamedTuple):
     """How much of a file is answered."""
 
-    job: str
-    """A short name of everything that the answers depend on."""
-    chunks: int = 0
-    questions: int = 0
+    questions: int
     """Number of rows that are done, including errors."""
-    errors: int = 0
+    errors: int
     """Number of rows without an answer."""
-    first_error: str | None = None
+    first_error: str | None
 
 
 def count_questions(path: Path) -> int:
@@ -145,20 +142,24 @@ def work_folder(output: Path, trained: TrainedReader, questions: Path) -> Iterat
             remedy="Wait until it has ended." if busy else "Give another predict.output.",
         ) from error
     with lock:
-        kept = folder / _DONE
-        if kept.exists() and json.loads(kept.read_bytes())["job"] != job:
-            _logger.warning(
-                "starting again: the answers in %s are of other questions, reader or code", folder
-            )
-            kept.unlink()
-        if not kept.exists():
-            _write(kept, Done(job=job).model_dump_json().encode())
+        kept = folder / _JOB
+        if not (kept.exists() and kept.read_text() == job):
+            if parts := _parts(folder):
+                _logger.warning(
+                    "starting again: the answers in %s are of other questions, reader or code",
+                    folder,
+                )
+            for part in parts:
+                part.unlink()
+            kept.write_text(job)
         yield folder
 
 
 def read_done(work: Path) -> Done:
-    """Reads how much work in a folder is done."""
-    return Done.model_validate_json((work / _DONE).read_bytes())
+    """Counts the rows that are done in a folder."""
+    found = [row["error"] for part in _parts(work) for row in _rows_of(part)]
+    errors = [error for error in found if error is not None]
+    return Done(len(found), len(errors), next(iter(errors), None))
 
 
 def answer_file(
@@ -182,7 +183,7 @@ def answer_file(
     """
     chunks: Iterator[list[_Row]] = iter(())
     if processes.first:
-        chunks = islice(_chunks(questions), read_done(work).chunks, None)
+        chunks = islice(_chunks(questions), len(_parts(work)), None)
     while True:
         taken = [] if stop.made else list(islice(chunks, processes.count))
         # Only rank 0 has the questions, and decides whether to go on.
@@ -191,10 +192,11 @@ def answer_file(
         if not turn:
             return
         mine = turn[processes.rank] if processes.rank < len(turn) else []
-        answered = json.dumps(_answered(trained, mine, processes)).encode()
-        chunks_of_rows = map(json.loads, processes.gather_bytes(answered))
+        answered = processes.gather_bytes(_answered(trained, mine, processes))
         if processes.first:
-            _keep(list(islice(chunks_of_rows, len(turn))), work)
+            for part in answered[: len(turn)]:
+                with written_atomically(work / f"{len(_parts(work)):08}") as temp:
+                    temp.write_bytes(part)
             on_questions(sum(map(len, turn)))
 
 
@@ -208,14 +210,12 @@ def write_answers(work: Path, output: Path) -> Done:
     Returns:
         The number of questions and errors.
     """
-    done = read_done(work)
-    parts = [_part(work, number) for number in range(done.chunks)]
+    done, parts = read_done(work), _parts(work)
     with written_atomically(output) as temp:
         if output.suffix == _PARQUET:
             with pq.ParquetWriter(temp, _SCHEMA) as writer:
                 for part in parts:
-                    rows = [json.loads(line) for line in part.read_bytes().splitlines()]
-                    writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
+                    writer.write_table(pa.Table.from_pylist(_rows_of(part), _SCHEMA))
         else:
             with temp.open("wb") as stream:
                 for part in parts:
@@ -263,42 +263,25 @@ def _chunks(path: Path) -> Iterator[list[_Row]]:
         yield chunk
 
 
-def _answered(
-    trained: TrainedReader, chunk: list[_Row], processes: Processes
-) -> list[dict[str, Any]]:
+def _answered(trained: TrainedReader, chunk: list[_Row], processes: Processes) -> bytes:
+    """A chunk's part of the answers, as JSON Lines."""
     asked = [Asked(row.question, row.passage) for row in chunk if row.error is None]
     answers = iter(answers_or_errors(trained, asked, device=processes.device))
     threshold = trained.calibration.abstains_above
-    rows = []
+    lines = []
     for row in chunk:
         found = next(answers) if row.error is None else row.error
         if isinstance(found, InputError):
             found = found.at(row.where)
-        rows.append({"id": row.id} | as_row(found, threshold))
-    return rows
+        answer = {"id": row.id} | as_row(found, threshold)
+        lines.append(json.dumps(answer, ensure_ascii=False) + "\n")
+    return "".join(lines).encode()
 
 
-def _keep(answered: list[list[dict[str, Any]]], work: Path) -> None:
-    done = read_done(work)
-    for number, rows in enumerate(answered, done.chunks):
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-        _write(_part(work, number), "".join(lines).encode())
-    errors = [row["error"] for rows in answered for row in rows if row["error"] is not None]
-    # Last, since chunks that it does not count are answered again.
-    now = Done(
-        job=done.job,
-        chunks=done.chunks + len(answered),
-        questions=done.questions + sum(map(len, answered)),
-        errors=done.errors + len(errors),
-        first_error=done.first_error or next(iter(errors), None),
-    )
-    _write(work / _DONE, now.model_dump_json().encode())
+def _parts(work: Path) -> list[Path]:
+    """The finished chunks, in their order."""
+    return sorted(work.glob("[0-9]*"))
 
 
-def _part(work: Path, number: int) -> Path:
-    return work / f"{number:08}"
-
-
-def _write(path: Path, content: bytes) -> None:
-    with written_atomically(path) as temp:
-        temp.write_bytes(content)
+def _rows_of(part: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in part.read_bytes().splitlines()]
