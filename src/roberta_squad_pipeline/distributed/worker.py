@@ -109,13 +109,19 @@ def work(do: Callable[[Worker], None]) -> None:
     try:
         with (
             stop_requests(folder / STOP_FILE) as stop,
-            _joined(folder, node_rank, address) as processes,
+            _joined(folder, node_rank, address, stop) as worker,
         ):
             (folder / JOINED_FILE).touch()
             if os.environ["LOCAL_RANK"] == "0":
                 # Left by processes that were started before these.
                 (folder / ERROR_FILE).unlink(missing_ok=True)
-            _take_part(do, node_rank, processes, folder, stop)
+            try:
+                do(worker)
+            except TrainingError as error:
+                # All processes have failed for the same reason. The launcher restarts those that
+                # fail, which would not help here.
+                if worker.processes.first or node_rank > 0:
+                    write_error(error, folder / ERROR_FILE)
     except InputError as error:
         write_error(error, folder / ERROR_FILE)
         raise SystemExit(1) from error
@@ -134,33 +140,8 @@ def _lost_a_peer(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistBackendError) or "gloo" in str(error).lower()
 
 
-def _take_part(
-    do: Callable[[Worker], None],
-    node_rank: int,
-    processes: Processes,
-    folder: Path,
-    stop: StopRequest,
-) -> None:
-    logging.basicConfig(
-        level=logging.INFO if processes.first else logging.ERROR,
-        format="%(levelname)s %(message)s",
-    )
-    given = (folder / JOB_FILE).read_bytes() if processes.first else None
-    # Each machine was started by a command of its own; the job of machine 0 counts.
-    job = processes.broadcast_bytes(given).decode()
-    nodes = processes.count // _number("LOCAL_WORLD_SIZE")
-    restarts = _number("TORCHELASTIC_RESTART_COUNT")
-    try:
-        do(Worker(processes, job, folder, stop, nodes, restarts))
-    except TrainingError as error:
-        # All processes have failed for the same reason. The launcher restarts those that fail,
-        # which would not help here.
-        if processes.first or node_rank > 0:
-            write_error(error, folder / ERROR_FILE)
-
-
 @contextmanager
-def _joined(folder: Path, node_rank: int, address: str) -> Iterator[Processes]:
+def _joined(folder: Path, node_rank: int, address: str, stop: StopRequest) -> Iterator[Worker]:
     local_rank, local_count = _number("LOCAL_RANK"), _number("LOCAL_WORLD_SIZE")
     count, restarts = _number("WORLD_SIZE"), _number("TORCHELASTIC_RESTART_COUNT")
     if count % local_count or node_rank >= count // local_count:
@@ -197,7 +178,15 @@ def _joined(folder: Path, node_rank: int, address: str) -> Iterator[Processes]:
     )
     # Beside NCCL's group, so that messages between CPUs do not queue up on the GPU's stream.
     control = dist.new_group(backend="gloo", timeout=_PEERS_MAY_BE_BUSY_FOR)
-    yield Processes(dist.get_rank(), count, device, control)
+    processes = Processes(dist.get_rank(), count, device, control)
+    logging.basicConfig(
+        level=logging.INFO if processes.first else logging.ERROR,
+        format="%(levelname)s %(message)s",
+    )
+    given = (folder / JOB_FILE).read_bytes() if processes.first else None
+    # Each machine was started by a command of its own; the job of machine 0 counts.
+    job = processes.broadcast_bytes(given).decode()
+    yield Worker(processes, job, folder, stop, count // local_count, restarts)
     # Not after an error: this could wait for peers that wait for this process.
     dist.destroy_process_group()
 
