@@ -53,7 +53,6 @@ TESTED_BY = {
     "pipelines/validate/nodes": "end_to_end/test_validation.py",
     "reader/exchange/model_card": "reader/exchange/test_pretrained.py",
     "reader/onnx_reader": "inference/test_onnx_export.py",
-    "reader/sharing": "end_to_end/test_processes.py",
     "reader/source": "reader/test_start.py",
     "runs/evaluating": "end_to_end/test_evaluate_elsewhere.py",
     "runs/hooks": "end_to_end/test_tracking_server.py",

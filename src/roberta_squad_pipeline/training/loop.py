@@ -30,10 +30,10 @@ from roberta_squad_pipeline.reader.lanes import Lanes, even_lane_count
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints, Manifest
 from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.curve import best_evaluation, out_of_patience
 from roberta_squad_pipeline.training.learning_rates import build_optimizer, set_learning_rates
 from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.records import Record, UpdateRecord, evaluations_of
-from roberta_squad_pipeline.training.selection import best_evaluation, out_of_patience
 from roberta_squad_pipeline.training.state import (
     allocate_state,
     gather_state,

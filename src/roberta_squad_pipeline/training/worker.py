@@ -12,10 +12,10 @@ from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.distributed.worker import Worker, work
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.features.teacher import TeacherLogits
-from roberta_squad_pipeline.reader.sharing import share_reader
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.job import TrainingJob, first_reader
 from roberta_squad_pipeline.training.loop import fit_reader, no_room
+from roberta_squad_pipeline.training.strategy import share_reader
 
 _HALVED = "micro_batch"
 """Name of the file with the smaller micro-batch, after memory ran out."""

@@ -302,7 +302,7 @@ class _Curve:
         show_evaluation(record.criterion, record.update / updates)
 
     def tell_of_end(self, training: TrainingConfig) -> None:
-        from roberta_squad_pipeline.training.selection import best_evaluation, still_rising
+        from roberta_squad_pipeline.training.curve import best_evaluation, still_rising
 
         last = self.updates[-1].update
         if last < training.updates:
