@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from roberta_squad_pipeline.reader.config import Precision, PrecisionSetting, chosen
+from roberta_squad_pipeline.reader.config import InferenceParameters, Precision, PrecisionSetting
 from roberta_squad_pipeline.reader.device import (
     available_device,
     computing_in,
@@ -54,7 +54,10 @@ def test_a_gpu_computes_bf16_unless_it_emulates_it(
 
 @pytest.mark.parametrize("setting", ["auto", "fp32", "bf16", "fp16"])
 def test_auto_alone_leaves_the_format_to_the_device(setting: PrecisionSetting) -> None:
-    assert chosen(setting, "bf16") == ("bf16" if setting == "auto" else setting)
+    given = InferenceParameters(
+        batch_windows=1, precision=setting, max_answer_tokens=1, n_best=1, null_score="best_span"
+    )
+    assert given.resolved("bf16").precision == ("bf16" if setting == "auto" else setting)
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,6 @@ PrecisionSetting = Literal["auto", "fp32", "bf16", "fp16"]
 """A number format, or the device's fast one."""
 
 
-def chosen(setting: PrecisionSetting, fast: Precision) -> Precision:
-    """Resolves a setting on a device whose fast number format is `fast`."""
-    return fast if setting == "auto" else setting
-
-
 AnswerabilityInput = Literal["first_token", "question"]
 
 NO_ANSWER_THRESHOLD = 0.0
@@ -108,8 +103,8 @@ class InferenceParameters(StrictModel):
 
     def resolved(self, fast: Precision) -> "InferenceConfig":
         """Resolves the settings on a device whose fast number format is `fast`."""
-        settings = self.model_dump() | {"precision": chosen(self.precision, fast)}
-        return InferenceConfig(**settings)
+        precision = fast if self.precision == "auto" else self.precision
+        return InferenceConfig(**self.model_dump() | {"precision": precision})
 
 
 class InferenceConfig(InferenceParameters):

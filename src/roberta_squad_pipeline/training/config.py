@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.reader.config import Precision, PrecisionSetting, chosen
+from roberta_squad_pipeline.reader.config import Precision, PrecisionSetting
 
 Share = Annotated[float, Field(ge=0, le=1)]
 AveragingFactor = Annotated[float, Field(ge=0, lt=1)]
@@ -209,7 +209,7 @@ class TrainingParameters(TrainingSettings):
             updates=updates,
             warmup_updates=warmup_updates,
             lr=self.lr or _rate_for(layer_parameters, self.lr_by_size),
-            precision=chosen(self.precision, fast),
+            precision=fast if self.precision == "auto" else self.precision,
         )
 
 

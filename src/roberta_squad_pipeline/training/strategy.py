@@ -12,33 +12,30 @@ from transformers import AutoConfig
 
 from roberta_squad_pipeline.distributed.config import Strategy
 from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.families import family_of
 from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader
 
 
-def share_reader(reader: ReaderModel | None, processes: Processes) -> ReaderModel:
+def share_reader(
+    reader: ReaderModel | None, config: ModelConfig, processes: Processes
+) -> ReaderModel:
     """Gives every process rank 0's reader, so that only rank 0 needs the encoder's files.
 
     Args:
         reader: The reader on rank 0; other ranks pass None.
+        config: What the reader was made with.
         processes: All of them have to call it.
 
     Returns:
         The reader on the process's device.
     """
-    told = b""
-    if reader is not None:
-        described = {
-            "encoder": reader.encoder.config.to_dict(),
-            "dropout": reader.dropout,
-            "answerability_input": reader.answerability_input,
-        }
-        told = json.dumps(described).encode()
-    # Other ranks build a reader of the same shape, to receive the weights.
+    told = json.dumps(reader.encoder.config.to_dict()).encode() if reader else None
     described = json.loads(processes.broadcast_bytes(told))
     if reader is None:
-        config = AutoConfig.for_model(**described.pop("encoder"))
-        reader = empty_reader(config, **described)
+        # Of the same shape, to receive the weights.
+        encoder_config = AutoConfig.for_model(**described)
+        reader = empty_reader(encoder_config, config.dropout, config.answerability_input)
     reader.to(processes.device)
     # In the order of the state dict, which is the same on all ranks.
     for tensor in reader.state_dict().values():

@@ -48,7 +48,7 @@ def train(worker: Worker) -> None:
     training = job.training.model_copy(update={"micro_batch": micro_batch})
     try:
         finished = fit_reader(
-            share_reader(reader, processes),
+            share_reader(reader, job.model, processes),
             features,
             training,
             validation=validation,
