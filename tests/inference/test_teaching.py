@@ -20,7 +20,6 @@ from roberta_squad_pipeline.squad.dataset import Passage, SquadDataset
 
 META = TeacherMeta(features_sha256="1" * 64, teacher="one")
 Build = Callable[[SquadDataset, Path, WindowConfig], Features]
-CPU = torch.device("cpu")
 
 
 def taught(
@@ -31,9 +30,7 @@ def taught(
     passages: Iterable[Passage] = (),
 ) -> TeacherLogits:
     config = teacher.inference
-    return taught_by(
-        teacher, features, lambda: passages, meta=meta, path=path, config=config, device=CPU
-    )
+    return taught_by(teacher, features, lambda: passages, meta=meta, path=path, config=config)
 
 
 def test_a_batch_has_what_the_teacher_says(

@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 
 from roberta_squad_pipeline.common.arrays import IndexArray, IntArray
 from roberta_squad_pipeline.common.errors import InputError
@@ -20,6 +19,7 @@ from roberta_squad_pipeline.features.tokens import Ragged
 from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION
 from roberta_squad_pipeline.inference.prediction import read_windows
 from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.model import ReaderOutput
 from roberta_squad_pipeline.reader.storage import TrainedReader
 from roberta_squad_pipeline.squad.dataset import Passage
@@ -38,7 +38,6 @@ def taught_by(
     meta: TeacherMeta,
     path: Path,
     config: InferenceConfig,
-    device: torch.device,
 ) -> TeacherLogits:
     """Computes a teacher's logits for every window, or takes those of an earlier run.
 
@@ -46,13 +45,12 @@ def taught_by(
     probability to the window's token with the same character.
 
     Args:
-        teacher: The teacher; it is moved to `device`.
+        teacher: The teacher; it is moved to the device that is there.
         features: The windows.
         passages: Reads the passages that they were built from, with their questions.
         meta: What the logits are made from.
         path: The file for the logits.
         config: How windows are read.
-        device: The device that computes them.
 
     Raises:
         InputError: The teacher's logits are not finite, or it was exported to ONNX.
@@ -60,9 +58,7 @@ def taught_by(
     if path.exists() and (kept := TeacherLogits.open(path)).meta == meta:
         _logger.info("the teacher's logits are there already: %s", path)
         return kept
-    found = [
-        _said_by(part, features, passages, meta, config, device=device) for part in teacher.parts
-    ]
+    found = [_said_by(part, features, passages, meta, config) for part in teacher.parts]
     logits = found[0] if len(found) == 1 else _mean(found)
     logits.save(path)
     return logits
@@ -74,13 +70,11 @@ def _said_by(
     passages: Callable[[], Iterable[Passage]],
     meta: TeacherMeta,
     config: InferenceConfig,
-    *,
-    device: torch.device,
 ) -> TeacherLogits:
     header = part.header
     same_tokens = header.tokenizer.sha256 == features.meta.tokenizer.sha256
     if same_tokens and header.windows.order == features.meta.windows.order:
-        return _read(part, features, meta, config, device)
+        return _read(part, features, meta, config)
     with TemporaryDirectory() as folder:
         own = features_in_file(
             passages(),
@@ -90,15 +84,11 @@ def _said_by(
             source="distil.teacher",
             data_sha256=features.meta.data_sha256,
         )
-        return projected(_read(part, own, meta, config, device), own, features)
+        return projected(_read(part, own, meta, config), own, features)
 
 
 def _read(
-    teacher: TrainedReader,
-    features: Features,
-    meta: TeacherMeta,
-    config: InferenceConfig,
-    device: torch.device,
+    teacher: TrainedReader, features: Features, meta: TeacherMeta, config: InferenceConfig
 ) -> TeacherLogits:
     logits = TeacherLogits.empty(meta, features.window_tokens)
 
@@ -114,7 +104,7 @@ def _read(
             teacher.module,
             features,
             config,
-            processes=Processes.alone(device),
+            processes=Processes.alone(available_device()),
             use=keep,
             on_batch=lambda batch, _: advance(len(batch.start)),
         )

@@ -23,11 +23,7 @@ def gather_state(
         ``model.NAME`` for weights and buffers, ``optimizer.NAME.KEY`` for the optimiser's state of
         each weight, all in full shape; empty on other ranks.
     """
-    held = {WEIGHTS + name: value for name, value in reader.state_dict().items()}
-    for name, parameter in reader.named_parameters():
-        for key, value in optimizer.state[parameter].items():
-            held[f"{_OPTIMIZER}{name}.{key}"] = value
-    return _gather(held, processes)
+    return _gather(_held(reader, optimizer), processes)
 
 
 def gather_weights(reader: nn.Module, processes: Processes) -> dict[str, Tensor]:
@@ -37,6 +33,15 @@ def gather_weights(reader: nn.Module, processes: Processes) -> dict[str, Tensor]
         Weights by the reader's own names, in full shape; empty on other ranks.
     """
     return _gather(reader.state_dict(), processes)
+
+
+def _held(reader: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The tensors themselves, by their names in a checkpoint; in the same order on all ranks."""
+    held = {WEIGHTS + name: value for name, value in reader.state_dict().items()}
+    for name, parameter in reader.named_parameters():
+        for key, value in optimizer.state[parameter].items():
+            held[f"{_OPTIMIZER}{name}.{key}"] = value
+    return held
 
 
 def _gather(held: Mapping[str, Tensor], processes: Processes) -> dict[str, Tensor]:
@@ -78,11 +83,8 @@ def spread_state(
         processes: The processes that have the state.
     """
     # Only rank 0 has the checkpoint; all ranks fill the same tensors in the same order.
-    for name, target in reader.state_dict().items():
-        _fill(target, state[WEIGHTS + name] if state else None, processes)
-    for name, parameter in reader.named_parameters():
-        for key, target in optimizer.state[parameter].items():
-            _fill(target, state[f"{_OPTIMIZER}{name}.{key}"] if state else None, processes)
+    for name, target in _held(reader, optimizer).items():
+        _fill(target, state[name] if state else None, processes)
 
 
 @torch.no_grad()

@@ -47,12 +47,20 @@ def train_step(
         torch.OutOfMemoryError: Memory ran out; no weight was changed.
     """
     optimizer.zero_grad(set_to_none=True)
-    total = _accumulate(module, batches, scaler, config, processes)
+    # It stays on the device, since reading each micro-batch's loss would be a wait each time.
+    total = torch.zeros((), device=processes.device)
+    for number, batch in enumerate(batches, start=1):
+        with reducing(module, now=number == len(batches)):
+            loss = _loss(module, batch, config, processes)
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
     if config.max_grad_norm is not None:
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm)
     scaler.step(optimizer)
     scaler.update()
+    # Removes the factor of `_loss`, so that the sum over ranks is the update's mean.
+    total /= processes.count
     # Every rank checks and reports the loss of the whole update, not of its own share.
     processes.sum(total)
     return total
@@ -118,25 +126,6 @@ def _lane_gradients(
             gradients = list(found)
         total += loss.detach()
     return total, gradients
-
-
-def _accumulate(
-    module: nn.Module,
-    batches: Sequence[Batch],
-    scaler: LossScaler,
-    config: TrainingConfig,
-    processes: Processes,
-) -> Tensor:
-    """Adds up the gradients of all micro-batches, and returns this process's loss."""
-    # It stays on the device, since reading each micro-batch's loss would be a wait each time.
-    total = torch.zeros((), device=processes.device)
-    for number, batch in enumerate(batches, start=1):
-        with reducing(module, now=number == len(batches)):
-            loss = _loss(module, batch, config, processes)
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
-    # Removes the factor of `_loss`, so that the sum over ranks is the update's mean.
-    return total / processes.count
 
 
 def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, processes: Processes) -> Tensor:

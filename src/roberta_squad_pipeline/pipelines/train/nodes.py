@@ -177,7 +177,6 @@ def _read_teacher(
     from roberta_squad_pipeline.common.same_run import digest, weights_of
     from roberta_squad_pipeline.features.teacher import TeacherMeta
     from roberta_squad_pipeline.inference.teaching import taught_by
-    from roberta_squad_pipeline.reader.device import available_device
     from roberta_squad_pipeline.reader.evaluation import features_sha256
     from roberta_squad_pipeline.reader.storage import load_reader
 
@@ -195,7 +194,6 @@ def _read_teacher(
             meta=meta,
             path=path,
             config=inference,
-            device=available_device(),
         )
     return path, logits
 
