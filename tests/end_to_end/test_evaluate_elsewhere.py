@@ -11,6 +11,7 @@ import pytest
 from mlflow.entities import Run
 
 from roberta_squad_pipeline.demo.generator import generate
+from roberta_squad_pipeline.reader.device import available_device, fast_precision
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Runs = Callable[[], list[Run]]
@@ -52,6 +53,8 @@ def test_scores_go_under_a_name_of_their_own(
     evaluation = finished_copy / "data/06_models/demo/evaluation.json"
     own = _json(evaluation)
     own["calibration"]["threshold"] = -1000.0
+    # As on a GPU; here it would be emulated, unless the processor has it.
+    own["inference"]["precision"] = "bf16"
     evaluation.write_text(json.dumps(own), encoding="utf-8")
     before = digests(finished_copy)
     [trained] = runs()
@@ -68,6 +71,8 @@ def test_scores_go_under_a_name_of_their_own(
     for kept in ("threshold", "no_answer", "answer"):
         assert found["calibration"][kept] == own["calibration"][kept]
     assert not (finished_copy / "data/06_models/theirs").exists()
+    answered_with = _json(finished_copy / "data/07_model_output/theirs/answered_with.json")
+    assert answered_with["precision"] == fast_precision(available_device())
     assert "at the reader's own threshold: exact" in done.stdout
     assert "warning: the reader abstains on every question" in done.stdout
     assert f"{found['questions']} questions of {elsewhere.name}" in done.stdout

@@ -68,6 +68,30 @@ def with_threshold(trained: TrainedReader, threshold: float | None) -> TrainedRe
     return dataclasses.replace(trained, evaluation=evaluation)
 
 
+@pytest.mark.parametrize(("fast", "as_in_fp32"), [("fp32", True), ("bf16", False)])
+def test_a_device_that_is_slow_in_16_bits_answers_in_32(
+    evaluated: TrainedReader,
+    tiny_squad: SquadDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    fast: str,
+    as_in_fp32: bool,
+) -> None:
+    """Oracle: the same reader, tuned in fp32."""
+    assert evaluated.evaluation is not None
+    assert evaluated.inference.precision == "fp32"
+    monkeypatch.setattr("roberta_squad_pipeline.reader.device.fast_precision", lambda _: fast)
+    in_bf16 = evaluated.inference.model_copy(update={"precision": "bf16"})
+    tuned = dataclasses.replace(
+        evaluated, evaluation=evaluated.evaluation.model_copy(update={"inference": in_bf16})
+    )
+    asking = asked(tiny_squad)
+    scores, expected = (
+        [answer.no_answer_score for answer in answer_questions(one, asking, device=CPU)]
+        for one in (tuned, evaluated)
+    )
+    assert (scores == expected) is as_in_fp32
+
+
 def test_probabilities(evaluated: TrainedReader, tiny_squad: SquadDataset) -> None:
     for answer in answer_questions(evaluated, asked(tiny_squad), device=CPU):
         no_answer = 1 / (1 + math.exp(-(0.5 * answer.no_answer_score + 0.25)))

@@ -36,10 +36,11 @@ def behind_the_best(readers: Sequence[Float64Array], passages: IntArray) -> list
     The intervals are simultaneous for the differences of all pairs, so that it does not matter that
     the same scores pick the best: the critical value is the 95 % quantile of the largest
     studentised difference (max-T) over a paired bootstrap-t of whole passages, at the upper end of
-    what the number of resamples leaves open. If readers have several seeds, the variance between seeds is pooled over the readers, the part that differences
-    between questions contribute to it is subtracted, and each draw adds a normal effect of this
-    variance to each reader's mean, readers with one seed included. The variance itself is drawn
-    from its scaled inverse chi-squared distribution, since few seeds determine it poorly.
+    what the number of resamples leaves open. If readers have several seeds, the variance between
+    seeds is pooled over the readers, the part that differences between questions contribute to it
+    is subtracted, and each draw adds a normal effect of this variance to each reader's mean,
+    readers with one seed included. The variance itself is drawn from its scaled inverse
+    chi-squared distribution, since few seeds determine it poorly.
 
     Sources: Westfall & Young, Resampling-Based Multiple Testing (1993), chapter 2, for max-T;
     Hsu, Multiple Comparisons (1996), chapter 5, for all pairs; Field & Welsh, "Bootstrapping

@@ -19,6 +19,7 @@ from roberta_squad_pipeline.inference.prediction import (
     merge_readers,
     predict,
 )
+from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.storage import TrainedReader
 from roberta_squad_pipeline.squad.dataset import Passage, Question
 
@@ -110,11 +111,12 @@ def answer_questions(
     windows = sum(len(features.windows.question) for _, features in parts)
     if not quiet:
         _tell_of_cut_questions(parts[0][1])
+    config = _config(trained, device)
     unseen = quiet or windows <= _SHORT
     with nullcontext(lambda _: None) if unseen else progress("read", windows, "windows") as read:
         predictions = merge_readers(
             [
-                predict(reader, features, trained.inference, device=device, on_windows=read)
+                predict(reader, features, config, device=device, on_windows=read)
                 for reader, features in parts
             ]
         )
@@ -122,6 +124,16 @@ def answer_questions(
     return [
         _answer(of_question[number], trained, cut[number]) for number in map(str, range(len(asked)))
     ]
+
+
+def _config(trained: TrainedReader, device: "torch.device | None") -> InferenceConfig:
+    """How the reader was tuned to answer, but in 16 bits only if the device is fast in these."""
+    tuned = trained.inference
+    if tuned.precision == "fp32":
+        return tuned
+    from roberta_squad_pipeline.reader.device import available_device, fast_precision
+
+    return tuned.model_copy(update={"precision": fast_precision(device or available_device())})
 
 
 def answers_or_errors(

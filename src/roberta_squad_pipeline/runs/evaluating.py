@@ -46,9 +46,11 @@ def reader_parameters(folder: Path) -> dict[str, Any]:
     from roberta_squad_pipeline.reader.storage import load_evaluation, load_header
 
     header, evaluation = load_header(folder), load_evaluation(folder)
-    inference = evaluation.inference if evaluation else header.inference
+    inference = (evaluation.inference if evaluation else header.inference).model_dump()
+    if inference["precision"] != "fp32":  # one machine is fast in other 16 bits than another
+        inference["precision"] = "auto"
     return {
         "model": {"start": str(folder), "encoder": None},
         "features": header.windows.model_dump(),
-        "inference": inference.model_dump(),
+        "inference": inference,
     }
