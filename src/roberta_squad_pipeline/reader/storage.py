@@ -192,16 +192,16 @@ def _load_weights(folder: Path, header: ReaderHeader) -> "ReaderModel":
     # Imported here, since torch need not be installed for onnxruntime.
     from safetensors.torch import load_file
 
-    from roberta_squad_pipeline.reader.exchange import pretrained
+    from roberta_squad_pipeline.reader.exchange import question_answering
     from roberta_squad_pipeline.reader.model import empty_reader, load_encoder_config
 
     reader = empty_reader(
         load_encoder_config(str(folder)), header.dropout, header.answerability_input
     )
     weights = load_file(folder / WEIGHTS)
-    head = folder / pretrained.ANSWERABILITY_HEAD
+    head = folder / question_answering.ANSWERABILITY_HEAD
     if head.is_file():
-        weights = pretrained.from_question_answering(weights, load_file(head))
+        weights = question_answering.from_question_answering(weights, load_file(head))
     reader.load_state_dict(weights)
     return reader
 
