@@ -31,7 +31,6 @@ TESTED_BY = {
     "demo/world": "demo/test_generator.py",
     "distributed/processes": "training/test_job.py",
     "distributed/start": "end_to_end/test_machines.py",
-    "distributed/worker": "training/test_job.py",
     "evaluation/config": "runs/test_parameters.py",
     "evaluation/report/slices": "evaluation/report/test_figures.py",
     "features/config": "runs/test_parameters.py",

@@ -1,6 +1,5 @@
 """The result of a reader's evaluation; stored in the reader's folder."""
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -77,7 +76,7 @@ def read_evaluation(written: Mapping[str, Any]) -> Evaluation:
     if evaluation["format_version"] == 1:
         # In version 1, the answerability head's logit was the only score.
         evaluation |= {"format_version": 2, "no_answer_weights": HEAD_ALONE.model_dump()}
-    return Evaluation.model_validate_json(json.dumps(evaluation))
+    return Evaluation.model_validate(evaluation)
 
 
 def kept_tuning(

@@ -264,4 +264,4 @@ def _upgraded(written: bytes) -> ReaderHeader:
     if written_as == _OLDEST_FORMAT:
         header["windows"]["order"] = "passage_first"
         header["tokenizer"]["special_tokens"]["pair_separators"] = 1
-    return ReaderHeader.model_validate_json(json.dumps(header))
+    return ReaderHeader.model_validate(header)
