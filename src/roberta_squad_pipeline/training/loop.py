@@ -36,8 +36,8 @@ from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.records import Record, UpdateRecord, evaluations_of
 from roberta_squad_pipeline.training.state import (
     allocate_state,
+    gather,
     gather_state,
-    gather_weights,
     spread_state,
 )
 from roberta_squad_pipeline.training.step import train_step, train_step_in_lanes
@@ -277,7 +277,7 @@ def _evaluate(run: _Run, validation: Validation, update: int) -> None:
         best = best_evaluation(evaluations_of(run.records)) is evaluation
     # Only rank 0 has scored, but all take part in gathering the weights.
     if run.config.keep == "best" and run.processes.any(best):
-        run.best_weights = gather_weights(run.reader, run.processes)
+        run.best_weights = gather(run.reader.state_dict(), run.processes)
 
 
 def _out_of_patience(run: _Run) -> bool:

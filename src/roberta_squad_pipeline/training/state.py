@@ -23,16 +23,7 @@ def gather_state(
         ``model.NAME`` for weights and buffers, ``optimizer.NAME.KEY`` for the optimiser's state of
         each weight, all in full shape; empty on other ranks.
     """
-    return _gather(_held(reader, optimizer), processes)
-
-
-def gather_weights(reader: nn.Module, processes: Processes) -> dict[str, Tensor]:
-    """Copies only the weights to rank 0's CPU; every process has to call it.
-
-    Returns:
-        Weights by the reader's own names, in full shape; empty on other ranks.
-    """
-    return _gather(reader.state_dict(), processes)
+    return gather(_held(reader, optimizer), processes)
 
 
 def _held(reader: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -44,7 +35,12 @@ def _held(reader: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tens
     return held
 
 
-def _gather(held: Mapping[str, Tensor], processes: Processes) -> dict[str, Tensor]:
+def gather(held: Mapping[str, Tensor], processes: Processes) -> dict[str, Tensor]:
+    """Copies tensors, sharded or not, to rank 0's CPU; every process has to call it.
+
+    Returns:
+        The same names, in full shape; empty on other ranks.
+    """
     state = {}
     for name, value in held.items():
         # A collective: all ranks go through the same names in the same order.
