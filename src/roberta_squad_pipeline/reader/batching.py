@@ -343,7 +343,9 @@ def assemble(features: Features, indices: IndexArray) -> Batch:
         return torch.from_numpy(positions[indices].astype(np.int64))
 
     return Batch(
-        *map(torch.from_numpy, arrays),
+        torch.from_numpy(arrays.input_ids),
+        torch.from_numpy(arrays.attention_mask),
+        torch.from_numpy(arrays.token_type_ids),
         label(windows.start),
         label(windows.end),
         label(windows.plausible_start),
