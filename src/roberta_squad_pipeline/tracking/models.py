@@ -167,8 +167,9 @@ def score_model(
     Raises:
         MlflowException: The store does not know the model, or does not answer.
     """
-    inputs = client.get_run(run_id).inputs.model_inputs
-    if not any(one.model_id == model_id for one in inputs):
+    inputs = client.get_run(run_id).inputs
+    used = inputs.model_inputs if inputs else []
+    if not any(one.model_id == model_id for one in used):
         client.log_inputs(run_id, models=[LoggedModelInput(model_id)])
     _log_scores(client, run_id, model_id, dataset, scores)
 

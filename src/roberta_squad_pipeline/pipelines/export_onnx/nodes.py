@@ -29,9 +29,11 @@ def export_reader(
 
     check_features(features, trained.header)
     gold = read_gold(Path(files["dev"]["path"])) if export.int8 else None
+    evaluation = trained.evaluation
+    tuned_on_them = evaluation is not None and evaluation.data_sha256 == files["dev"]["sha256"]
     with written_atomically(folder) as temp:
         temp.mkdir()
-        record = export_onnx(trained, features, temp, gold=gold)
+        record = export_onnx(trained, features, temp, gold=gold, tuned_on_them=tuned_on_them)
     size = record["bytes"]
     _logger.info(
         "%s: %.1f MB in fp32, the same answers to %d questions, scores within %.1e",
