@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime import InferenceSession
 
 from losses import SERIES
 from roberta_squad_pipeline import Reader
@@ -257,3 +258,39 @@ def test_what_counts_as_the_same(theirs: Prediction, same: bool) -> None:
     else:
         with pytest.raises(InputError, match="question q"):
             compare_predictions(ours, [theirs])
+
+
+@pytest.mark.parametrize("also_a_product", [False, True])
+def test_a_table_that_several_read_in_int8(also_a_product: bool, tmp_path: Path) -> None:
+    """Oracle: the same graph in fp32, within half a step of each row's 127.
+
+    A table that a product reads, too, as tied weights are, stays in fp32.
+    """
+    table = np.array([[1, -2, 0.5], [100, 3, -7], [0, 0, 0]], np.float32)
+    nodes = [helper.make_node("Gather", ["table", ids], [f"rows_{ids}"]) for ids in ("a", "b")]
+    nodes.append(helper.make_node("Add", ["rows_a", "rows_b"], ["sum"]))
+    if also_a_product:
+        nodes.append(helper.make_node("Gemm", ["sum", "table"], ["out"], transB=1))
+    of_ids = [helper.make_tensor_value_info(ids, TensorProto.INT64, ["n"]) for ids in ("a", "b")]
+    out = "out" if also_a_product else "sum"
+    graph = helper.make_graph(
+        nodes,
+        "lookups",
+        of_ids,
+        [helper.make_tensor_value_info(out, TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(table, "table")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    ids = {"a": np.array([0, 1, 2]), "b": np.array([2, 2, 1])}
+
+    def run() -> np.ndarray:
+        session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        found: np.ndarray = session.run(None, ids)[0]
+        return found
+
+    expected = run()
+    onnx_export._quantise_tables(model.graph)
+    assert ("table_int8" in {one.name for one in model.graph.initializer}) is not also_a_product
+    step = np.abs(table).max(1) / 127
+    allowed = (step[ids["a"]] + step[ids["b"]])[:, None] / 2 + 1e-6
+    assert (np.abs(run() - expected) <= (0 if also_a_product else allowed)).all()

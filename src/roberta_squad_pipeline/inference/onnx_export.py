@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from roberta_squad_pipeline.reader.onnx_reader import ONNX_INPUTS, ONNX_MODEL, O
 from roberta_squad_pipeline.reader.storage import TrainedReader, save_beside_weights
 
 if TYPE_CHECKING:
-    from onnx import GraphProto
+    from onnx import GraphProto, NodeProto
 
 AGREEMENT = 1e-3
 """The largest allowed difference of a best span's score or a no-answer score."""
@@ -179,32 +180,41 @@ def _quantise_tables(graph: "GraphProto") -> None:
     """Embeddings in int8, which onnxruntime would give one scale for the whole table."""
     from onnx import TensorProto, helper, numpy_helper
 
-    tables = {
-        table.name: table
-        for table in graph.initializer
-        if len(table.dims) == _MATRIX and table.data_type == TensorProto.FLOAT
+    matrices = {
+        matrix.name: matrix
+        for matrix in graph.initializer
+        if len(matrix.dims) == _MATRIX and matrix.data_type == TensorProto.FLOAT
     }
+    looked_up = [node for node in graph.node if node.op_type == "Gather" and not _axis_of(node)]
+    # A table that anything else reads, too, stays as it is.
+    read = Counter(name for node in graph.node for name in node.input)
+    lookups = Counter(node.input[0] for node in looked_up)
+    tables = {name for name in matrices.keys() & lookups if read[name] == lookups[name]}
+    for name in tables:
+        weights = numpy_helper.to_array(matrices[name])
+        scales = np.maximum(np.abs(weights).max(1, keepdims=True), np.float32(1e-30)) / 127
+        rounded = np.rint(weights / scales).astype(np.int8)
+        graph.initializer.append(numpy_helper.from_array(rounded, f"{name}_int8"))
+        graph.initializer.append(numpy_helper.from_array(scales, f"{name}_scales"))
+        graph.initializer.remove(matrices[name])
     nodes = []
     for node in graph.node:
-        if node.op_type != "Gather" or node.input[0] not in tables:
+        if node.input and node.input[0] in tables:
+            (table, ids), (rows,) = node.input, node.output
+            nodes += [
+                helper.make_node("Gather", [f"{table}_int8", ids], [f"{rows}_int8"]),
+                helper.make_node("Cast", [f"{rows}_int8"], [f"{rows}_cast"], to=TensorProto.FLOAT),
+                helper.make_node("Gather", [f"{table}_scales", ids], [f"{rows}_scales"]),
+                helper.make_node("Mul", [f"{rows}_cast", f"{rows}_scales"], [rows]),
+            ]
+        else:
             nodes.append(node)
-            continue
-        (table, ids), (rows,) = node.input, node.output
-        weights = numpy_helper.to_array(tables[table])
-        scales = np.maximum(np.abs(weights).max(1, keepdims=True), np.float32(1e-30)) / 127
-        graph.initializer.append(
-            numpy_helper.from_array(np.rint(weights / scales).astype(np.int8), f"{table}_int8")
-        )
-        graph.initializer.append(numpy_helper.from_array(scales, f"{table}_scales"))
-        nodes += [
-            helper.make_node("Gather", [f"{table}_int8", ids], [f"{rows}_int8"]),
-            helper.make_node("Cast", [f"{rows}_int8"], [f"{rows}_cast"], to=TensorProto.FLOAT),
-            helper.make_node("Gather", [f"{table}_scales", ids], [f"{rows}_scales"]),
-            helper.make_node("Mul", [f"{rows}_cast", f"{rows}_scales"], [rows]),
-        ]
-        graph.initializer.remove(tables.pop(table))
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _axis_of(gather: "NodeProto") -> int:
+    return next((one.i for one in gather.attribute if one.name == "axis"), 0)
 
 
 def compare_scores(
