@@ -10,13 +10,16 @@ is kept in `benchmarks/results/real_readers/`; `table` makes one report of all t
     python benchmarks/real_readers.py table
 
 What becomes of readers afterwards is kept likewise: an ensemble or soup of runs, and a student,
-whose encoder is every second layer of MiniLM, alone and taught by the ensemble.
+whose encoder is every second layer of MiniLM, alone and taught by the ensemble, and any of these
+readers in 8 bits.
 
     python benchmarks/real_readers.py here --env own --name ensemble --pipeline ensemble \
         --set 'ensemble.members=[real_here_minilm_645_seed1,real_here_minilm_645_seed2]'
     python benchmarks/real_readers.py here --env own --name student --encoder minilm_half
     python benchmarks/real_readers.py here --env own --name taught --encoder minilm_half \
         --pipeline distil --set distil.teacher=data/06_models/real_ensemble_minilm_645_seed1
+
+    python benchmarks/real_readers.py int8 --name taught --encoder minilm_half
 
 A run of the recipe that was killed goes on when its command is given again. With `--fold K` a run
 learns from two thirds of the training articles and is scored on the others: this is how settings
@@ -77,7 +80,7 @@ HERE = {
 def main() -> None:
     """Does what the command line says."""
     options = _parser().parse_args()
-    if options.command in {"recipe", "here"}:
+    if options.command in {"recipe", "here", "int8"}:
         options.name = options.name or options.command
         options.updates = options.updates or UPDATES[options.encoder]
         if options.env is None:
@@ -86,6 +89,8 @@ def main() -> None:
         run_recipe(options)
     elif options.command == "here":
         run_here(options)
+    elif options.command == "int8":
+        run_int8(options)
     elif options.command == "encoders":
         from real_encoders import fetch_encoders
 
@@ -202,6 +207,64 @@ def run_here(options: argparse.Namespace) -> None:
         "curve": _validation_curve(run) if trains else [],
         "scores": scores(dev, answered),
     }
+    _finish(options, result, dev, answered)
+
+
+def run_int8(options: argparse.Namespace) -> None:
+    """Exports the reader of one of this project's runs in 8 bits, and keeps what it answers.
+
+    On the CPU, whatever the reader was trained on.
+    """
+    _limit_threads(os.environ, options.threads)
+    import torch
+
+    from roberta_squad_pipeline.features.file import Features
+    from roberta_squad_pipeline.inference.prediction import predict
+    from roberta_squad_pipeline.reader.storage import load_reader
+
+    result, split = _begun(options)
+    result |= {"name": f"{options.name}_int8", "device": "cpu"}
+    run = f"real_{_file_name(options)}"
+    parameters = {
+        "run": run,
+        "data.train": split.train,
+        "data.dev": split.dev,
+        "model.encoder": encoder_folder(options.encoder),
+        "export.int8": "true",
+    }
+    options.env, options.pipeline = "own", "download,features,export_onnx"
+    _kedro_run(options, parameters)
+    folder = ROOT / "data/06_models" / run / "onnx"
+    trained = load_reader(folder)
+    features = Features.open(ROOT / "data/04_feature" / run / "dev.arrow")
+    config = trained.inference.model_copy(update={"precision": "fp32"})
+    device = torch.device("cpu")
+    began = time.perf_counter()
+    predictions = list(
+        predict(trained.reader, features, config, device=device, on_windows=lambda _: None)
+    )
+    seconds = time.perf_counter() - began
+    ids = [one.question_id for one in predictions]
+    odds = trained.no_answer_weights.scores(
+        [one.no_answer_logit for one in predictions],
+        [one.span_no_answer_logit for one in predictions],
+    )
+    answered = Answered(
+        {one.question_id: one.candidates[0].text for one in predictions},
+        dict(zip(ids, odds.tolist(), strict=True)),
+        {one.question_id: one.no_answer_logits for one in predictions},
+        null_score=trained.inference.null_score,
+    )
+    dev = read_sample(split.dev)
+    result |= {
+        "settings": _settings(run),
+        "export": json.loads((folder / "export.json").read_bytes()),
+        "reader_bytes": (folder / "model.onnx").stat().st_size,
+        "questions_per_second": len(ids) / seconds,
+        "curve": [],
+        "scores": scores(dev, answered),
+    }
+    options.name = result["name"]
     _finish(options, result, dev, answered)
 
 
@@ -372,7 +435,8 @@ def _parser() -> argparse.ArgumentParser:
     here.add_argument(
         "--patch", type=Path, help="of the code, already applied, to be kept with the result"
     )
-    for side in (recipe, here):
+    int8 = commands.add_parser("int8", help="export the reader of a kept run of `here` in 8 bits")
+    for side in (recipe, here, int8):
         side.add_argument(
             "--alone",
             action="store_true",
