@@ -237,15 +237,10 @@ def evaluate(folder: Path) -> Measured:
     answered_with = AnsweredWith(
         **config.model_dump(), features_sha256=features_sha256(features)
     ).model_dump()
-    table, _, weights, kept = nodes.build_question_table(
-        files, data, config, answered_with, "bench", None, False, *predicted, features, None
-    ).values()
-    metrics = nodes.score_predictions(files, config, table)["metrics"]
-    crossfit = nodes.cross_fit_threshold(table, config, kept)
-    evaluation = nodes.evaluate_reader(
-        files, config, answered_with, kept, table, weights, metrics, crossfit, None, Mock()
+    nodes.score_predictions(
+        *(files, data, config, answered_with, "bench", None, False),
+        *(*predicted, features, None, None, Mock()),
     )
-    nodes.judge_questions(table, evaluation)
     return {"evaluate": time.process_time() - began}
 
 

@@ -17,8 +17,11 @@ from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.tracker import Tracker, flat_params
 
 if TYPE_CHECKING:
-    from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits, ScoresFittedOn
-    from roberta_squad_pipeline.reader.evaluation import Evaluation
+    from roberta_squad_pipeline.common.arrays import Float64Array
+    from roberta_squad_pipeline.evaluation.calibration import Calibration
+    from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights, ScoresFittedOn
+    from roberta_squad_pipeline.evaluation.scoring import QuestionScores
+    from roberta_squad_pipeline.reader.evaluation import Evaluation, Tuning
 
 _logger = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ _NULL_SCORES = {
 }
 
 
-def build_question_table(
+def score_predictions(
     files: SquadFiles,
     data: DataConfig,
     inference: InferenceParameters,
@@ -42,13 +45,18 @@ def build_question_table(
     no_answer_logits: dict[str, dict[str, float]],
     features: Features,
     reader_evaluation: dict[str, Any] | None,
+    header: dict[str, Any] | None,
+    tracker: Tracker,
 ) -> dict[str, Any]:
-    """Joins every dev question with its prediction, and scores it.
+    """Joins every dev question with its prediction, scores it, and tunes the reader.
+
+    A reader that abstains on nearly all questions causes a warning.
 
     Returns:
-        `table`, a `question_table` with a column `no_answer_score` (high = no answer); `null_odds`
-        (id → this score); `weights`, those of the two logits in it; and `kept`, the reader's own
-        `Tuning` if that is to stay (see `kept_tuning`), else empty.
+        `metrics`, the official scorer's report, with a `signature` that says what it was measured
+        on; `crossfit`, cross-fitted scores with intervals for these and for the best scores;
+        `null_odds` (id → no-answer score, high = no answer); `evaluation`, the record for the
+        reader's folder; and `questions`, the table of all questions (see `judged`).
 
     Raises:
         InputError: The predictions were made from other features or with other settings, a question
@@ -56,10 +64,12 @@ def build_question_table(
     """
     import numpy as np
 
-    from roberta_squad_pipeline.evaluation.no_answer import unfitted_weights
-    from roberta_squad_pipeline.evaluation.questions import question_table
+    from roberta_squad_pipeline.evaluation.questions import judged, question_table, scores_of
+    from roberta_squad_pipeline.evaluation.scoring import report_of
+    from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report
     from roberta_squad_pipeline.reader.evaluation import (
         AnsweredWith,
+        Evaluation,
         check_predictions,
         kept_tuning,
         read_evaluation,
@@ -67,10 +77,13 @@ def build_question_table(
     from roberta_squad_pipeline.squad.dataset import read_squad
     from roberta_squad_pipeline.squad.faults import if_only_scored
 
+    dev = files["dev"]
+    # Without its folder, which conf/local may keep secret: this goes to MLflow.
+    name = Path(dev["path"]).name
     check_predictions(answered_with, features, inference, run=run)
     kept = kept_tuning(
         read_evaluation(reader_evaluation) if reader_evaluation else None,
-        files["dev"]["sha256"],
+        dev["sha256"],
         AnsweredWith.model_validate(answered_with),
         run=run,
         reader=reader,
@@ -78,170 +91,112 @@ def build_question_table(
     )
     windows = np.bincount(features.windows.question, minlength=len(features.question_ids))
     table = question_table(
-        read_squad(Path(files["dev"]["path"]), on_misaligned=if_only_scored(data.on_misaligned)),
+        read_squad(Path(dev["path"]), on_misaligned=if_only_scored(data.on_misaligned)),
         predictions,
         nbest,
         no_answer_logits,
         dict(zip(features.question_ids.to_pylist(), windows.tolist(), strict=True)),
     )
-    logits = _logits(table, inference)
-    if kept:
-        weights = kept.no_answer_weights
-    elif _unfit(table):
-        weights = unfitted_weights(inference.null_score)
-    else:
-        weights = logits.weights_fitted_on(np.ones(len(table), np.bool_))
-    scores = weights.scores(logits.head, logits.span)
-    return {
-        "table": table.assign(no_answer_score=scores),
-        "null_odds": dict(zip(table["id"], scores.tolist(), strict=True)),
-        "weights": weights.model_dump(),
-        "kept": kept.model_dump(mode="json") if kept else {},
-    }
-
-
-def score_predictions(
-    files: SquadFiles, inference: InferenceParameters, questions: DataFrame
-) -> dict[str, dict[str, Any]]:
-    """Makes the official scorer's report on the dev file.
-
-    Returns:
-        `metrics`, the report, and `signature`, which says what it was measured on.
-    """
-    from roberta_squad_pipeline.evaluation.questions import scores_of
-    from roberta_squad_pipeline.evaluation.scoring import report_of
-
-    odds = questions["no_answer_score"].to_numpy()
-    return {
-        "metrics": report_of(scores_of(questions), odds, NO_ANSWER_THRESHOLD),
-        "signature": {
-            "data": _dev_name(files),
-            "data_sha256": files["dev"]["sha256"],
-            "questions": len(questions),
-            "threshold": NO_ANSWER_THRESHOLD,
-            "null_score": inference.null_score,
-            "version": __version__,
-        },
-    }
-
-
-def cross_fit_threshold(
-    questions: DataFrame, inference: InferenceParameters, kept: dict[str, Any]
-) -> dict[str, Any]:
-    """Computes cross-fitted scores, with intervals for these and for the best scores."""
-    from roberta_squad_pipeline.evaluation.questions import scores_of
-    from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report
-
-    return cross_fitted_report(
-        scores_of(questions),
-        questions["no_answer_score"].to_numpy(),
-        questions["passage_number"].to_numpy(),
-        _scores_fitted_on(questions, inference, kept),
-    )
-
-
-def evaluate_reader(
-    files: SquadFiles,
-    inference: InferenceParameters,
-    answered_with: dict[str, Any],
-    kept: dict[str, Any],
-    questions: DataFrame,
-    no_answer_weights: dict[str, float],
-    metrics: dict[str, float | int],
-    metrics_crossfit: dict[str, Any],
-    header: dict[str, Any] | None,
-    tracker: Tracker,
-) -> dict[str, Any]:
-    """Makes the record for the reader's folder: scores, tuned threshold, calibrated probabilities.
-
-    A reader that abstains on nearly all questions causes a warning.
-    """
-    from roberta_squad_pipeline.evaluation.calibration import calibrate, held_against
-    from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights
-    from roberta_squad_pipeline.evaluation.questions import scores_of
-    from roberta_squad_pipeline.evaluation.scoring import report_of
-    from roberta_squad_pipeline.evaluation.thresholds import abstains_too_much
-    from roberta_squad_pipeline.evaluation.uncertainty import in_first_half
-    from roberta_squad_pipeline.reader.evaluation import Evaluation, Tuning
-
-    scores, odds = scores_of(questions), questions["no_answer_score"].to_numpy()
-    margins = questions["span_margin"].to_numpy()
-    if kept:
-        calibration = held_against(Tuning.model_validate(kept).calibration, scores, odds, margins)
-    else:
-        calibration = calibrate(
-            scores,
-            odds,
-            margins,
-            in_first_half(questions["passage_number"].to_numpy()),
-            _scores_fitted_on(questions, inference, kept),
-        )
-    if calibration.uncalibrated:
-        _logger.warning("threshold and probabilities were not fitted: %s", calibration.uncalibrated)
-        tracker.set_tag("warning.uncalibrated", calibration.uncalibrated)
-    threshold = calibration.abstains_above
-    abstained = float((odds > threshold).mean())
-    at_threshold = {
-        name: value
-        for name, value in report_of(scores, odds, threshold).items()
-        if not name.startswith("best_")
-    }
-    if abstains_too_much(abstained, float(questions["answerable"].mean())):
-        tracker.set_tag("warning.abstains", f"{abstained:.1%} of the dev questions")
+    scores, passages = scores_of(table), table["passage_number"].to_numpy()
+    weights, odds, fitted_on = _no_answer_scores(table, inference, kept)
+    metrics = report_of(scores, odds, NO_ANSWER_THRESHOLD)
+    crossfit = cross_fitted_report(scores, odds, passages, fitted_on)
+    calibration = _calibration(table, odds, fitted_on, kept, tracker)
     selected_on = header["recipe"].get("selected_on") if header else None
     evaluation = Evaluation(
         version=__version__,
-        data=_dev_name(files),
-        data_sha256=files["dev"]["sha256"],
-        questions=len(questions),
+        data=name,
+        data_sha256=dev["sha256"],
+        questions=len(table),
         # Predictions may come from a machine where `auto` was resolved differently.
         inference=InferenceConfig(
             **inference.model_dump() | {"precision": answered_with["precision"]}
         ),
         scores=metrics,
-        selected_on_data=selected_on == files["dev"]["sha256"],
-        cross_fitted_f1=metrics_crossfit.get("f1"),
-        no_answer_weights=NoAnswerWeights(**no_answer_weights),
+        selected_on_data=selected_on == dev["sha256"],
+        cross_fitted_f1=crossfit.get("f1"),
+        no_answer_weights=weights,
         calibration=calibration,
-        tuned_elsewhere=bool(kept),
-        at_threshold=at_threshold | {"abstained": abstained},
+        tuned_elsewhere=kept is not None,
+        at_threshold=_at_own_threshold(scores, odds, calibration.abstains_above, tracker),
     )
-    return evaluation.model_dump(mode="json")
-
-
-def judge_questions(questions: DataFrame, evaluation: dict[str, Any]) -> DataFrame:
-    """Adds the outcome of every question to the table (see `judged`)."""
-    from roberta_squad_pipeline.evaluation.questions import judged
-    from roberta_squad_pipeline.reader.evaluation import Evaluation
-
-    calibration = Evaluation.model_validate(evaluation).calibration
-    odds = questions["no_answer_score"].to_numpy()
-    return judged(questions, odds, calibration, threshold=NO_ANSWER_THRESHOLD)
-
-
-def draw_figures(
-    questions: DataFrame,
-    metrics: dict[str, float | int],
-    crossfit: dict[str, Any],
-    evaluation: dict[str, Any],
-    curve: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """Draws the report's figures; returns them by name."""
-    from roberta_squad_pipeline.evaluation.report import figures
-    from roberta_squad_pipeline.evaluation.report.slices import slices_of
-    from roberta_squad_pipeline.reader.evaluation import Evaluation
-
-    calibration = Evaluation.model_validate(evaluation).calibration
     return {
-        "threshold": figures.threshold_figure(
-            questions, metrics, crossfit, threshold=NO_ANSWER_THRESHOLD
-        ),
-        "no_answer": figures.no_answer_figure(questions, threshold=NO_ANSWER_THRESHOLD),
-        "precision_recall": figures.precision_recall_figure(questions),
-        "calibration": figures.calibration_figure(calibration),
-        "training": figures.training_figure(curve),
-        "slices": figures.slices_figure(slices_of(questions)),
+        "metrics": metrics,
+        "signature": {
+            "data": name,
+            "data_sha256": dev["sha256"],
+            "questions": len(table),
+            "threshold": NO_ANSWER_THRESHOLD,
+            "null_score": inference.null_score,
+            "version": __version__,
+        },
+        "crossfit": crossfit,
+        "null_odds": dict(zip(table["id"], odds.tolist(), strict=True)),
+        "evaluation": evaluation.model_dump(mode="json"),
+        "questions": judged(table, odds, calibration, threshold=NO_ANSWER_THRESHOLD),
     }
+
+
+def _no_answer_scores(
+    questions: DataFrame, inference: InferenceParameters, kept: "Tuning | None"
+) -> "tuple[NoAnswerWeights, Float64Array, ScoresFittedOn | None]":
+    """The weights of the two logits, and the scores; how to fit these, if they were fitted here."""
+    import numpy as np
+
+    from roberta_squad_pipeline.evaluation.calibration import unfit_to_calibrate
+    from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits, unfitted_weights
+
+    head, span, answerable = (
+        questions[name].to_numpy() for name in ("head_logit", "span_logit", "answerable")
+    )
+    if kept:
+        weights, fitted_on = kept.no_answer_weights, None
+    elif unfit_to_calibrate(answerable):
+        weights, fitted_on = unfitted_weights(inference.null_score), None
+    else:
+        logits = NoAnswerLogits(head, span, ~answerable, inference.null_score)
+        weights = logits.weights_fitted_on(np.ones(len(questions), np.bool_))
+        fitted_on = logits.scores_fitted_on
+    return weights, weights.scores(head, span), fitted_on
+
+
+def _calibration(
+    questions: DataFrame,
+    odds: "Float64Array",
+    fitted_on: "ScoresFittedOn | None",
+    kept: "Tuning | None",
+    tracker: Tracker,
+) -> "Calibration":
+    """The reader's threshold and probabilities; warns if they could not be fitted."""
+    from roberta_squad_pipeline.evaluation.calibration import calibrate, held_against
+    from roberta_squad_pipeline.evaluation.questions import scores_of
+    from roberta_squad_pipeline.evaluation.uncertainty import in_first_half
+
+    scores, margins = scores_of(questions), questions["span_margin"].to_numpy()
+    if kept:
+        calibration = held_against(kept.calibration, scores, odds, margins)
+    else:
+        first_half = in_first_half(questions["passage_number"].to_numpy())
+        calibration = calibrate(scores, odds, margins, first_half, fitted_on)
+    if calibration.uncalibrated:
+        _logger.warning("threshold and probabilities were not fitted: %s", calibration.uncalibrated)
+        tracker.set_tag("warning.uncalibrated", calibration.uncalibrated)
+    return calibration
+
+
+def _at_own_threshold(
+    scores: "QuestionScores", odds: "Float64Array", threshold: float, tracker: Tracker
+) -> dict[str, float | int]:
+    """The scores at the reader's own threshold; warns if it abstains on nearly all questions."""
+    from roberta_squad_pipeline.evaluation.scoring import report_of
+    from roberta_squad_pipeline.evaluation.thresholds import abstains_too_much
+
+    abstained = float((odds > threshold).mean())
+    if abstains_too_much(abstained, float(scores.answerable.mean())):
+        tracker.set_tag("warning.abstains", f"{abstained:.1%} of the dev questions")
+    report = report_of(scores, odds, threshold)
+    at_threshold = {name: report[name] for name in report if not name.startswith("best_")}
+    return at_threshold | {"abstained": abstained}
 
 
 def write_report(
@@ -255,19 +210,34 @@ def write_report(
     metrics: dict[str, float | int],
     crossfit: dict[str, Any],
     evaluation: dict[str, Any],
-    **drawn: Any,
-) -> str:
-    """Writes one HTML file with scores, figures, all questions, and what the scores depend on."""
+    curve: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Writes one HTML file with scores, figures, all questions, and what the scores depend on.
+
+    Returns:
+        `report`, the file's text; and the figures in it by their names.
+    """
+    from roberta_squad_pipeline.evaluation.report import figures
     from roberta_squad_pipeline.evaluation.report.page import report_page
     from roberta_squad_pipeline.evaluation.report.scores import cross_fitted_scores, official_scores
+    from roberta_squad_pipeline.evaluation.report.slices import slices_of
     from roberta_squad_pipeline.reader.evaluation import Evaluation
 
     evaluated = Evaluation.model_validate(evaluation)
+    threshold = NO_ANSWER_THRESHOLD
+    drawn = {
+        "threshold": figures.threshold_figure(questions, metrics, crossfit, threshold=threshold),
+        "no_answer": figures.no_answer_figure(questions, threshold=threshold),
+        "precision_recall": figures.precision_recall_figure(questions),
+        "calibration": figures.calibration_figure(evaluated.calibration),
+        "training": figures.training_figure(curve),
+        "slices": figures.slices_figure(slices_of(questions)),
+    }
     signature = (
         f"{evaluated.questions} questions of {evaluated.data} (sha256 "
         f"{evaluated.data_sha256[:12]}), no-answer score of the "
         f"{_NULL_SCORES[evaluated.inference.null_score]}, abstaining above "
-        f"{NO_ANSWER_THRESHOLD:g}, roberta_squad_pipeline {evaluated.version}"
+        f"{threshold:g}, roberta_squad_pipeline {evaluated.version}"
     )
     if evaluated.tuned_elsewhere:
         signature += ". The reader's own threshold and probabilities come from other data"
@@ -276,10 +246,10 @@ def write_report(
             ". Scores on these very questions decided which weights the reader has, so that all of "
             "these are optimistic"
         )
-    return report_page(
+    page = report_page(
         run=run,
         signature=signature,
-        scores=official_scores(questions, metrics, crossfit, threshold=NO_ANSWER_THRESHOLD),
+        scores=official_scores(questions, metrics, crossfit, threshold=threshold),
         fitted=cross_fitted_scores(crossfit),
         figures=drawn,
         questions=questions,
@@ -287,6 +257,7 @@ def write_report(
             reader or run, files, header or {}, evaluated, provenance, redaction or Redaction()
         ),
     )
+    return {"report": page} | drawn
 
 
 def _settings(
@@ -315,30 +286,3 @@ def _settings(
         "code": {"version": evaluated.version, "git commit": git, **surroundings()},
     }
     return {name: flat_params(group) for name, group in redaction.record(groups).items()}
-
-
-def _dev_name(files: SquadFiles) -> str:
-    # Without its folder, which conf/local may keep secret: this goes to MLflow.
-    return Path(files["dev"]["path"]).name
-
-
-def _logits(questions: DataFrame, inference: InferenceParameters) -> "NoAnswerLogits":
-    from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits
-
-    head, span, answerable = (
-        questions[name].to_numpy() for name in ("head_logit", "span_logit", "answerable")
-    )
-    return NoAnswerLogits(head, span, ~answerable, inference.null_score)
-
-
-def _scores_fitted_on(
-    questions: DataFrame, inference: InferenceParameters, kept: dict[str, Any]
-) -> "ScoresFittedOn | None":
-    """None if the weights of the no-answer score were not fitted on these questions."""
-    return None if kept or _unfit(questions) else _logits(questions, inference).scores_fitted_on
-
-
-def _unfit(questions: DataFrame) -> bool:
-    from roberta_squad_pipeline.evaluation.calibration import unfit_to_calibrate
-
-    return unfit_to_calibrate(questions["answerable"].to_numpy()) is not None

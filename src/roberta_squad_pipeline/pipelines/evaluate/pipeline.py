@@ -2,15 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from roberta_squad_pipeline.pipelines.evaluate.nodes import (
-    build_question_table,
-    cross_fit_threshold,
-    draw_figures,
-    evaluate_reader,
-    judge_questions,
-    score_predictions,
-    write_report,
-)
+from roberta_squad_pipeline.pipelines.evaluate.nodes import score_predictions, write_report
 
 _FIGURES = ("threshold", "no_answer", "precision_recall", "calibration", "training", "slices")
 
@@ -20,7 +12,7 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
-                build_question_table,
+                score_predictions,
                 [
                     "squad_files",
                     "params:data",
@@ -34,72 +26,35 @@ def create_pipeline() -> Pipeline:
                     "no_answer_logits",
                     "dev_features",
                     "reader_evaluation",
-                ],
-                {
-                    "table": "question_table",
-                    "null_odds": "null_odds",
-                    "weights": "no_answer_weights",
-                    "kept": "kept_tuning",
-                },
-                name="build_question_table",
-            ),
-            node(
-                score_predictions,
-                ["squad_files", "params:inference", "question_table"],
-                {"metrics": "metrics", "signature": "metrics_signature"},
-                name="score_predictions",
-            ),
-            node(
-                cross_fit_threshold,
-                ["question_table", "params:inference", "kept_tuning"],
-                "metrics_crossfit",
-                name="cross_fit_threshold",
-            ),
-            node(
-                evaluate_reader,
-                [
-                    "squad_files",
-                    "params:inference",
-                    "answered_with",
-                    "kept_tuning",
-                    "question_table",
-                    "no_answer_weights",
-                    "metrics",
-                    "metrics_crossfit",
                     "reader_header",
                     "tracker",
                 ],
-                "evaluation",
-                name="evaluate_reader",
-            ),
-            node(
-                judge_questions,
-                ["question_table", "evaluation"],
-                "questions",
-                name="judge_questions",
-            ),
-            node(
-                draw_figures,
-                ["questions", "metrics", "metrics_crossfit", "evaluation", "training_curve"],
-                {name: f"figure_{name}" for name in _FIGURES},
-                name="draw_figures",
+                {
+                    "metrics": "metrics",
+                    "signature": "metrics_signature",
+                    "crossfit": "metrics_crossfit",
+                    "null_odds": "null_odds",
+                    "evaluation": "evaluation",
+                    "questions": "questions",
+                },
+                name="score_predictions",
             ),
             node(
                 write_report,
-                {
-                    "run": "params:run",
-                    "reader": "params:reader",
-                    "files": "squad_files",
-                    "header": "reader_header",
-                    "provenance": "provenance",
-                    "redaction": "redaction",
-                    "questions": "questions",
-                    "metrics": "metrics",
-                    "crossfit": "metrics_crossfit",
-                    "evaluation": "evaluation",
-                    **{name: f"figure_{name}" for name in _FIGURES},
-                },
-                "report",
+                [
+                    "params:run",
+                    "params:reader",
+                    "squad_files",
+                    "reader_header",
+                    "provenance",
+                    "redaction",
+                    "questions",
+                    "metrics",
+                    "metrics_crossfit",
+                    "evaluation",
+                    "training_curve",
+                ],
+                {"report": "report", **{name: f"figure_{name}" for name in _FIGURES}},
                 name="write_report",
             ),
         ],
