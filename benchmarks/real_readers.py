@@ -232,7 +232,6 @@ def run_int8(options: argparse.Namespace) -> None:
         "model.encoder": encoder_folder(options.encoder),
         "export.int8": "true",
     }
-    options.env, options.pipeline = "own", "download,features,export_onnx"
     _kedro_run(options, parameters)
     folder = ROOT / "data/06_models" / run / "onnx"
     trained = load_reader(folder)
@@ -436,6 +435,7 @@ def _parser() -> argparse.ArgumentParser:
         "--patch", type=Path, help="of the code, already applied, to be kept with the result"
     )
     int8 = commands.add_parser("int8", help="export the reader of a kept run of `here` in 8 bits")
+    int8.set_defaults(env="own", pipeline="download,features,export_onnx")
     for side in (recipe, here, int8):
         side.add_argument(
             "--alone",
