@@ -5,6 +5,7 @@ autograd's gradients of that.
 """
 
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor
 
 from roberta_squad_pipeline.reader.attention import (
     attend,
-    attend_jagged,
     attend_one_by_one,
     attend_padded,
 )
@@ -21,12 +21,13 @@ from roberta_squad_pipeline.reader.dropout import draw_noise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Attention = Callable[..., Tensor]
+flash_forward = torch.ops.aten._flash_attention_forward.default
 LENGTHS = (5, 33, 1, 12, 33)
 HEADS, SIZE, SCALING = 3, 8, 0.35
 
 
 def packing(lengths: tuple[int, ...] = LENGTHS) -> Packing:
-    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    offsets = torch.tensor([0, *lengths]).cumsum(0, dtype=torch.int32)
     longest = max(lengths)
     tokens = [torch.arange(length) + row * longest for row, length in enumerate(lengths)]
     return Packing(lengths, offsets, torch.cat(tokens))
@@ -62,8 +63,7 @@ def results(attended: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
-@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
-@pytest.mark.parametrize("attention", [attend_one_by_one, attend_jagged, attend_padded])
+@pytest.mark.parametrize("attention", [attend_one_by_one, attend_padded])
 def test_every_token_attends_to_its_own_window(
     attention: Attention, dtype: torch.dtype, tolerance: float
 ) -> None:
@@ -94,8 +94,39 @@ def test_dropout_leaves_out_the_same_weights_in_both_directions(
         torch.testing.assert_close(found, oracle, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "size", "capability", "flash"),
+    [
+        (torch.bfloat16, 64, (9, 0), True),
+        (torch.float16, 256, (8, 0), True),
+        (torch.float32, 64, (9, 0), False),
+        (torch.float16, 64, (7, 5), False),
+        (torch.float16, 20, (9, 0), False),
+        (torch.float16, 264, (9, 0), False),
+    ],
+)
+def test_flash_attention_is_taken_where_there_is_a_kernel(
+    dtype: torch.dtype, size: int, capability: tuple[int, int], flash: bool
+) -> None:
+    """Oracle: torch's rules, `check_flash_attention_hardware_support` and `check_head_dim_size`."""
+    laid_out = packing()
+    row = torch.empty(1, HEADS, sum(LENGTHS), size, dtype=dtype, device="meta")
+    with (
+        mock.patch("torch.cuda.get_device_capability", return_value=capability),
+        mock.patch("torch.ops.aten._flash_attention_forward.default", wraps=flash_forward) as seen,
+    ):
+        found, _ = attend(
+            torch.nn.Module(),
+            *(row, row, row, None),
+            scaling=SCALING,
+            dropout=0.1,
+            packing=Packing(LENGTHS, laid_out.offsets.to("meta"), laid_out.tokens.to("meta")),
+        )
+    assert seen.called is flash
+    assert (tuple(found.shape), found.dtype) == ((1, sum(LENGTHS), HEADS, size), dtype)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 4e-3)],

@@ -34,6 +34,8 @@ from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.step import train_step
 
 GPU = torch.device("cuda", 0)
+HOPPER, VOLTA = (9, 0), (7, 0)
+"""Compute capabilities of GPUs with and without flash attention."""
 CUDA, META = 1, 14
 """Places in c10's list of devices."""
 
@@ -56,7 +58,7 @@ def reader(family_folder: Path, family_features: Features) -> ReaderModel:
 
 
 @contextmanager
-def fake_gpu(module: nn.Module) -> Iterator[None]:
+def fake_gpu(module: nn.Module, capability: tuple[int, int] = HOPPER) -> Iterator[None]:
     """What is made inside has no values; a module's weights are on the GPU from now on."""
     with (
         _device_guard(),
@@ -65,6 +67,7 @@ def fake_gpu(module: nn.Module) -> Iterator[None]:
         mock.patch("torch.nn.functional.scaled_dot_product_attention", attended),
         mock.patch("torch.cuda.is_available", return_value=True),
         mock.patch("torch.cuda.is_bf16_supported", return_value=True),
+        mock.patch("torch.cuda.get_device_capability", return_value=capability),
         # Fake tensors know no pinned memory.
         mock.patch.object(torch.Tensor, "pin_memory", lambda tensor: tensor),
     ):
@@ -133,11 +136,15 @@ def test_an_update_runs_there_and_waits_for_nothing(
             loss.item()
 
 
+@pytest.mark.parametrize("capability", [HOPPER, VOLTA])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_batch_is_read_there(
-    reader: ReaderModel, family_features: Features, precision: Precision
+    reader: ReaderModel,
+    family_features: Features,
+    precision: Precision,
+    capability: tuple[int, int],
 ) -> None:
-    with fake_gpu(reader.eval()), torch.no_grad(), reading_in(precision, GPU):
+    with fake_gpu(reader.eval(), capability), torch.no_grad(), reading_in(precision, GPU):
         batch = batches_of(family_features)[0]
         output = reader(batch.to(GPU))
     shape = tuple(batch.input_ids.shape)

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nested import nested_tensor_from_jagged
 from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -20,6 +19,11 @@ from roberta_squad_pipeline.reader.batching import Packing
 from roberta_squad_pipeline.reader.dropout import draw_noise, kept
 
 ATTENTION = "within_windows"
+
+_FLASH_SINCE = (8, 0)
+"""Compute capability of the oldest GPUs with a flash kernel."""
+_FLASH_MOST = 256
+"""The largest head that it takes."""
 
 
 # Not compiled, since each new combination of lengths would be compiled again.
@@ -64,32 +68,45 @@ def _kernel(query: Tensor) -> Callable[..., Tensor]:
     """The fastest function for the query's device and number format."""
     if query.device.type == "cpu":
         return attend_one_by_one
-    # In 32 bits, the jagged kernel's backward pass drops other weights than its forward pass:
-    # gradients are off by three quarters (torch 2.11, H200), and readers learn almost nothing.
-    return attend_padded if query.dtype == torch.float32 else attend_jagged
+    return attend_flash if _flash_takes(query) else attend_padded
 
 
-def attend_jagged(
+def _flash_takes(query: Tensor) -> bool:
+    """Whether there is a flash kernel: for 16 bits, heads of some sizes, and Ampere or newer."""
+    size = query.shape[-1]
+    return (
+        query.dtype in {torch.float16, torch.bfloat16}
+        and size % 8 == 0
+        and size <= _FLASH_MOST
+        and torch.cuda.get_device_capability(query.device) >= _FLASH_SINCE
+    )
+
+
+def attend_flash(
     query: Tensor, key: Tensor, value: Tensor, packing: Packing, *, scaling: float, dropout: float
 ) -> Tensor:
-    """Computes attention by torch's kernels for windows of unequal length, in one call.
+    """Computes attention by torch's flash kernel for windows of unequal length, in one call.
 
-    torch's `varlen_attn` would be simpler, but has no dropout.
+    The kernel is torch's own for nested tensors, too, but what is done for these in Python took
+    longer than all kernels of an update of RoBERTa large together (H200, torch 2.11). torch's
+    `varlen_attn` would be public, but has no dropout.
 
     Returns:
         Shape: (tokens, heads, size)
     """
-    shortest, longest = min(packing.lengths), max(packing.lengths)
-    queries, keys, values = (
-        nested_tensor_from_jagged(
-            part.transpose(0, 1), packing.offsets, min_seqlen=shortest, max_seqlen=longest
-        ).transpose(1, 2)
-        for part in (query, key, value)
+    longest = max(packing.lengths)
+    attended, *_ = torch.ops.aten._flash_attention_forward.default(
+        *(part.transpose(0, 1) for part in (query, key, value)),
+        packing.offsets,
+        packing.offsets,
+        longest,
+        longest,
+        dropout,
+        False,  # is_causal
+        False,  # return_debug_mask
+        scale=scaling,
     )
-    attended = F.scaled_dot_product_attention(
-        queries, keys, values, dropout_p=dropout, scale=scaling
-    )
-    return attended.transpose(1, 2).values()
+    return cast(Tensor, attended)
 
 
 def attend_padded(

@@ -47,7 +47,8 @@ class Packing:
     lengths: tuple[int, ...]
     """Number of tokens of each window; known without waiting for a device."""
     offsets: "Tensor"
-    """Window i is row[offsets[i]:offsets[i + 1]]. Shape: (windows + 1,)"""
+    """Window i is row[offsets[i]:offsets[i + 1]], in the 32 bits that kernels ask for.
+    Shape: (windows + 1,)"""
     tokens: "Tensor"
     """Index of each of the row's tokens in the flattened padded windows. Shape: (row,)"""
 
@@ -379,6 +380,6 @@ def _packing(attention_mask: BoolArray) -> Packing:
     lengths = attention_mask.sum(1)
     return Packing(
         tuple(lengths.tolist()),
-        torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])),
+        torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)),
         torch.from_numpy(np.flatnonzero(attention_mask)),
     )
