@@ -89,6 +89,8 @@ def train_step_in_lanes(
         The update's mean loss. Shape: ()
     """
     parameters = [each for each in reader.parameters() if each.requires_grad]
+    # The last update's gradients would be kept beside this one's activations.
+    optimizer.zero_grad(set_to_none=True)
     found = list(lanes.map(partial(_lane_gradients, reader, parameters, config), batches, seeds))
 
     def finish() -> None:
