@@ -2,9 +2,11 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
 from mlflow import MlflowClient, __version__
@@ -12,9 +14,12 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.files import written_atomically
 from roberta_squad_pipeline.common.redaction import redacted, without_credentials
 
 _URI = "MLFLOW_TRACKING_URI"
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 (the name within it is random)
+"""Linux's file system that never waits for a disk."""
 SERVER = ("http:", "https:")
 
 
@@ -80,14 +85,15 @@ def refusal(error: Exception, uri: str) -> InputError:
 
 
 def _connect(uri: str) -> MlflowClient:
-    # MLflow creates the tables of a database file on the first connection, and two processes that
-    # do so at once crash: here one waits for the other.
+    # Two processes that create a database at once crash: here one waits for the other.
     database = _database_file(uri)
     if database is None:
         return MlflowClient(tracking_uri=uri)
     try:
         with database.with_name(f"{database.name}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            if not database.exists():
+                _create(database)
             return MlflowClient(tracking_uri=uri)
     except OSError as error:
         raise InputError(
@@ -96,6 +102,19 @@ def _connect(uri: str) -> MlflowClient:
             expected="a file that can be written and locked",
             remedy="Grant the right to write there, or correct or unset MLFLOW_TRACKING_URI.",
         ) from error
+
+
+def _create(database: Path) -> None:
+    """Makes a database file with MLflow's tables.
+
+    MLflow makes them in some hundred steps, and the disk would be waited for after each.
+    """
+    memory = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+    with TemporaryDirectory(dir=memory) as folder:
+        made = Path(folder, database.name)
+        MlflowClient(tracking_uri=f"sqlite:///{made}")
+        with written_atomically(database) as temp:
+            shutil.copyfile(made, temp)
 
 
 def _database_file(uri: str) -> Path | None:
