@@ -109,11 +109,11 @@ def test_a_run_made_node_by_node_is_recorded_as_a_whole_one(
 
 
 def test_what_a_run_says(finished: Path) -> None:
-    """Updates and warm-up are given; the rate is scaled, 3e-5 * 33.3."""
+    """Updates and warm-up are given; the rate is scaled, 1.8e-5 * 33.3."""
     said = " ".join((finished / "said.txt").read_text(encoding="utf-8").split())
     assert "node train.train_reader" in said
     assert "Loading data" not in said, "that is for --verbose"
-    assert "experiment demo to scale (globals.yml): lr 3e-05 \u00d7 33.3 = 0.000999" in said
+    assert "experiment demo to scale (globals.yml): lr 1.8e-05 \u00d7 33.3 = 0.0005994" in said
 
 
 def test_outputs_of_the_whole_chain(finished: Path) -> None:

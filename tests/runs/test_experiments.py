@@ -181,9 +181,9 @@ def test_scaling() -> None:
 
 
 def test_what_the_scale_made_of_an_experiment_is_said() -> None:
-    """Oracle: the demo's products by hand; what was given is not scaled."""
-    parameters = _parameters("base", {"training": {"lr": 2e-3}})
-    row, training = parameters.experiments.rows["demo"], parameters.training.model_dump()
+    """Oracle: products by hand; what was given is not scaled."""
+    parameters = _parameters("base", {"experiment": "bs48_lr3p0", "training": {"lr": 2e-3}})
+    row, training = parameters.experiments.rows["bs48_lr3p0"], parameters.training.model_dump()
     assert scaled_settings(row, parameters.scale, training) == [
         "updates 5430 \u00d7 0.0319 = 173",
         "warmup_updates 326 \u00d7 0.0319 = 10",

@@ -57,7 +57,6 @@ def test_data() -> None:
         ({"training": {"seed": 5}}, True),
         ({"training": {"checkpoint_every": 7}}, True),
         ({"run": "other"}, True),
-        ({"experiment": "bs48_lr3p0"}, True),  # the demo's settings under another name
         ({"experiment": "bs48_lr3p5"}, False),
         ({"training": {"lr": 0.5}}, False),
         ({"model": {"encoder": "other"}}, False),
@@ -68,6 +67,13 @@ def test_runs_of_one_recipe_differ_in_seed_and_names_alone(
 ) -> None:
     assert (recipe(parameters({}), FILES) == recipe(parameters(changes), FILES)) is same
     assert recipe(parameters({}), FILES) != recipe(parameters({}), {"dev": {"sha256": "1"}})
+
+
+def test_the_same_settings_under_another_name_are_the_same_recipe() -> None:
+    published, ablation = (
+        recipe(parameters({"experiment": name}), FILES) for name in ("bs48_lr3p0", "decay_in_force")
+    )
+    assert published == ablation
 
 
 def test_a_recipe_is_found_in_what_mlflow_has_of_a_run() -> None:

@@ -49,9 +49,9 @@ def _changed(raw: dict[str, Any], dotted: str, value: object) -> dict[str, Any]:
         ("training.lr", "abc", "parameter training.lr: got 'abc'; expected a valid number"),
         ("training.lr", -1, "parameter training.lr: got -1; expected greater than 0"),
         ("training.precision", "fp8", "expected 'auto', 'fp32', 'bf16' or 'fp16'"),
-        ("training.epochs", 2, "training.updates and training.epochs: got 173 and 2.0; expected"),
+        ("training.epochs", 2, "training.updates and training.epochs: got 520 and 2.0; expected"),
         ("training.updates", None, "training.updates and training.epochs: got neither; expected"),
-        ("training.warmup_share", 0.1, "training.warmup_updates and training.warmup_share: got 10"),
+        ("training.warmup_share", 0.1, "training.warmup_updates and training.warmup_share: got 31"),
         (
             "training.warmup_updates",
             None,

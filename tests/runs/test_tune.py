@@ -75,7 +75,7 @@ def test_a_study_goes_on_and_repeats_nothing(tmp_path: Path, made: dict[str, Any
         search(tuning(tmp_path, trials=4))
     assert list(made) == ["s_trial2", "s_trial0", "s_trial1"]
     # The first trial is what conf/ says.
-    assert made["s_trial0"]["training"]["lr"] == pytest.approx(3e-5 * 33.3)
+    assert made["s_trial0"]["training"]["lr"] == pytest.approx(1.8e-5 * 33.3)
 
     interrupted = tuning(tmp_path, trials=4)
     [begun] = tune.running(tune._open_study(interrupted, MADE_OF))
