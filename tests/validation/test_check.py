@@ -15,7 +15,7 @@ from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.squad.faults import OnMisaligned
-from roberta_squad_pipeline.validation import check
+from roberta_squad_pipeline.validation import tokens
 from roberta_squad_pipeline.validation.check import validate_files
 from roberta_squad_pipeline.validation.report import FileReport, Finding
 from roberta_squad_pipeline.validation.tokens import TokenLimits
@@ -222,7 +222,7 @@ def test_only_the_first_places_are_listed(tmp_path: Path, limits: TokenLimits) -
 def test_passages_are_tokenised_in_batches(
     tmp_path: Path, limits: TokenLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check, "_BATCH_CHARACTERS", 30)
+    monkeypatch.setattr(tokens, "_BATCH_CHARACTERS", 30)
     letters = "a b c d e f g h i j k l m n o p"
     paragraphs = [
         *(passage(letters, asked(f"{n}", letters, 0)) for n in range(3)),

@@ -13,7 +13,8 @@ from roberta_squad_pipeline.features.file import FeatureCounts
 from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.squad.dataset import GoldAnswer, Passage, Question
-from roberta_squad_pipeline.validation.tokens import InTokens, PlacedQuestion
+from roberta_squad_pipeline.validation.report import Counts
+from roberta_squad_pipeline.validation.tokens import InTokens
 
 WINDOWS = WindowConfig(order="passage_first", max_tokens=32, max_question_tokens=12, stride=8)
 TEXT = " ".join("abcdefghij" * 4)
@@ -52,25 +53,23 @@ def test_windows_are_those_of_the_features(family_folder: Path, pieces: int) -> 
         attention_dropout=0.0,
         answerability_input="first_token",
     )
-    tokens = InTokens(token_limits(model, WINDOWS, max_answer_tokens=99))
+    kinds, counted = [], Counts()
+    tokens = InTokens(
+        token_limits(model, WINDOWS, max_answer_tokens=99),
+        counted,
+        lambda kind, _where, _got, question_id: kinds.append((kind, question_id)),
+    )
     batch = build_features(
         PASSAGES, tokenizer=tokens.limits.tokenizer(), windows=WINDOWS, source="passages"
     )
-    faults = []
     for number, passage in enumerate(PASSAGES, 1):
-        placed = [
-            PlacedQuestion("", one.id, one.text, tuple(("", answer) for answer in one.answers))
-            for one in passage.questions
-        ]
-        tokens.add("", passage.text, placed)
+        tokens.add("", passage)
         if number % (len(PASSAGES) // pieces) == 0:
-            faults += tokens.measured()
-    assert tokens.characters == 0
+            tokens.measure()
     counts = FeatureCounts.of(batch)
     assert 0 < counts.labelled_of_several < counts.labelled < counts.windows
-    assert (tokens.windows, tokens.labelled) == (counts.windows, counts.labelled)
-    assert tokens.labelled_of_several == counts.labelled_of_several
+    assert (counted.windows, counted.labelled_windows) == (counts.windows, counts.labelled)
+    assert counted.labelled_windows_of_several_answers == counts.labelled_of_several
     assert tokens.longest_question == counts.longest_question > WINDOWS.max_question_tokens
-    kinds = [(fault.kind, fault.question_id) for fault in faults]
     assert kinds == [("question_cut", "long"), ("answer_beyond_windows", "beyond")]
     assert (counts.cut_questions, counts.beyond_windows) == (1, 1)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from roberta_squad_pipeline.reader.config import Precision
+from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters, Precision
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -27,6 +27,11 @@ def fast_precision(device: torch.device) -> Precision:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     has = torch.cpu.get_capabilities()
     return "bf16" if has.get("amx_bf16") or has.get("avx512_bf16") else "fp32"
+
+
+def resolved_here(inference: InferenceParameters) -> InferenceConfig:
+    """Settings of inference with the fast number format of this machine in the place of `auto`."""
+    return inference.resolved(fast_precision(available_device()))
 
 
 def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[None]:

@@ -6,12 +6,11 @@ by Rajpurkar et al. (2016, 2018). ``answer_start`` counts characters (code point
 has no ``is_impossible``; there as here a question without answers is unanswerable.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import chain
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
@@ -29,7 +28,8 @@ from roberta_squad_pipeline.squad.faults import (
     repeated_id,
 )
 from roberta_squad_pipeline.squad.held_out import FilePart
-from roberta_squad_pipeline.squad.paragraphs import Entry, squad_paragraphs
+from roberta_squad_pipeline.squad.json_input import FileError
+from roberta_squad_pipeline.squad.paragraphs import Entry, Paragraph, squad_paragraphs
 from roberta_squad_pipeline.squad.repair import (
     Units,
     answers_of,
@@ -40,6 +40,10 @@ from roberta_squad_pipeline.squad.repair import (
 
 Found = TypeVar("Found")
 
+Report = Callable[..., None]
+"""Takes a fault in a file: its kind and a function that describes it; by name, whether it
+`stops_features`, and the `question_id` and `proposed_answer_start` if there are such."""
+
 
 @dataclass(frozen=True, slots=True)
 class GoldAnswer:
@@ -49,11 +53,13 @@ class GoldAnswer:
         text: The answer, a substring of its passage.
         start: Where it begins there, in characters from 0.
         written: The answer as the file spells it, if the passage spells it differently.
+        where: Its file and place there.
     """
 
     text: str
     start: int
     written: str | None = None
+    where: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class Question:
         misplaced: The texts of gold answers whose place in the passage is not known. They can be
             used for scoring, but not for training.
         unlabelled: Whether it is not known what answers it, or whether anything does.
+        where: Its file and place there.
     """
 
     id: str
@@ -76,6 +83,7 @@ class Question:
     plausible: GoldAnswer | None = None
     misplaced: tuple[str, ...] = ()
     unlabelled: bool = False
+    where: str = field(default="", compare=False, repr=False)
 
     @property
     def unanswerable(self) -> bool:
@@ -186,14 +194,9 @@ def read_passages(
             repeated part, or lacks a kind of question; the message names the place. A missing kind
             is only known at the end of the file.
     """
-    units = units_of(path) if on_misaligned == "repair" else None
+    units = units_of(path) if on_misaligned == "repair" else Units()
     kinds = Kinds()
-    ids: dict[str, str] = {}
-    for paragraph in map(_sound, squad_paragraphs(path)):
-        entry = paragraph.entry()
-        passage = _passage(entry, paragraph.title, on_misaligned, units)
-        for where, question in entry.questions:
-            _reject_repeated(question["id"], where, ids)
+    for paragraph, _, passage in checked_passages(path, on_misaligned, _stop, lambda: units):
         unanswerable = sum(question.unanswerable for question in passage.questions)
         kinds.unanswerable += unanswerable
         kinds.answerable += len(passage.questions) - unanswerable
@@ -202,6 +205,51 @@ def read_passages(
             yield passage
     for fault in missing_kind(path, kinds):
         raise fault
+
+
+def checked_passages(
+    path: Path, on_misaligned: OnMisaligned, report: Report, units: Callable[[], Units]
+) -> Iterator[tuple[Paragraph, Entry, Passage]]:
+    """Reads a file passage by passage, and reports each fault in it.
+
+    Args:
+        path: See `read_passages`.
+        on_misaligned: See `read_passages`.
+        report: What it does not raise for is left out of the passages.
+        units: Finds the units of ``answer_start``; called if answers are misaligned.
+
+    Yields:
+        The passages in file order, each also as it stands in the file.
+    """
+
+    def tell(fault: InputError, question_id: str | None = None) -> None:
+        kind = fault.kind if isinstance(fault, FileError) else "unreadable"
+        report(kind, lambda: fault, stops_features=True, question_id=question_id)
+
+    ids: dict[str, str] = {}
+    for paragraph in squad_paragraphs(path):
+        if isinstance(paragraph, InputError):
+            tell(paragraph)
+            continue
+        entry = paragraph.entry()
+        for fault in entry.faults:
+            tell(fault)
+        if entry.context is not None:
+            for fault in blank(entry.context, what="passage", where=f"{entry.where}.context"):
+                tell(fault)
+        for where, asked in entry.questions:
+            for fault in question_faults(asked, where):
+                tell(fault, asked["id"])
+            if (first := ids.setdefault(asked["id"], where)) != where:
+                tell(repeated_id(asked["id"], where, first), asked["id"])
+        yield paragraph, entry, _passage(entry, paragraph.title, on_misaligned, report, units)
+
+
+def _stop(
+    kind: str, describe: Callable[[], InputError], *, stops_features: bool, **about: Any
+) -> None:
+    if stops_features:
+        raise describe()
 
 
 def read_training(
@@ -282,7 +330,8 @@ def read_gold(path: Path) -> dict[str, tuple[str, ...]]:
     ids: dict[str, str] = {}
     for paragraph in map(_sound, squad_paragraphs(path)):
         for where, asked in map(_sound, paragraph.questions(_GOLD_QUESTION)):
-            _reject_repeated(asked["id"], where, ids)
+            if (first := ids.setdefault(asked["id"], where)) != where:
+                raise repeated_id(asked["id"], where, first)
             gold[asked["id"]] = tuple(answer["text"] for answer in asked["answers"])
     if not gold:
         raise no_questions(path)
@@ -295,38 +344,53 @@ def _sound(found: Found | InputError) -> Found:
     return found
 
 
-def _passage(entry: Entry, title: str, on_misaligned: OnMisaligned, units: Units | None) -> Passage:
-    context = cast("str", entry.context)  # that it is None would be one of the entry's faults
-    faults = (
-        entry.faults,
-        blank(context, what="passage", where=f"{entry.where}.context"),
-        *(question_faults(asked, place) for place, asked in entry.questions),
-    )
-    for fault in chain.from_iterable(faults):
-        raise fault
+def _passage(
+    entry: Entry,
+    title: str,
+    on_misaligned: OnMisaligned,
+    report: Report,
+    units: Callable[[], Units],
+) -> Passage:
+    context = entry.context or ""
+    gold = answers_of(asked["answers"] for _, asked in entry.questions)
     unit = None
-    if units is not None:
-        unit = units.of_passage(
-            context, answers_of(asked["answers"] for _, asked in entry.questions)
-        )
+    if on_misaligned == "repair" or not all(is_aligned(answer, context) for answer in gold):
+        unit = units().of_passage(context, gold)
     questions = []
     misaligned = repaired = 0
     for place, asked in entry.questions:
         answers, misplaced = [], []
         for n, raw in enumerate(asked["answers"]):
-            found = find_answer(raw, context, unit)
-            if found.kind is not None and on_misaligned == "error":
-                raise misaligned_answer(raw, context, f"{place}.answers[{n}]", found)
-            if found.start is None or (found.kind is not None and on_misaligned == "drop"):
+            if not (context and raw["text"].strip()):
+                continue  # a fault already
+            where = f"{place}.answers[{n}]"
+            keeps_its_place = on_misaligned != "repair" and is_aligned(raw, context)
+            found = find_answer(raw, context, None if keeps_its_place else unit)
+            if found.kind is not None:
+                report(
+                    found.kind,
+                    partial(misaligned_answer, raw, context, where, found),
+                    stops_features=on_misaligned == "error",
+                    question_id=asked["id"],
+                    proposed_answer_start=found.start,
+                )
+            if found.start is None or (found.kind is not None and on_misaligned != "repair"):
                 misplaced.append(raw["text"])
             else:
                 repaired += found.kind is not None
                 written = raw["text"] if raw["text"] != found.text else None
-                answers.append(GoldAnswer(found.text, found.start, written))
+                answers.append(GoldAnswer(found.text, found.start, written, where))
         misaligned += len(misplaced)
         plausible = None if asked["answers"] else _plausible(asked, context)
         questions.append(
-            Question(asked["id"], asked["question"], tuple(answers), plausible, tuple(misplaced))
+            Question(
+                asked["id"],
+                asked["question"],
+                tuple(answers),
+                plausible,
+                tuple(misplaced),
+                where=place,
+            )
         )
     return Passage(context, title, tuple(questions), misaligned, repaired)
 
@@ -337,9 +401,3 @@ def _plausible(asked: RawQuestion, context: str) -> GoldAnswer | None:
         if raw["text"].strip() and is_aligned(raw, context):
             return GoldAnswer(raw["text"], raw["answer_start"])
     return None
-
-
-def _reject_repeated(question_id: str, where: str, seen: dict[str, str]) -> None:
-    """Raises for an id that was seen before; adds any other to `seen` with its place."""
-    if (first := seen.setdefault(question_id, where)) != where:
-        raise repeated_id(question_id, where, first)

@@ -3,6 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roberta_squad_pipeline.features.config import WindowConfig
+from roberta_squad_pipeline.reader.config import ModelConfig
+
+if TYPE_CHECKING:
+    from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 
 _MLFLOW = ("models:", "runs:")
 
@@ -49,3 +56,11 @@ def start_folder(start: str | None) -> Iterator[Path | None]:
             from roberta_squad_pipeline.reader.source import hub_folder
 
             yield hub_folder(start)
+
+
+def tokenizer_of(model: ModelConfig, windows: WindowConfig) -> "PassageTokenizer":
+    """Loads the tokenizer of what training starts from: see `start_folder`, `source_tokenizer`."""
+    from roberta_squad_pipeline.reader.source import source_tokenizer
+
+    with start_folder(model.start) as start:
+        return source_tokenizer(model, start, windows)

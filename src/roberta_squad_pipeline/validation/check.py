@@ -4,34 +4,25 @@ Faults are what reading a file rejects, found by the same rules. Oddities are re
 cost scores or mislead.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.evaluation.scoring import normalise
-from roberta_squad_pipeline.squad.dataset import GoldAnswer
+from roberta_squad_pipeline.squad.dataset import Passage, Question, checked_passages
 from roberta_squad_pipeline.squad.faults import (
     Kinds,
     OnMisaligned,
-    RawQuestion,
-    blank,
+    RawAnswer,
     if_only_scored,
-    is_aligned,
     missing_kind,
-    question_faults,
-    repeated_id,
 )
 from roberta_squad_pipeline.squad.forms import files_of
-from roberta_squad_pipeline.squad.json_input import FileError, shown
+from roberta_squad_pipeline.squad.json_input import shown
 from roberta_squad_pipeline.squad.paragraphs import Entry, Paragraph, squad_paragraphs
-from roberta_squad_pipeline.squad.repair import (
-    Units,
-    answers_of,
-    find_answer,
-    misaligned_answer,
-    units_of,
-)
+from roberta_squad_pipeline.squad.repair import Units, units_of
 from roberta_squad_pipeline.validation.report import (
     Counts,
     FileReport,
@@ -39,13 +30,10 @@ from roberta_squad_pipeline.validation.report import (
     ValidationReport,
 )
 from roberta_squad_pipeline.validation.texts import line_ends, oddities
-from roberta_squad_pipeline.validation.tokens import InTokens, PlacedQuestion, TokenLimits
+from roberta_squad_pipeline.validation.tokens import InTokens, TokenLimits
 
 ENORMOUS_CHARACTERS = 50_000
 """More than ten times the longest passage of SQuAD."""
-
-_BATCH_CHARACTERS = 1_000_000
-"""Of passages that are tokenised together."""
 
 _EXPECTED = {
     "control_character": (
@@ -165,24 +153,22 @@ class _Check:
         self._learned = learned
         self._on_misaligned = on_misaligned
         self._limits = limits
-        self._tokens = InTokens(limits)
         self._findings = Findings()
         self._counts = Counts()
+        self._tokens = InTokens(limits, self._counts, self._odd)
         self._kinds = Kinds()
         self._kinds_are_known = True
         self._line_end: set[str] = set()
         # The place of the first occurrence; texts are kept as hashes, which take less memory.
-        self._ids: dict[str, str] = {}
         self._asked: dict[int, str] = {}
         self._passages: list[tuple[int, str, str]] = []
 
     def look_through(self) -> None:
         """Reads the file and checks each of its passages."""
         article, file = -1, None
-        for paragraph in squad_paragraphs(self._path):
-            if isinstance(paragraph, InputError):
-                self._unfit(paragraph)
-                continue
+        for paragraph, entry, passage in checked_passages(
+            self._path, self._on_misaligned, self._report, lambda: self._units
+        ):
             self._counts.articles += paragraph.article != article
             if paragraph.file is not file and paragraph.file.marked:
                 self._odd(
@@ -190,13 +176,14 @@ class _Check:
                 )
             self._kinds.version_2 = self._kinds.version_2 or paragraph.file.says_version_2
             article, file = paragraph.article, paragraph.file
-            self._check_passage(paragraph.entry())
-            if self._tokens.characters > _BATCH_CHARACTERS:
-                self._measure()
-        self._measure()
-        self._sum_up_tokens()
+            self._check_passage(entry, passage)
+        self._tokens.measure()
+        enough = self._limits.windows.settings_for(self._tokens.longest_question)
+        self._findings.set_remedy(
+            "question_cut", f"Set {enough}, or shorten the questions; what is cut is never read."
+        )
         for missing in missing_kind(self._path, self._kinds) if self._kinds_are_known else ():
-            self._stop(missing)
+            self._report(missing.kind, lambda missing=missing: missing, stops_features=True)  # type: ignore[misc]
 
     def find_leaks(self, other: str, passages: frozenset[int]) -> None:
         """Finds the passages that an earlier split has, too."""
@@ -224,26 +211,21 @@ class _Check:
             findings=self._findings.listed(),
         )
 
-    def _check_passage(self, entry: Entry) -> None:
-        for fault in entry.faults:
-            self._unfit(fault)
+    def _check_passage(self, entry: Entry, passage: Passage) -> None:
         for where in entry.without_id:
             self._odd("no_id", where, "no id")
-        passage = 0 if entry.context is None else self._check_context(entry, entry.context)
-        unit = self._unit_of(entry)
-        asked: list[PlacedQuestion] = []
-        for where, question in entry.questions:
-            if (first := self._ids.setdefault(question["id"], where)) != where:
-                self._stop(repeated_id(question["id"], where, first))
-            if entry.context is not None:
-                self._find_repeats(question, passage, where)
-            placed = self._check_question(question, entry.context, where, unit)
-            # Questions whose answers have no known place are not trained on.
-            if placed.answers or not question["answers"] or not self._learned:
-                asked.append(placed)
+        number = None if entry.context is None else self._check_context(entry, entry.context)
+        for (where, asked), question in zip(entry.questions, passage.questions, strict=True):
+            if number is not None:
+                self._find_repeats(question, number)
+            self._check_text(question.text, lambda where=where: f"{where}.question", question.id)  # type: ignore[misc]
+            self._check_answers(asked["answers"], question)
         self._counts.questions += len(entry.questions)
-        if entry.context is not None and entry.context.strip():
-            self._tokens.add(f"{entry.where}.context", entry.context, asked)
+        if passage.text.strip():
+            # Questions whose answers have no known place are not trained on.
+            self._tokens.add(
+                f"{entry.where}.context", passage.learnable if self._learned else passage
+            )
 
     def _check_context(self, entry: Entry, context: str) -> int:
         """Returns a hash of the passage."""
@@ -254,69 +236,28 @@ class _Check:
         counts.longest_passage = max(counts.longest_passage, len(context))
         passage = _hash(context)
         self._passages.append((passage, where, shown(context)))
-        for fault in blank(context, what="passage", where=where):
-            self._stop(fault)
         if len(context) > ENORMOUS_CHARACTERS:
             self._odd("enormous_passage", where, f"{len(context):,} characters")
         self._check_text(context, lambda: where, None)
         return passage
-
-    def _unit_of(self, entry: Entry) -> str | None:
-        """The unit of ``answer_start`` where answers of a passage are not aligned, if known."""
-        context = entry.context
-        answers = answers_of(question["answers"] for _, question in entry.questions)
-        if context is None or (
-            self._on_misaligned != "repair"
-            and all(is_aligned(answer, context) for answer in answers)
-        ):
-            return None
-        return self._units.of_passage(context, answers)
 
     @cached_property
     def _units(self) -> Units:
         # Most files are aligned, and need no second look.
         return units_of(self._path)
 
-    def _check_question(
-        self, question: RawQuestion, context: str | None, place: str, unit: str | None
-    ) -> PlacedQuestion:
-        """Returns the question with those answers that have a place in the passage."""
-        question_id, answers = question["id"], question["answers"]
+    def _check_answers(self, answers: Sequence[RawAnswer], question: Question) -> None:
         self._counts.answers += len(answers)
         self._counts.answerable += bool(answers)
         self._counts.unanswerable += not answers
-        for fault in question_faults(question, place):
-            self._unfit(fault, question_id)
-        self._check_text(question["question"], lambda: f"{place}.question", question_id)
-        placed: list[tuple[str, GoldAnswer]] = []
-        dropped = 0
         for n, raw in enumerate(answers):
-            if context is None or not raw["text"].strip():
-                continue
-            where = f"{place}.answers[{n}]"
-            keeps_its_place = self._on_misaligned != "repair" and is_aligned(raw, context)
-            found = find_answer(raw, context, None if keeps_its_place else unit)
-            if found.kind is not None:
-                self._findings.add(
-                    found.kind,
-                    lambda raw=raw, where=where, found=found: misaligned_answer(  # type: ignore[misc]
-                        raw, context, where, found
-                    ),
-                    stops_features=self._on_misaligned == "error",
-                    question_id=question_id,
-                    proposed_answer_start=found.start,
-                )
-            if not normalise(raw["text"]):
-                self._odd("answer_scores_nothing", where, shown(raw["text"]), question_id)
-            if found.start is None or (found.kind is not None and self._on_misaligned != "repair"):
-                dropped += 1
-            else:
-                placed.append((where, GoldAnswer(found.text, found.start)))
-        kept = not self._learned or self._on_misaligned == "error" or len(answers) > dropped
+            if raw["text"].strip() and not normalise(raw["text"]):
+                where = f"{question.where}.answers[{n}]"
+                self._odd("answer_scores_nothing", where, shown(raw["text"]), question.id)
+        dropped = len(question.misplaced)
         self._kinds.unanswerable += not answers
-        self._kinds.answerable += bool(answers) and kept
+        self._kinds.answerable += len(answers) > (dropped if self._learned else 0)
         self._kinds.dropped_answers += dropped
-        return PlacedQuestion(place, question_id, question["question"], tuple(placed))
 
     def _check_text(self, text: str, where: Callable[[], str], question_id: str | None) -> None:
         for kind, character in oddities(text):
@@ -330,33 +271,18 @@ class _Check:
                 self._odd("mixed_line_ends", where(), f"{names} in one file", question_id)
             self._line_end |= ends
 
-    def _measure(self) -> None:
-        for fault in self._tokens.measured():
-            self._odd(fault.kind, fault.where, fault.got, fault.question_id)
+    def _find_repeats(self, question: Question, passage: int) -> None:
+        key = hash((passage, question.text))
+        if (first := self._asked.setdefault(key, question.where)) != question.where:
+            got = f"{shown(question.text)}, which is also asked at {first.rpartition(': ')[2]}"
+            self._odd("repeated_question", question.where, got, question.id)
 
-    def _sum_up_tokens(self) -> None:
-        tokens, counts = self._tokens, self._counts
-        counts.windows, counts.labelled_windows = tokens.windows, tokens.labelled
-        counts.labelled_windows_of_several_answers = tokens.labelled_of_several
-        enough = self._limits.windows.settings_for(tokens.longest_question)
-        self._findings.set_remedy(
-            "question_cut", f"Set {enough}, or shorten the questions; what is cut is never read."
-        )
-
-    def _find_repeats(self, question: RawQuestion, passage: int, place: str) -> None:
-        question_id, text = question["id"], question["question"]
-        if (first := self._asked.setdefault(hash((passage, text)), place)) != place:
-            got = f"{shown(text)}, which is also asked at {first.rpartition(': ')[2]}"
-            self._odd("repeated_question", place, got, question_id)
-
-    def _unfit(self, fault: InputError, question_id: str | None = None) -> None:
+    def _report(
+        self, kind: str, describe: Callable[[], InputError], *, stops_features: bool, **about: Any
+    ) -> None:
         # What cannot be read may be of the kind that seems to be missing.
-        self._kinds_are_known = False
-        self._stop(fault, question_id)
-
-    def _stop(self, fault: InputError, question_id: str | None = None) -> None:
-        kind = fault.kind if isinstance(fault, FileError) else "unreadable"
-        self._findings.add(kind, lambda: fault, stops_features=True, question_id=question_id)
+        self._kinds_are_known &= not stops_features or kind == "repeated_id"
+        self._findings.add(kind, describe, stops_features=stops_features, **about)
 
     def _odd(self, kind: str, where: str, got: str, question_id: str | None = None) -> None:
         expected, remedy = _EXPECTED[kind]

@@ -33,13 +33,13 @@ def combine_readers(
         InputError: A run is not there or not finished, or see `ensemble_of` and `soup_of`.
     """
     from roberta_squad_pipeline.reader.combining import ensemble_of, soup_of
-    from roberta_squad_pipeline.reader.device import available_device, fast_precision
+    from roberta_squad_pipeline.reader.device import resolved_here
     from roberta_squad_pipeline.reader.storage import load_reader
     from roberta_squad_pipeline.training.validation import Validation
 
     names = member_names(readers, ensemble.members, run)
     members = {name: load_reader(readers / name) for name in names}
-    answering = inference.resolved(fast_precision(available_device()))
+    answering = resolved_here(inference)
     _logger.info("%s of %s", ensemble.kind, ", ".join(names))
     if ensemble.kind == "logits":
         return ensemble_of(members, answering)

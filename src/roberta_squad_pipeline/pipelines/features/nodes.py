@@ -16,7 +16,7 @@ from roberta_squad_pipeline.pipelines import (
 )
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.runs.parameters import DataConfig
-from roberta_squad_pipeline.tracking.fetching import start_folder
+from roberta_squad_pipeline.tracking.fetching import tokenizer_of
 from roberta_squad_pipeline.training.config import TrainingParameters
 
 _logger = logging.getLogger(__name__)
@@ -87,16 +87,13 @@ def _build(
     from pyarrow import RecordBatchReader
 
     from roberta_squad_pipeline.features.build import build_features, build_features_in_pieces
-    from roberta_squad_pipeline.reader.source import source_tokenizer
     from roberta_squad_pipeline.squad.dataset import read_passages, read_training
     from roberta_squad_pipeline.squad.faults import if_only_scored
 
     file = files[split] if part is None else files["train"]
-    with start_folder(model.start) as start:
-        tokenizer = source_tokenizer(model, start, windows)
     build = partial(
         build_features,
-        tokenizer=tokenizer,
+        tokenizer=tokenizer_of(model, windows),
         windows=windows,
         source=file["path"],
         data_sha256=file["sha256"],

@@ -7,7 +7,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of, written_atomically
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
-from roberta_squad_pipeline.tracking.fetching import start_folder
+from roberta_squad_pipeline.tracking.fetching import tokenizer_of
 
 _logger = logging.getLogger(__name__)
 
@@ -27,10 +27,9 @@ def import_checkpoint(
         InputError: The checkpoint is missing, malicious or of another model, its vocabulary is not
             that of the tokenizer, or the folder exists already.
     """
-    from roberta_squad_pipeline.reader.device import available_device, fast_precision
+    from roberta_squad_pipeline.reader.device import resolved_here
     from roberta_squad_pipeline.reader.exchange.fairseq import read_fairseq
     from roberta_squad_pipeline.reader.model import ReaderModel, check_reach
-    from roberta_squad_pipeline.reader.source import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
 
     if checkpoint is None:
@@ -48,8 +47,7 @@ def import_checkpoint(
             expected="a new folder for the import",
             remedy="Give another name: --params run=NAME",
         )
-    with start_folder(model.start) as start:
-        tokenizer = source_tokenizer(model, start, windows)
+    tokenizer = tokenizer_of(model, windows)
     read = read_fairseq(path)
     config = read.encoder.config
     entries = tokenizer.identity.entries
@@ -71,7 +69,7 @@ def import_checkpoint(
     header = ReaderHeader(
         tokenizer=tokenizer.identity,
         windows=windows,
-        inference=inference.resolved(fast_precision(available_device())),
+        inference=resolved_here(inference),
         dropout=model.dropout,
         answerability_input="first_token",  # as the published series trained it
         recipe={"fairseq": {"checkpoint": path.name, "sha256": sha256_of(path)}},

@@ -9,7 +9,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.pipelines import Features, SquadFiles, TrainedReader
-from roberta_squad_pipeline.reader.config import InferenceParameters, Precision
+from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters
 from roberta_squad_pipeline.runs.parameters import DataConfig
 
 _logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def predict_answers(
             expected="one machine",
             remedy="Answer on one: --params distributed.nodes=1",
         )
-    config = inference.resolved(_fast_precision(trained))
+    config = _resolved(inference, trained)
     if inference.precision == "auto":
         _logger.info("inference.precision auto: %s on this machine", config.precision)
     answered_with = AnsweredWith(**config.model_dump(), features_sha256=features_sha256(features))
@@ -92,14 +92,14 @@ def predict_answers(
     }
 
 
-def _fast_precision(trained: TrainedReader) -> Precision:
+def _resolved(inference: InferenceParameters, trained: TrainedReader) -> InferenceConfig:
     from roberta_squad_pipeline.reader.onnx_reader import OnnxReader
 
     if isinstance(trained.reader, OnnxReader):  # which computes on the CPU, without torch
-        return "fp32"
-    from roberta_squad_pipeline.reader.device import available_device, fast_precision
+        return inference.resolved("fp32")
+    from roberta_squad_pipeline.reader.device import resolved_here
 
-    return fast_precision(available_device())
+    return resolved_here(inference)
 
 
 def _features_of_parts(

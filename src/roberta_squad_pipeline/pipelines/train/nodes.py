@@ -67,7 +67,7 @@ def train_reader(
         TrainingError: See `run_training`.
     """
     from roberta_squad_pipeline.features.file import check_tokenizer
-    from roberta_squad_pipeline.reader.device import available_device, fast_precision
+    from roberta_squad_pipeline.reader.device import available_device, resolved_here
     from roberta_squad_pipeline.reader.source import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
     from roberta_squad_pipeline.squad.dataset import read_training
@@ -77,8 +77,7 @@ def train_reader(
     from roberta_squad_pipeline.training.resolution import resolve
     from roberta_squad_pipeline.training.resume import attempt_folder, settings_of
 
-    device = available_device()
-    answering = inference.resolved(fast_precision(device))
+    answering = resolved_here(inference)
     chosen = dev_features if data.validation == "dev" else validation_features
     validation = _validation(chosen, data, training, answering, tracker)
     curve = _Curve(tracker)
@@ -88,7 +87,7 @@ def train_reader(
         check_tokenizer(features, tokenizer.identity.sha256, where=model.source_parameter)
         reader, origin = first_reader(features, model, training, start)
         _tell_of_source(model, origin, tracker)
-        config = resolve(training, features, reader, device)
+        config = resolve(training, features, reader, available_device())
         taught_by = None
         if distil.teacher is not None:
             passages = partial(read_training, files, data.on_misaligned, features.meta.part)

@@ -1,7 +1,7 @@
 """Validates the run's SQuAD files."""
 
 import logging
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.pipelines import SquadFiles
 from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
 from roberta_squad_pipeline.runs.parameters import DataConfig
-from roberta_squad_pipeline.tracking.fetching import start_folder
+from roberta_squad_pipeline.tracking.fetching import tokenizer_of
 from roberta_squad_pipeline.validation.report import (
     ValidationReport,
     stopping,
@@ -21,7 +21,6 @@ from roberta_squad_pipeline.validation.report import (
 )
 
 if TYPE_CHECKING:
-    from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
     from roberta_squad_pipeline.validation.tokens import TokenLimits
 
 MARKDOWN_FILE = "validation.md"
@@ -100,11 +99,4 @@ def token_limits(
     """
     from roberta_squad_pipeline.validation.tokens import TokenLimits
 
-    @cache
-    def tokenizer() -> "PassageTokenizer":
-        from roberta_squad_pipeline.reader.source import source_tokenizer
-
-        with start_folder(model.start) as start:
-            return source_tokenizer(model, start, windows)
-
-    return TokenLimits(tokenizer, windows, max_answer_tokens)
+    return TokenLimits(cache(partial(tokenizer_of, model, windows)), windows, max_answer_tokens)
