@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from roberta_squad_pipeline.pipeline_registry import register_pipelines
+from roberta_squad_pipeline.pipelines import stage
 
 HEAVY = {"numpy", "pandas", "plotly", "pyarrow", "tokenizers", "torch", "transformers", "mlflow"}
 
@@ -60,3 +61,13 @@ def test_tags_leave_out_nothing_between() -> None:
     assert tracked == chosen["training"] | chosen["evaluation"]
     assert sum(map(len, chosen.values())) == len(chain.nodes)
     assert len(set.union(*chosen.values())) == len(chain.nodes)
+
+
+def test_a_stage_takes_what_its_arguments_are_called() -> None:
+    def work(trained: object, dev_features: object, data: object, folder: object) -> None: ...
+
+    one = stage(work, folder="params:data.folder")
+    assert one.inputs == ["reader", "dev_features", "params:data", "params:data.folder"]
+    assert (one.name, one.outputs) == ("work", [])
+    assert stage(work, "made").outputs == ["made"]
+    assert stage(work, "made", "told").outputs == ["made", "told"]

@@ -14,21 +14,22 @@ if TYPE_CHECKING:
 
 
 def compare_experiments(
-    files: SquadFiles,
+    squad_files: SquadFiles,
     experiments: Experiments,
     tracking: TrackingConfig,
-    expected: dict[str, Parameters],
+    expected_settings: dict[str, Parameters],
 ) -> dict[str, Any]:
     """Builds the experiment table from the finished runs on this data.
 
     Args:
-        files: The record of the SQuAD files.
+        squad_files: The record of the SQuAD files.
         experiments: The experiments of the table.
         tracking: Where runs are recorded.
-        expected: The parameters of each experiment here; its row has only runs with these.
+        expected_settings: The parameters of each experiment here; its row has only runs with these.
 
     Returns:
-        `markdown`, `rows` (a pandas frame) and `figure` (Plotly).
+        The table as `experiments_markdown`, as `experiments_csv` (a pandas frame) and as
+        `experiments_figure` (Plotly).
 
     Raises:
         InputError: No run on this data was finished.
@@ -45,21 +46,24 @@ def compare_experiments(
     from roberta_squad_pipeline.runs.fingerprint import description, recipe
     from roberta_squad_pipeline.tracking.tracker import flat_params
 
-    recipes = {name: recipe(parameters, files) for name, parameters in expected.items()}
-    measured, others = sort_out(_finished(files, tracking), recipes)
+    recipes = {
+        name: recipe(parameters, squad_files) for name, parameters in expected_settings.items()
+    }
+    measured, others = sort_out(_finished(squad_files, tracking), recipes)
     rows = build_rows(experiments.rows, experiments.references, measured)
     settings = {
-        name: flat_params(description(parameters, files)) for name, parameters in expected.items()
+        name: flat_params(description(parameters, squad_files))
+        for name, parameters in expected_settings.items()
     }
     other_rows = build_other_rows(others, settings)
-    signature = _signature(files, experiments, expected, measured, others)
+    signature = _signature(squad_files, experiments, expected_settings, measured, others)
     frame = pd.DataFrame([*rows, *other_rows])
     for column in ("runs", "differs"):
         frame[column] = frame[column].str.join("; ")
     return {
-        "markdown": to_markdown(rows, other_rows, signature),
-        "rows": without_formulas(frame),
-        "figure": _figure(rows),
+        "experiments_markdown": to_markdown(rows, other_rows, signature),
+        "experiments_csv": without_formulas(frame),
+        "experiments_figure": _figure(rows),
     }
 
 

@@ -1,24 +1,12 @@
 """The comparison pipeline."""
 
-from kedro.pipeline import Pipeline, node
+from kedro.pipeline import Pipeline
 
+from roberta_squad_pipeline.pipelines import stage
 from roberta_squad_pipeline.pipelines.compare.nodes import compare_experiments
 
 
 def create_pipeline() -> Pipeline:
     """From tracked runs to the experiment table."""
-    return Pipeline(
-        [
-            node(
-                compare_experiments,
-                ["squad_files", "params:experiments", "params:tracking", "expected_settings"],
-                {
-                    "markdown": "experiments_markdown",
-                    "rows": "experiments_csv",
-                    "figure": "experiments_figure",
-                },
-                name="compare_experiments",
-                namespace="compare",
-            )
-        ]
-    )
+    outputs = ("experiments_markdown", "experiments_csv", "experiments_figure")
+    return Pipeline([stage(compare_experiments, *outputs, namespace="compare")])

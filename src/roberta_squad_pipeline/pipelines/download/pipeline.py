@@ -1,7 +1,8 @@
 """The download pipeline."""
 
-from kedro.pipeline import Pipeline, node
+from kedro.pipeline import Pipeline
 
+from roberta_squad_pipeline.pipelines import stage
 from roberta_squad_pipeline.pipelines.download.nodes import fetch_squad_files
 
 
@@ -9,19 +10,12 @@ def create_pipeline() -> Pipeline:
     """From sources to files on disk."""
     return Pipeline(
         [
-            node(
+            stage(
                 fetch_squad_files,
-                [
-                    "params:data",
-                    "params:distil.unlabelled",
-                    "params:feature_set",
-                    "train_questions",
-                    "dev_questions",
-                ],
                 "fetched_files",
-                name="fetch_squad_files",
                 namespace="download",
-                tags="data",
+                tags=["data"],
+                unlabelled="params:distil.unlabelled",
             )
         ]
     )

@@ -33,7 +33,7 @@ _NULL_SCORES = {
 
 
 def score_predictions(
-    files: SquadFiles,
+    squad_files: SquadFiles,
     data: DataConfig,
     inference: InferenceParameters,
     answered_with: dict[str, Any],
@@ -43,9 +43,9 @@ def score_predictions(
     predictions: dict[str, str],
     nbest: dict[str, list[dict[str, Any]]],
     no_answer_logits: dict[str, dict[str, float]],
-    features: Features,
+    dev_features: Features,
     reader_evaluation: dict[str, Any] | None,
-    header: dict[str, Any] | None,
+    reader_header: dict[str, Any] | None,
     tracker: Tracker,
 ) -> dict[str, Any]:
     """Joins every dev question with its prediction, scores it, and tunes the reader.
@@ -53,8 +53,8 @@ def score_predictions(
     A reader that abstains on nearly all questions causes a warning.
 
     Returns:
-        `metrics`, the official scorer's report, with a `signature` that says what it was measured
-        on; `crossfit`, cross-fitted scores with intervals for these and for the best scores;
+        `metrics`, the official scorer's report, and `metrics_signature`, which says what it was
+        measured on; `metrics_crossfit`, cross-fitted scores with intervals, also of the best ones;
         `null_odds` (id → no-answer score, high = no answer); `evaluation`, the record for the
         reader's folder; and `questions`, the table of all questions (see `judged`).
 
@@ -77,10 +77,10 @@ def score_predictions(
     from roberta_squad_pipeline.squad.dataset import read_squad
     from roberta_squad_pipeline.squad.faults import if_only_scored
 
-    dev = files["dev"]
+    dev = squad_files["dev"]
     # Without its folder, which conf/local may keep secret: this goes to MLflow.
     name = Path(dev["path"]).name
-    check_predictions(answered_with, features, inference, run=run)
+    check_predictions(answered_with, dev_features, inference, run=run)
     kept = kept_tuning(
         read_evaluation(reader_evaluation) if reader_evaluation else None,
         dev["sha256"],
@@ -89,20 +89,20 @@ def score_predictions(
         reader=reader,
         calibrate=calibrate,
     )
-    windows = np.bincount(features.windows.question, minlength=len(features.question_ids))
+    windows = np.bincount(dev_features.windows.question, minlength=len(dev_features.question_ids))
     table = question_table(
         read_squad(Path(dev["path"]), on_misaligned=if_only_scored(data.on_misaligned)),
         predictions,
         nbest,
         no_answer_logits,
-        dict(zip(features.question_ids.to_pylist(), windows.tolist(), strict=True)),
+        dict(zip(dev_features.question_ids.to_pylist(), windows.tolist(), strict=True)),
     )
     scores, passages = scores_of(table), table["passage_number"].to_numpy()
     weights, odds, fitted_on = _no_answer_scores(table, inference, kept)
     metrics = report_of(scores, odds, NO_ANSWER_THRESHOLD)
     crossfit = cross_fitted_report(scores, odds, passages, fitted_on)
     calibration = _calibration(table, odds, fitted_on, kept, tracker)
-    selected_on = header["recipe"].get("selected_on") if header else None
+    selected_on = reader_header["recipe"].get("selected_on") if reader_header else None
     evaluation = Evaluation(
         version=__version__,
         data=name,
@@ -122,7 +122,7 @@ def score_predictions(
     )
     return {
         "metrics": metrics,
-        "signature": {
+        "metrics_signature": {
             "data": name,
             "data_sha256": dev["sha256"],
             "questions": len(table),
@@ -130,7 +130,7 @@ def score_predictions(
             "null_score": inference.null_score,
             "version": __version__,
         },
-        "crossfit": crossfit,
+        "metrics_crossfit": crossfit,
         "null_odds": dict(zip(table["id"], odds.tolist(), strict=True)),
         "evaluation": evaluation.model_dump(mode="json"),
         "questions": judged(table, odds, calibration, threshold=NO_ANSWER_THRESHOLD),
@@ -202,20 +202,20 @@ def _at_own_threshold(
 def write_report(
     run: str,
     reader: str | None,
-    files: SquadFiles,
-    header: dict[str, Any] | None,
+    squad_files: SquadFiles,
+    reader_header: dict[str, Any] | None,
     provenance: Provenance | None,
     redaction: Redaction | None,
     questions: DataFrame,
     metrics: dict[str, float | int],
-    crossfit: dict[str, Any],
+    metrics_crossfit: dict[str, Any],
     evaluation: dict[str, Any],
-    curve: dict[str, Any] | None,
+    training_curve: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Writes one HTML file with scores, figures, all questions, and what the scores depend on.
 
     Returns:
-        `report`, the file's text; and the figures in it by their names.
+        `report`, the file's text; and the figures in it, each as `figure_NAME`.
     """
     from roberta_squad_pipeline.evaluation.report import figures
     from roberta_squad_pipeline.evaluation.report.page import report_page
@@ -226,11 +226,13 @@ def write_report(
     evaluated = Evaluation.model_validate(evaluation)
     threshold = NO_ANSWER_THRESHOLD
     drawn = {
-        "threshold": figures.threshold_figure(questions, metrics, crossfit, threshold=threshold),
+        "threshold": figures.threshold_figure(
+            questions, metrics, metrics_crossfit, threshold=threshold
+        ),
         "no_answer": figures.no_answer_figure(questions, threshold=threshold),
         "precision_recall": figures.precision_recall_figure(questions),
         "calibration": figures.calibration_figure(evaluated.calibration),
-        "training": figures.training_figure(curve),
+        "training": figures.training_figure(training_curve),
         "slices": figures.slices_figure(slices_of(questions)),
     }
     signature = (
@@ -249,15 +251,20 @@ def write_report(
     page = report_page(
         run=run,
         signature=signature,
-        scores=official_scores(questions, metrics, crossfit, threshold=threshold),
-        fitted=cross_fitted_scores(crossfit),
+        scores=official_scores(questions, metrics, metrics_crossfit, threshold=threshold),
+        fitted=cross_fitted_scores(metrics_crossfit),
         figures=drawn,
         questions=questions,
         settings=_settings(
-            reader or run, files, header or {}, evaluated, provenance, redaction or Redaction()
+            reader or run,
+            squad_files,
+            reader_header or {},
+            evaluated,
+            provenance,
+            redaction or Redaction(),
         ),
     )
-    return {"report": page} | drawn
+    return {"report": page} | {f"figure_{name}": figure for name, figure in drawn.items()}
 
 
 def _settings(

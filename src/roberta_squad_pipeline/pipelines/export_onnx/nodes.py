@@ -12,10 +12,10 @@ _logger = logging.getLogger(__name__)
 
 def export_reader(
     trained: TrainedReader,
-    features: Features,
-    files: SquadFiles,
+    dev_features: Features,
+    squad_files: SquadFiles,
     export: ExportConfig,
-    folder: Path,
+    onnx_folder: Path,
 ) -> None:
     """Writes a folder with model.onnx, which is kept only if it does equally well on the dev set.
 
@@ -27,17 +27,19 @@ def export_reader(
     from roberta_squad_pipeline.reader.storage import check_features
     from roberta_squad_pipeline.squad.dataset import read_gold
 
-    check_features(features, trained.header)
-    gold = read_gold(Path(files["dev"]["path"])) if export.int8 else None
+    check_features(dev_features, trained.header)
+    gold = read_gold(Path(squad_files["dev"]["path"])) if export.int8 else None
     evaluation = trained.evaluation
-    tuned_on_them = evaluation is not None and evaluation.data_sha256 == files["dev"]["sha256"]
-    with written_atomically(folder) as temp:
+    tuned_on_them = (
+        evaluation is not None and evaluation.data_sha256 == squad_files["dev"]["sha256"]
+    )
+    with written_atomically(onnx_folder) as temp:
         temp.mkdir()
-        record = export_onnx(trained, features, temp, gold=gold, tuned_on_them=tuned_on_them)
+        record = export_onnx(trained, dev_features, temp, gold=gold, tuned_on_them=tuned_on_them)
     size = record["bytes"]
     _logger.info(
         "%s: %.1f MB in fp32, the same answers to %d questions, scores within %.1e",
-        folder,
+        onnx_folder,
         size["fp32"] / 1e6,
         record["questions"],
         record["largest_difference"],

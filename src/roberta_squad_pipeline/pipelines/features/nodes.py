@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 
 def build_train_features(
-    files: SquadFiles, data: DataConfig, windows: WindowConfig, model: ModelConfig
+    squad_files: SquadFiles, data: DataConfig, windows: WindowConfig, model: ModelConfig
 ) -> RecordBatchReader:
     """Builds features of the training questions, without those that `data.validation` holds out.
 
@@ -32,14 +32,14 @@ def build_train_features(
     Raises:
         InputError: No article would be left.
     """
-    part = _part("training", files, data)
+    part = _part("training", squad_files, data)
     if part is not None:
         _logger.info("held out of training: %s", part.held_out)
-    return _build("train", files, part, data, windows, model)
+    return _build("train", squad_files, part, data, windows, model)
 
 
 def build_validation_features(
-    files: SquadFiles,
+    squad_files: SquadFiles,
     data: DataConfig,
     windows: WindowConfig,
     model: ModelConfig,
@@ -55,15 +55,15 @@ def build_validation_features(
     """
     if training.evaluate_every is None or data.validation == "dev":
         return ()
-    part = _part("validation", files, data)
-    return _build("validation", files, part, data, windows, model)
+    part = _part("validation", squad_files, data)
+    return _build("validation", squad_files, part, data, windows, model)
 
 
 def build_dev_features(
-    files: SquadFiles, data: DataConfig, windows: WindowConfig, model: ModelConfig
+    squad_files: SquadFiles, data: DataConfig, windows: WindowConfig, model: ModelConfig
 ) -> RecordBatchReader:
     """Builds features of the dev questions."""
-    return _build("dev", files, None, data, windows, model)
+    return _build("dev", squad_files, None, data, windows, model)
 
 
 def _part(

@@ -17,7 +17,7 @@ def import_checkpoint(
     model: ModelConfig,
     windows: WindowConfig,
     inference: InferenceParameters,
-    folder: Path,
+    imported: Path,
 ) -> None:
     """Converts a checkpoint with both heads to a reader, and one without heads to an encoder.
 
@@ -40,9 +40,9 @@ def import_checkpoint(
             remedy="Give it: --params checkpoint=PATH,run=NAME",
         )
     path = Path(checkpoint)
-    if folder.exists():
+    if imported.exists():
         raise InputError(
-            where=str(folder),
+            where=str(imported),
             got="a folder that exists already",
             expected="a new folder for the import",
             remedy="Give another name: --params run=NAME",
@@ -60,10 +60,10 @@ def import_checkpoint(
             "--params model.encoder=FacebookAI/roberta-large",
         )
     if not read.heads:
-        with written_atomically(folder) as temp:
+        with written_atomically(imported) as temp:
             read.encoder.save_pretrained(temp)
             tokenizer.pretrained.save_pretrained(temp)
-        _logger.info("an encoder without heads: train it with --params model.encoder=%s", folder)
+        _logger.info("an encoder without heads: train it with --params model.encoder=%s", imported)
         return
     check_reach(config, checkpoint, windows.max_tokens)
     header = ReaderHeader(
@@ -76,6 +76,6 @@ def import_checkpoint(
     )
     reader = ReaderModel(read.encoder, model.dropout, header.answerability_input)
     reader.load_state_dict(read.heads, strict=False)  # the encoder has its weights
-    with written_atomically(folder) as temp:
+    with written_atomically(imported) as temp:
         save_reader(TrainedReader(reader, tokenizer, header), temp)
-    _logger.info("a reader: kedro ask --run %s", folder.name)
+    _logger.info("a reader: kedro ask --run %s", imported.name)

@@ -17,8 +17,8 @@ _logger = logging.getLogger(__name__)
 
 def predict_answers(
     trained: TrainedReader,
-    features: Features,
-    files: SquadFiles,
+    dev_features: Features,
+    squad_files: SquadFiles,
     data: DataConfig,
     inference: InferenceParameters,
     distributed: DistributedConfig,
@@ -46,11 +46,11 @@ def predict_answers(
     )
     from roberta_squad_pipeline.reader.storage import check_features
 
-    check_features(features, trained.header)
+    check_features(dev_features, trained.header)
     # Now, before hours are spent on predictions that could not be scored.
     kept_tuning(
         trained.evaluation,
-        features.meta.data_sha256,
+        dev_features.meta.data_sha256,
         inference,
         run=run,
         reader=reader,
@@ -67,9 +67,11 @@ def predict_answers(
     config = _resolved(inference, trained)
     if inference.precision == "auto":
         _logger.info("inference.precision auto: %s on this machine", config.precision)
-    answered_with = AnsweredWith(**config.model_dump(), features_sha256=features_sha256(features))
+    answered_with = AnsweredWith(
+        **config.model_dump(), features_sha256=features_sha256(dev_features)
+    )
     with TemporaryDirectory() as folder:
-        of_parts = _features_of_parts(trained, features, files, data, Path(folder))
+        of_parts = _features_of_parts(trained, dev_features, squad_files, data, Path(folder))
         windows = sum(len(of_part.windows.question) for of_part in of_parts)
         with progress("predict", windows, "windows") as advance:
             predicted = [

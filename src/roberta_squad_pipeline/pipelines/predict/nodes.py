@@ -14,7 +14,7 @@ _logger = logging.getLogger(__name__)
 
 def answer_file(
     trained: TrainedReader,
-    files: QuestionFiles,
+    predict_questions: QuestionFiles,
     predict: PredictConfig,
     folder: str,
     distributed: DistributedConfig,
@@ -24,7 +24,7 @@ def answer_file(
 
     Args:
         trained: The reader that answers.
-        files: Has the credentials for remote files.
+        predict_questions: Has the credentials for remote files.
         predict: Where the questions are, and where their answers go.
         folder: The folder for fetched files.
         distributed: How many processes, and on which machines.
@@ -37,7 +37,9 @@ def answer_file(
 
     given, output = predict.input or "", Path(str(predict.output))
     paths = (given,) if isinstance(given, str) else given
-    questions = local_path(replace(files, paths=paths), Path(folder) / run, listed_as="predict")
+    questions = local_path(
+        replace(predict_questions, paths=paths), Path(folder) / run, listed_as="predict"
+    )
     done = answer_questions_of(questions, output, trained, distributed, name=run)
     _logger.info("%d questions, %s", done.questions, output)
     if done.errors:

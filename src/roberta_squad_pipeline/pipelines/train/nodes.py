@@ -40,10 +40,10 @@ _logger = logging.getLogger(__name__)
 
 
 def train_reader(
-    features: Features,
+    train_features: Features,
     validation_features: Features | None,
     dev_features: Features,
-    files: SquadFiles,
+    squad_files: SquadFiles,
     data: DataConfig,
     model: ModelConfig,
     training: TrainingParameters,
@@ -58,7 +58,7 @@ def train_reader(
     """Fine-tunes the encoder and both heads on all training windows.
 
     Returns:
-        `reader`, the trained reader; `curve` (see `training_curve`); and `trained_with`, the
+        `reader`, the trained reader; `training_curve` (see there); and `trained_with`, the
         resolved values of settings that conf/ may leave open.
 
     Raises:
@@ -83,31 +83,33 @@ def train_reader(
     curve = _Curve(tracker)
     # Workers that are restarted read the folder again.
     with start_folder(model.start) as start:
-        tokenizer = source_tokenizer(model, start, features.meta.windows)
-        check_tokenizer(features, tokenizer.identity.sha256, where=model.source_parameter)
-        reader, origin = first_reader(features, model, training, start)
+        tokenizer = source_tokenizer(model, start, train_features.meta.windows)
+        check_tokenizer(train_features, tokenizer.identity.sha256, where=model.source_parameter)
+        reader, origin = first_reader(train_features, model, training, start)
         _tell_of_source(model, origin, tracker)
-        config = resolve(training, features, reader, available_device())
+        config = resolve(training, train_features, reader, available_device())
         taught_by = None
         if distil.teacher is not None:
-            passages = partial(read_training, files, data.on_misaligned, features.meta.part)
-            taught_by, teacher = _read_teacher(
-                distil.teacher, features, passages, answering, teacher_logits
+            passages = partial(
+                read_training, squad_files, data.on_misaligned, train_features.meta.part
             )
-            features = replace(features, teacher=teacher)
+            taught_by, teacher = _read_teacher(
+                distil.teacher, train_features, passages, answering, teacher_logits
+            )
+            train_features = replace(train_features, teacher=teacher)
             told = Distillation(
                 weight=distil.weight,
                 temperature=distil.temperature,
                 teacher=teacher.meta.teacher,
-                unlabelled=files.get("unlabelled", {}).get("sha256"),
+                unlabelled=squad_files.get("unlabelled", {}).get("sha256"),
             )
             config = config.model_copy(update={"distil": told})
-        settings = settings_of(reader, features, validation, model, config)
+        settings = settings_of(reader, train_features, validation, model, config)
         folder, previous = attempt_folder(checkpoints, settings, config, run_id=tracker.run_id)
         if previous is not None:
             tracker.supersedes(previous)
         job = TrainingJob(
-            features=features.path,
+            features=train_features.path,
             teacher=taught_by,
             validation=validation.features.path if validation else None,
             inference=answering,
@@ -121,7 +123,7 @@ def train_reader(
             run_training(
                 job,
                 reader,
-                features,
+                train_features,
                 name=run,
                 on_record=lambda record: curve.add(record, config.updates, advance),
                 on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
@@ -129,17 +131,17 @@ def train_reader(
     curve.tell_of_end(config)
     selected_on = validation.features.meta.data_sha256 if validation and config.selects else None
     header = ReaderHeader(
-        tokenizer=features.meta.tokenizer,
-        windows=features.meta.windows,
+        tokenizer=train_features.meta.tokenizer,
+        windows=train_features.meta.windows,
         inference=answering,
         dropout=model.dropout,
         answerability_input=model.answerability_input,
-        recipe=_recipe(features, model, config, origin, selected_on)
+        recipe=_recipe(train_features, model, config, origin, selected_on)
         | {"first_weights": settings["model"]["first_weights"]},
     )
     return {
         "reader": TrainedReader(reader, tokenizer, header),
-        "curve": training_curve(
+        "training_curve": training_curve(
             curve.updates, curve.evaluations, peak_learning_rates(reader, config), config
         ),
         "trained_with": config.resolved,

@@ -29,7 +29,7 @@ _logger = logging.getLogger(__name__)
 
 
 def validate_squad_files(
-    files: SquadFiles,
+    fetched_files: SquadFiles,
     data: DataConfig,
     windows: WindowConfig,
     model: ModelConfig,
@@ -38,40 +38,49 @@ def validate_squad_files(
     """Looks for everything that is wrong or odd in the files; nothing is an error here.
 
     Returns:
-        `report`, a `ValidationReport`, and `markdown`, the same as a text.
+        `validation`, a `ValidationReport`, and `validation_markdown`, the same as a text.
     """
     from roberta_squad_pipeline.validation.check import validate_files
 
     report = validate_files(
-        {split: Path(file["path"]) for split, file in files.items()},
+        {split: Path(file["path"]) for split, file in fetched_files.items()},
         on_misaligned=data.on_misaligned,
         limits=token_limits(model, windows, inference.max_answer_tokens),
     )
-    return {"report": report.model_dump(mode="json"), "markdown": to_markdown(report)}
+    return {
+        "validation": report.model_dump(mode="json"),
+        "validation_markdown": to_markdown(report),
+    }
 
 
-def show_validation(report: dict[str, Any], markdown: str, folder: Path) -> None:
+def show_validation(
+    validation: dict[str, Any], validation_markdown: str, validation_folder: Path
+) -> None:
     """Prints the report.
 
     Raises:
         InputError: Features cannot be built from these files.
     """
-    click.echo(markdown)
-    _reject_unfit(ValidationReport.model_validate(report), folder)
+    click.echo(validation_markdown)
+    _reject_unfit(ValidationReport.model_validate(validation), validation_folder)
 
 
-def admit_squad_files(files: SquadFiles, report: dict[str, Any], folder: Path) -> SquadFiles:
+def admit_squad_files(
+    fetched_files: SquadFiles, validation: dict[str, Any], validation_folder: Path
+) -> SquadFiles:
     """Passes on the files if features can be built from them, and logs what is odd in each.
 
     Raises:
         InputError: Features cannot be built from one of them.
     """
-    validated = ValidationReport.model_validate(report)
-    _reject_unfit(validated, folder)
+    validated = ValidationReport.model_validate(validation)
+    _reject_unfit(validated, validation_folder)
     for split, file in validated.files.items():
         if file.findings:
-            _logger.warning("%s: %s (%s)", split, summary(file.findings), folder / MARKDOWN_FILE)
-    return files
+            _logger.warning(
+                "%s: %s (%s)", split, summary(file.findings), validation_folder / MARKDOWN_FILE
+            )
+    return fetched_files
 
 
 def _reject_unfit(report: ValidationReport, folder: Path) -> None:
