@@ -7,12 +7,7 @@ from typing import Literal
 
 from roberta_squad_pipeline.demo.names import Split
 from roberta_squad_pipeline.demo.phrases import PHRASES, FactType
-from roberta_squad_pipeline.demo.world import (
-    Entity,
-    Fact,
-    Scene,
-    draw_scene,
-)
+from roberta_squad_pipeline.demo.world import Entity, Fact, Scene, draw_scene
 
 _COUNTS = {2: "Two", 3: "Three", 4: "Four", 5: "Five"}
 Size = Literal["simple", "usual", "long"]
@@ -156,12 +151,12 @@ class _Writer:
             return self._single(facts[0], subject)
         first, second = facts
         turn = self._rng.randrange(3)
+        of_first, of_second = first.fact_type, second.fact_type
+        begun = self._phrase(first, of_first.predicates if turn == 0 else of_first.asides)
+        ending = self._phrase(second, of_second.predicates)
         if turn == 0:
-            ending = f"{self._predicate(first)} and {self._predicate(second)}"
-            return f"{subject} {ending}"
-        if turn == 1:
-            return f"{subject}, {self._aside(first)}, {self._predicate(second)}"
-        return f"{self._aside(first)}, {subject} {self._predicate(second)}"
+            return f"{subject} {begun} and {ending}"
+        return f"{subject}, {begun}, {ending}" if turn == 1 else f"{begun}, {subject} {ending}"
 
     def _single(self, fact: Fact, subject: str) -> str:
         form = self._rng.choice(fact.fact_type.predicates + fact.fact_type.sentences)
@@ -170,12 +165,6 @@ class _Writer:
             form = "{x} " + form
         name = subject if form.startswith("{x} ") else fact.entity.name
         return form.replace("{x}", name).replace("{v}", fact.value)
-
-    def _predicate(self, fact: Fact) -> str:
-        return self._phrase(fact, fact.fact_type.predicates)
-
-    def _aside(self, fact: Fact) -> str:
-        return self._phrase(fact, fact.fact_type.asides)
 
     def _phrase(self, fact: Fact, forms: tuple[str, ...]) -> str:
         form = self._phrases[fact] = self._rng.choice(forms)

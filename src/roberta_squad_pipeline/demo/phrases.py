@@ -2,32 +2,9 @@
 
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Literal
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, with_config
-
-ValueKind = Literal[
-    "year",
-    "person",
-    "town",
-    "river",
-    "company",
-    "goods",
-    "wares",
-    "colour",
-    "material",
-    "wood",
-    "ore",
-    "trade",
-    "instrument",
-    "collectable",
-    "people",
-    "metres",
-    "strings",
-]
-
-NameKind = Literal["ship", "town", "person", "company", "bridge", "instrument", "mountain"]
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -37,7 +14,8 @@ class FactType:
 
     Attributes:
         name: Unique among the fact types of a kind.
-        value: The kind of its value, which is the answer.
+        value: The kind of its value, which is the answer: one of `closed_values`, of the kinds of
+            numbers in `world`, or of `names.FORMS`.
         predicates: What follows the entity's name: "was launched in {v}".
         sentences: Whole clauses that name the entity elsewhere than at their start.
         asides: What can stand between commas: "launched in {v}".
@@ -46,7 +24,7 @@ class FactType:
     """
 
     name: str
-    value: ValueKind
+    value: str
     predicates: tuple[str, ...]
     sentences: tuple[str, ...]
     asides: tuple[str, ...]
@@ -68,7 +46,7 @@ class Kind:
         facts: As many for every kind, so that no question's form tells whether it has an answer.
     """
 
-    name: NameKind
+    name: str
     title: str
     pronouns: tuple[str, ...]
     openings: tuple[str, ...]
@@ -88,7 +66,7 @@ class Phrases:
     """
 
     question_words: dict[str, tuple[str, ...]]
-    closed_values: dict[ValueKind, tuple[str, ...]]
+    closed_values: dict[str, tuple[str, ...]]
     kinds: tuple[Kind, ...]
 
 

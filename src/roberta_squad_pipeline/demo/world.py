@@ -5,12 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from roberta_squad_pipeline.demo.names import Namer, Split
-from roberta_squad_pipeline.demo.phrases import (
-    PHRASES,
-    FactType,
-    Kind,
-    ValueKind,
-)
+from roberta_squad_pipeline.demo.phrases import PHRASES, FactType, Kind
 
 
 @dataclass(frozen=True)
@@ -91,14 +86,14 @@ class _Values:
         self.namer = namer
         self._rng = rng
         self._used: set[str] = set()
-        self._numbers: dict[ValueKind, Callable[[], str]] = {
+        self._numbers: dict[str, Callable[[], str]] = {
             "year": lambda: str(rng.randint(1450, 1989)),
             "people": lambda: f"{rng.randint(1, 49)},{rng.randint(0, 99):02d}0",
             "metres": lambda: f"{rng.randint(20, 1400)} metres",
             "strings": lambda: str(rng.randint(3, 36)),
         }
 
-    def draw(self, kind: ValueKind) -> str:
+    def draw(self, kind: str) -> str:
         while True:
             value = self._propose(kind)
             # The number alone counts: "120 metres" and "120 strings" would share a span.
@@ -107,7 +102,7 @@ class _Values:
                 self._used.add(key)
                 return value
 
-    def _propose(self, kind: ValueKind) -> str:
+    def _propose(self, kind: str) -> str:
         if kind in PHRASES.closed_values:
             return self._rng.choice(PHRASES.closed_values[kind])
         return self._numbers[kind]() if kind in self._numbers else self.namer.name(kind)

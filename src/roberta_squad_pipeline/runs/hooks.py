@@ -281,22 +281,23 @@ class TrackingHooks:
     @hook_impl
     def after_pipeline_run(self, catalog: CatalogProtocol[Any, Any]) -> None:
         """Completes and closes the run, and prints scores and where to look at them."""
+        from roberta_squad_pipeline.evaluation.report.summary import summary
+
         known = self._nodes.datasets()
         files = catalog.load(SQUAD_FILES) if SQUAD_FILES in known else {}
-        scored = {EVALUATION, CROSSFIT} <= known
         evaluation = catalog.load(EVALUATION) if EVALUATION in known else {}
-        summary = _summary(evaluation, catalog.load(CROSSFIT)) if scored else []
+        said = summary(evaluation, catalog.load(CROSSFIT)) if evaluation else []
         if self._run is not None:
             self._complete(self._run, files, evaluation, catalog)
-            if summary:
-                self._run.describe(summary)
+            if said:
+                self._run.describe(said)
         pages = self._run.pages if self._run is not None else {}
         if self._exports:
             pages = self._log_export()
         self.end_run("FINISHED")
         self._tell_of_outdated()
         # Not logged, since a log breaks lines, and with them addresses that one can click on.
-        for line in [*summary, *self._where_to_go(pages, scored=scored)]:
+        for line in [*said, *self._where_to_go(pages, scored=bool(said))]:
             click.echo(line)
 
     def _complete(
@@ -631,21 +632,6 @@ def redaction_of(conf: Path, env: str | None) -> Redaction:
     """
     # Kedro reads conf/local beside conf/base unless another environment is asked for.
     return redaction(conf / LOCAL if env in {None, LOCAL} else None)
-
-
-def _summary(scored: dict[str, Any], crossfit: dict[str, Any]) -> list[str]:
-    from roberta_squad_pipeline.evaluation.report.summary import summary
-    from roberta_squad_pipeline.reader.evaluation import Evaluation
-
-    evaluation = Evaluation.model_validate(scored)
-    return summary(
-        evaluation.scores,
-        crossfit,
-        evaluation.calibration,
-        evaluation.at_threshold or {},
-        data=evaluation.data,
-        tuned_elsewhere=evaluation.tuned_elsewhere,
-    )
 
 
 def _tell_of_scale(parameters: "Parameters") -> None:

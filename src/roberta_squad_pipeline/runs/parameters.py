@@ -9,7 +9,6 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from roberta_squad_pipeline.common.errors import InputError, causes
-from roberta_squad_pipeline.common.nested import merged
 from roberta_squad_pipeline.common.strict import Name, StrictModel
 from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.distributed.config import DistributedConfig
@@ -265,38 +264,38 @@ def config_loader(conf: str | Path, env: str | None, params: Mapping[str, Any]) 
     return ConfigLoader(str(conf), env, dict(params), **settings.CONFIG_LOADER_ARGS)
 
 
-_GIVEN_PATHS = (
-    *(("data", name) for name in ("train", "dev", "validation")),
-    *(("model", name) for name in ("encoder", "start")),
-    *(("checkpoint",), ("predict", "input"), ("distil", "teacher"), ("distil", "unlabelled")),
-)
+_GIVEN_PATHS = {
+    *("data.train", "data.dev", "data.validation", "model.encoder", "model.start"),
+    *("checkpoint", "predict.input", "distil.teacher", "distil.unlabelled"),
+}
 """Parameters that may name a file of the user."""
 
 
-def absolute_paths(given: dict[str, Any], folder: Path) -> dict[str, Any]:
+def absolute_paths(given: dict[str, Any], folder: Path, section: str = "") -> dict[str, Any]:
     """Makes paths in parameters absolute, so that they are valid in any folder.
 
     Args:
         given: Nested parameters from the command line.
         folder: The folder in which the command was given.
+        section: The section that they are in, with a dot.
     """
-    for keys in _GIVEN_PATHS:
-        value: Any = given
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        if isinstance(value, str) and value and (keys[-1], value) != ("validation", "dev"):
-            named: Any = _absolute(value, folder)
-        elif isinstance(value, list):
-            named = [_absolute(str(path), folder) for path in value]
+    made: dict[str, Any] = {}
+    for name, value in given.items():
+        dotted = f"{section}{name}"
+        if isinstance(value, dict):
+            made[name] = absolute_paths(value, folder, f"{dotted}.")
+        elif dotted in _GIVEN_PATHS and (dotted, value) != ("data.validation", "dev"):
+            made[name] = _absolute(value, folder)
         else:
-            continue
-        for key in reversed(keys):
-            named = {key: named}
-        given = merged(given, named)
-    return given
+            made[name] = value
+    return made
 
 
-def _absolute(named: str, folder: Path) -> str:
+def _absolute(named: Any, folder: Path) -> Any:
+    if isinstance(named, list):
+        return [_absolute(str(path), folder) for path in named]
+    if not isinstance(named, str) or not named:
+        return named
     path = folder / named
     # Names of sources and of models on the hub do not exist there; a pattern matches several.
     return str(path) if path.exists() or any(path.parent.glob(path.name)) else named

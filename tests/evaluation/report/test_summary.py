@@ -35,7 +35,9 @@ def said(**given: Any) -> list[str]:
         "data": "dev.json",
         "tuned_elsewhere": False,
     }
-    return summary(**told | given)
+    told |= given
+    told["calibration"] = told["calibration"].model_dump(mode="json")
+    return summary(told, told.pop("crossfit"))
 
 
 def test_a_good_reader() -> None:

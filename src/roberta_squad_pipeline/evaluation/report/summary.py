@@ -3,29 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from roberta_squad_pipeline.evaluation.calibration import Calibration
 from roberta_squad_pipeline.evaluation.thresholds import abstains_too_much
 
 
-def summary(
-    scores: Mapping[str, float],
-    crossfit: Mapping[str, Any],
-    calibration: Calibration,
-    at_threshold: Mapping[str, float],
-    *,
-    data: str,
-    tuned_elsewhere: bool,
-) -> list[str]:
+def summary(evaluation: Mapping[str, Any], crossfit: Mapping[str, Any]) -> list[str]:
     """Lists the scores that count, and warnings about them.
 
     Args:
-        scores: See `squad_report`.
+        evaluation: The record in the reader's folder.
         crossfit: See `cross_fitted_report`.
-        calibration: The reader's calibration.
-        at_threshold: The same scores at the reader's own threshold, with `abstained`.
-        data: The dev file.
-        tuned_elsewhere: Whether the reader's threshold comes from other data.
     """
+    scores, at_threshold = evaluation["scores"], evaluation["at_threshold"]
     fitted = "too few passages to cross-fit"
     if "f1" in crossfit:
         low, high = crossfit["f1_interval"]
@@ -39,22 +27,24 @@ def summary(
         f"best F1 {scores['best_f1']:.1f}, {fitted}",
         f"abstaining above 0: exact {scores['exact']:.1f}, {', '.join(kinds)}",
     ]
-    if tuned_elsewhere:
+    if evaluation["tuned_elsewhere"]:
         lines.append(
             f"at the reader's own threshold: exact {at_threshold['exact']:.1f}, F1 "
             f"{at_threshold['f1']:.1f}, no answer to {at_threshold['abstained']:.0%}"
         )
-    lines.append(f"{scores['total']} questions of {data}")
-    return lines + _warnings(scores, calibration, at_threshold["abstained"])
+    lines.append(f"{scores['total']} questions of {evaluation['data']}")
+    return lines + _warnings(scores, evaluation["calibration"], at_threshold["abstained"])
 
 
-def _warnings(scores: Mapping[str, float], calibration: Calibration, abstained: float) -> list[str]:
+def _warnings(
+    scores: Mapping[str, float], calibration: Mapping[str, Any], abstained: float
+) -> list[str]:
     found = []
-    if calibration.uncalibrated:
-        then = "it answers every question" if calibration.always_answers else "threshold 0"
+    if calibration["uncalibrated"]:
+        then = "it answers every question" if calibration["always_answers"] else "threshold 0"
         found.append(
-            f"not calibrated, since {calibration.uncalibrated}: {then}, and probabilities are as "
-            "training left them"
+            f"not calibrated, since {calibration['uncalibrated']}: {then}, and probabilities are "
+            "as training left them"
         )
     answerable = scores.get("HasAns_total", 0) / scores["total"]
     if abstains_too_much(abstained, answerable):
