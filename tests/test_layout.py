@@ -22,7 +22,6 @@ TESTED_BY = {
     "common/format_version": "reader/test_storage.py",
     "common/strict": "runs/test_parameters.py",
     "datasets/folder_dataset": "end_to_end/test_chain.py",
-    "datasets/optional_features_dataset": "end_to_end/test_own_data.py",
     "datasets/optional_json_dataset": "end_to_end/test_chain.py",
     "datasets/whole_json_dataset": "end_to_end/test_chain.py",
     "demo/names": "demo/test_generator.py",

@@ -108,7 +108,7 @@ def scored(mills: SquadDataset, predicted: dict[str, dict[str, Any]]) -> dict[st
         "metrics": report_of(scores, odds, THRESHOLD),
         "crossfit": cross_fitted_report(scores, odds, table["passage_number"].to_numpy()),
         "calibration": calibration,
-        "questions": judged(table, odds, calibration, threshold=THRESHOLD),
+        "questions": judged(table, odds, calibration),
     }
 
 
@@ -123,8 +123,8 @@ def drawn(scored: dict[str, Any]) -> "dict[str, Figure]":
     """Every figure by name."""
     questions, metrics, crossfit = (scored[k] for k in ("questions", "metrics", "crossfit"))
     return {
-        "threshold": figures.threshold_figure(questions, metrics, crossfit, threshold=THRESHOLD),
-        "no_answer": figures.no_answer_figure(questions, threshold=THRESHOLD),
+        "threshold": figures.threshold_figure(questions, metrics, crossfit),
+        "no_answer": figures.no_answer_figure(questions),
         "precision_recall": figures.precision_recall_figure(questions),
         "calibration": figures.calibration_figure(scored["calibration"]),
         "training": figures.training_figure(TRAINING_CURVE),
@@ -139,7 +139,7 @@ def page(scored: dict[str, Any], drawn: "dict[str, Figure]") -> str:
     return report_page(
         run=f"mills {HOSTILE}",
         signature=f"{len(questions)} questions of {HOSTILE}",
-        scores=official_scores(questions, metrics, crossfit, threshold=THRESHOLD),
+        scores=official_scores(questions, metrics, crossfit),
         fitted=cross_fitted_scores(crossfit),
         figures=drawn,
         questions=questions,

@@ -14,6 +14,7 @@ from roberta_squad_pipeline.evaluation.calibration import (
     span_margin,
     span_probabilities,
 )
+from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
 from roberta_squad_pipeline.evaluation.scoring import QuestionScores, score_questions
 from roberta_squad_pipeline.squad.dataset import SquadDataset
 
@@ -124,19 +125,14 @@ def scores_of(questions: "pd.DataFrame") -> QuestionScores:
 
 
 def judged(
-    questions: "pd.DataFrame",
-    no_answer_scores: Float64Array,
-    calibration: Calibration,
-    *,
-    threshold: float,
+    questions: "pd.DataFrame", no_answer_scores: Float64Array, calibration: Calibration
 ) -> "pd.DataFrame":
-    """Adds the outcome of every question at a threshold.
+    """Adds the outcome of every question at the recipe's threshold.
 
     Args:
         questions: See `question_table`.
         no_answer_scores: High = unanswerable. Shape: (questions,)
         calibration: Turns scores into probabilities.
-        threshold: The reader abstains from questions with a no-answer score above it.
 
     Returns:
         The table with `outcome` (see `OUTCOMES`), `abstains`, `scored_exact` and `scored_f1` (the
@@ -148,7 +144,7 @@ def judged(
     scores, odds = scores_of(questions), no_answer_scores
     margins = questions["span_margin"].to_numpy()
     no_answer, answer = calibration.probabilities(odds, margins)
-    abstains = odds > threshold
+    abstains = odds > NO_ANSWER_THRESHOLD
     spans: pd.Series[Any] = pd.Series(
         [
             span_probabilities(best, margin, right=right, otherwise=1 - right - none)
@@ -161,8 +157,8 @@ def judged(
     return questions.assign(
         outcome=_outcomes(scores, abstains),
         abstains=abstains,
-        scored_exact=scores.at(threshold, scores.exact, odds),
-        scored_f1=scores.at(threshold, scores.f1, odds),
+        scored_exact=scores.at(NO_ANSWER_THRESHOLD, scores.exact, odds),
+        scored_f1=scores.at(NO_ANSWER_THRESHOLD, scores.f1, odds),
         no_answer_score=odds,
         no_answer_probability=no_answer,
         answer_probability=answer,

@@ -18,9 +18,6 @@ PrecisionSetting = Literal["auto", "fp32", "bf16", "fp16"]
 
 AnswerabilityInput = Literal["first_token", "question"]
 
-NO_ANSWER_THRESHOLD = 0.0
-"""The recipe's threshold: a no-answer score is a logit, and at 0 the reader is undecided."""
-
 
 class ModelConfig(StrictModel):
     """The reader to be trained."""

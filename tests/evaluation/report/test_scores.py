@@ -12,7 +12,7 @@ from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 def test_all_figures_in_their_order_and_means_with_intervals(scored: dict[str, Any]) -> None:
     """Oracle: the official report, and the interval of the scores themselves."""
     questions, metrics, crossfit = (scored[k] for k in ("questions", "metrics", "crossfit"))
-    scores = official_scores(questions, metrics, crossfit, threshold=0.0)
+    scores = official_scores(questions, metrics, crossfit)
     assert [(score.name, score.value) for score in scores] == list(metrics.items())
     intervals = {score.name: score.interval for score in scores}
     for name, interval in intervals.items():

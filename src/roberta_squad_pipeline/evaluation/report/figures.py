@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roberta_squad_pipeline.evaluation.calibration import Calibration
+from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
 from roberta_squad_pipeline.evaluation.curves import precision_recall, threshold_curve
 from roberta_squad_pipeline.evaluation.report.slices import Slice
 
@@ -55,19 +56,14 @@ TEMPLATE = {"layout": {"xaxis": _AXIS, "yaxis": _AXIS} | _LAYOUT}
 
 
 def threshold_figure(
-    questions: "pd.DataFrame",
-    metrics: Mapping[str, float],
-    crossfit: Mapping[str, Any],
-    *,
-    threshold: float,
+    questions: "pd.DataFrame", metrics: Mapping[str, float], crossfit: Mapping[str, Any]
 ) -> "Figure":
-    """Draws exact and F1 over the threshold; marks the chosen, best and cross-fitted ones.
+    """Draws exact and F1 over the threshold; marks the recipe's, best and cross-fitted ones.
 
     Args:
         questions: See `judged`.
         metrics: See `squad_report`.
         crossfit: See `cross_fitted_report`.
-        threshold: The chosen threshold.
     """
     figure = _figure(
         "Scores over the no-answer threshold",
@@ -99,7 +95,7 @@ def threshold_figure(
                 hovertemplate="%{y:.2f} at %{x:.3f}",
             )
     span = min(extremes), max(extremes)
-    _add_vertical(figure, f"chosen, {threshold:g}", [threshold], span)
+    _add_vertical(figure, f"chosen, {NO_ANSWER_THRESHOLD:g}", [NO_ANSWER_THRESHOLD], span)
     fitted = [t for t in crossfit.get("f1_thresholds", []) if t is not None]
     if fitted:
         name = "cross-fitted F1, " + " and ".join(f"{t:.2f}" for t in fitted)
@@ -142,12 +138,11 @@ def precision_recall_figure(questions: "pd.DataFrame") -> "Figure":
     return figure
 
 
-def no_answer_figure(questions: "pd.DataFrame", *, threshold: float) -> "Figure":
+def no_answer_figure(questions: "pd.DataFrame") -> "Figure":
     """Draws the distributions of the no-answer scores of answerable and unanswerable questions.
 
     Args:
         questions: See `judged`.
-        threshold: The chosen threshold, which is marked.
     """
     figure = _figure(
         "No-answer scores",
@@ -173,7 +168,8 @@ def no_answer_figure(questions: "pd.DataFrame", *, threshold: float) -> "Figure"
             marker={"color": colour, "opacity": 0.65, "line": {"width": 0}},
             hovertemplate="%{y} questions near %{x:.2f}",
         )
-    _add_vertical(figure, f"threshold, {threshold:g}", [threshold], (0, tallest))
+    name = f"threshold, {NO_ANSWER_THRESHOLD:g}"
+    _add_vertical(figure, name, [NO_ANSWER_THRESHOLD], (0, tallest))
     figure.update_layout(barmode="overlay")
     return figure
 

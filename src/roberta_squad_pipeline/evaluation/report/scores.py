@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ class Score:
     meaning: str
 
 
+_AT = f"abstaining above the threshold {NO_ANSWER_THRESHOLD:g}"
 _MEANINGS = {
-    "exact": "equal to a gold answer, abstaining above the threshold {threshold:g}",
-    "f1": "word overlap with a gold answer, abstaining above the threshold {threshold:g}",
+    "exact": f"equal to a gold answer, {_AT}",
+    "f1": f"word overlap with a gold answer, {_AT}",
     "total": "questions",
     "HasAns_exact": "the same, of answerable questions",
     "HasAns_f1": "the same, of answerable questions",
@@ -41,11 +43,7 @@ _MEANINGS = {
 
 
 def official_scores(
-    questions: "pd.DataFrame",
-    metrics: Mapping[str, float],
-    crossfit: Mapping[str, Any],
-    *,
-    threshold: float,
+    questions: "pd.DataFrame", metrics: Mapping[str, float], crossfit: Mapping[str, Any]
 ) -> list[Score]:
     """Explains the figures of `squad_report`, in its order.
 
@@ -53,7 +51,6 @@ def official_scores(
         questions: See `judged`.
         metrics: See `squad_report`.
         crossfit: See `cross_fitted_report`, which has the intervals of the best ones.
-        threshold: The threshold of `metrics` and `questions`.
     """
     answerable = questions["answerable"].to_numpy()
     kinds = {"HasAns": answerable, "NoAns": ~answerable}
@@ -67,8 +64,8 @@ def official_scores(
                 questions[f"scored_{measure}"].to_numpy()[inside],
                 questions["passage_number"].to_numpy()[inside],
             )
-        meaning = _MEANINGS[name].format(threshold=threshold)
-        scores.append(Score(name, value, (interval[0], interval[1]) if interval else None, meaning))
+        ends = (interval[0], interval[1]) if interval else None
+        scores.append(Score(name, value, ends, _MEANINGS[name]))
     return scores
 
 

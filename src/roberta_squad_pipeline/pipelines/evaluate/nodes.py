@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline import __version__
 from roberta_squad_pipeline.common.redaction import Redaction
+from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
 from roberta_squad_pipeline.pipelines import DataFrame, Features, SquadFiles
-from roberta_squad_pipeline.reader.config import (
-    NO_ANSWER_THRESHOLD,
-    InferenceConfig,
-    InferenceParameters,
-)
+from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters
 from roberta_squad_pipeline.runs.parameters import DataConfig
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.tracker import Tracker, flat_params
@@ -133,7 +130,7 @@ def score_predictions(
         "metrics_crossfit": crossfit,
         "null_odds": dict(zip(table["id"], odds.tolist(), strict=True)),
         "evaluation": evaluation.model_dump(mode="json"),
-        "questions": judged(table, odds, calibration, threshold=NO_ANSWER_THRESHOLD),
+        "questions": judged(table, odds, calibration),
     }
 
 
@@ -224,12 +221,9 @@ def write_report(
     from roberta_squad_pipeline.reader.evaluation import Evaluation
 
     evaluated = Evaluation.model_validate(evaluation)
-    threshold = NO_ANSWER_THRESHOLD
     drawn = {
-        "threshold": figures.threshold_figure(
-            questions, metrics, metrics_crossfit, threshold=threshold
-        ),
-        "no_answer": figures.no_answer_figure(questions, threshold=threshold),
+        "threshold": figures.threshold_figure(questions, metrics, metrics_crossfit),
+        "no_answer": figures.no_answer_figure(questions),
         "precision_recall": figures.precision_recall_figure(questions),
         "calibration": figures.calibration_figure(evaluated.calibration),
         "training": figures.training_figure(training_curve),
@@ -239,7 +233,7 @@ def write_report(
         f"{evaluated.questions} questions of {evaluated.data} (sha256 "
         f"{evaluated.data_sha256[:12]}), no-answer score of the "
         f"{_NULL_SCORES[evaluated.inference.null_score]}, abstaining above "
-        f"{threshold:g}, roberta_squad_pipeline {evaluated.version}"
+        f"{NO_ANSWER_THRESHOLD:g}, roberta_squad_pipeline {evaluated.version}"
     )
     if evaluated.tuned_elsewhere:
         signature += ". The reader's own threshold and probabilities come from other data"
@@ -251,7 +245,7 @@ def write_report(
     page = report_page(
         run=run,
         signature=signature,
-        scores=official_scores(questions, metrics, metrics_crossfit, threshold=threshold),
+        scores=official_scores(questions, metrics, metrics_crossfit),
         fitted=cross_fitted_scores(metrics_crossfit),
         figures=drawn,
         questions=questions,
