@@ -1,6 +1,7 @@
 """A reader's README.md, as the Hugging Face hub expects it."""
 
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import yaml
@@ -39,7 +40,15 @@ def model_card(trained: TrainedReader, name: str) -> str:
         model_name=name,
         eval_results=_results(evaluation) if evaluation else None,
     )
-    return f"---\n{data.to_yaml()}\n---\n{_text(trained, name)}"
+    windows = trained.header.windows
+    text = files(__package__).joinpath("model_card.md").read_text(encoding="utf-8")
+    return f"---\n{data.to_yaml()}\n---\n\n" + text.format(
+        name=name,
+        form=_FORM[windows.order],
+        max_tokens=windows.max_tokens,
+        recipe=yaml.safe_dump(trained.header.recipe, sort_keys=False),
+        scores=_scores(evaluation),
+    )
 
 
 def _results(evaluation: Evaluation) -> list[EvalResult]:
@@ -61,43 +70,6 @@ def _results(evaluation: Evaluation) -> list[EvalResult]:
         )
         for key, (kind, name) in names.items()
     ]
-
-
-def _text(trained: TrainedReader, name: str) -> str:
-    return f"""
-# {name}
-
-Finds the answer to a question in a passage, or says that the passage does not answer it. An encoder
-with a span head (two logits per token) and an answerability head (one logit on the first token,
-high if there is no answer).
-
-## Use
-
-The package that trained it offers passages of any length, calibrated probabilities and the tuned
-threshold:
-
-```python
-from roberta_squad_pipeline import Reader
-
-answer = Reader.load("{name}").answer(question, passage)
-answer.text, answer.answer_probability, answer.no_answer_probability, answer.best.char_start
-```
-
-With transformers alone, there are only span logits:
-`AutoModelForQuestionAnswering.from_pretrained`. The answerability head is not part of that model;
-its weights are in `answerability_head.safetensors`.
-{_FORM[trained.header.windows.order]}
-A window has at most {trained.header.windows.max_tokens} tokens.
-
-## Data and recipe
-
-```yaml
-{yaml.safe_dump(trained.header.recipe, sort_keys=False)}```
-
-## Scores
-
-{_scores(trained.evaluation)}
-"""
 
 
 def _scores(evaluation: Evaluation | None) -> str:
