@@ -107,7 +107,7 @@ def _connect(uri: str) -> MlflowClient:
 def _create(database: Path) -> None:
     """Makes a database file with MLflow's tables.
 
-    MLflow makes them in some hundred steps, and the disk would be waited for after each.
+    MLflow makes them by some seventy migrations, and would wait for the disk after each.
     """
     memory = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
     with TemporaryDirectory(dir=memory) as folder:
