@@ -70,7 +70,16 @@ def _changed(raw: dict[str, Any], dotted: str, value: object) -> dict[str, Any]:
         ("training.keep", "best", "training.evaluate_every: got null with training.keep=best"),
         ("data.on_misaligned", "ignore", "expected 'error', 'drop' or 'repair'"),
         ("data.sources.demo_dev.passages", 0, "parameter data.sources.demo_dev.passages: got 0"),
-        ("data.sources.demo_dev.kind", "x", "parameter data.sources.demo_dev: got"),
+        (
+            "data.sources.demo_dev.kind",
+            "x",
+            "parameter data.sources.demo_dev.kind: got x; expected 'demo', 'remote'",
+        ),
+        (
+            "tune.space.training.weight_decay",
+            {"low": 0.0, "high": 0.1},
+            "parameter tune.space.training.weight_decay.kind: got nothing; expected a kind",
+        ),
         ("run", "../up", "parameter run: got '../up'"),
         ("run", "", "parameter run: got ''"),
         ("predict.output", "answers.txt", "got 'answers.txt'; expected a name that ends in .jsonl"),

@@ -435,6 +435,13 @@ def _describe(fault: Any) -> InputError:
             remedy = f"Did you mean {'.'.join([*location[:-1], close[0]])}? {remedy}"
         expected = f"one of {', '.join(known)}"
         return InputError(where=where, got="an unknown name", expected=expected, remedy=remedy)
+    if fault["type"].startswith("union_tag"):
+        return InputError(
+            where=f"{where}.kind",
+            got=fault["ctx"].get("tag", "nothing"),
+            expected=fault["ctx"].get("expected_tags", "a kind, as its neighbours in conf/ have"),
+            remedy=remedy,
+        )
     if fault["type"] == "missing":
         return InputError(where=where, got="nothing", expected="a value", remedy=remedy)
     rule = fault["msg"].removeprefix("Input should be ")
