@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,10 +48,11 @@ _PIECE_CHARACTERS = 500_000
 _PIECES_AT_ONCE = 2
 """One piece is encoded while the arrays of another are made."""
 
+Build = Callable[[Sequence[Passage]], pa.RecordBatch]
+"""`build_features` with all its other arguments."""
 
-def build_features_in_pieces(
-    passages: Iterable[Passage], build: Callable[[Sequence[Passage]], pa.RecordBatch]
-) -> pa.RecordBatchReader:
+
+def build_features_in_pieces(passages: Iterable[Passage], build: Build) -> pa.RecordBatchReader:
     """Builds features of any number of questions, and holds a few thousand of them at once.
 
     Reading, tokenising and writing go on at the same time, in threads. Errors in a passage are
@@ -60,7 +60,7 @@ def build_features_in_pieces(
 
     Args:
         passages: Read as they are needed.
-        build: `build_features` with all its other arguments.
+        build: Makes a batch of each piece.
 
     Returns:
         The batches for `write_features`; they can be read once.
@@ -70,23 +70,8 @@ def build_features_in_pieces(
     return pa.RecordBatchReader.from_batches(first.schema, chain([first], batches))
 
 
-def features_in_file(
-    passages: Iterable[Passage],
-    path: Path,
-    *,
-    tokenizer: "PassageTokenizer",
-    windows: WindowConfig,
-    source: str,
-    data_sha256: str,
-) -> Features:
-    """Builds features into a file, and opens it; see `build_features`."""
-    build = partial(
-        build_features,
-        tokenizer=tokenizer,
-        windows=windows,
-        source=source,
-        data_sha256=data_sha256,
-    )
+def features_in_file(passages: Iterable[Passage], path: Path, build: Build) -> Features:
+    """Builds features into a file, and opens it; see `build_features_in_pieces`."""
     batches = build_features_in_pieces(passages, build)
     with pa.OSFile(str(path), "wb") as sink:
         write_features(batches, batches.schema, sink)
@@ -106,9 +91,7 @@ def _pieces(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
     yield piece
 
 
-def _in_order(
-    build: Callable[[Sequence[Passage]], pa.RecordBatch], pieces: Iterable[Sequence[Passage]]
-) -> Iterator[pa.RecordBatch]:
+def _in_order(build: Build, pieces: Iterable[Sequence[Passage]]) -> Iterator[pa.RecordBatch]:
     """Builds pieces in threads while the next ones are read; only a few are held at once."""
     building: deque[Future[pa.RecordBatch]] = deque()
     with ThreadPoolExecutor(_PIECES_AT_ONCE) as pool:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.evaluation.calibration import span_margin
-from roberta_squad_pipeline.features.build import build_features
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.prediction import (
     Candidate,
@@ -239,13 +238,7 @@ def _features(trained: TrainedReader, asked: Sequence[Asked]) -> Features:
         Passage(one.passage, "", (Question(str(number), one.question, ()),))
         for number, one in enumerate(asked)
     ]
-    batch = build_features(
-        passages,
-        tokenizer=trained.tokenizer,
-        windows=trained.header.windows,
-        source="passage",
-    )
-    return Features.from_batch(batch)
+    return Features.from_batch(trained.builds("passage")(passages))
 
 
 def _tell_of_cut_questions(features: Features) -> None:

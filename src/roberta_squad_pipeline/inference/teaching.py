@@ -76,14 +76,8 @@ def _said_by(
     if same_tokens and header.windows.order == features.meta.windows.order:
         return _read(part, features, meta, config)
     with TemporaryDirectory() as folder:
-        own = features_in_file(
-            passages(),
-            Path(folder) / "teacher.arrow",
-            tokenizer=part.tokenizer,
-            windows=header.windows,
-            source="distil.teacher",
-            data_sha256=features.meta.data_sha256,
-        )
+        build = part.builds("distil.teacher", features.meta.data_sha256)
+        own = features_in_file(passages(), Path(folder) / "teacher.arrow", build)
         return projected(_read(part, own, meta, config), own, features)
 
 

@@ -9,6 +9,7 @@ exported to ONNX, with model.onnx instead of config.json and weights; and an ens
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -19,6 +20,7 @@ from roberta_squad_pipeline.common.format_version import check_format_version
 from roberta_squad_pipeline.common.strict import Name, StrictModel
 from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED, Calibration
 from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights, unfitted_weights
+from roberta_squad_pipeline.features.build import Build, build_features
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features, check_tokenizer
 from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
@@ -109,6 +111,16 @@ class TrainedReader:
         """An ensemble's members if their windows differ, otherwise the whole reader."""
         read = {(each.header.tokenizer.sha256, each.header.windows) for each in self.members}
         return self.members if len(read) > 1 else (self,)
+
+    def builds(self, source: str, data_sha256: str = "") -> Build:
+        """Builds features of the reader's own tokens and windows; see `build_features`."""
+        return partial(
+            build_features,
+            tokenizer=self.tokenizer,
+            windows=self.header.windows,
+            source=source,
+            data_sha256=data_sha256,
+        )
 
     @property
     def inference(self) -> InferenceConfig:

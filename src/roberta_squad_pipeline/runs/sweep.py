@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,8 @@ class Series:
     """Parameters for all runs, as the command gives them."""
     parameters: Parameters
     """What conf/ makes of these."""
+    prepared: set[str] = field(default_factory=set, kw_only=True)
+    """Features that were built."""
 
     def planned_run(self, own: dict[str, Any], feature_set: str) -> PlannedRun:
         """A run whose features are shared by all that read the same windows.
@@ -80,9 +82,12 @@ class Series:
         return held(claim, self.project / self.parameters.locks)
 
     def build_features(self, run: PlannedRun) -> None:
-        """Downloads the data and builds the features of a run."""
-        params = merged(run.runtime_params, {"run": run.parameters.feature_set})
-        run_pipeline(self.project, self.env, params, "download", "features")
+        """Downloads the data and builds the features of a run, if no earlier one has them."""
+        feature_set = run.parameters.feature_set
+        if feature_set not in self.prepared:
+            params = merged(run.runtime_params, {"run": feature_set})
+            run_pipeline(self.project, self.env, params, "download", "features")
+            self.prepared.add(feature_set)
 
     def redaction(self) -> Redaction:
         """Removes what must not be recorded."""
@@ -239,7 +244,7 @@ def claimed(sweep: Sweep) -> AbstractContextManager[None]:
 
 def prepare(sweep: Sweep) -> None:
     """Downloads the data and builds the features that runs share."""
-    for run in {run.parameters.feature_set: run for run in sweep.planned}.values():
+    for run in sweep.planned:
         sweep.build_features(run)
 
 

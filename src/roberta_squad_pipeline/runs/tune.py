@@ -5,7 +5,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, cast
@@ -58,9 +58,6 @@ _logger = logging.getLogger(__name__)
 class Tuning(Series):
     """A study, and where its trials are carried out."""
 
-    prepared: set[str] = field(default_factory=set)
-    """Features that were built."""
-
     @property
     def config(self) -> TuneConfig:
         """What is searched, and for how long."""
@@ -109,7 +106,7 @@ def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> str | None:
         TrainingError: No trial has a score.
     """
     name = tuning.config.study
-    _build_features(tuning, planned_trial(tuning, name, {}))
+    tuning.build_features(planned_trial(tuning, name, {}))
     study = _open_study(tuning, _made_of(tuning))
     _take_up(study, tuning.place)
     tags = {"study": name, "study.made_of": digest(study.user_attrs[_MADE_OF])}
@@ -141,12 +138,6 @@ def planned_trial(tuning: Tuning, name: str, changes: dict[str, Any]) -> Planned
     """
     own = merged(merged(tuning.params, changes), {"run": name})
     return tuning.planned_run(own, tuning.config.study)
-
-
-def _build_features(tuning: Tuning, run: PlannedRun) -> None:
-    if run.parameters.feature_set not in tuning.prepared:
-        tuning.build_features(run)
-        tuning.prepared.add(run.parameters.feature_set)
 
 
 def _made_of(tuning: Tuning) -> dict[str, Any]:
@@ -334,7 +325,7 @@ def _run(
     """
     try:
         run = planned_trial(tuning, name, changes)
-        _build_features(tuning, run)
+        tuning.build_features(run)
     except InputError as error:
         _logger.error("%s failed: %s", name, error)  # noqa: TRY400 - the message is all
         return None

@@ -121,10 +121,7 @@ def _features_of_parts(
         features_in_file(
             read_passages(dev, on_misaligned=on_misaligned),
             folder / f"{number}.arrow",
-            tokenizer=part.tokenizer,
-            windows=part.header.windows,
-            source=str(dev),
-            data_sha256=features.meta.data_sha256,
+            part.builds(str(dev), features.meta.data_sha256),
         )
         for number, part in enumerate(trained.parts[1:])
     )
