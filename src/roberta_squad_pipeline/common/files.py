@@ -84,6 +84,12 @@ def written_atomically(path: Path) -> Iterator[Path]:
         shutil.rmtree(workspace, ignore_errors=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a text in UTF-8 completely or not at all; see `written_atomically`."""
+    with written_atomically(path) as temp:
+        temp.write_text(text, encoding="utf-8")
+
+
 def _replace_folder(temp: Path, target: Path, *, aside: Path) -> None:
     # No portable call swaps two folders, so for a moment there is none under the target's name.
     try:

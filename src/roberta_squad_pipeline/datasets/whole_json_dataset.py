@@ -6,7 +6,7 @@ from typing import Any
 
 from kedro_datasets.json import JSONDataset
 
-from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.common.files import write_text
 
 
 class WholeJSONDataset(JSONDataset):  # type: ignore[misc]  # Kedro's datasets come without types
@@ -18,5 +18,4 @@ class WholeJSONDataset(JSONDataset):  # type: ignore[misc]  # Kedro's datasets c
         Args:
             data: What `json.dump` takes.
         """
-        with written_atomically(Path(self._filepath)) as temp:
-            temp.write_text(json.dumps(data, **self._save_args), encoding="utf-8")
+        write_text(Path(self._filepath), json.dumps(data, **self._save_args))

@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import FiniteFloat, TypeAdapter
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.common.files import write_text
 from roberta_squad_pipeline.evaluation.scoring import squad_report
 from roberta_squad_pipeline.squad.dataset import read_gold
 from roberta_squad_pipeline.squad.json_input import read_json
@@ -116,8 +116,7 @@ def _score(options: argparse.Namespace) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        with written_atomically(path) as temp:
-            temp.write_text(f"{text}\n", encoding="utf-8")
+        write_text(path, f"{text}\n")
     except OSError as error:
         raise InputError(
             where=str(path),

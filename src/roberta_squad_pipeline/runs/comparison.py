@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.common.files import write_text
 from roberta_squad_pipeline.common.markdown import table
 from roberta_squad_pipeline.common.same_run import differences
 from roberta_squad_pipeline.common.spreadsheet import without_formulas
@@ -158,8 +158,7 @@ def write_comparison(comparison: Comparison, project: Path) -> list[Path]:
         "questions.csv": without_formulas(changed).to_csv(index=False),
     }
     for file, text in texts.items():
-        with written_atomically(folder / file) as temp:
-            temp.write_text(text, encoding="utf-8")
+        write_text(folder / file, text)
     return [folder / file for file in texts]
 
 

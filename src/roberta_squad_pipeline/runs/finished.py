@@ -8,7 +8,7 @@ from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.common.files import write_text
 from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.common.same_run import differences
 from roberta_squad_pipeline.common.strict import StrictModel
@@ -181,8 +181,7 @@ def keep(mine: MadeOf, scores: Path) -> None:
 
 
 def _write(record: MadeOf, folder: Path) -> None:
-    with written_atomically(folder / _RECORD) as temp:
-        temp.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_text(folder / _RECORD, record.model_dump_json(indent=2) + "\n")
 
 
 def _unlike(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> Iterator[str]:

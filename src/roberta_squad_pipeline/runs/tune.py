@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from roberta_squad_pipeline.common import markdown
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
-from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.common.files import write_text
 from roberta_squad_pipeline.common.nested import merged
 from roberta_squad_pipeline.common.same_run import differences, digest
 from roberta_squad_pipeline.evaluation.report.figures import TEMPLATE
@@ -379,8 +379,7 @@ def _conclude(
             rows=rows,
         ),
     }.items():
-        with written_atomically(tuning.folder / file) as temp:
-            temp.write_text(text, encoding="utf-8")
+        write_text(tuning.folder / file, text)
         parent.log_file(tuning.folder / file)
     objective = tuning.config.objective
     found = {t.user_attrs[_RUN]: _score(t) for t in ranked if _is_scored(t)}
@@ -390,8 +389,8 @@ def _conclude(
     best = ranked[0]
     winner = f"{tuning.config.study}_best"
     parameters = winning_parameters(tuning, best.params)
-    with written_atomically(tuning.project / OWN / f"{winner}.yml") as temp:
-        temp.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
+    path = tuning.project / OWN / f"{winner}.yml"
+    write_text(path, yaml.safe_dump(parameters, sort_keys=False))
     hidden = tuning.redaction().record(parameters)
     parent.log_text(yaml.safe_dump(hidden, sort_keys=False), f"{winner}.yml")
     parent.log_metrics({objective: mean(scores[best.number])}, step=0)

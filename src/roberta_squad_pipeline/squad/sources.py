@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.common.files import write_text, written_atomically
 from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.squad.download import name_in
 from roberta_squad_pipeline.squad.forms import FILE_LIST, check_one_split, files_of
@@ -49,9 +49,8 @@ def local_path(files: QuestionFiles, folder: Path, *, listed_as: str) -> Path:
     if len(found) == 1:
         return found[0]
     listed = folder / f"{listed_as}{FILE_LIST}"
-    with written_atomically(listed) as temp:
-        several = [str(file) for one in found for file in files_of(one)]
-        temp.write_text(json.dumps(several, indent=1), encoding="utf-8")
+    several = [str(file) for one in found for file in files_of(one)]
+    write_text(listed, json.dumps(several, indent=1))
     return listed
 
 

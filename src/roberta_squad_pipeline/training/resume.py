@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.files import written_atomically
+from roberta_squad_pipeline.common.files import write_text
 from roberta_squad_pipeline.common.same_run import differences, digest, surroundings
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.features.file import Features
@@ -100,8 +100,7 @@ def attempt_folder(
         _tell_of_others(checkpoints, settings)
     attempt = Attempt(settings=settings, run_id=run_id)
     try:
-        with written_atomically(folder / _ATTEMPT) as temp:
-            temp.write_text(attempt.model_dump_json(indent=2) + "\n")
+        write_text(folder / _ATTEMPT, attempt.model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise InputError(
             where=str(folder),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.files import sha256_of, sha256_of_files, written_atomically
+from roberta_squad_pipeline.common.files import sha256_of, sha256_of_files, write_text
 from roberta_squad_pipeline.pipelines import SquadFiles
 from roberta_squad_pipeline.runs.parameters import DataConfig, DemoSource, Paths, RemoteSource
 from roberta_squad_pipeline.squad.download import fetch
@@ -63,8 +63,7 @@ def _materialise(
 
         path = folder / f"{paths[0]}.json"
         squad = generate(source.split, passages=source.passages, seed=source.seed)
-        with written_atomically(path) as temp:
-            temp.write_text(json.dumps(squad, indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(squad, indent=1) + "\n")
         return path
     path = local_path(replace(questions, paths=paths), folder, listed_as=split)
     for file in files_of(path):
