@@ -45,7 +45,7 @@ def test_every_environment_searches_the_learning_rate(env: str) -> None:
         ({"training": {"lr": {"low": 1}}}, "got a range from 1 to 0.003; expected a low below"),
         ({"training": {"lr": {"low": 0}}}, "both above 0, since log is true"),
         ({"training": {"lr": {"step": 1}}}, "tune.space.training.lr.step: got an unknown name"),
-        ({"training": {"lr": {"kind": "normal"}}}, "parameter tune.space.training.lr: got"),
+        ({"training": {"lr": {"kind": "normal"}}}, "tune.space.training.lr.kind: got normal"),
         ({"model": {"dropout": {"kind": "choices", "values": []}}}, "tune.space.model.dropout"),
     ],
 )

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,19 @@ def test_two_machines_share_a_study_on_postgresql(
     assert len(names) == 10
     assert sorted(names) == sorted(itertools.chain(*made))
     assert tune.running(study) == []
+
+
+def test_a_trial_that_another_machine_has_only_just_begun_is_left_to_it(tmp_path: Path) -> None:
+    """It says where it is a moment later; one of yesterday's that never did was interrupted."""
+    given = tuning(tmp_path)
+    study = tune._open_study(given, MADE_OF)
+    study.ask()
+    tune._take_up(study, given.place)
+    (begun,) = tune.running(study)
+    begun.datetime_start = datetime.now() - timedelta(days=1)
+    assert tune._is_of(given.place, begun)
+    begun.user_attrs[tune._PLACE] = "elsewhere"
+    assert not tune._is_of(given.place, begun)
 
 
 def _trials(*scored: tuple[float, float]) -> list[Any]:

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, cast
@@ -47,6 +48,9 @@ _MADE_OF = "made_of"
 
 _MOST_AT_RANDOM = 10
 """At most this many trials are drawn at random before a model guides the search, as in Optuna."""
+
+_SAYS_WHERE_WITHIN = timedelta(minutes=1)
+"""A trial without a place that is older was interrupted before it could say where it is."""
 
 _FIRST_PERCENT = 25
 """A trial is not pruned within this share of its updates: a long warm-up is behind at first."""
@@ -112,7 +116,7 @@ def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> str | None:
     tags = {"study": name, "study.made_of": digest(study.user_attrs[_MADE_OF])}
     with tuning.parent_run(name, tags) as parent:
         _search(tuning, study, parent.run_id, say)
-        elsewhere = [trial.user_attrs[_PLACE] for trial in running(study)]
+        elsewhere = [trial.user_attrs.get(_PLACE, "elsewhere") for trial in running(study)]
         if elsewhere:
             say(
                 f"trials are still running elsewhere ({', '.join(elsewhere)}): the command that "
@@ -187,10 +191,19 @@ def _open_study(tuning: Tuning, made_of: dict[str, Any]) -> Study:
 def _take_up(study: Study, place: str) -> None:
     """Repeats trials that were interrupted here, with the checkpoints of their runs."""
     for trial in running(study):
-        if trial.user_attrs.get(_PLACE, place) == place:
+        if _is_of(place, trial):
             study.tell(trial.number, state=TrialState.FAIL)
             name = trial.user_attrs.get(_RUN, _name(study, trial))
             study.enqueue_trial(trial.params, user_attrs={_RUN: name})
+
+
+def _is_of(place: str, trial: FrozenTrial) -> bool:
+    """Whether a trial was begun in a place, or was interrupted before it could say where it is."""
+    if _PLACE in trial.user_attrs:
+        return bool(trial.user_attrs[_PLACE] == place)
+    # Between beginning a trial and saying where it is lie milliseconds, elsewhere too.
+    began = trial.datetime_start
+    return began is None or datetime.now() - began > _SAYS_WHERE_WITHIN
 
 
 def running(study: Study) -> list[FrozenTrial]:
