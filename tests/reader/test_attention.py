@@ -98,17 +98,17 @@ def test_dropout_leaves_out_the_same_weights_in_both_directions(
     ("dtype", "size", "capability", "flash"),
     [
         (torch.bfloat16, 64, (9, 0), True),
-        (torch.float16, 256, (8, 0), True),
+        (torch.float16, 192, (8, 6), True),
         (torch.float32, 64, (9, 0), False),
         (torch.float16, 64, (7, 5), False),
         (torch.float16, 20, (9, 0), False),
-        (torch.float16, 264, (9, 0), False),
+        (torch.float16, 200, (8, 6), False),
     ],
 )
 def test_flash_attention_is_taken_where_there_is_a_kernel(
     dtype: torch.dtype, size: int, capability: tuple[int, int], flash: bool
 ) -> None:
-    """Oracle: torch's rules, `check_flash_attention_hardware_support` and `check_head_dim_size`."""
+    """Oracle: the rules of torch's flash backend: what all GPUs since Ampere take, with gradients and dropout."""
     laid_out = packing()
     row = torch.empty(1, HEADS, sum(LENGTHS), size, dtype=dtype, device="meta")
     with (

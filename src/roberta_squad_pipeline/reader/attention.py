@@ -22,8 +22,8 @@ ATTENTION = "within_windows"
 
 _FLASH_SINCE = (8, 0)
 """Compute capability of the oldest GPUs with a flash kernel."""
-_FLASH_MOST = 256
-"""The largest head that it takes."""
+_FLASH_MOST = 192
+"""The largest head that all of these take in the backward pass, with dropout."""
 
 
 # Not compiled, since each new combination of lengths would be compiled again.
