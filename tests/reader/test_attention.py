@@ -108,7 +108,7 @@ def test_dropout_leaves_out_the_same_weights_in_both_directions(
 def test_flash_attention_is_taken_where_there_is_a_kernel(
     dtype: torch.dtype, size: int, capability: tuple[int, int], flash: bool
 ) -> None:
-    """Oracle: the rules of torch's flash backend: what all GPUs since Ampere take, with gradients and dropout."""
+    """Oracle: the rules of torch's flash kernel, with gradients and dropout, on all such GPUs."""
     laid_out = packing()
     row = torch.empty(1, HEADS, sum(LENGTHS), size, dtype=dtype, device="meta")
     with (
