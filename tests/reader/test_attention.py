@@ -5,6 +5,7 @@ autograd's gradients of that.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -30,7 +31,11 @@ def packing(lengths: tuple[int, ...] = LENGTHS) -> Packing:
     offsets = torch.tensor([0, *lengths]).cumsum(0, dtype=torch.int32)
     longest = max(lengths)
     tokens = [torch.arange(length) + row * longest for row, length in enumerate(lengths)]
-    return Packing(lengths, offsets, torch.cat(tokens))
+    return Packing(lengths, longest, offsets, torch.cat(tokens))
+
+
+def on_device(packing: Packing, device: str) -> Packing:
+    return replace(packing, offsets=packing.offsets.to(device), tokens=packing.tokens.to(device))
 
 
 def rows(dtype: torch.dtype) -> list[Tensor]:
@@ -120,7 +125,7 @@ def test_flash_attention_is_taken_where_there_is_a_kernel(
             *(row, row, row, None),
             scaling=SCALING,
             dropout=0.1,
-            packing=Packing(LENGTHS, laid_out.offsets.to("meta"), laid_out.tokens.to("meta")),
+            packing=on_device(laid_out, "meta"),
         )
     assert seen.called is flash
     assert (tuple(found.shape), found.dtype) == ((1, sum(LENGTHS), HEADS, size), dtype)
@@ -150,7 +155,7 @@ def test_a_gpu_drops_the_same_weights_in_both_directions(
         torch.cat([torch.eye(length, size) for length in lengths])[:, None].repeat(1, heads, 1)
     )
     laid_out = packing(lengths)
-    laid_out = Packing(lengths, laid_out.offsets.cuda(), laid_out.tokens.cuda())
+    laid_out = on_device(laid_out, "cuda")
 
     def attended(values: Tensor) -> Tensor:
         torch.manual_seed(3)

@@ -26,8 +26,6 @@ _FLASH_MOST = 192
 """The largest head that all of these take in the backward pass, with dropout."""
 
 
-# Not compiled, since each new combination of lengths would be compiled again.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def attend(
     module: nn.Module,
     query: Tensor,
@@ -94,13 +92,12 @@ def attend_flash(
     Returns:
         Shape: (tokens, heads, size)
     """
-    longest = max(packing.lengths)
     attended, *_ = torch.ops.aten._flash_attention_forward.default(
         *(part.transpose(0, 1) for part in (query, key, value)),
         packing.offsets,
         packing.offsets,
-        longest,
-        longest,
+        packing.longest,
+        packing.longest,
         dropout,
         False,  # is_causal
         False,  # return_debug_mask
@@ -118,7 +115,7 @@ def attend_padded(
         Shape: (tokens, heads, size)
     """
     heads, _, size = query.shape
-    shape = len(packing.lengths), max(packing.lengths)
+    shape = len(packing.offsets) - 1, packing.longest
     places = shape[0] * shape[1]
 
     def padded(part: Tensor) -> Tensor:
@@ -134,6 +131,8 @@ def attend_padded(
     return attended.transpose(1, 2).reshape(places, heads, size)[packing.tokens]
 
 
+# Not compiled, since each new combination of lengths would be compiled again.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def attend_one_by_one(
     query: Tensor, key: Tensor, value: Tensor, packing: Packing, *, scaling: float, dropout: float
 ) -> Tensor:

@@ -46,6 +46,8 @@ class Packing:
 
     lengths: tuple[int, ...]
     """Number of tokens of each window; known without waiting for a device."""
+    longest: int
+    """Number of tokens of the longest window."""
     offsets: "Tensor"
     """Window i is row[offsets[i]:offsets[i + 1]], in the 32 bits that kernels ask for.
     Shape: (windows + 1,)"""
@@ -380,6 +382,7 @@ def _packing(attention_mask: BoolArray) -> Packing:
     lengths = attention_mask.sum(1)
     return Packing(
         tuple(lengths.tolist()),
+        attention_mask.shape[1],
         torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)),
         torch.from_numpy(np.flatnonzero(attention_mask)),
     )
