@@ -34,16 +34,19 @@ Run = dict[str, Any]
 
 
 def made_again(stages: Iterable[str]) -> Run:
-    """The ratios of these benchmarks, with the machine and the commit."""
+    """The ratios of these benchmarks, with the machine and the commit, and which of them failed."""
+    failed = []
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "ratios.jsonl"
+        told.touch()
         for stage in stages:
             print(f"\n# {stage}\n", flush=True)
-            subprocess.run(
+            ended = subprocess.run(
                 [sys.executable, str(HERE / f"bench_{stage}.py"), *COMMANDS[stage]],
                 env=os.environ | {RATIOS: str(told)},
-                check=True,
+                check=False,  # the others' minutes would be lost
             )
+            failed += [stage] * (ended.returncode != 0)
         ratios = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"],  # noqa: S607
@@ -53,7 +56,13 @@ def made_again(stages: Iterable[str]) -> Run:
         check=True,
     )
     date, _, machine = header("torch", "transformers").partition(". ")
-    return {"date": date, "machine": machine, "commit": commit.stdout.strip(), "ratios": ratios}
+    return {
+        "date": date,
+        "machine": machine,
+        "commit": commit.stdout.strip(),
+        "ratios": ratios,
+        "failed": failed,
+    }
 
 
 def last_run(machine: str) -> Run | None:
@@ -95,6 +104,8 @@ def main() -> None:
     path.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     print(f"\n{run['date']}. {run['machine']} Commit {run['commit']}.\n\n{table(run, before)}")
     print(f"\n{path}")
+    if run["failed"]:
+        sys.exit(f"failed: {', '.join(run['failed'])}")
 
 
 if __name__ == "__main__":

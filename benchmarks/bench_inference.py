@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from common import header, spread, take_turns, times_faster
 from roberta_squad_pipeline.features.file import Features
-from roberta_squad_pipeline.inference import prediction
 from roberta_squad_pipeline.inference.prediction import Prediction, predict
+from roberta_squad_pipeline.reader import device, lanes
 from roberta_squad_pipeline.reader.batching import Batch, assemble, length_sorted_batches
 from roberta_squad_pipeline.reader.device import computing_in, fast_precision, reading_in
 from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
@@ -73,8 +73,8 @@ def side(
     def turn_of_the_recipe() -> None:
         # torch's own products and threads, as everywhere but in this project's inference.
         with (
-            mock.patch.object(prediction, "reading_in", computing_in),
-            mock.patch.object(prediction, "lane_count", return_value=1),
+            mock.patch.object(device, "reading_in", computing_in),
+            mock.patch.object(lanes, "lane_count", return_value=1),
         ):
             turn()
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from roberta_squad_pipeline.reader.attention import (
     attend,
+    attend_fused,
     attend_one_by_one,
     attend_padded,
 )
@@ -68,7 +69,7 @@ def results(attended: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
-@pytest.mark.parametrize("attention", [attend_one_by_one, attend_padded])
+@pytest.mark.parametrize("attention", [attend_one_by_one, attend_fused, attend_padded])
 def test_every_token_attends_to_its_own_window(
     attention: Attention, dtype: torch.dtype, tolerance: float
 ) -> None:

