@@ -215,7 +215,7 @@ def main() -> None:
     examples = recipe_input(features)
     tensors = (torch.from_numpy(start), torch.from_numpy(end), torch.from_numpy(start[:, 0]))
     exact = all_spans(features, start, end)
-    found = [prediction.scores[0] for prediction in ours(features, *tensors)]
+    found = [prediction.candidates[0].score for prediction in ours(features, *tensors)]
     if found != exact:
         raise SystemExit("the search has missed a best span")
     of_loops = [max(span["score"] for span in best[:-1]) for best in recipe(examples, start, end)]

@@ -15,6 +15,7 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from common import SHARED, header, peak_memory_mb, write_enlarged
 from roberta_squad_pipeline.features.config import WindowConfig
@@ -50,7 +51,7 @@ def validate(path: Path) -> dict[str, object]:
     }
 
 
-def in_own_process(path: Path) -> dict[str, object]:
+def in_own_process(path: Path) -> dict[str, Any]:
     """Validates one file in another process, whose memory nothing else has used."""
     command = [sys.executable, __file__, "--file", str(path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)

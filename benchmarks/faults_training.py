@@ -30,37 +30,25 @@ PATIENCE_S = 300
 def child(features: Path, checkpoints: Path, processes: int, precision: str) -> None:
     """One training run, which tells its updates on stdout."""
     import torch
+    from readers import training_config
 
     from roberta_squad_pipeline.demo import PACKAGED_ENCODER
     from roberta_squad_pipeline.distributed.config import DistributedConfig
     from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
     from roberta_squad_pipeline.training import job
-    from roberta_squad_pipeline.training.config import LossScaleConfig, TrainingConfig
 
     torch.set_num_threads(1)
-    training = TrainingConfig(
+    training = training_config(
         updates=UPDATES,
         warmup_updates=4,
         batch_size=16,
         micro_batch=4,
         lr=1e-3,
-        layer_decay=0.75,
-        decay_power=1.0,
-        betas=(0.9, 0.98),
-        eps=1e-6,
-        weight_decay=0.01,
         max_grad_norm=1.0,
         precision=precision,
-        loss_scale=LossScaleConfig(
-            initial=4.0, growth_updates=128, minimum=1.0, skips_at_minimum=100
-        ),
-        seed=1,
         checkpoint_every=CHECKPOINT_EVERY,
         resume="auto",
-        evaluate_every=None,
-        keep="last",
-        patience=None,
     )
     model = ModelConfig(
         start=None,
@@ -82,6 +70,7 @@ def child(features: Path, checkpoints: Path, processes: int, precision: str) -> 
     job.run_training(
         job.TrainingJob(
             features=features,
+            teacher=None,
             validation=None,
             inference=InferenceConfig(
                 batch_windows=64,
@@ -137,8 +126,8 @@ def result(checkpoints: Path) -> tuple[str, list[float]]:
     """Hash of weights and optimiser state, and the loss of every update."""
     final = checkpoints / f"update-{UPDATES:06d}"
     state = hashlib.sha256((final / "state.safetensors").read_bytes()).hexdigest()
-    lines = (final / "records.jsonl").read_text().splitlines()
-    return state, [json.loads(line)["loss"] for line in lines]
+    records = json.loads((final / "records.json").read_bytes())
+    return state, [record["loss"] for record in records]
 
 
 def newest(checkpoints: Path) -> int:
@@ -319,10 +308,10 @@ def main() -> None:
 
             hit("SIGKILL", signal.SIGKILL, "run", arguments.tries)
             if precision == "fp32":
-                hit("SIGTERM", signal.SIGTERM, "run", arguments.tries // 4)
-                hit("Ctrl-C", signal.SIGINT, "run", arguments.tries // 4)
+                hit("SIGTERM", signal.SIGTERM, "run", max(1, arguments.tries // 4))
+                hit("Ctrl-C", signal.SIGINT, "run", max(1, arguments.tries // 4))
             if processes == 2:
-                hit("SIGKILL of a worker", signal.SIGKILL, "worker", arguments.tries // 2)
+                hit("SIGKILL of a worker", signal.SIGKILL, "worker", max(1, arguments.tries // 2))
 
 
 if __name__ == "__main__":

@@ -100,6 +100,7 @@ def train(folder: Path, micro_batch: int) -> Meter:
         reader,
         features,
         config,
+        validation=None,
         processes=Processes.alone(cpu),
         strategy="ddp",
         checkpoints=Checkpoints(folder / "checkpoints"),

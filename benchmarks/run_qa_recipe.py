@@ -187,7 +187,8 @@ class AskedWindows:
                 batch = order[first : first + PREDICTION_BATCH_WINDOWS].tolist()
                 names = _input_names(self._encoded)
                 rows = [{name: self._encoded[name][row] for name in names} for row in batch]
-                output = model(**self._collate(rows).to(model.device))
+                padded = BatchEncoding(self._collate(rows))
+                output = model(**padded.to(model.device))
                 pairs = zip(
                     output.start_logits.float().cpu(), output.end_logits.float().cpu(), strict=True
                 )
