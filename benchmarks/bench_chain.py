@@ -67,7 +67,7 @@ def run(folder: Path, updates: int) -> tuple[list[tuple[float, float]], float, f
         "training.updates": updates,
         "training.warmup_updates": 4,
         "training.lr": 3e-5,
-        "training.precision": "bf16",
+        "training.precision": "auto",
     }
     told = folder / "steps.json"
     command = [

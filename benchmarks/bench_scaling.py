@@ -187,8 +187,10 @@ def inference(folder: Path) -> Measured:
 
     import torch
 
+    from roberta_squad_pipeline.datasets.arrow_table_dataset import ArrowTableDataset
     from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.inference import prediction
+    from roberta_squad_pipeline.inference.predicted import collect
     from roberta_squad_pipeline.reader.model import new_reader
 
     searching = []
@@ -204,7 +206,7 @@ def inference(folder: Path) -> Measured:
     opened = Features.open(folder / "dev.arrow")
     reader = new_reader(model_config(folder), max_tokens=WINDOWS["max_tokens"], vocabulary=1)
     with mock.patch.object(prediction, "best_spans", timed_search):
-        predictions = list(
+        found = collect(
             prediction.predict(
                 reader,
                 opened,
@@ -214,10 +216,8 @@ def inference(folder: Path) -> Measured:
             )
         )
     seconds = time.process_time() - began
-    texts = {one.question_id: one.candidates[0].text for one in predictions}
-    spans = {one.question_id: [span._asdict() for span in one.candidates] for one in predictions}
-    logits = {one.question_id: one.no_answer_logits for one in predictions}
-    (folder / "predicted.json").write_text(json.dumps([texts, spans, logits]))
+    (folder / "predicted.json").write_text(json.dumps([found.predictions, found.no_answer_logits]))
+    ArrowTableDataset(filepath=str(folder / "nbest.parquet")).save(found.nbest)
     return {"inference": seconds, "search": sum(searching)}
 
 
@@ -225,11 +225,13 @@ def evaluate(folder: Path) -> Measured:
     """Scores the predictions as the evaluate pipeline's nodes do."""
     from unittest.mock import Mock
 
+    from roberta_squad_pipeline.datasets.arrow_table_dataset import ArrowTableDataset
     from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.pipelines.evaluate import nodes
     from roberta_squad_pipeline.reader.evaluation import AnsweredWith, features_sha256
 
-    predicted = json.loads((folder / "predicted.json").read_text())
+    texts, logits = json.loads((folder / "predicted.json").read_text())
+    nbest = ArrowTableDataset(filepath=str(folder / "nbest.parquet")).load()
     files, data = files_and_data(folder)
     features = Features.open(folder / "dev.arrow")
     began = time.process_time()
@@ -239,7 +241,7 @@ def evaluate(folder: Path) -> Measured:
     ).model_dump()
     nodes.score_predictions(
         *(files, data, config, answered_with, "bench", None, False),
-        *(*predicted, features, None, None, Mock()),
+        *(texts, nbest, logits, features, None, None, Mock()),
     )
     return {"evaluate": time.process_time() - began}
 

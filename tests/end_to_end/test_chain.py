@@ -13,6 +13,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from safetensors import safe_open
 
+from spans import read_spans
+
 Kedro = Callable[..., subprocess.CompletedProcess[str]]
 Runs = Callable[[], list[Run]]
 
@@ -126,7 +128,7 @@ def test_outputs_of_the_whole_chain(finished: Path) -> None:
     }
     output = finished / "data/07_model_output/demo"
     predictions, null_odds = _json(output / "predictions.json"), _json(output / "null_odds.json")
-    nbest = _json(output / "nbest.json")
+    nbest = read_spans(output)
     assert set(predictions) == set(null_odds) == set(nbest) == set(passages)
     for question, spans in nbest.items():
         assert spans[0]["text"] == predictions[question]

@@ -23,6 +23,7 @@ from roberta_squad_pipeline.features.windows import UNLABELLED
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.reader.model import new_reader
 from roberta_squad_pipeline.reader.storage import load_reader, save_reader
+from spans import read_spans
 
 Kedro = Callable[..., subprocess.CompletedProcess[str]]
 Runs = Callable[[], list[Run]]
@@ -56,7 +57,7 @@ def _check_answers(project: Path, run: str, reader: Path) -> None:
     """Holds a run's predictions against what its reader answers to the dev file itself."""
     questions = _asked(project / f"data/01_raw/{run}/demo_dev.json")
     answers = Reader.load(reader).answer_all(questions.values())
-    nbest = _json(project / f"data/07_model_output/{run}/nbest.json")
+    nbest = read_spans(project / f"data/07_model_output/{run}")
     for id_, answer in zip(questions, answers, strict=True):
         assert [each.text for each in answer.candidates] == [each["text"] for each in nbest[id_]]
 

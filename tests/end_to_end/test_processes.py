@@ -23,7 +23,7 @@ Kedro = Callable[..., subprocess.CompletedProcess[str]]
 Runs = Callable[[], list[Run]]
 Start = Callable[..., Any]
 
-OUTPUTS = ("predictions.json", "null_odds.json", "nbest.json")
+OUTPUTS = ("predictions.json", "null_odds.json", "nbest.parquet")
 
 
 def outputs(project: Path, run: str) -> list[bytes]:

@@ -23,6 +23,7 @@ from mlflow import MlflowClient
 
 from roberta_squad_pipeline import Reader
 from roberta_squad_pipeline.cli import cli
+from spans import read_spans
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -68,7 +69,7 @@ def test_reader_says_what_the_pipeline_predicted(
 ) -> None:
     output = finished / "data/07_model_output/demo"
     predictions, null_odds = _json(output / "predictions.json"), _json(output / "null_odds.json")
-    nbest = _json(output / "nbest.json")
+    nbest = read_spans(output)
     answers = dict(zip(asked, reader.answer_all(asked.values()), strict=True))
     assert {name: answer.best.text for name, answer in answers.items()} == predictions
     assert {name: answer.no_answer_score for name, answer in answers.items()} == null_odds

@@ -61,7 +61,7 @@ def test_run_goes_on_from_a_reader(finished_copy: Path, kedro: Kedro, runs: Runs
     assert f"starting from {start}" in said(done)
     assert same(weights(finished_copy, "more"), weights(finished_copy, "demo"))
     output = finished_copy / "data/07_model_output"
-    for name in ("predictions.json", "null_odds.json", "nbest.json"):
+    for name in ("predictions.json", "null_odds.json", "nbest.parquet"):
         assert (output / "more" / name).read_bytes() == (output / "demo" / name).read_bytes()
     sha256 = sha256_of(finished_copy / start / "model.safetensors")
     recipe = json.loads((finished_copy / "data/06_models/more/reader.json").read_text())["recipe"]

@@ -18,6 +18,7 @@ from roberta_squad_pipeline.squad.dataset import (
     Question,
     SquadDataset,
 )
+from spans import as_nbest
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -79,8 +80,8 @@ def mills() -> SquadDataset:
 
 
 @pytest.fixture(scope="session")
-def predicted(mills: SquadDataset) -> dict[str, dict[str, Any]]:
-    """What `question_table` takes beside the questions, by question id."""
+def predicted(mills: SquadDataset) -> dict[str, Any]:
+    """What `question_table` takes beside the questions."""
     nbest, logits, windows = {}, {}, {}
     for n, passage in enumerate(mills.passages):
         for question, (*_, span, odds, _) in zip(passage.questions, ASKED, strict=True):
@@ -91,14 +92,14 @@ def predicted(mills: SquadDataset) -> dict[str, dict[str, Any]]:
             windows[question.id] = 1 + n % 5
     return {
         "predictions": {question: spans[0]["text"] for question, spans in nbest.items()},
-        "nbest": nbest,
+        "nbest": as_nbest(nbest),
         "no_answer_logits": logits,
         "windows": windows,
     }
 
 
 @pytest.fixture(scope="session")
-def scored(mills: SquadDataset, predicted: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def scored(mills: SquadDataset, predicted: dict[str, Any]) -> dict[str, Any]:
     """Everything that the report is made of."""
     table = question_table(mills, **predicted)
     scores, odds = scores_of(table), table["head_logit"].to_numpy()

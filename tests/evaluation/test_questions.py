@@ -18,6 +18,7 @@ from roberta_squad_pipeline.evaluation.questions import (
 from roberta_squad_pipeline.evaluation.scoring import report_of, score_questions, scores_in_order
 from roberta_squad_pipeline.squad.dataset import SquadDataset, read_squad
 from roberta_squad_pipeline.squad.faults import OnMisaligned
+from spans import as_nbest, spans_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -61,7 +62,7 @@ def test_question_words(question: str, word: str) -> None:
 
 
 def test_every_question_is_scored_as_its_text(
-    mills: SquadDataset, predicted: dict[str, dict[str, Any]], questions: "DataFrame"
+    mills: SquadDataset, predicted: dict[str, Any], questions: "DataFrame"
 ) -> None:
     """Oracle: the scorer itself."""
     found, right = scores_of(questions), score_questions(mills.gold, predicted["predictions"])
@@ -74,15 +75,18 @@ def test_every_question_is_scored_as_its_text(
     ("part", "where"),
     [
         ("predictions", "predictions.json"),
-        ("nbest", "nbest.json"),
+        ("nbest", "nbest.parquet"),
         ("no_answer_logits", "no_answer_logits.json"),
         ("windows", "dev features"),
     ],
 )
 def test_what_belongs_to_other_questions_is_told(
-    mills: SquadDataset, predicted: dict[str, dict[str, Any]], part: str, where: str
+    mills: SquadDataset, predicted: dict[str, Any], part: str, where: str
 ) -> None:
-    lacking = {name: value for name, value in predicted[part].items() if name != "3.1"}
+    whole = predicted[part]
+    known = spans_of(whole) if part == "nbest" else whole
+    kept = {name: value for name, value in known.items() if name != "3.1"}
+    lacking = as_nbest(kept) if part == "nbest" else kept
     with pytest.raises(InputError, match=rf"{where}: got nothing for question 3\.1"):
         question_table(mills, **predicted | {part: lacking})
 
@@ -90,13 +94,15 @@ def test_what_belongs_to_other_questions_is_told(
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("part", ["nbest", "no_answer_logits"])
 def test_scores_that_are_no_numbers_are_told(
-    mills: SquadDataset, predicted: dict[str, dict[str, Any]], part: str, value: float
+    mills: SquadDataset, predicted: dict[str, Any], part: str, value: float
 ) -> None:
     """Before anything is fitted on them."""
-    broken = copy.deepcopy(predicted[part])
     if part == "nbest":
-        broken["3.1"][-1]["score"] = value
+        spans = spans_of(predicted[part])
+        spans["3.1"][-1]["score"] = value
+        broken: Any = as_nbest(spans)
     else:
+        broken = copy.deepcopy(predicted[part])
         broken["3.1"]["span"] = value
     with pytest.raises(InputError, match=r"predictions of question 3\.1: got scores or logits"):
         question_table(mills, **predicted | {part: broken})
@@ -125,10 +131,11 @@ def test_scores_do_not_depend_on_where_answers_stand(
         for passage in passages[::10]:
             passage["context"] = "Nothing that answers anything."
     (tmp_path / "dev.json").write_text(json.dumps(squad))
+    span = {"text": "N", "char_start": 0, "char_end": 1, "score": 0.0}
     table = question_table(
         read_squad(tmp_path / "dev.json", on_misaligned=on_misaligned),
         golden["predictions"],
-        {question["id"]: [{"char_start": 0, "char_end": 1, "score": 0.0}] for question in asked},
+        as_nbest({question["id"]: [span] for question in asked}),
         {question["id"]: {"head": 0.0, "span": 0.0} for question in asked},
         {question["id"]: 1 for question in asked},
     )

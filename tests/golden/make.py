@@ -18,6 +18,9 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
 GOLDEN = Path(__file__).parent
+sys.path.insert(0, str(GOLDEN.parent))
+from spans import read_spans  # noqa: E402
+
 ROOT = GOLDEN.parents[1]
 POSITIONS = 64
 SMALLEST_GAP = 1e-2
@@ -97,12 +100,14 @@ def main() -> None:
         project = Path(folder)
         run_chain(project)
         outputs = project / "data/07_model_output/golden"
-        check_gaps(json.loads((outputs / "nbest.json").read_text(encoding="utf-8")))
+        nbest = read_spans(outputs)
+        check_gaps(nbest)
+        (GOLDEN / "nbest.json").write_text(json.dumps(nbest, indent=1, ensure_ascii=False))
         shutil.rmtree(GOLDEN / "reader", ignore_errors=True)
         shutil.copytree(project / "data/06_models/golden", GOLDEN / "reader")
         shutil.copy(project / "data/04_feature/golden/dev.arrow", GOLDEN / "features.arrow")
         for path in (
-            *(outputs / name for name in ("predictions.json", "null_odds.json", "nbest.json")),
+            *(outputs / name for name in ("predictions.json", "null_odds.json")),
             project / "data/08_reporting/golden/metrics.json",
         ):
             shutil.copy(path, GOLDEN)

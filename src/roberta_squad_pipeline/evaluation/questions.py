@@ -20,6 +20,7 @@ from roberta_squad_pipeline.squad.dataset import SquadDataset
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 OUTCOMES = {
     "right": "right answer",
@@ -43,7 +44,7 @@ _SAME_WORD = {"whom": "who"}
 def question_table(
     dataset: SquadDataset,
     predictions: Mapping[str, str],
-    nbest: Mapping[str, Sequence[Mapping[str, Any]]],
+    nbest: "pa.Table",
     no_answer_logits: Mapping[str, Mapping[str, float]],
     windows: Mapping[str, int],
 ) -> "pd.DataFrame":
@@ -52,7 +53,8 @@ def question_table(
     Args:
         dataset: The questions.
         predictions: The predicted text by question id.
-        nbest: The best spans by question id, best first, with `char_start`, `char_end` and `score`.
+        nbest: A row per question: `id`, and `char_start`, `char_end` and `score` of its best spans,
+            best first.
         no_answer_logits: `head` and `span` by question id.
         windows: The number of windows that each question was read in, by question id.
 
@@ -70,15 +72,17 @@ def question_table(
 
     questions = dataset.questions
     ids = [question.id for question in questions]
+    row_of = {question: row for row, question in enumerate(nbest["id"].to_pylist())}
     for where, known in (
         ("predictions.json", predictions),
-        ("nbest.json", nbest),
+        ("nbest.parquet", row_of),
         ("no_answer_logits.json", no_answer_logits),
         ("dev features", windows),
     ):
         _check_complete(ids, known, where)
-    _check_finite(ids, nbest, no_answer_logits)
-    spans = [nbest[question][:SPANS] for question in ids]
+    columns = nbest.select(["char_start", "char_end", "score"])
+    spans = columns.take([row_of[question] for question in ids]).to_pydict()
+    _check_finite(ids, spans["score"], no_answer_logits)
     logits = [no_answer_logits[question] for question in ids]
     scores = score_questions(dataset.gold, predictions)
     numbered = [
@@ -91,9 +95,9 @@ def question_table(
             "id": ids,
             "question": [question.text for question in questions],
             "predicted": [predictions[question] for question in ids],
-            "span_starts": [[span["char_start"] for span in best] for best in spans],
-            "span_ends": [[span["char_end"] for span in best] for best in spans],
-            "span_scores": [[span["score"] for span in best] for best in spans],
+            "span_starts": [best[:SPANS] for best in spans["char_start"]],
+            "span_ends": [best[:SPANS] for best in spans["char_end"]],
+            "span_scores": [best[:SPANS] for best in spans["score"]],
             "answers": [list(question.gold) for question in questions],
             "answer_starts": [[answer.start for answer in q.answers] for q in questions],
             "answerable": scores.answerable,
@@ -101,7 +105,7 @@ def question_table(
             "f1": scores.f1,
             "head_logit": [of_question["head"] for of_question in logits],
             "span_logit": [of_question["span"] for of_question in logits],
-            "span_margin": [span_margin([s["score"] for s in nbest[name]]) for name in ids],
+            "span_margin": [span_margin(best) for best in spans["score"]],
             "question_word": [question_word(question.text) for question in questions],
             "answer_words": [_words_of_first(question.gold) for question in questions],
             "passage_words": [len(passage.text.split()) for _, passage in numbered],
@@ -224,12 +228,12 @@ def _check_complete(ids: Sequence[str], known: Mapping[str, Any], where: str) ->
 
 def _check_finite(
     ids: Sequence[str],
-    nbest: Mapping[str, Sequence[Mapping[str, Any]]],
+    span_scores: Sequence[Sequence[float]],
     no_answer_logits: Mapping[str, Mapping[str, float]],
 ) -> None:
     """Infinite values could neither be fitted nor saved as numbers."""
-    for question in ids:
-        numbers = [*no_answer_logits[question].values(), *(s["score"] for s in nbest[question])]
+    for question, best in zip(ids, span_scores, strict=True):
+        numbers = [*no_answer_logits[question].values(), *best]
         if not np.isfinite(numbers).all():
             raise InputError(
                 where=f"predictions of question {question}",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame as DataFrame
     from pyarrow import RecordBatch as RecordBatch
     from pyarrow import RecordBatchReader as RecordBatchReader
+    from pyarrow import Table as Table
 
     from roberta_squad_pipeline.features.file import Features as Features
     from roberta_squad_pipeline.features.teacher import TeacherLogits as TeacherLogits
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from roberta_squad_pipeline.training.validation import Validation as Validation
 else:
     DataFrame = RecordBatch = RecordBatchReader = Features = TeacherLogits = Any
-    Origin = TrainedReader = FilePart = Validation = Any
+    Origin = TrainedReader = FilePart = Validation = Table = Any
 
 SquadFiles = dict[str, dict[str, Any]]
 """By split (train, dev; validation, unlabelled where there are such): path, size_bytes, sha256."""

@@ -77,7 +77,7 @@ class InferenceParameters(StrictModel):
     max_answer_tokens: int = Field(gt=0)
     """The most tokens of an answer."""
     n_best: int = Field(gt=0)
-    """The most spans per question in nbest.json, all with different texts."""
+    """The most spans per question in nbest.parquet, all with different texts."""
     null_score: NullScore
     """A question's no-answer score. `best_span`: the answerability logit of the window with its
     best span (the recipe); `min_window`: the lowest answerability logit of its windows; `combined`:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from roberta_squad_pipeline import __version__
 from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
-from roberta_squad_pipeline.pipelines import DataFrame, Features, SquadFiles
+from roberta_squad_pipeline.pipelines import DataFrame, Features, SquadFiles, Table
 from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters
 from roberta_squad_pipeline.runs.parameters import DataConfig
 from roberta_squad_pipeline.tracking.provenance import Provenance
@@ -38,7 +38,7 @@ def score_predictions(
     reader: str | None,
     calibrate: bool,
     predictions: dict[str, str],
-    nbest: dict[str, list[dict[str, Any]]],
+    nbest: Table,
     no_answer_logits: dict[str, dict[str, float]],
     dev_features: Features,
     reader_evaluation: dict[str, Any] | None,

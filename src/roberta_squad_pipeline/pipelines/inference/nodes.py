@@ -30,7 +30,8 @@ def predict_answers(
 
     Returns:
         `predictions` (id → text), `no_answer_logits` (id → logits of both heads, high = no answer),
-        `nbest` (id → spans, best first) and `answered_with`, the settings and the features' hash.
+        `nbest` (a row per question, see `Predicted`) and `answered_with`, the settings and the
+        features' hash.
 
     Raises:
         InputError: The features were made with another tokenizer or in another order, or their
@@ -38,6 +39,7 @@ def predict_answers(
             machines are to answer for an ensemble whose members read windows of their own.
     """
     from roberta_squad_pipeline.inference.job import run_inference
+    from roberta_squad_pipeline.inference.predicted import collect
     from roberta_squad_pipeline.inference.prediction import merge_readers
     from roberta_squad_pipeline.reader.evaluation import (
         AnsweredWith,
@@ -85,13 +87,8 @@ def predict_answers(
                 )
                 for part, of_part in zip(trained.parts, of_parts, strict=True)
             ]
-            predictions = list(merge_readers(predicted))
-    return {
-        "predictions": {p.question_id: p.candidates[0].text for p in predictions},
-        "no_answer_logits": {p.question_id: p.no_answer_logits for p in predictions},
-        "nbest": {p.question_id: [one._asdict() for one in p.candidates] for p in predictions},
-        "answered_with": answered_with.model_dump(),
-    }
+            found = collect(merge_readers(predicted))
+    return {**found._asdict(), "answered_with": answered_with.model_dump()}
 
 
 def _resolved(inference: InferenceParameters, trained: TrainedReader) -> InferenceConfig:
