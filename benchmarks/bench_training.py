@@ -44,7 +44,7 @@ from roberta_squad_pipeline.reader.device import fast_precision
 from roberta_squad_pipeline.reader.lanes import Lanes, even_lane_count
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.learning_rates import build_optimizer, set_learning_rates
-from roberta_squad_pipeline.training.step import train_step_in_lanes
+from roberta_squad_pipeline.training.step import lane_readers, train_step_in_lanes
 
 BATCH = 48
 MAX_TOKENS = 384
@@ -64,6 +64,7 @@ def ours(
     reader = ReaderModel(random_encoder(shape), 0.1, "first_token").train()
     optimizer = build_optimizer(reader, config)
     lanes = Lanes(even_lane_count(CPU, batch)).__enter__()
+    readers = lane_readers(reader, lanes.count)
     split = split_update(batch, 1, config.micro_batch, lanes.count)
     numbers = count(1)
 
@@ -75,7 +76,9 @@ def ours(
             shares = [micro_batches(drawn, tokens, split, lane) for lane in range(lanes.count)]
             batches = [[assemble(features, piece) for piece in share] for share in shares]
             seeds = range(update, update + lanes.count)
-            train_step_in_lanes(reader, batches, optimizer, config, lanes=lanes, seeds=seeds).item()
+            train_step_in_lanes(
+                readers, batches, optimizer, config, lanes=lanes, seeds=seeds
+            ).item()
 
     return turn
 

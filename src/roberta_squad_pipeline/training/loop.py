@@ -40,7 +40,7 @@ from roberta_squad_pipeline.training.state import (
     gather_state,
     spread_state,
 )
-from roberta_squad_pipeline.training.step import train_step, train_step_in_lanes
+from roberta_squad_pipeline.training.step import lane_readers, train_step, train_step_in_lanes
 from roberta_squad_pipeline.training.strategy import distribute
 from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
 
@@ -63,6 +63,8 @@ class _Run:
     split: UpdateSplit
     thinning: Thinning | None
     lanes: Lanes
+    lane_readers: list[ReaderModel]
+    """Each lane's; the first is the reader."""
     validation: Validation | None
     on_record: Callable[[Record], None]
     next_batches: list[list[Batch]] | None = None
@@ -133,6 +135,7 @@ def fit_reader(
         split=split,
         thinning=thinning_of(features.windows, config.empty_windows),
         lanes=lanes,
+        lane_readers=lane_readers(reader, lanes.count),
         validation=validation,
         on_record=on_record,
     )
@@ -246,7 +249,7 @@ def _step(run: _Run, batches: list[list[Batch]], attempt: int) -> Tensor:
     seeds = [_dropout_seed(config.seed, attempt, rank, lane) for lane in range(run.lanes.count)]
     if run.lanes.count > 1:
         return train_step_in_lanes(
-            run.reader, batches, run.optimizer, config, lanes=run.lanes, seeds=seeds
+            run.lane_readers, batches, run.optimizer, config, lanes=run.lanes, seeds=seeds
         )
     torch.manual_seed(seeds[0])
     return train_step(

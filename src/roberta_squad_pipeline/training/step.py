@@ -1,5 +1,6 @@
 """One update: the gradients of its micro-batches on all processes, and the optimiser's step."""
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 
@@ -66,8 +67,26 @@ def train_step(
     return total
 
 
+def lane_readers(reader: ReaderModel, count: int) -> list[ReaderModel]:
+    """Gives each lane the reader: the same weights in memory, and gradients of its own.
+
+    Args:
+        reader: On the CPU; the first lane's.
+        count: Number of lanes.
+    """
+
+    def alias() -> ReaderModel:
+        parameters = {
+            id(each): nn.Parameter(each.detach(), requires_grad=each.requires_grad)
+            for each in reader.parameters()
+        }
+        return copy.deepcopy(reader, parameters)
+
+    return [reader, *(alias() for _ in range(count - 1))]
+
+
 def train_step_in_lanes(
-    reader: ReaderModel,
+    readers: Sequence[ReaderModel],
     batches: Sequence[Sequence[Batch]],
     optimizer: torch.optim.Optimizer,
     config: TrainingConfig,
@@ -78,9 +97,9 @@ def train_step_in_lanes(
     """The same update in one process on the CPU, where each lane has its own micro-batches.
 
     Args:
-        reader: A reader on the CPU.
+        readers: Each lane's; see `lane_readers`.
         batches: The micro-batches of each lane.
-        optimizer: The optimiser of the reader's parameters.
+        optimizer: The optimiser of the first reader's parameters.
         config: The recipe, in fp32 or bf16.
         lanes: As many lanes as there are lists of batches.
         seeds: The seed of each lane's dropout.
@@ -88,46 +107,36 @@ def train_step_in_lanes(
     Returns:
         The update's mean loss. Shape: ()
     """
-    parameters = [each for each in reader.parameters() if each.requires_grad]
     # The last update's gradients would be kept beside this one's activations.
     optimizer.zero_grad(set_to_none=True)
-    found = list(lanes.map(partial(_lane_gradients, reader, parameters, config), batches, seeds))
+    losses = list(lanes.map(partial(_lane_gradients, config), readers, batches, seeds))
 
     def finish() -> None:
-        for parameter, *parts in zip(parameters, *(of for _, of in found), strict=True):
-            parameter.grad, *others = parts
-            for other in others:
-                parameter.grad += other
+        for parameter, *aliases in zip(*(each.parameters() for each in readers), strict=True):
+            for alias in aliases:
+                if parameter.grad is not None:
+                    parameter.grad += alias.grad
+                alias.grad = None
         if config.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+            nn.utils.clip_grad_norm_(readers[0].parameters(), config.max_grad_norm)
         optimizer.step()
 
     lanes.run(finish)
-    return torch.stack([loss for loss, _ in found]).sum()
+    return torch.stack(losses).sum()
 
 
 def _lane_gradients(
-    reader: ReaderModel,
-    parameters: Sequence[nn.Parameter],
-    config: TrainingConfig,
-    batches: Sequence[Batch],
-    seed: int,
-) -> tuple[Tensor, list[Tensor]]:
-    """A lane's part of the update's loss and gradients."""
+    config: TrainingConfig, reader: ReaderModel, batches: Sequence[Batch], seed: int
+) -> Tensor:
+    """Adds up the gradients of a lane's part of the update; returns its part of the loss."""
     seed_thread(seed)
     alone = Processes.alone(torch.device("cpu"))
     total = torch.zeros(())
-    gradients: list[Tensor] = []
     for batch in batches:
         loss = _loss(reader, batch, config, alone)
-        found = torch.autograd.grad(loss, parameters)
-        if gradients:
-            for sum_so_far, gradient in zip(gradients, found, strict=True):
-                sum_so_far.add_(gradient)
-        else:
-            gradients = list(found)
+        loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    return total, gradients
+    return total
 
 
 def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, processes: Processes) -> Tensor:
