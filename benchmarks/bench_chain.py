@@ -65,6 +65,7 @@ def run(folder: Path, updates: int) -> tuple[list[tuple[float, float]], float, f
         "features.max_question_tokens": 64,
         "features.stride": 128,
         "training.updates": updates,
+        "training.batch_size": 48,
         "training.warmup_updates": 4,
         "training.lr": 3e-5,
         "training.precision": "auto",
