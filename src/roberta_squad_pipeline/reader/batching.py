@@ -47,7 +47,8 @@ class Packing:
     lengths: tuple[int, ...]
     """Number of tokens of each window; known without waiting for a device."""
     longest: int
-    """Number of tokens of the longest window."""
+    """Number of tokens of the longest window: beside `lengths`, for each combination of which
+    torch.compile would compile again."""
     offsets: "Tensor"
     """Window i is row[offsets[i]:offsets[i + 1]], in the 32 bits that kernels ask for.
     Shape: (windows + 1,)"""
