@@ -7,12 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from roberta_squad_pipeline.evaluation.no_answer import (
-    HEAD_ALONE,
-    NoAnswerLogits,
-    NullScore,
-    unfitted_weights,
-)
+from roberta_squad_pipeline.evaluation.no_answer import HEAD_ALONE, NoAnswerLogits, NullScore
 
 QUESTIONS = 4000
 ALL = np.ones(QUESTIONS, np.bool_)
@@ -30,7 +25,7 @@ def drawn(rule: NullScore, seed: int = 0) -> NoAnswerLogits:
 def test_the_head_alone_is_not_touched() -> None:
     for rule in ("best_span", "min_window"):
         logits = drawn(rule)
-        assert logits.weights_fitted_on(ALL) == HEAD_ALONE == unfitted_weights(rule)
+        assert logits.weights_fitted_on(ALL) == HEAD_ALONE
         np.testing.assert_array_equal(logits.scores_fitted_on(ALL), logits.head)
 
 
@@ -66,6 +61,7 @@ def test_weights_come_from_the_questions_of_the_mask_alone() -> None:
 
 
 def test_one_kind_of_question_fits_nothing() -> None:
+    """The span head's logit stays out: what it is around depends on how the reader was trained."""
     logits = drawn("combined")
     only = logits.unanswerable
-    assert logits.weights_fitted_on(only) == unfitted_weights("combined")
+    assert logits.weights_fitted_on(only) == HEAD_ALONE

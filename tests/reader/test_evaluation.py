@@ -10,7 +10,7 @@ import pytest
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of
 from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED
-from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights
+from roberta_squad_pipeline.evaluation.no_answer import HEAD_ALONE
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.config import InferenceParameters
 from roberta_squad_pipeline.reader.evaluation import (
@@ -71,7 +71,7 @@ def test_another_runs_reader_keeps_its_tuning(own: Evaluation) -> None:
 def test_another_runs_reader_that_was_never_evaluated() -> None:
     tuning = kept(None, "1" * 64, reader="theirs", null_score="combined")
     assert tuning.calibration == UNCALIBRATED
-    assert tuning.no_answer_weights == NoAnswerWeights(head=0.5, span=0.5, intercept=0)
+    assert tuning.no_answer_weights == HEAD_ALONE
 
 
 @pytest.fixture

@@ -43,13 +43,8 @@ class NoAnswerWeights(StrictModel):
 
 
 HEAD_ALONE = NoAnswerWeights(head=1.0, span=0.0, intercept=0.0)
-
-
-def unfitted_weights(rule: NullScore) -> NoAnswerWeights:
-    """The weights of a reader that was never evaluated."""
-    if rule == "combined":
-        return NoAnswerWeights(head=0.5, span=0.5, intercept=0.0)
-    return HEAD_ALONE
+"""Also where nothing was fitted: trained with `no_answer_span_weight` 0, the span head's logit is far
+below 0 with and without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +67,9 @@ class NoAnswerLogits:
         Args:
             questions: Mask of the questions to fit on. Shape: (questions,)
         """
-        unfitted = unfitted_weights(self.rule)
         unanswerable = self.unanswerable[questions]
         if self.rule != "combined" or unanswerable.all() or not unanswerable.any():
-            return unfitted
+            return HEAD_ALONE
         inputs = np.column_stack([self.head, self.span])[questions]
         (head, span), intercept = fit_logistic(inputs, unanswerable)
         return NoAnswerWeights(head=head, span=span, intercept=intercept)

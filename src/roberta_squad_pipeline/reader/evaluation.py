@@ -9,11 +9,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED, Calibration
-from roberta_squad_pipeline.evaluation.no_answer import (
-    HEAD_ALONE,
-    NoAnswerWeights,
-    unfitted_weights,
-)
+from roberta_squad_pipeline.evaluation.no_answer import HEAD_ALONE, NoAnswerWeights
 from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters
 
 if TYPE_CHECKING:
@@ -120,8 +116,7 @@ def kept_tuning(
             )
         return None
     if own is None:
-        weights = unfitted_weights(inference.null_score)
-        return Tuning(no_answer_weights=weights, calibration=UNCALIBRATED)
+        return Tuning(no_answer_weights=HEAD_ALONE, calibration=UNCALIBRATED)
     unlike = inference.unlike(own.inference, apart_from=("batch_windows", "precision"))
     if unlike:
         raise InputError(

@@ -19,7 +19,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.format_version import check_format_version
 from roberta_squad_pipeline.common.strict import Name, StrictModel
 from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED, Calibration
-from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights, unfitted_weights
+from roberta_squad_pipeline.evaluation.no_answer import HEAD_ALONE, NoAnswerWeights
 from roberta_squad_pipeline.features.build import Build, build_features
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features, check_tokenizer
@@ -130,9 +130,7 @@ class TrainedReader:
     @property
     def no_answer_weights(self) -> NoAnswerWeights:
         """The weights of the reader's two logits in its no-answer score."""
-        if self.evaluation is None:
-            return unfitted_weights(self.inference.null_score)
-        return self.evaluation.no_answer_weights
+        return self.evaluation.no_answer_weights if self.evaluation else HEAD_ALONE
 
     @property
     def calibration(self) -> Calibration:

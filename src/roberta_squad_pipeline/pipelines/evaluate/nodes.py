@@ -141,7 +141,7 @@ def _no_answer_scores(
     import numpy as np
 
     from roberta_squad_pipeline.evaluation.calibration import unfit_to_calibrate
-    from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits, unfitted_weights
+    from roberta_squad_pipeline.evaluation.no_answer import HEAD_ALONE, NoAnswerLogits
 
     head, span, answerable = (
         questions[name].to_numpy() for name in ("head_logit", "span_logit", "answerable")
@@ -149,7 +149,7 @@ def _no_answer_scores(
     if kept:
         weights, fitted_on = kept.no_answer_weights, None
     elif unfit_to_calibrate(answerable):
-        weights, fitted_on = unfitted_weights(inference.null_score), None
+        weights, fitted_on = HEAD_ALONE, None
     else:
         logits = NoAnswerLogits(head, span, ~answerable, inference.null_score)
         weights = logits.weights_fitted_on(np.ones(len(questions), np.bool_))
