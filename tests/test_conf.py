@@ -129,6 +129,9 @@ def test_own_data_is_trained_on_by_epochs_without_a_scale() -> None:
     assert training.epochs is not None
     assert training.warmup_share is not None
     assert (training.precision, parameters.inference.precision) == ("auto", "auto")
+    weights = training.answerability_weight, training.no_answer_span_weight
+    assert weights == (2, 0)
+    assert _parameters("base").training.no_answer_span_weight == 1
     assert _parameters("own", model={"start": "folder"}).model.encoder is None
 
 
