@@ -7,10 +7,10 @@ import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 
+from roberta_squad_pipeline.common.same_run import digest
 from roberta_squad_pipeline.runs.fingerprint import (
     QUESTION_FILES,
     description,
-    fingerprint,
     own_questions,
     recipe,
     recipe_params,
@@ -41,14 +41,14 @@ def parameters(changes: dict[str, Any]) -> Parameters:
     ],
 )
 def test_settings_that_results_depend_on(changes: dict[str, Any], same: bool) -> None:
-    one = fingerprint(parameters({}), FILES)
-    other = fingerprint(parameters(changes), FILES)
+    one = digest(description(parameters({}), FILES))
+    other = digest(description(parameters(changes), FILES))
     assert (one == other) is same
 
 
 def test_data() -> None:
     usual = parameters({})
-    assert fingerprint(usual, FILES) != fingerprint(usual, {"dev": {"sha256": "1"}})
+    assert description(usual, FILES) != description(usual, {"dev": {"sha256": "1"}})
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,15 @@ def test_data() -> None:
 def test_runs_of_one_recipe_differ_in_seed_and_names_alone(
     changes: dict[str, Any], same: bool
 ) -> None:
-    assert (recipe(parameters({}), FILES) == recipe(parameters(changes), FILES)) is same
-    assert recipe(parameters({}), FILES) != recipe(parameters({}), {"dev": {"sha256": "1"}})
+    usual = recipe(description(parameters({}), FILES))
+    assert (usual == recipe(description(parameters(changes), FILES))) is same
+    assert usual != recipe(description(parameters({}), {"dev": {"sha256": "1"}}))
 
 
 def test_the_same_settings_under_another_name_are_the_same_recipe() -> None:
     published, ablation = (
-        recipe(parameters({"experiment": name}), FILES) for name in ("bs48_lr3p0", "decay_in_force")
+        recipe(description(parameters({"experiment": name}), FILES))
+        for name in ("bs48_lr3p0", "decay_in_force")
     )
     assert published == ablation
 

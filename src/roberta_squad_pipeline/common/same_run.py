@@ -82,7 +82,7 @@ def code_sha256(package: Path) -> str:
     return found.hexdigest()
 
 
-def weights_of(source: str) -> dict[str, str]:
+def weights_of(source: str | Path) -> dict[str, str]:
     """Returns the sha256 of each file of weights in a folder; nothing if `source` is not a folder.
 
     Models on the hub or in MLflow are identified by their name.

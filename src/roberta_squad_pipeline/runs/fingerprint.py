@@ -60,6 +60,8 @@ def features_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 def description(parameters: Parameters, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Describes settings, code, libraries, data and the encoder's weights, with MLflow's names.
 
+    Its `digest` is the run's fingerprint: equal ones mean equal results.
+
     Args:
         parameters: All parameters of the run.
         files: The record of the run's SQuAD files.
@@ -76,17 +78,15 @@ def description(parameters: Parameters, files: dict[str, dict[str, Any]]) -> dic
     )
 
 
-def fingerprint(parameters: Parameters, files: dict[str, dict[str, Any]]) -> str:
-    """Returns the short name of a run's `description`."""
-    return digest(description(parameters, files))
-
-
-def recipe(parameters: Parameters, files: dict[str, dict[str, Any]]) -> str:
+def recipe(described: dict[str, Any]) -> str:
     """Returns the short name of all that a run depends on except its seed and its names.
 
     Runs of one recipe repeat each other.
+
+    Args:
+        described: See `description`.
     """
-    return digest(recipe_params(flat_params(description(parameters, files))))
+    return digest(recipe_params(flat_params(described)))
 
 
 def recipe_params(params: Mapping[str, str]) -> dict[str, str]:
@@ -145,7 +145,7 @@ def other_readers(parameters: Parameters, readers: Path) -> dict[str, Any]:
 
 
 def _weights(reader: str | Path | None) -> str | None:
-    return digest(weights_of(str(reader))) if reader else None
+    return digest(weights_of(reader)) if reader else None
 
 
 def file_stamps(parameters: Parameters) -> list[list[tuple[str, int, int]]]:

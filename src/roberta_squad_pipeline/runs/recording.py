@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import CatalogProtocol
 
 from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
-from roberta_squad_pipeline.runs.fingerprint import description, fingerprint, recipe
+from roberta_squad_pipeline.runs.fingerprint import description, recipe
 from roberta_squad_pipeline.runs.finished import (
     MadeOf,
     keep,
@@ -231,7 +231,7 @@ class Recording:
         if self._plan.makes_reader or (self._trained_as is not None and EVALUATION in made):
             # Not sooner: the evaluation adds threshold and calibration to the reader's folder.
             reader = self._plan.path(READER)
-            run.set_tag(WEIGHTS_TAG, digest(weights_of(str(reader))))
+            run.set_tag(WEIGHTS_TAG, digest(weights_of(reader)))
             example = surest_answer(catalog.load(JUDGED)) if JUDGED in made else None
             run.log_model(reader, self._registration(files, evaluation), example)
         dataset = _scored_on(files)
@@ -270,15 +270,15 @@ class Recording:
 
         It may have trained in an earlier session, with the same settings, data and weights.
         """
-        own = fingerprint(self._plan.parameters, files)
+        described = description(self._plan.parameters, files)
+        own = digest(described)
         if self._plan.trains:
             self._trained_as = own
         if not self._plan.has("evaluate.score_predictions") or self._trained_as != own:
             return
-        described = description(self._plan.parameters, files)
         run.log_params({name: described[name] for name in ("code", "libraries", "weights")})
         run.set_tag("fingerprint", own)
-        run.set_tag("recipe", recipe(self._plan.parameters, files))
+        run.set_tag("recipe", recipe(described))
         run.set_tag("data", files["dev"]["sha256"])
 
     def _registration(
@@ -339,7 +339,7 @@ class Recording:
         """Records which run trained the reader, found by the sha256 of its weights."""
         from roberta_squad_pipeline.tracking.history import finished_runs
 
-        weights = digest(weights_of(str(self._plan.path(READER))))
+        weights = digest(weights_of(self._plan.path(READER)))
         trained = finished_runs(
             self._plan.project, self._plan.parameters.tracking.experiment, {WEIGHTS_TAG: weights}
         )

@@ -13,7 +13,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.nested import merged
 from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.common.same_run import digest
-from roberta_squad_pipeline.runs.fingerprint import features_of, fingerprint, settings_of
+from roberta_squad_pipeline.runs.fingerprint import description, features_of, settings_of
 from roberta_squad_pipeline.runs.hooks import redaction_of
 from roberta_squad_pipeline.runs.parameters import Parameters, config_loader, load_parameters
 from roberta_squad_pipeline.runs.pruning import Pruned
@@ -214,7 +214,7 @@ def squad_files(project: Path, feature_set: str) -> dict[str, dict[str, Any]]:
 def fingerprints(sweep: Sweep) -> dict[str, str]:
     """The fingerprint of each planned run by its name, if its features are built."""
     return {
-        run.name: fingerprint(run.parameters, files)
+        run.name: digest(description(run.parameters, files))
         for run in sweep.planned
         if (files := squad_files(sweep.project, run.parameters.feature_set))
     }
@@ -238,7 +238,7 @@ def claimed(sweep: Sweep) -> AbstractContextManager[None]:
     Raises:
         InputError: Another process is carrying it out.
     """
-    planned = {run.name: fingerprint(run.parameters, {}) for run in sweep.planned}
+    planned = {run.name: description(run.parameters, {}) for run in sweep.planned}
     return sweep.claimed(f"sweep {digest(planned)}")
 
 

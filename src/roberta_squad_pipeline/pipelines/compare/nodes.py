@@ -46,15 +46,13 @@ def compare_experiments(
     from roberta_squad_pipeline.runs.fingerprint import description, recipe
     from roberta_squad_pipeline.tracking.tracker import flat_params
 
-    recipes = {
-        name: recipe(parameters, squad_files) for name, parameters in expected_settings.items()
+    described = {
+        name: description(parameters, squad_files) for name, parameters in expected_settings.items()
     }
+    recipes = {name: recipe(one) for name, one in described.items()}
     measured, others = sort_out(_finished(squad_files, tracking), recipes)
     rows = build_rows(experiments.rows, experiments.references, measured)
-    settings = {
-        name: flat_params(description(parameters, squad_files))
-        for name, parameters in expected_settings.items()
-    }
+    settings = {name: flat_params(one) for name, one in described.items()}
     other_rows = build_other_rows(others, settings)
     signature = _signature(squad_files, experiments, expected_settings, measured, others)
     frame = pd.DataFrame([*rows, *other_rows])

@@ -185,7 +185,7 @@ def _read_teacher(
         trained = load_reader(found)
         meta = TeacherMeta(
             features_sha256=features_sha256(features),
-            teacher=digest(weights_of(str(found)) | {"precision": inference.precision}),
+            teacher=digest(weights_of(found) | {"precision": inference.precision}),
         )
         path = folder / f"{meta.teacher}.arrow"
         logits = taught_by(
