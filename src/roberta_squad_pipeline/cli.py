@@ -161,7 +161,6 @@ def sweep(*, experiments: str, dry_run: bool, params: dict[str, Any], **options:
                 click.echo(f"{run.name}: {'finished' if run.name in done else 'would run'}")
             return
         with hall.claimed(planned):
-            hall.prepare(planned)
             failed = hall.carry_out(planned, say=click.echo)
     if failed:
         raise click.ClickException(

@@ -7,17 +7,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from roberta_squad_pipeline.common.arrays import Float64Array
 from roberta_squad_pipeline.common.errors import InputError, optional
 from roberta_squad_pipeline.evaluation.scoring import (
+    QuestionScores,
+    report_of,
     score_questions,
     scores_in_order,
-    squad_report,
 )
 from roberta_squad_pipeline.features.config import Order, WindowConfig
 from roberta_squad_pipeline.features.file import Features
@@ -100,11 +102,12 @@ def export_onnx(
         theirs = _predictions(OnnxReader(path), trained, features)
         record["precision"] = "int8"
         record["bytes"]["int8"] = path.stat().st_size
-        in_int8 = _with_own_threshold(trained, gold, theirs) if tuned_on_them else trained
-        record |= compare_scores(_report(trained, gold, ours), _report(in_int8, gold, theirs)) | {
-            "abstains_above": in_int8.calibration.threshold
-        }
-        trained = in_int8
+        in_fp32, in_int8 = (_scored(trained, gold, each) for each in (ours, theirs))
+        before = report_of(*in_fp32, trained.calibration.abstains_above)
+        if tuned_on_them:
+            trained = _with_threshold_of(in_int8, trained)
+        after = report_of(*in_int8, trained.calibration.abstains_above)
+        record |= compare_scores(before, after) | {"abstains_above": trained.calibration.threshold}
     save_beside_weights(trained, folder)
     (folder / "export.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record
@@ -290,42 +293,34 @@ def _predictions(
     return list(predict(reader, features, config, device=device, on_windows=lambda _: None))
 
 
-def _with_own_threshold(
+class _Scored(NamedTuple):
+    """Questions with what their predictions score."""
+
+    scores: QuestionScores
+    odds: Float64Array
+    """No-answer scores, high = unanswerable. Shape: (questions,)"""
+
+
+def _scored(
     trained: TrainedReader, gold: Mapping[str, Sequence[str]], predictions: Sequence[Prediction]
-) -> TrainedReader:
-    """The reader with the threshold that is best for other predictions, if its own was chosen."""
-    calibration = trained.calibration
-    if trained.evaluation is None or calibration.uncalibrated or calibration.threshold is None:
-        return trained
-    scores = score_questions(gold, _texts(predictions))
-    odds = scores_in_order(scores.ids, _no_answer_scores(trained, predictions))
-    best = scores.best_threshold(scores.f1, odds)
-    threshold = best.threshold if best.answers else None
-    calibration = calibration.model_copy(update={"threshold": threshold})
-    evaluation = trained.evaluation.model_copy(update={"calibration": calibration})
-    return replace(trained, evaluation=evaluation)
-
-
-def _report(
-    trained: TrainedReader, gold: Mapping[str, Sequence[str]], predictions: Sequence[Prediction]
-) -> dict[str, float | int]:
-    return squad_report(
-        gold,
-        _texts(predictions),
-        no_answer_scores=_no_answer_scores(trained, predictions),
-        threshold=trained.calibration.abstains_above,
-    )
-
-
-def _texts(predictions: Sequence[Prediction]) -> dict[str, str]:
-    return {one.question_id: one.candidates[0].text for one in predictions}
-
-
-def _no_answer_scores(
-    trained: TrainedReader, predictions: Sequence[Prediction]
-) -> dict[str, float]:
+) -> _Scored:
+    texts = {one.question_id: one.candidates[0].text for one in predictions}
     odds = trained.no_answer_weights.scores(
         [one.no_answer_logit for one in predictions],
         [one.span_no_answer_logit for one in predictions],
     )
-    return dict(zip((one.question_id for one in predictions), odds.tolist(), strict=True))
+    scores = score_questions(gold, texts)
+    of_question = dict(zip(texts, odds.tolist(), strict=True))
+    return _Scored(scores, scores_in_order(scores.ids, of_question))
+
+
+def _with_threshold_of(scored: _Scored, trained: TrainedReader) -> TrainedReader:
+    """The reader with the threshold that is best for other predictions, if its own was chosen."""
+    calibration = trained.calibration
+    if trained.evaluation is None or calibration.uncalibrated or calibration.threshold is None:
+        return trained
+    best = scored.scores.best_threshold(scored.scores.f1, scored.odds)
+    threshold = best.threshold if best.answers else None
+    calibration = calibration.model_copy(update={"threshold": threshold})
+    evaluation = trained.evaluation.model_copy(update={"calibration": calibration})
+    return replace(trained, evaluation=evaluation)

@@ -242,22 +242,18 @@ def claimed(sweep: Sweep) -> AbstractContextManager[None]:
     return sweep.claimed(f"sweep {digest(planned)}")
 
 
-def prepare(sweep: Sweep) -> None:
-    """Downloads the data and builds the features that runs share."""
-    for run in sweep.planned:
-        sweep.build_features(run)
-
-
 def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
     """Carries out the runs that are not finished yet, one after the other, under one parent run.
 
     Args:
-        sweep: The planned runs; their features are built.
+        sweep: The planned runs, claimed.
         say: Prints which run begins, how long the rest will take, and finally the table.
 
     Returns:
         Names of the runs that failed.
     """
+    for run in sweep.planned:
+        sweep.build_features(run)
     done = finished(sweep)
     for run in sweep.planned:
         if run.name in done:
