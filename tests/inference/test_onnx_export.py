@@ -5,6 +5,7 @@ Oracle: the reader itself on the same questions.
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -127,6 +128,12 @@ def test_exported_reader_is_kept_if_it_predicts_the_same(
         axes = [axis.dim_param for axis in value.type.tensor_type.shape.dim]
         assert axes == ["windows", "tokens"]
     check_loaded(folder, evaluated, tiny_squad)
+    in_16_bits = shutil.copytree(folder, tmp_path / "in_16_bits")
+    for name in ("reader.json", "evaluation.json"):
+        told = json.loads((folder / name).read_text(encoding="utf-8"))
+        told["inference"]["precision"] = "bf16"
+        (in_16_bits / name).write_text(json.dumps(told), encoding="utf-8")
+    check_loaded(in_16_bits, evaluated, tiny_squad)
 
     def export_the_same(reader: ReaderModel, windows: WindowConfig, path: Path) -> None:
         path.write_bytes(kept)
@@ -142,7 +149,12 @@ def test_exported_reader_is_kept_if_it_predicts_the_same(
     with pytest.raises(InputError, match="The ONNX model is not kept"):
         export_reader(evaluated, tiny_features, dev_file, FP32, folder)
     assert (folder / "model.onnx").read_bytes() == kept
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["dev.json", "int8", "onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "dev.json",
+        "in_16_bits",
+        "int8",
+        "onnx",
+    ]
 
     (folder / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(InputError, match="Export it again"):

@@ -130,9 +130,7 @@ def _config(trained: TrainedReader, device: "torch.device | None") -> InferenceC
     tuned = trained.inference
     if tuned.precision == "fp32":
         return tuned
-    from roberta_squad_pipeline.reader.device import available_device, fast_precision
-
-    return tuned.model_copy(update={"precision": fast_precision(device or available_device())})
+    return tuned.model_copy(update={"precision": trained.fast_precision(device)})
 
 
 def answers_or_errors(

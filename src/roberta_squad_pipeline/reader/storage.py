@@ -25,11 +25,13 @@ from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features, check_tokenizer
 from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.features.tokens import TokenizerIdentity
-from roberta_squad_pipeline.reader.config import AnswerabilityInput, InferenceConfig
+from roberta_squad_pipeline.reader.config import AnswerabilityInput, InferenceConfig, Precision
 from roberta_squad_pipeline.reader.evaluation import Evaluation, read_evaluation
 from roberta_squad_pipeline.reader.onnx_reader import ONNX_MODEL, OnnxReader
 
 if TYPE_CHECKING:
+    import torch
+
     from roberta_squad_pipeline.reader.ensemble import EnsembleReader
     from roberta_squad_pipeline.reader.model import ReaderModel
 
@@ -121,6 +123,14 @@ class TrainedReader:
             source=source,
             data_sha256=data_sha256,
         )
+
+    def fast_precision(self, device: "torch.device | None" = None) -> Precision:
+        """The number format in which a device, or else this machine's, reads fast."""
+        if isinstance(self.reader, OnnxReader):  # computes in fp32, where torch may be missing
+            return "fp32"
+        from roberta_squad_pipeline.reader.device import available_device, fast_precision
+
+        return fast_precision(device or available_device())
 
     @property
     def inference(self) -> InferenceConfig:

@@ -9,7 +9,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.pipelines import Features, SquadFiles, TrainedReader
-from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters
+from roberta_squad_pipeline.reader.config import InferenceParameters
 from roberta_squad_pipeline.runs.parameters import DataConfig
 
 _logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def predict_answers(
             expected="one machine",
             remedy="Answer on one: --params distributed.nodes=1",
         )
-    config = _resolved(inference, trained)
+    config = inference.resolved(trained.fast_precision())
     if inference.precision == "auto":
         _logger.info("inference.precision auto: %s on this machine", config.precision)
     answered_with = AnsweredWith(
@@ -89,16 +89,6 @@ def predict_answers(
             ]
             found = collect(merge_readers(predicted))
     return {**found._asdict(), "answered_with": answered_with.model_dump()}
-
-
-def _resolved(inference: InferenceParameters, trained: TrainedReader) -> InferenceConfig:
-    from roberta_squad_pipeline.reader.onnx_reader import OnnxReader
-
-    if isinstance(trained.reader, OnnxReader):  # which computes on the CPU, without torch
-        return inference.resolved("fp32")
-    from roberta_squad_pipeline.reader.device import resolved_here
-
-    return resolved_here(inference)
 
 
 def _features_of_parts(
