@@ -63,6 +63,12 @@ def test_tags_leave_out_nothing_between() -> None:
     assert len(set.union(*chosen.values())) == len(chain.nodes)
 
 
+def test_the_table_of_questions_is_written_before_what_is_computed_from_it() -> None:
+    """Oracle: Kedro saves the outputs of a node in their order."""
+    nodes = {node.name: node for node in register_pipelines()["evaluate"].nodes}
+    assert nodes["evaluate.score_predictions"].outputs[0] == "questions"
+
+
 def test_a_stage_takes_what_its_arguments_are_called() -> None:
     def work(trained: object, dev_features: object, data: object, folder: object) -> None: ...
 

@@ -50,10 +50,10 @@ def score_predictions(
     A reader that abstains on nearly all questions causes a warning.
 
     Returns:
-        `metrics`, the official scorer's report, and `metrics_signature`, which says what it was
-        measured on; `metrics_crossfit`, cross-fitted scores with intervals, also of the best ones;
-        `null_odds` (id → no-answer score, high = no answer); `evaluation`, the record for the
-        reader's folder; and `questions`, the table of all questions (see `judged`).
+        `questions`, the table of all questions (see `judged`); `metrics`, the official scorer's
+        report, and `metrics_signature`, which says what it was measured on; `metrics_crossfit`,
+        cross-fitted scores with intervals, also of the best ones; `null_odds` (id → no-answer
+        score, high = no answer); and `evaluation`, the record for the reader's folder.
 
     Raises:
         InputError: The predictions were made from other features or with other settings, a question
@@ -118,6 +118,7 @@ def score_predictions(
         at_threshold=_at_own_threshold(scores, odds, calibration.abstains_above, tracker),
     )
     return {
+        "questions": judged(table, odds, calibration),
         "metrics": metrics,
         "metrics_signature": {
             "data": name,
@@ -130,7 +131,6 @@ def score_predictions(
         "metrics_crossfit": crossfit,
         "null_odds": dict(zip(table["id"], odds.tolist(), strict=True)),
         "evaluation": evaluation.model_dump(mode="json"),
-        "questions": judged(table, odds, calibration),
     }
 
 
@@ -204,7 +204,6 @@ def write_report(
     provenance: Provenance | None,
     redaction: Redaction | None,
     questions: DataFrame,
-    metrics: dict[str, float | int],
     metrics_crossfit: dict[str, Any],
     evaluation: dict[str, Any],
     training_curve: dict[str, Any] | None,
@@ -222,7 +221,7 @@ def write_report(
 
     evaluated = Evaluation.model_validate(evaluation)
     drawn = {
-        "threshold": figures.threshold_figure(questions, metrics, metrics_crossfit),
+        "threshold": figures.threshold_figure(questions, evaluated.scores, metrics_crossfit),
         "no_answer": figures.no_answer_figure(questions),
         "precision_recall": figures.precision_recall_figure(questions),
         "calibration": figures.calibration_figure(evaluated.calibration),
@@ -245,7 +244,7 @@ def write_report(
     page = report_page(
         run=run,
         signature=signature,
-        scores=official_scores(questions, metrics, metrics_crossfit),
+        scores=official_scores(questions, evaluated.scores, metrics_crossfit),
         fitted=cross_fitted_scores(metrics_crossfit),
         figures=drawn,
         questions=questions,

@@ -14,8 +14,9 @@ def create_pipeline() -> Pipeline:
         [
             stage(
                 score_predictions,
-                *("metrics", "metrics_signature", "metrics_crossfit", "null_odds", "evaluation"),
-                "questions",
+                # Written in this order: the table first, and then what is computed from it.
+                *("questions", "metrics", "metrics_signature", "metrics_crossfit", "null_odds"),
+                "evaluation",
             ),
             stage(write_report, "report", *(f"figure_{name}" for name in _FIGURES)),
         ],
