@@ -1,16 +1,18 @@
 """How near training of RoBERTa large's shape on a GPU comes to its rate of bf16 matrix products.
 
-Random weights, real lengths of up to 512 tokens (the sample of SQuAD 2.0), updates of 48 windows,
-bf16 autocast, dropout 0.1, AdamW; with and without torch.compile of the layers. Prints the share of
-the GPU's own rate, tokens per second, and the time for the recipe's 5,430 updates of 48.
+Random weights, real lengths of up to 512 tokens (the sample of SQuAD 2.0), bf16 autocast, dropout
+0.1, AdamW; updates of 48 windows, and of the 6 that each of eight GPUs has. Kernels are started one
+by one or by CUDA graphs, and the layers are compiled or not. Prints the share of the GPU's own
+rate, tokens per second, and the time of 5,430 updates.
 
     python benchmarks/bench_gpu.py
 
 Without a GPU nothing is measured. `--try-on-cpu` runs the same lines on the CPU with two layers of
-64 and without dropout, whose form on the CPU does not compile, to see that they run.
+64, one by one and not compiled, to see that they run.
 """
 
 import argparse
+from itertools import product
 
 import torch
 from limit import Updates, product_rate
@@ -25,7 +27,8 @@ def main() -> None:
     """Measures and prints a table, or says that there is no GPU."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--updates", type=int, default=30)
-    parser.add_argument("--micro-batch", type=int, default=48)
+    parser.add_argument("--warm-up", type=int, default=30)
+    parser.add_argument("--windows", type=int, nargs="+", default=[48, 6])
     parser.add_argument("--try-on-cpu", action="store_true")
     options = parser.parse_args()
     shape, device, sizes = LARGE, torch.device("cuda"), (4096, 8192, 16384)
@@ -40,24 +43,34 @@ def main() -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     print(header("torch", "transformers", "roberta_squad_pipeline"))
     print(f"{name}: a plain bf16 matrix product makes {best / 1e12:.3g} TFLOP/s.\n")
-    print("| layers | s an update | tokens/s | TFLOP/s | share | h for 5,430 updates |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for compiled in (False, True):
+    columns = "windows | kernels | layers | s per update | least to greatest | tokens/s | TFLOP/s"
+    print(f"| {columns} | share | h for 5,430 updates |")
+    print("| --- " * 9 + "|")
+    # Layers are not compiled for the CPU.
+    ways = [(graphed, compiled) for graphed in (False, True) for compiled in (False, True)]
+    for windows, (graphed, compiled) in product(options.windows, ways):
+        if compiled and options.try_on_cpu:
+            continue
         updates = Updates(
             shape,
             features,
             device,
             dropout=dropout,
-            micro_batch=options.micro_batch,
+            micro_batch=windows,
+            batch_size=windows,
             compiled=compiled,
+            graphed=graphed,
         )
-        # The first ones compile, for a window count or two.
-        rate = updates.measure(options.updates, warm_up=5)
+        # The first ones compile, and record the graphs of most lengths of a row.
+        rate = updates.measure(options.updates, warm_up=options.warm_up)
         flops = rate.flop / rate.seconds
         print(
+            f"| {windows} | {'graphs' if graphed else 'one by one'} "
             f"| {'compiled' if compiled else 'as they are'} | {rate.seconds:.4f} "
+            f"| {rate.least:.4f} to {rate.greatest:.4f} "
             f"| {rate.tokens / rate.seconds:.0f} | {flops / 1e12:.3g} | {flops / best:.1%} "
-            f"| {RECIPE_UPDATES * rate.seconds / 3600:.2f} |"
+            f"| {RECIPE_UPDATES * rate.seconds / 3600:.2f} |",
+            flush=True,
         )
 
 

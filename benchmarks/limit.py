@@ -18,9 +18,11 @@ from roberta_squad_pipeline.reader.batching import (
     update_windows,
 )
 from roberta_squad_pipeline.reader.model import ReaderModel
+from roberta_squad_pipeline.training.graphs import GraphedGradients, takes_graphs
 from roberta_squad_pipeline.training.learning_rates import build_optimizer
 from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.step import train_step
+from roberta_squad_pipeline.training.strategy import compile_layers
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Rate:
 
     seconds: float
     """Of an update, the median."""
+    least: float
+    greatest: float
     tokens: float
     """Of an update, the mean."""
     flop: float
@@ -81,20 +85,26 @@ class Updates:
         *,
         dropout: float,
         micro_batch: int,
+        batch_size: int = 48,
         compiled: bool = False,
+        graphed: bool = True,
     ) -> None:
         self.shape, self.features, self.device = shape, features, device
-        self.config = training_config(micro_batch=micro_batch)
+        self.config = training_config(micro_batch=micro_batch, batch_size=batch_size)
         self.reader = (
             ReaderModel(random_encoder(shape, dropout), dropout, "first_token").to(device).train()
         )
         if compiled:
-            for layer in self.reader.encoder.encoder.layer:
-                layer.compile(dynamic=True)
+            compile_layers(self.reader, device)
         self.optimizer = build_optimizer(self.reader, self.config)
         self.scaler = LossScaler(self.config.loss_scale, enabled=False, device=device)
         self.tokens = features.window_tokens
         self.made = 0
+        alone = Processes.alone(device)
+        self.graphed = None
+        if graphed and takes_graphs(self.reader, features, alone, "ddp"):
+            most = int(self.tokens.max())
+            self.graphed = GraphedGradients(self.reader, tokens=most, processes=alone)
 
     def batches(self) -> list[Batch]:
         """The next update's micro-batches."""
@@ -102,7 +112,9 @@ class Updates:
         size = self.config.batch_size
         drawn = update_windows(len(self.tokens), size, self.config.seed, self.made)
         split = split_update(size, 1, self.config.micro_batch)
-        return [assemble(self.features, p) for p in micro_batches(drawn, self.tokens, split, 0)]
+        prepare = self.graphed.prepare if self.graphed else lambda batch: batch.to(self.device)
+        pieces = micro_batches(drawn, self.tokens, split, 0)
+        return [prepare(assemble(self.features, piece)) for piece in pieces]
 
     def make(self, batches: list[Batch]) -> torch.Tensor:
         """One update; the device may still be at work when it returns."""
@@ -113,6 +125,7 @@ class Updates:
             self.scaler,
             self.config,
             processes=Processes.alone(self.device),
+            graphed=self.graphed,
         )
 
     def measure(self, updates: int, warm_up: int = 2) -> Rate:
@@ -132,6 +145,8 @@ class Updates:
                 lengths.append(now)
         return Rate(
             statistics.median(seconds),
+            min(seconds),
+            max(seconds),
             statistics.mean(map(sum, lengths)),
             statistics.mean(update_flop(self.shape, of_update) for of_update in lengths),
         )

@@ -96,6 +96,7 @@ def training_config(**changes: Any) -> TrainingConfig:
         "loss_scale": LossScaleConfig(
             initial=4.0, growth_updates=128, minimum=1.0, skips_at_minimum=100
         ),
+        "compile_layers": False,
         "seed": 1,
         "checkpoint_every": 500,
         "resume": "never",

@@ -448,7 +448,7 @@ def _parser() -> argparse.ArgumentParser:
         side.add_argument("--updates", type=int, help="of 16 windows each; the encoder's usual")
         side.add_argument("--warmup-updates", type=int, help="6 %% of the updates unless given")
         side.add_argument("--lr", type=float, help=f"{LR} unless given")
-        side.add_argument("--precision", choices=["fp32", "bf16"], help="fp32 unless given")
+        side.add_argument("--precision", choices=["fp32", "bf16", "fp16"], help="fp32 unless given")
         side.add_argument("--fold", type=int, choices=range(FOLD_COUNT))
         side.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     return parser

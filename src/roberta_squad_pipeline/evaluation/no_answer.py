@@ -43,8 +43,8 @@ class NoAnswerWeights(StrictModel):
 
 
 HEAD_ALONE = NoAnswerWeights(head=1.0, span=0.0, intercept=0.0)
-"""Also where nothing was fitted: trained with `no_answer_span_weight` 0, the span head's logit is far
-below 0 with and without an answer."""
+"""Also where nothing was fitted: trained with `no_answer_span_weight` 0, the span head's logit is
+far below 0 with and without an answer."""
 
 
 @dataclass(frozen=True, slots=True)

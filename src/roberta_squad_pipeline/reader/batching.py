@@ -105,8 +105,12 @@ class Batch:
         Returns:
             Shape: (windows, tokens)
         """
-        side = 0 if self.order == "question_first" else 1
-        return self.attention_mask & (self.token_type_ids == side)
+        return self.attention_mask & (self.token_type_ids == self.question_type)
+
+    @property
+    def question_type(self) -> int:
+        """The token type of the question's side."""
+        return 0 if self.order == "question_first" else 1
 
     def to(self, device: "torch.device") -> "Batch":
         """Copies the batch to another device, without waiting for the end of the copy."""
@@ -354,7 +358,7 @@ def assemble(features: Features, indices: IndexArray) -> Batch:
         label(windows.end),
         label(windows.plausible_start),
         label(windows.plausible_end),
-        _packing(arrays.attention_mask),
+        packing_of(arrays.attention_mask),
         _teacher_output(features.teacher, indices, arrays.attention_mask),
         features.meta.windows.order,
     )
@@ -377,7 +381,12 @@ def _teacher_output(
     return TeacherOutput(padded(teacher.start), padded(teacher.end), no_answer)
 
 
-def _packing(attention_mask: BoolArray) -> Packing:
+def packing_of(attention_mask: BoolArray) -> Packing:
+    """The packing of padded windows.
+
+    Args:
+        attention_mask: Shape: (windows, tokens)
+    """
     import torch
 
     lengths = attention_mask.sum(1)

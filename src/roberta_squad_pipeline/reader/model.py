@@ -123,13 +123,30 @@ class ReaderModel(nn.Module):
         if self.answerability_input == "first_token":
             return padded, hidden[packing.offsets[:-1]]
         of_question = batch.question_mask.flatten()[packing.tokens, None].float()
-        # Window by window: every sum has the same order each time, and what is not finite in one
-        # window does not reach the others.
         sums, counts = (
-            torch.stack([rows.sum(0) for rows in each.split(packing.lengths)])
-            for each in (hidden.float() * of_question, of_question)
+            _window_sums(rows, packing, (windows, tokens))
+            for rows in (hidden.float() * of_question, of_question)
         )
         return padded, sums / counts
+
+
+def _window_sums(rows: Tensor, packing: Packing, shape: tuple[int, int]) -> Tensor:
+    """Sums over the tokens of each window: what is not finite in one does not reach the others.
+
+    Args:
+        rows: Shape: (row, size)
+        packing: How windows are laid in the row.
+        shape: Number of windows, and of tokens that they are padded to.
+
+    Returns:
+        Shape: (windows, size)
+    """
+    if rows.device.type == "cpu":
+        # Each sum has the same order, whatever else is in the batch.
+        return torch.stack([part.sum(0) for part in torch.split(rows, list(packing.lengths))])
+    # A GPU would start a kernel per window; and a CUDA graph would keep the lengths of one batch.
+    padded = rows.new_zeros(shape[0] * shape[1], rows.shape[1])
+    return padded.index_copy(0, packing.tokens, rows).view(*shape, -1).sum(1)
 
 
 def new_reader(config: ModelConfig, *, max_tokens: int, vocabulary: int) -> ReaderModel:

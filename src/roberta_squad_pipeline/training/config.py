@@ -106,6 +106,9 @@ class TrainingSettings(LossSettings):
     """Gradients of an update are scaled down to this global L2 norm; null never does."""
     loss_scale: LossScaleConfig
     """Used by fp16 alone."""
+    compile_layers: bool
+    """Whether torch.compile joins the kernels of the encoder's layers, on a GPU; it takes its time
+    before the first update."""
     seed: int = Field(ge=0)
     """Of the heads' first weights, the order of windows, and dropout."""
     checkpoint_every: int = Field(gt=0)
@@ -242,6 +245,8 @@ class TrainingConfig(TrainingSettings):
             without_effect |= {"evaluate_every", "keep", "patience"}
         if self.distil is None:
             without_effect.add("distil")
+        if not self.compile_layers:
+            without_effect.add("compile_layers")
         return self.model_dump(mode="json", exclude=without_effect)
 
 

@@ -31,6 +31,7 @@ from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints, Manifest
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.curve import best_evaluation, out_of_patience
+from roberta_squad_pipeline.training.graphs import GraphedGradients, takes_graphs
 from roberta_squad_pipeline.training.learning_rates import build_optimizer, set_learning_rates
 from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.records import Record, UpdateRecord, evaluations_of
@@ -41,7 +42,7 @@ from roberta_squad_pipeline.training.state import (
     spread_state,
 )
 from roberta_squad_pipeline.training.step import lane_readers, train_step, train_step_in_lanes
-from roberta_squad_pipeline.training.strategy import distribute
+from roberta_squad_pipeline.training.strategy import compile_layers, distribute
 from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
 
 _logger = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ class _Run:
     lanes: Lanes
     lane_readers: list[ReaderModel]
     """Each lane's; the first is the reader."""
+    graphed: GraphedGradients | None
+    """What makes the gradients, if they are made by graphs."""
     validation: Validation | None
     on_record: Callable[[Record], None]
     next_batches: list[list[Batch]] | None = None
@@ -117,7 +120,15 @@ def fit_reader(
     lanes = _lanes(reader, config, processes)
     split = split_update(config.batch_size, processes.count, config.micro_batch, lanes.count)
     reader.to(processes.device).train()
-    module = distribute(reader, processes, strategy)
+    if config.compile_layers:
+        compile_layers(reader, processes.device)
+    graphed: GraphedGradients | None = None
+    module: nn.Module = reader
+    if takes_graphs(reader, features, processes, strategy):
+        tokens = int(features.window_tokens.max())
+        graphed = GraphedGradients(reader, tokens=tokens, processes=processes)
+    else:
+        module = distribute(reader, processes, strategy)
     optimizer = build_optimizer(reader, config)
     allocate_state(reader, optimizer)
     scaler = LossScaler(
@@ -136,6 +147,7 @@ def fit_reader(
         thinning=thinning_of(features.windows, config.empty_windows),
         lanes=lanes,
         lane_readers=lane_readers(reader, lanes.count),
+        graphed=graphed,
         validation=validation,
         on_record=on_record,
     )
@@ -253,7 +265,13 @@ def _step(run: _Run, batches: list[list[Batch]], attempt: int) -> Tensor:
         )
     torch.manual_seed(seeds[0])
     return train_step(
-        run.module, batches[0], run.optimizer, run.scaler, config, processes=run.processes
+        run.module,
+        batches[0],
+        run.optimizer,
+        run.scaler,
+        config,
+        processes=run.processes,
+        graphed=run.graphed,
     )
 
 
@@ -302,7 +320,9 @@ def _assemble(run: _Run, attempt: int) -> list[list[Batch]]:
         micro_batches(drawn, run.features.window_tokens, run.split, first + lane)
         for lane in range(run.lanes.count)
     )
-    return [[assemble(run.features, piece) for piece in share] for share in shares]
+    # They are copied while the device is at work.
+    prepare = run.graphed.prepare if run.graphed else lambda batch: batch.to(run.processes.device)
+    return [[prepare(assemble(run.features, piece)) for piece in share] for share in shares]
 
 
 def _dropout_seed(seed: int, attempt: int, rank: int, lane: int) -> int:
@@ -332,6 +352,8 @@ def _halve_micro_batch(run: _Run, update: int) -> None:
     run.scaler.update(run.scaler.known_scale)
     if run.checkpoints is not None:
         run.checkpoints.keep_micro_batch(micro_batch)
+    if run.graphed:
+        run.graphed.forget()
     if run.processes.device.type == "cuda":
         torch.cuda.empty_cache()
     _logger.warning(

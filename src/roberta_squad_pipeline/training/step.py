@@ -14,6 +14,7 @@ from roberta_squad_pipeline.reader.dropout import seed_thread
 from roberta_squad_pipeline.reader.lanes import Lanes
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.graphs import GraphedGradients
 from roberta_squad_pipeline.training.loss import summed_loss
 from roberta_squad_pipeline.training.loss_scale import LossScaler
 from roberta_squad_pipeline.training.strategy import reducing
@@ -27,6 +28,7 @@ def train_step(
     config: TrainingConfig,
     *,
     processes: Processes,
+    graphed: GraphedGradients | None = None,
 ) -> Tensor:
     """One update: gradients of all its micro-batches, then one step of the optimiser.
 
@@ -35,11 +37,12 @@ def train_step(
 
     Args:
         module: The reader, or the result of `distribute`.
-        batches: This process's micro-batches.
+        batches: This process's micro-batches; with graphs, from their `prepare`.
         optimizer: The optimiser of the reader's parameters.
         scaler: The loss scale of fp16.
         config: The recipe.
         processes: The processes that share the update.
+        graphed: Makes the gradients, if they are made by graphs.
 
     Returns:
         The update's mean loss over all processes. Shape: ()
@@ -47,14 +50,22 @@ def train_step(
     Raises:
         torch.OutOfMemoryError: Memory ran out; no weight was changed.
     """
-    optimizer.zero_grad(set_to_none=True)
-    # It stays on the device, since reading each micro-batch's loss would be a wait each time.
-    total = torch.zeros((), device=processes.device)
-    for number, batch in enumerate(batches, start=1):
-        with reducing(module, now=number == len(batches)):
-            loss = _loss(module, batch, config, processes)
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
+
+    def losses(batch: Batch) -> tuple[Tensor, Tensor]:
+        loss = _loss(module, batch, config, processes)
+        return loss, scaler.scale(loss)
+
+    if graphed:
+        total = graphed.add_up(batches, losses)
+    else:
+        optimizer.zero_grad(set_to_none=True)
+        # It stays on the device, since reading each micro-batch's loss would be a wait each time.
+        total = torch.zeros((), device=processes.device)
+        for number, batch in enumerate(batches, start=1):
+            with reducing(module, now=number == len(batches)):
+                loss, scaled = losses(batch)
+                scaled.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
     if config.max_grad_norm is not None:
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm)
@@ -145,6 +156,7 @@ def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, processes: Pr
     with computing_in(config.precision, device):
         output = module(batch)
     loss = summed_loss(output, batch, config, config.distil)
-    # DDP and FSDP average gradients over ranks. But an update's gradient is the sum over ranks,
-    # since each loss is already divided by all windows of the update. Hence the factor, here only.
+    # DDP, FSDP and graphs average gradients over ranks. But an update's gradient is the sum over
+    # ranks, since each loss is already divided by all windows of the update. Hence the factor, here
+    # only.
     return loss / config.batch_size * processes.count

@@ -2,14 +2,17 @@
 
 import json
 import warnings
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
+import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from transformers import AutoConfig
 
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.distributed.config import Strategy
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.reader.config import ModelConfig
@@ -63,11 +66,33 @@ def distribute(reader: ReaderModel, processes: Processes, strategy: Strategy) ->
     # It warns that the logits are views, which only matters if they are changed in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
     mesh = init_device_mesh(processes.device.type, (processes.count,))
-    blocks = family_of(reader.encoder.config).blocks.removesuffix(".")
-    for block in reader.encoder.get_submodule(blocks).children():
-        fully_shard(block, mesh=mesh)
+    for layer in _layers(reader):
+        fully_shard(layer, mesh=mesh)
     fully_shard(reader, mesh=mesh)
     return reader
+
+
+def compile_layers(reader: ReaderModel, device: torch.device) -> None:
+    """Has the layers of a reader's encoder compiled when they are first called.
+
+    Raises:
+        InputError: The device is not a GPU.
+    """
+    if device.type != "cuda":
+        raise InputError(
+            where="training.compile_layers",
+            got=f"true on the {device.type}",
+            expected="a GPU, for which layers are compiled",
+            remedy="Set it to false, as in conf/base.",
+        )
+    for layer in _layers(reader):
+        # A row of windows has another length each time.
+        layer.compile(dynamic=True)
+
+
+def _layers(reader: ReaderModel) -> Iterator[nn.Module]:
+    blocks = family_of(reader.encoder.config).blocks.removesuffix(".")
+    return reader.encoder.get_submodule(blocks).children()
 
 
 def reducing(module: nn.Module, *, now: bool) -> AbstractContextManager[object]:

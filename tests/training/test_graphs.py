@@ -1,0 +1,196 @@
+"""Gradients by CUDA graphs. Oracle: those of the plain pass over the same batches.
+
+Without a GPU, what a graph would do is done again at each replay.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from roberta_squad_pipeline.distributed.processes import Processes
+from roberta_squad_pipeline.features.file import Features
+from roberta_squad_pipeline.reader.batching import Batch, assemble
+from roberta_squad_pipeline.reader.config import AnswerabilityInput
+from roberta_squad_pipeline.reader.model import ReaderModel, empty_reader, load_encoder_config
+from roberta_squad_pipeline.training import graphs
+from roberta_squad_pipeline.training.config import TrainingConfig
+from roberta_squad_pipeline.training.graphs import GraphedGradients, fill_row, takes_graphs
+from roberta_squad_pipeline.training.learning_rates import build_optimizer
+from roberta_squad_pipeline.training.loss import summed_loss
+from roberta_squad_pipeline.training.loss_scale import LossScaler
+from roberta_squad_pipeline.training.step import train_step
+
+GPU, CPU = torch.device("cuda"), torch.device("cpu")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+class DoneAgain:
+    """In the place of a recorded graph."""
+
+    def __init__(self, passes: Callable[[], Tensor]) -> None:
+        self.passes, self.result = passes, torch.zeros(())
+
+    def replay(self) -> None:
+        self.result.copy_(self.passes())
+
+
+@pytest.fixture(params=["without a GPU", pytest.param("on a GPU", marks=needs_gpu)])
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """Where graphs are recorded, or only said to be."""
+
+    def again(passes: Callable[[], Tensor], *_: Any) -> tuple[DoneAgain, Tensor]:
+        graph = DoneAgain(passes)
+        return graph, graph.result
+
+    if request.param == "on a GPU":
+        yield GPU
+        return
+    with (
+        mock.patch.object(graphs, "_recorded", again),
+        mock.patch("torch.cuda.graph_pool_handle", return_value=None),
+    ):
+        yield CPU
+
+
+def new_reader_of(folder: Any, looks_at: AnswerabilityInput, dropout: float = 0.0) -> ReaderModel:
+    config = load_encoder_config(str(folder))
+    config.hidden_dropout_prob = config.attention_probs_dropout_prob = dropout
+    torch.manual_seed(0)
+    return empty_reader(config, dropout, looks_at).train()
+
+
+def batches_of(features: Features, pieces: int) -> list[Batch]:
+    windows = np.arange(len(features.windows.question))
+    return [assemble(features, piece) for piece in np.array_split(windows, pieces)]
+
+
+def losses_of(reader: ReaderModel, config: TrainingConfig) -> graphs.Losses:
+    def losses(batch: Batch) -> tuple[Tensor, Tensor]:
+        loss = summed_loss(reader(batch), batch, config)
+        return loss, 8 * loss
+
+    return losses
+
+
+def plain(
+    reader: ReaderModel, batches: list[Batch], config: TrainingConfig
+) -> tuple[Tensor, Tensor]:
+    """The sum of the losses, and all scaled gradients, end to end."""
+    reader.zero_grad()
+    total = torch.zeros(())
+    for batch in batches:
+        loss, scaled = losses_of(reader, config)(batch)
+        scaled.backward()  # type: ignore[no-untyped-call]
+        total = total.to(loss.device) + loss.detach()
+    return total, gradients(reader)
+
+
+def gradients(reader: ReaderModel) -> Tensor:
+    found = [each.grad for each in reader.parameters() if each.grad is not None]
+    assert len(found) == len(list(reader.parameters()))
+    return torch.cat([each.flatten() for each in found]).clone()
+
+
+@pytest.mark.parametrize("looks_at", ["first_token", "question"])
+def test_a_filled_row_has_the_same_loss_and_gradients(
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    roberta_folder: Any,
+    looks_at: AnswerabilityInput,
+) -> None:
+    config = recipe.model_copy(update={"plausible_weight": 1.0, "no_answer_span_weight": 0.3})
+    reader = new_reader_of(roberta_folder, looks_at)
+    [batch] = batches_of(tiny_features, 1)
+    longest = int(tiny_features.window_tokens.max())
+    loss, found = plain(reader, [batch], config)
+    for step in (1, 7, longest):
+        filled = fill_row(batch, tokens=longest + 3, step=step)
+        assert filled.packing
+        tokens = sum(filled.packing.lengths)
+        assert tokens % step == 0
+        assert 1 <= tokens - int(batch.attention_mask.sum()) <= step
+        assert len(filled.packing.lengths) == len(batch.start) + 1
+        filled_loss, filled_found = plain(reader, [filled], config)
+        torch.testing.assert_close(filled_loss, loss)
+        torch.testing.assert_close(filled_found, found)
+
+
+@pytest.mark.parametrize("looks_at", ["first_token", "question"])
+def test_gradients_are_those_of_the_plain_pass(
+    device: torch.device,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    roberta_folder: Any,
+    looks_at: AnswerabilityInput,
+) -> None:
+    reader = new_reader_of(roberta_folder, looks_at).to(device)
+    pieces = [batch.to(device) for batch in batches_of(tiny_features, 5)]
+    updates = [pieces[:2], pieces[2:4], pieces[4:], pieces[:2]]
+    expected = [plain(reader, update, recipe) for update in updates]
+    reader.zero_grad()
+    longest = int(tiny_features.window_tokens.max())
+    graphed = GraphedGradients(reader, tokens=longest, processes=Processes.alone(device))
+    for round_ in range(2):
+        for update, (loss, found) in zip(updates, expected, strict=True):
+            prepared = [graphed.prepare(_on_cpu(batch)) for batch in update]
+            total = graphed.add_up(prepared, losses_of(reader, recipe))
+            torch.testing.assert_close(total, loss, rtol=1e-4, atol=1e-4)
+            assert (gradients(reader) - found).norm() < 1e-3 * found.norm()
+        if round_ == 0:
+            graphed.forget()
+
+
+def _on_cpu(batch: Batch) -> Batch:
+    return batch.to(CPU)
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_seed_drops_the_same_values_whether_a_graph_is_recorded_or_not(
+    tiny_features: Features, recipe: TrainingConfig, roberta_folder: Any, precision: str
+) -> None:
+    config = recipe.model_copy(update={"precision": precision, "max_grad_norm": 1.0})
+    alone = Processes.alone(GPU)
+    longest = int(tiny_features.window_tokens.max())
+    runs = []
+    for seeds in ((5, 6, 7, 5), (7, 5)):
+        reader = new_reader_of(roberta_folder, "question", dropout=0.3).to(GPU)
+        optimizer = build_optimizer(reader, config)
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+        graphed = GraphedGradients(reader, tokens=longest, processes=alone)
+        scaler = LossScaler(config.loss_scale, enabled=precision == "fp16", device=GPU)
+        batches = [graphed.prepare(batch) for batch in batches_of(tiny_features, 2)]
+        found = []
+        for seed in seeds:
+            torch.manual_seed(seed)
+            loss = train_step(
+                reader, batches, optimizer, scaler, config, processes=alone, graphed=graphed
+            )
+            found.append((seed, loss.item()))
+        runs.append(found)
+    losses = [dict(found) for found in runs]
+    assert runs[0][0] == runs[0][3]
+    assert losses[1] == {seed: losses[0][seed] for seed in (7, 5)}
+    assert len(set(losses[0].values())) == 3
+
+
+def test_which_runs_take_graphs(
+    tiny_features: Features, roberta_folder: Any, encoder_of: Any
+) -> None:
+    reader = new_reader_of(roberta_folder, "first_token")
+    unpackable = new_reader_of(encoder_of("deberta-v2"), "first_token")
+    alone, two = Processes.alone(GPU), Processes(0, 2, GPU)
+    taught = replace(tiny_features, teacher=mock.Mock())
+    assert takes_graphs(reader, tiny_features, alone, "fsdp")
+    assert takes_graphs(reader, tiny_features, two, "ddp")
+    assert not takes_graphs(reader, tiny_features, two, "fsdp")
+    assert not takes_graphs(reader, tiny_features, Processes.alone(CPU), "ddp")
+    assert not takes_graphs(unpackable, tiny_features, alone, "ddp")
+    assert not takes_graphs(reader, taught, alone, "ddp")
