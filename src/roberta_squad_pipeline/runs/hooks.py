@@ -148,9 +148,10 @@ class TrackingHooks:
         recording = self._recording
         own: dict[str, Any] = {
             "tracker": (recording and recording.run) or Tracker(),
-            "provenance": recording and recording.provenance,
             "redaction": self._redaction,
         }
+        if "provenance" in node.inputs:
+            own["provenance"] = recording and recording.provenance
         if "expected_settings" in node.inputs:
             from roberta_squad_pipeline.runs.parameters import parameters_by_experiment
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +62,16 @@ class Recording:
     def __init__(self, plan: RunPlan, made_of: MadeOf) -> None:
         self._plan, self._made_of = plan, made_of
         self.run: MlflowRun | None = None
-        self.provenance: Provenance | None = None
         self._trained_as: str | None = None
         self._evaluated_model: str | None = None
         self._undone: set[str] | None = None
+
+    @cached_property
+    def provenance(self) -> "Provenance":
+        """The code and the command of the run."""
+        from roberta_squad_pipeline.tracking.provenance import provenance
+
+        return provenance(self._plan.project, self._plan.redaction)
 
     def begin(self, run_params: dict[str, Any]) -> None:
         """Opens the run in MLflow, or goes on with that of the last session.
@@ -114,9 +121,7 @@ class Recording:
 
     def _new_run(self, name: str, tags: dict[str, str]) -> "MlflowRun":
         from roberta_squad_pipeline.tracking.mlflow_run import open_run
-        from roberta_squad_pipeline.tracking.provenance import provenance
 
-        self.provenance = provenance(self._plan.project, self._plan.redaction)
         return open_run(
             project=self._plan.project,
             experiment=self._plan.parameters.tracking.experiment,
@@ -132,7 +137,6 @@ class Recording:
         There is none if they train, or if settings, code or libraries have changed since.
         """
         from roberta_squad_pipeline.tracking.mlflow_run import reopen_run
-        from roberta_squad_pipeline.tracking.provenance import provenance
 
         last = last_session(self._made_of, self._plan.scores)
         if (
@@ -150,7 +154,6 @@ class Recording:
             run_id=last.mlflow_run,
         )
         if run is not None:
-            self.provenance = provenance(self._plan.project, self._plan.redaction)
             self._trained_as = last.trained_as
             self._undone = {*last.undone, *(node.name for node in self._plan.nodes.nodes)}
             # Now, in case this process is killed.
@@ -287,10 +290,7 @@ class Recording:
         """The name and tags of the run's reader in the registry."""
         from roberta_squad_pipeline.tracking.models import Registration
 
-        tags = {
-            "run": self._plan.parameters.run,
-            "git": self._git_commit(),
-        }
+        tags = {"run": self._plan.parameters.run, "git": self.provenance.git_commit}
         dataset = _scored_on(files) if evaluation else None
         if dataset is not None:
             tags |= {"best_f1": f"{evaluation['scores']['best_f1']:.2f}", "data": dataset[1]}
@@ -309,15 +309,12 @@ class Recording:
         precision = json.loads((folder / "export.json").read_bytes())["precision"]
         registration = Registration(
             name=f"{self._plan.parameters.tracking.registered_model}_onnx",
-            tags={"run": reader, "git": self._git_commit(), "precision": precision},
+            tags={"run": reader, "git": self.provenance.git_commit, "precision": precision},
             dataset=None,
         )
         run.log_model(folder, registration, None)
         run.end("FINISHED")
         return run.pages
-
-    def _git_commit(self) -> str:
-        return self.provenance.git_commit if self.provenance else "none"
 
     def _subject_tags(self) -> dict[str, str]:
         """The tag of the experiment; a run of other runs' readers does not belong to one."""
