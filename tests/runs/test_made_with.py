@@ -1,15 +1,17 @@
 """What is missing or was made with other settings. Oracle: what follows from what, by hand."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kedro.config import OmegaConfigLoader
-from kedro.io import DataCatalog
+from kedro.io import AbstractDataset, DataCatalog
 from kedro_datasets.json import JSONDataset
 
 from roberta_squad_pipeline.pipeline_registry import register_pipelines
+from roberta_squad_pipeline.runs.fingerprint import QUESTION_FILES
 from roberta_squad_pipeline.runs.made_with import MadeWith
 from roberta_squad_pipeline.runs.parameters import load_parameters
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
@@ -30,7 +32,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., MadeW
     monkeypatch.chdir(tmp_path)
     files = {name: JSONDataset(filepath=f"{name}.json") for name in CHAIN.all_outputs()}
 
-    def of(questions: JSONDataset | None = None, **params: Any) -> MadeWith:
+    def of(questions: AbstractDataset[Any, Any] | None = None, **params: Any) -> MadeWith:
         own = {"dev_questions": questions} if questions else {}
         given = params | {"model": {"encoder": "encoder"} | params.get("model", {})}
         loader = OmegaConfigLoader(
@@ -97,6 +99,37 @@ def test_files_that_changed(outdated: Outdated) -> None:
     Path("encoder").mkdir()
     Path("encoder/model.safetensors").touch()
     assert outdated() > FEATURES
+
+
+def test_data_that_are_not_given(made: Callable[..., MadeWith]) -> None:
+    """What else lies in the project's folder does not count."""
+    before = made(data={"train": ""}).names(CHAIN)
+    Path("mlflow.db").touch()
+    assert made(data={"train": ""}).names(CHAIN) == before
+
+
+@pytest.mark.parametrize("named", ["shards/dev-*.jsonl", "shards", "both.files.json"])
+def test_one_of_several_files_that_changed(made: Callable[..., MadeWith], named: str) -> None:
+    """Named by a pattern, as a folder or in a list, as parameter or in the catalog."""
+    shards = [Path(f"shards/dev-{number}.jsonl") for number in range(2)]
+    shards[0].parent.mkdir()
+    for shard in shards:
+        shard.touch()
+    Path("both.files.json").write_text(json.dumps([str(shard) for shard in shards]))
+
+    def names() -> list[dict[str, str]]:
+        entry = DataCatalog.from_config(
+            {"dev_questions": {"type": QUESTION_FILES, "filepath": named}}
+        )
+        return [
+            made(data={"dev": named}).names(CHAIN),
+            made(questions=entry["dev_questions"]).names(CHAIN),
+        ]
+
+    before = names()
+    assert before == names()
+    shards[1].write_text("{}")
+    assert all(one != other for one, other in zip(before, names(), strict=True))
 
 
 def test_a_teacher_that_changed(outdated: Outdated) -> None:

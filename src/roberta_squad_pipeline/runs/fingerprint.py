@@ -1,16 +1,19 @@
 """Describes what a run depends on, and gives this a short name: equal names mean equal results."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kedro.io import CatalogProtocol
 
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import stamps
 from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
 from roberta_squad_pipeline.runs.members import matching
 from roberta_squad_pipeline.runs.parameters import Parameters
+from roberta_squad_pipeline.squad.forms import files_of
 from roberta_squad_pipeline.tracking.tracker import flat_params
 
 QUESTIONS = {"train": "train_questions", "dev": "dev_questions"}
@@ -121,9 +124,8 @@ def own_questions(catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:
             continue
         paths = path if isinstance(path, list) else [path] if path else []
         counted = {key: entry[key] for key in entry.keys() - {"metadata", "credentials"}}
-        files = [stamps(Path(one)) for one in paths]
         # A resolver of the project's may have made an argument of any type.
-        found[name] = json.dumps([counted, files], sort_keys=True, default=str)
+        found[name] = json.dumps([counted, _stamps_of(paths)], sort_keys=True, default=str)
     return found
 
 
@@ -150,12 +152,17 @@ def _weights(reader: str | Path | None) -> str | None:
 
 def file_stamps(parameters: Parameters) -> list[list[tuple[str, int, int]]]:
     """Names, sizes and times of the files that the parameters name."""
-    data = parameters.data
-    return [
-        stamps(Path(path))
-        for named in (
-            *(data.train, data.dev, str(data.validation), parameters.model.source),
-            parameters.distil.unlabelled or (),
-        )
-        for path in ([named] if isinstance(named, str) else named)
-    ]
+    data, source = parameters.data, parameters.model.source
+    named = (data.train, data.dev, data.validation_file, parameters.distil.unlabelled)
+    paths = [[one] if isinstance(one, str) else one or () for one in named]
+    of_source = stamps(Path(source)) if source else []
+    return [of_source, *(_stamps_of(of_one) for of_one in paths)]
+
+
+def _stamps_of(paths: Iterable[str]) -> list[tuple[str, int, int]]:
+    """Those of all files that paths of questions stand for."""
+    found: list[tuple[str, int, int]] = []
+    for path in filter(None, paths):  # an empty one would be the project's folder
+        with suppress(InputError):  # what is wrong with it is said where it is read
+            found += [stamp for file in files_of(Path(path)) for stamp in stamps(file)]
+    return found
