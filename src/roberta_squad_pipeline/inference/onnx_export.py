@@ -40,6 +40,9 @@ _MATRIX = 2
 """Dimensions."""
 
 _WINDOWS, _TOKENS = 2, 8  # for tracing; any other numbers will do
+_OPSET = 23
+"""The first with attention and GELU as operators, which onnxruntime computes without keeping each
+step of them in memory (benchmarks/results/onnx_cpu_2026-11-27.md)."""
 
 
 class _OnTensors(nn.Module):
@@ -145,6 +148,7 @@ def write_onnx(reader: ReaderModel, windows: WindowConfig, path: Path) -> None:
             input_names=ONNX_INPUTS,
             output_names=ReaderOutput._fields,
             dynamic_shapes=[axes, axes, axes],
+            opset_version=_OPSET,
             dynamo=True,
             verbose=False,
         )

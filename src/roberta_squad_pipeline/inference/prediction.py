@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.batching import Batch
     from roberta_squad_pipeline.reader.model import ReaderOutput
 
+_ONNX_WINDOWS = 8
+"""Most windows that onnxruntime reads at once: what it computes with more leaves the processor's
+caches."""
 _LETTER_BITS = 8
 _MORE_SPANS = 4
 """Extra spans in the first search: texts are often repeated among the best, and with 4 more, most
@@ -141,16 +144,20 @@ def _search_by_onnxruntime(
 ) -> WindowSpans:
     """Like `search_windows`, without torch."""
     found = WindowSpans.none(len(features.windows.question), config.n_best)
-    batches = list(length_sorted_batches(features.window_tokens, config.batch_windows))
+    windows = len(features.window_tokens)
+    pieces = max(1, -(-windows // min(_ONNX_WINDOWS, config.batch_windows)))
+    batches = list(length_sorted_batches(features.window_tokens, max(1, -(-windows // pieces))))
+    count = min(reader.threads, pieces)
+    logits_of = reader.in_lanes(count)
 
     def read(indices: IndexArray) -> int:
-        logits = reader.read(window_arrays(features, indices))
+        logits = logits_of(window_arrays(features, indices))
         add_spans(found, logits, features, indices, config)
         return len(indices)
 
-    with ThreadPoolExecutor(max(1, min(reader.threads, len(batches)))) as lanes:
-        for windows in lanes.map(read, batches):
-            on_windows(windows)
+    with ThreadPoolExecutor(count) as lanes:
+        for read_now in lanes.map(read, batches):
+            on_windows(read_now)
     return found
 
 

@@ -2,7 +2,10 @@
 
 import logging
 import os
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +15,13 @@ from roberta_squad_pipeline.reader.batching import Logits, WindowArrays
 
 ONNX_MODEL = "model.onnx"
 ONNX_INPUTS = WindowArrays._fields
+
+_SLOW_FUSIONS = ["SkipLayerNormFusion"]
+"""Of onnxruntime's own changes to a model: this operator takes four times as long as the two that
+it replaces."""
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 _logger = logging.getLogger(__name__)
 
@@ -27,36 +37,56 @@ class OnnxReader:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise InputError(
-                where=str(path),
-                got="no onnxruntime in this environment",
-                expected="onnxruntime, which computes ONNX models",
-                remedy="Install it: pip install onnxruntime",
-            ) from error
+        self.path = path
         self.threads = _threads()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        # Several lanes may call it at once, so that its threads would keep cores from them.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self.session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's errors have no other base
-            raise InputError(
-                where=str(path),
-                got=f"no model that loads ({str(error).splitlines()[0]})",
-                expected="a reader's ONNX model",
-                remedy="Export it again: kedro run --pipeline export_onnx",
-            ) from error
+        self.session = _session(path, self.threads)
 
-    def read(self, windows: WindowArrays) -> Logits:
-        """Reads windows, with their padding."""
-        arrays = windows._replace(attention_mask=windows.attention_mask.astype(np.int64))
-        return Logits(*self.session.run(None, arrays._asdict()))
+    @cached_property
+    def _session_of_one_thread(self) -> "InferenceSession":
+        return _session(self.path, 1)
+
+    def in_lanes(self, count: int) -> Callable[[WindowArrays], Logits]:
+        """A function that reads windows, with their padding, in so many threads at a time.
+
+        Several threads compute each for itself: to divide every operation among them takes longer.
+        """
+        session = self.session if count == 1 else self._session_of_one_thread
+
+        def read(windows: WindowArrays) -> Logits:
+            arrays = windows._replace(attention_mask=windows.attention_mask.astype(np.int64))
+            return Logits(*session.run(None, arrays._asdict()))
+
+        return read
+
+
+def _session(path: Path, threads: int) -> "InferenceSession":
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(
+            where=str(path),
+            got="no onnxruntime in this environment",
+            expected="onnxruntime, which computes ONNX models",
+            remedy="Install it: pip install onnxruntime",
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Threads that wait in a loop would keep cores from whatever else runs on the machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(
+            str(path),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=_SLOW_FUSIONS,
+        )
+    except Exception as error:  # onnxruntime's errors have no other base
+        raise InputError(
+            where=str(path),
+            got=f"no model that loads ({str(error).splitlines()[0]})",
+            expected="a reader's ONNX model",
+            remedy="Export it again: kedro run --pipeline export_onnx",
+        ) from error
 
 
 def _threads() -> int:
