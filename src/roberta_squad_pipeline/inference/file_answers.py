@@ -18,8 +18,6 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter
-from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import stamps, written_atomically
@@ -34,6 +32,7 @@ from roberta_squad_pipeline.inference.answering import (
     as_row,
 )
 from roberta_squad_pipeline.reader.storage import TrainedReader
+from roberta_squad_pipeline.squad.dataset import ASKED_QUESTION
 from roberta_squad_pipeline.squad.faults import no_questions
 from roberta_squad_pipeline.squad.forms import files_of
 from roberta_squad_pipeline.squad.paragraphs import squad_paragraphs
@@ -44,7 +43,6 @@ _JOB = "job"
 _ROWS, _CHARACTERS = 1000, 1_000_000
 """The most in a chunk: seconds of work, for passages of any length."""
 
-_TYPES = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64()}
 _CANDIDATE = {
     "text": pa.string(),
     "char_start": pa.int64(),
@@ -54,21 +52,13 @@ _CANDIDATE = {
 _SCHEMA = pa.schema(
     {
         "id": pa.string(),
-        **{name: _TYPES[kind] for name, kind in ANSWER_COLUMNS.items()},
+        **{name: pa.type_for_alias(kind) for name, kind in ANSWER_COLUMNS.items()},
         "candidates": pa.list_(pa.struct(_CANDIDATE)),
         "error": pa.string(),
     }
 )
 
 _logger = logging.getLogger(__name__)
-
-
-class _Question(TypedDict):
-    id: str
-    question: str
-
-
-_QUESTION: TypeAdapter[_Question] = TypeAdapter(_Question)
 
 
 class _Row(NamedTuple):
@@ -233,7 +223,7 @@ def _rows(path: Path) -> Iterator[_Row]:
             continue
         context = paragraph.content.get("context") if isinstance(paragraph.content, dict) else None
         one: object = None
-        for one in paragraph.questions(_QUESTION):
+        for one in paragraph.questions(ASKED_QUESTION):
             if isinstance(one, InputError):
                 yield _Row(None, paragraph.where, error=str(one))
                 continue

@@ -150,7 +150,9 @@ class SquadDataset:
         return {question.id: question.gold for question in self.questions}
 
 
-class _AskedQuestion(TypedDict):
+class AskedQuestion(TypedDict):
+    """A question that may lack answers, as it stands in the file."""
+
     id: str
     question: str
 
@@ -164,7 +166,7 @@ class _GoldQuestion(TypedDict):
     answers: list[_GoldAnswer]
 
 
-_ASKED_QUESTION: TypeAdapter[_AskedQuestion] = TypeAdapter(_AskedQuestion)
+ASKED_QUESTION: TypeAdapter[AskedQuestion] = TypeAdapter(AskedQuestion)
 _GOLD_QUESTION: TypeAdapter[_GoldQuestion] = TypeAdapter(_GoldQuestion)
 
 
@@ -289,7 +291,7 @@ def read_unlabelled(path: Path) -> Iterator[Passage]:
         for fault in paragraph.faults():
             raise fault
         context = paragraph.content["context"]
-        placed = list(map(_sound, paragraph.questions(_ASKED_QUESTION)))
+        placed = list(map(_sound, paragraph.questions(ASKED_QUESTION)))
         texts = [(f"{paragraph.where}.context", "passage", context)]
         texts += [(f"{where}.question", "question", one["question"]) for where, one in placed]
         for where, what, text in texts:
