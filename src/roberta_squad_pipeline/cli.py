@@ -19,9 +19,11 @@ from kedro.utils import find_kedro_project
 from omegaconf import OmegaConf
 
 from roberta_squad_pipeline.common.errors import InputError, TrainingError, causes, optional
+from roberta_squad_pipeline.common.nested import merged
 from roberta_squad_pipeline.common.redaction import hide_in_logs, redacted
-from roberta_squad_pipeline.runs.experiments import OWN
-from roberta_squad_pipeline.runs.session import in_project
+from roberta_squad_pipeline.runs.experiments import OWN, own_experiments
+from roberta_squad_pipeline.runs.parameters import config_loader, project_parameters
+from roberta_squad_pipeline.runs.session import in_project, run_pipeline
 
 
 def _with_lists(split: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,9 +113,6 @@ _scored = _names("08_reporting/*/metrics.json")
 
 def _experiments(context: click.Context, option: click.Parameter, begun: str) -> list[str]:
     """Completes the last of several names."""
-    from roberta_squad_pipeline.runs.experiments import own_experiments
-    from roberta_squad_pipeline.runs.parameters import config_loader
-
     before, comma, last = begun.rpartition(",")
     loader = config_loader(_project() / "conf", context.params.get("env"), {})
     names = [*loader["parameters"]["experiments"]["rows"], *own_experiments(_project())]
@@ -283,9 +282,7 @@ def predict(
 
     They need no answers. The same command goes on where it was killed.
     """
-    from roberta_squad_pipeline.common.nested import merged
     from roberta_squad_pipeline.runs.asking import reader_of
-    from roberta_squad_pipeline.runs.session import run_pipeline
 
     files = {"input": questions, "output": str(Path(output).absolute())}
     with _messages_for_errors():
@@ -317,7 +314,6 @@ def evaluate(*, params: dict[str, Any], calibrate: bool, **options: Any) -> None
 @cli.command("send-tracking", params=[_option("env")])
 def send_tracking(env: str | None) -> None:
     """Send MLflow what could not be sent during runs."""
-    from roberta_squad_pipeline.runs.sweep import project_parameters
     from roberta_squad_pipeline.tracking.spool import send_unsent
     from roberta_squad_pipeline.tracking.store import fail_fast, tracking_uri
 

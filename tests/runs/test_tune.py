@@ -22,7 +22,7 @@ import yaml
 from kedro.config import OmegaConfigLoader
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.runs.parameters import load_parameters
+from roberta_squad_pipeline.runs.parameters import load_parameters, project_parameters
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
 
 optuna = pytest.importorskip("optuna")
@@ -300,7 +300,7 @@ def test_the_winner_is_run_with_what_it_was_tuned_with(tmp_path: Path) -> None:
         "features": {"stride": 32},
     }
     (experiments / "s_best.yml").write_text(yaml.safe_dump(winner))
-    own = tune.project_parameters(given.project, given.env, {"experiment": "s_best"})
+    own = project_parameters(given.project, given.env, {"experiment": "s_best"})
     assert own.run == "s_best"
     trial = tune.planned_trial(
         given, "s_trial3", {"training": {"lr": 2e-3}, "features": {"stride": 32}}

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from roberta_squad_pipeline.common.arrays import BoolArray, Float32Array, IndexArray, IntArray
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.features.tokens import Ragged
 from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION
 from roberta_squad_pipeline.inference.decoding import best_spans
 from roberta_squad_pipeline.reader.batching import (
+    Batch,
     Logits,
     assemble,
     length_sorted_batches,
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from roberta_squad_pipeline.distributed.processes import Processes
-    from roberta_squad_pipeline.reader.batching import Batch
     from roberta_squad_pipeline.reader.model import ReaderOutput
 
 _ONNX_WINDOWS = 8
@@ -123,7 +123,6 @@ def predict(
     if isinstance(reader, OnnxReader):
         spans = _search_by_onnxruntime(reader, features, config, on_windows)
     else:
-        from roberta_squad_pipeline.distributed.processes import Processes
         from roberta_squad_pipeline.reader.device import available_device
 
         spans = search_windows(
@@ -166,8 +165,8 @@ def search_windows(
     features: Features,
     config: InferenceConfig,
     *,
-    processes: "Processes",
-    on_batch: Callable[["Batch", "ReaderOutput"], None],
+    processes: Processes,
+    on_batch: Callable[[Batch, "ReaderOutput"], None],
 ) -> WindowSpans:
     """Finds the best spans of every window.
 
@@ -201,9 +200,9 @@ def read_windows(
     features: Features,
     config: InferenceConfig,
     *,
-    processes: "Processes",
+    processes: Processes,
     use: Callable[[IndexArray, "ReaderOutput"], None],
-    on_batch: Callable[["Batch", "ReaderOutput"], None],
+    on_batch: Callable[[Batch, "ReaderOutput"], None],
 ) -> None:
     """Reads every window, in batches of similar length that are the same for any processes.
 

@@ -19,8 +19,8 @@ from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 from roberta_squad_pipeline.runs.experiment_table import lead_text
 from roberta_squad_pipeline.runs.fingerprint import recipe_params
 from roberta_squad_pipeline.runs.measured import MeasuredRun, load_measured
+from roberta_squad_pipeline.runs.parameters import project_parameters
 from roberta_squad_pipeline.runs.recording import MEMBERS_TAG, RESOLVED, WEIGHTS_TAG
-from roberta_squad_pipeline.runs.sweep import project_parameters
 from roberta_squad_pipeline.tracking.history import FinishedRun, finished_runs
 
 if TYPE_CHECKING:

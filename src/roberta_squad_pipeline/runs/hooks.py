@@ -23,16 +23,27 @@ from roberta_squad_pipeline.common.redaction import (
 )
 from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.demo import unpack_encoder
+from roberta_squad_pipeline.runs.before_run import (
+    check_finished_runs_are_kept,
+    check_other_runs_are_kept,
+    check_sources,
+    claim_of,
+)
 from roberta_squad_pipeline.runs.fingerprint import QUESTION_FILES, QUESTIONS, own_questions
+from roberta_squad_pipeline.runs.finished import check_replacement, keep_features, of_files
 from roberta_squad_pipeline.runs.made_with import MadeWith
+from roberta_squad_pipeline.runs.parameters import (
+    check_before_run,
+    load_parameters,
+    parameters_by_experiment,
+)
 from roberta_squad_pipeline.runs.plan import RunPlan
 from roberta_squad_pipeline.runs.pruning import Pruned
+from roberta_squad_pipeline.runs.recording import EVALUATION, SQUAD_FILES, Recording
 from roberta_squad_pipeline.runs.run_lock import held
 from roberta_squad_pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
-    from roberta_squad_pipeline.runs.parameters import Parameters
-    from roberta_squad_pipeline.runs.recording import Recording
     from roberta_squad_pipeline.tracking.spool import Status
 
 REPORT, CROSSFIT = "report", "metrics_crossfit"
@@ -57,11 +68,9 @@ class TrackingHooks:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Checks and keeps the parameters of this run."""
-        from roberta_squad_pipeline.runs.parameters import load_parameters
-
         hide_in_logs()
         self._loader: Any = context.config_loader
-        self._parameters: Parameters = load_parameters(self._loader)
+        self._parameters = load_parameters(self._loader)
         self._project = Path(context.project_path)
         self._redaction = redaction_of(Path(self._loader.conf_source), context.env)
         self._env = "" if context.env in {None, LOCAL} else f" --env {context.env}"
@@ -97,15 +106,6 @@ class TrackingHooks:
                 same outputs, MLflow does not answer, the trained reader would replace the one that
                 training starts from, or a finished run with other settings would be replaced.
         """
-        from roberta_squad_pipeline.runs.before_run import (
-            check_finished_runs_are_kept,
-            check_other_runs_are_kept,
-            check_sources,
-            claim_of,
-        )
-        from roberta_squad_pipeline.runs.parameters import check_before_run
-        from roberta_squad_pipeline.runs.recording import Recording
-
         # The sessions of a process share these hooks.
         self._recording = None
         self._plan = RunPlan(
@@ -153,8 +153,6 @@ class TrackingHooks:
         if "provenance" in node.inputs:
             own["provenance"] = recording and recording.provenance
         if "expected_settings" in node.inputs:
-            from roberta_squad_pipeline.runs.parameters import parameters_by_experiment
-
             own["expected_settings"] = parameters_by_experiment(self._loader)
         return {name: own[name] for name in node.inputs if name in own}
 
@@ -173,8 +171,6 @@ class TrackingHooks:
             InputError: A finished run has features of other data, which would be replaced.
         """
         if dataset_name == "fetched_files" and not self._parameters.overwrite:
-            from roberta_squad_pipeline.runs.finished import check_replacement, of_files
-
             made = of_files(self._made_of, data)
             check_replacement(made, self._plan.scores.parent, run=None, builds=True)
         self._made_with.forget(dataset_name)
@@ -186,8 +182,6 @@ class TrackingHooks:
         if self._recording is not None:
             self._recording.record(dataset_name, data)
         if dataset_name.endswith("_features"):
-            from roberta_squad_pipeline.runs.finished import keep_features
-
             keep_features(self._made_of, self._plan.path(dataset_name).parent)
 
     @hook_impl
@@ -200,7 +194,6 @@ class TrackingHooks:
     def after_pipeline_run(self, catalog: CatalogProtocol[Any, Any]) -> None:
         """Completes and closes the run, and prints scores and where to look at them."""
         from roberta_squad_pipeline.evaluation.report.summary import summary
-        from roberta_squad_pipeline.runs.recording import EVALUATION, SQUAD_FILES
 
         known = self._plan.nodes.datasets()
         files = catalog.load(SQUAD_FILES) if SQUAD_FILES in known else {}

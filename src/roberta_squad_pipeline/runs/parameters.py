@@ -264,6 +264,11 @@ def config_loader(conf: str | Path, env: str | None, params: Mapping[str, Any]) 
     return ConfigLoader(str(conf), env, dict(params), **settings.CONFIG_LOADER_ARGS)
 
 
+def project_parameters(project: Path, env: str | None, params: Mapping[str, Any]) -> Parameters:
+    """Composes the parameters of a run, as Kedro does."""
+    return load_parameters(config_loader(project / "conf", env, params))
+
+
 _GIVEN_PATHS = {
     *("data.train", "data.dev", "data.validation", "model.encoder", "model.start"),
     *("checkpoint", "predict.input", "distil.teacher", "distil.unlabelled"),

@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kedro.pipeline import Pipeline
 
 from roberta_squad_pipeline.common.redaction import Redaction
-
-if TYPE_CHECKING:
-    from roberta_squad_pipeline.runs.parameters import Parameters
+from roberta_squad_pipeline.runs.parameters import Parameters
 
 READER = "reader"
 """The dataset of the trained reader."""
@@ -24,7 +22,7 @@ class RunPlan:
     """The nodes that a run was asked for, with its parameters and catalog."""
 
     project: Path
-    parameters: "Parameters"
+    parameters: Parameters
     catalog: Mapping[str, Any]
     """The entries of conf/ by dataset."""
     nodes: Pipeline

@@ -6,9 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from kedro.io import CatalogProtocol
 
 from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
+from roberta_squad_pipeline.runs.experiments import scaled_settings
 from roberta_squad_pipeline.runs.fingerprint import description, recipe
 from roberta_squad_pipeline.runs.finished import (
     MadeOf,
@@ -17,13 +19,13 @@ from roberta_squad_pipeline.runs.finished import (
     last_session,
     of_files,
 )
+from roberta_squad_pipeline.runs.parameters import Parameters
 from roberta_squad_pipeline.runs.plan import READER, RunPlan
+from roberta_squad_pipeline.tracking.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
-    from roberta_squad_pipeline.runs.parameters import Parameters
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
     from roberta_squad_pipeline.tracking.models import Registration
-    from roberta_squad_pipeline.tracking.provenance import Provenance
     from roberta_squad_pipeline.tracking.spool import Status
 
 METRICS_GROUP = "dev/"
@@ -67,10 +69,8 @@ class Recording:
         self._undone: set[str] | None = None
 
     @cached_property
-    def provenance(self) -> "Provenance":
+    def provenance(self) -> Provenance:
         """The code and the command of the run."""
-        from roberta_squad_pipeline.tracking.provenance import provenance
-
         return provenance(self._plan.project, self._plan.redaction)
 
     def begin(self, run_params: dict[str, Any]) -> None:
@@ -86,8 +86,6 @@ class Recording:
 
     def _opened(self, run_params: dict[str, Any]) -> "MlflowRun":
         """A new MLflow run, with the parameters and tags of this one."""
-        import yaml
-
         if self._plan.trains:
             _tell_of_scale(self._plan.parameters)
         # Not all experiments: the settings of this one are in the other sections.
@@ -362,9 +360,7 @@ def _scored_on(files: dict[str, dict[str, Any]]) -> tuple[str, str] | None:
     return (Path(dev["path"]).name, digest_of(dev)) if dev else None
 
 
-def _tell_of_scale(parameters: "Parameters") -> None:
-    from roberta_squad_pipeline.runs.experiments import scaled_settings
-
+def _tell_of_scale(parameters: Parameters) -> None:
     if parameters.experiment is None:
         return
     row = parameters.experiments.rows[parameters.experiment]

@@ -15,10 +15,11 @@ from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.common.same_run import digest
 from roberta_squad_pipeline.runs.fingerprint import description, features_of, settings_of
 from roberta_squad_pipeline.runs.hooks import redaction_of
-from roberta_squad_pipeline.runs.parameters import Parameters, config_loader, load_parameters
+from roberta_squad_pipeline.runs.parameters import Parameters, project_parameters
 from roberta_squad_pipeline.runs.pruning import Pruned
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 from roberta_squad_pipeline.runs.session import run_pipeline
+from roberta_squad_pipeline.tracking.provenance import provenance
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
@@ -107,7 +108,6 @@ class Series:
             as KILLED.
         """
         from roberta_squad_pipeline.tracking.mlflow_run import open_run, reopen_run
-        from roberta_squad_pipeline.tracking.provenance import provenance
 
         tracking = self.parameters.tracking
         experiment, unsent = tracking.experiment, self.project / tracking.unsent
@@ -160,11 +160,6 @@ class Sweep(Series):
     """Runs of named experiments."""
 
     planned: tuple[PlannedRun, ...]
-
-
-def project_parameters(project: Path, env: str | None, params: dict[str, Any]) -> Parameters:
-    """Composes the parameters of a run, as Kedro does."""
-    return load_parameters(config_loader(project / "conf", env, params))
 
 
 def _features_of(parameters: Parameters) -> dict[str, Any]:

@@ -27,10 +27,10 @@ from roberta_squad_pipeline.evaluation.report.figures import TEMPLATE
 from roberta_squad_pipeline.evaluation.report.page import page_with_figures
 from roberta_squad_pipeline.runs.experiments import OWN, with_own_experiment
 from roberta_squad_pipeline.runs.fingerprint import description
-from roberta_squad_pipeline.runs.parameters import TuneConfig
+from roberta_squad_pipeline.runs.parameters import TuneConfig, project_parameters
 from roberta_squad_pipeline.runs.pruning import Judge, Pruned, judged_by
 from roberta_squad_pipeline.runs.search_space import Value, nested, searched, suggested, within
-from roberta_squad_pipeline.runs.sweep import PlannedRun, Series, project_parameters, squad_files
+from roberta_squad_pipeline.runs.sweep import PlannedRun, Series, squad_files
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.spreadsheet import without_formulas
 from roberta_squad_pipeline.pipelines import SquadFiles
 from roberta_squad_pipeline.runs.experiments import Experiments
+from roberta_squad_pipeline.runs.fingerprint import description, recipe
 from roberta_squad_pipeline.runs.parameters import Parameters, TrackingConfig
+from roberta_squad_pipeline.tracking.tracker import flat_params
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.runs.experiment_table import Row
@@ -36,15 +39,12 @@ def compare_experiments(
     """
     import pandas as pd
 
-    from roberta_squad_pipeline.common.spreadsheet import without_formulas
     from roberta_squad_pipeline.runs.experiment_table import (
         build_other_rows,
         build_rows,
         sort_out,
         to_markdown,
     )
-    from roberta_squad_pipeline.runs.fingerprint import description, recipe
-    from roberta_squad_pipeline.tracking.tracker import flat_params
 
     described = {
         name: description(parameters, squad_files) for name, parameters in expected_settings.items()

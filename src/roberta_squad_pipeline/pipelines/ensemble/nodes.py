@@ -1,13 +1,16 @@
 """Makes one reader of those of finished runs."""
 
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.pipelines import Features, TrainedReader, Validation
 from roberta_squad_pipeline.reader.config import InferenceParameters
 from roberta_squad_pipeline.runs.members import member_names
 from roberta_squad_pipeline.runs.parameters import DataConfig, EnsembleConfig
+from roberta_squad_pipeline.training.config import LossSettings
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.model import ReaderModel
@@ -61,11 +64,7 @@ def combine_readers(
 
 
 def _score(reader: "ReaderModel", validation: Validation) -> float:
-    import time
-
-    from roberta_squad_pipeline.distributed.processes import Processes
     from roberta_squad_pipeline.reader.device import available_device
-    from roberta_squad_pipeline.training.config import LossSettings
     from roberta_squad_pipeline.training.validation import read_validation, score_validation
 
     began, alone = time.perf_counter(), Processes.alone(available_device())

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline import __version__
 from roberta_squad_pipeline.common.redaction import Redaction
+from roberta_squad_pipeline.common.same_run import surroundings
 from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
 from roberta_squad_pipeline.pipelines import DataFrame, Features, SquadFiles, Table
 from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters
 from roberta_squad_pipeline.runs.parameters import DataConfig
+from roberta_squad_pipeline.squad.faults import if_only_scored
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.tracker import Tracker, flat_params
 
@@ -72,7 +74,6 @@ def score_predictions(
         read_evaluation,
     )
     from roberta_squad_pipeline.squad.dataset import read_squad
-    from roberta_squad_pipeline.squad.faults import if_only_scored
 
     dev = squad_files["dev"]
     # Without its folder, which conf/local may keep secret: this goes to MLflow.
@@ -269,8 +270,6 @@ def _settings(
     redaction: Redaction,
 ) -> dict[str, dict[str, str]]:
     """What scores depend on, in groups, without secrets."""
-    from roberta_squad_pipeline.common.same_run import surroundings
-
     recipe = header.get("recipe", {})
     git = f"{provenance.git_commit} ({provenance.git_tree})" if provenance else "not known"
     tokenizer = {"tokenizer.sha256": header["tokenizer"]["sha256"]} if header else {}

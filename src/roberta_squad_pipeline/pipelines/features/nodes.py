@@ -16,6 +16,7 @@ from roberta_squad_pipeline.pipelines import (
 )
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.runs.parameters import DataConfig
+from roberta_squad_pipeline.squad.faults import if_only_scored
 from roberta_squad_pipeline.tracking.fetching import tokenizer_of
 from roberta_squad_pipeline.training.config import TrainingParameters
 
@@ -88,7 +89,6 @@ def _build(
 
     from roberta_squad_pipeline.features.build import build_features, build_features_in_pieces
     from roberta_squad_pipeline.squad.dataset import read_passages, read_training
-    from roberta_squad_pipeline.squad.faults import if_only_scored
 
     file = files[split] if part is None else files["train"]
     build = partial(

@@ -11,6 +11,7 @@ from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.pipelines import Features, SquadFiles, TrainedReader
 from roberta_squad_pipeline.reader.config import InferenceParameters
 from roberta_squad_pipeline.runs.parameters import DataConfig
+from roberta_squad_pipeline.squad.faults import if_only_scored
 
 _logger = logging.getLogger(__name__)
 
@@ -101,7 +102,6 @@ def _features_of_parts(
     """The dev questions in windows of each part; the first takes the run's own."""
     from roberta_squad_pipeline.features.build import features_in_file
     from roberta_squad_pipeline.squad.dataset import read_passages
-    from roberta_squad_pipeline.squad.faults import if_only_scored
 
     dev, on_misaligned = Path(files["dev"]["path"]), if_only_scored(data.on_misaligned)
     others = (

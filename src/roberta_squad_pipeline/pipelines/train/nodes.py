@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import Advance, progress
+from roberta_squad_pipeline.common.same_run import digest, weights_of
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.pipelines import (
     Features,
@@ -28,10 +29,10 @@ from roberta_squad_pipeline.training.config import (
     TrainingConfig,
     TrainingParameters,
 )
+from roberta_squad_pipeline.training.records import EvaluationRecord, Record, UpdateRecord
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.squad.dataset import Passage
-    from roberta_squad_pipeline.training.records import EvaluationRecord, Record, UpdateRecord
 
 _LONGEST_TAG = 5000
 """The most characters of a tag that every release of MLflow accepts."""
@@ -175,7 +176,6 @@ def _read_teacher(
     folder: Path,
 ) -> tuple[Path, TeacherLogits]:
     """Reads the training windows with a teacher; returns the file of its logits, and these."""
-    from roberta_squad_pipeline.common.same_run import digest, weights_of
     from roberta_squad_pipeline.features.teacher import TeacherMeta
     from roberta_squad_pipeline.inference.teaching import taught_by
     from roberta_squad_pipeline.reader.evaluation import features_sha256
@@ -257,15 +257,13 @@ class _Curve:
         self.updates: list[UpdateRecord] = []
         self.evaluations: list[EvaluationRecord] = []
 
-    def add(self, record: "Record", updates: int, advance: Advance) -> None:
-        from roberta_squad_pipeline.training.records import UpdateRecord
-
+    def add(self, record: Record, updates: int, advance: Advance) -> None:
         if isinstance(record, UpdateRecord):
             self._add_update(record, advance)
         else:
             self._add_evaluation(record, updates)
 
-    def _add_update(self, record: "UpdateRecord", advance: Advance) -> None:
+    def _add_update(self, record: UpdateRecord, advance: Advance) -> None:
         self.updates.append(record)
         recent = self.updates[-20:]
         examples_per_s = sum(r.windows for r in recent) / sum(r.seconds for r in recent)
@@ -286,7 +284,7 @@ class _Curve:
             f"{examples_per_s:.0f} examples/s{scored}",
         )
 
-    def _add_evaluation(self, record: "EvaluationRecord", updates: int) -> None:
+    def _add_evaluation(self, record: EvaluationRecord, updates: int) -> None:
         self.evaluations.append(record)
         scores = {
             name: value
