@@ -1,8 +1,16 @@
 """Settings that the tests of training start from."""
 
-import pytest
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+import torch
+from torch import Tensor
+
+from roberta_squad_pipeline.reader import attention
 from roberta_squad_pipeline.reader.config import InferenceConfig
+from roberta_squad_pipeline.training import graphs
 from roberta_squad_pipeline.training.config import LossScaleConfig, TrainingConfig
 
 
@@ -45,3 +53,19 @@ def inference() -> InferenceConfig:
     return InferenceConfig(
         batch_windows=8, precision="fp32", max_answer_tokens=48, n_best=5, null_score="best_span"
     )
+
+
+@pytest.fixture
+def graphs_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a CUDA graph would do is done again at each replay.
+
+    Attention takes lengths from tensors, as on a GPU: a graph would keep those that Python knows.
+    """
+
+    def recorded(passes: Callable[[], Tensor], *_: Any) -> tuple[Any, Tensor]:
+        result = torch.zeros(())
+        return SimpleNamespace(replay=lambda: result.copy_(passes())), result
+
+    monkeypatch.setattr(attention, "_kernel", lambda *_, **__: attention.attend_padded)
+    monkeypatch.setattr(graphs, "_recorded", recorded)
+    monkeypatch.setattr("torch.cuda.graph_pool_handle", lambda: None)

@@ -33,6 +33,7 @@ from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader, save_reader
+from roberta_squad_pipeline.training import loop
 from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import Distillation, TrainingConfig
 from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
@@ -186,6 +187,18 @@ def test_losses_of_one_two_and_four_processes_agree(run: Run, recipe: TrainingCo
         records = run(recipe, distributed(processes), folder=str(processes))[1]
         assert [record.update for record in records] == list(range(1, 17))
         assert losses(records) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.usefixtures("graphs_on_cpu")
+def test_graphs_on_two_processes_as_the_plain_pass_on_one(
+    run: Run, recipe: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = changed(recipe, updates=6, lr=1e-4, max_grad_norm=1.0)
+    _, expected = run(config, distributed(1))
+    monkeypatch.setattr(loop, "takes_graphs", lambda *_: True)
+    for processes in (1, 2):
+        _, found = run(config, distributed(processes), folder=str(processes))
+        assert losses(found) == pytest.approx(losses(expected), abs=1e-5)
 
 
 def test_fully_sharded_like_data_parallel_and_each_goes_on_from_the_other(

@@ -54,13 +54,6 @@ class Processes:
 
             dist.all_reduce(tensor)
 
-    def mean(self, tensor: "Tensor") -> None:
-        """Averages a tensor on a GPU, of any shape, over all processes, in place."""
-        if self.count > 1:
-            import torch.distributed as dist
-
-            dist.all_reduce(tensor, dist.ReduceOp.AVG)
-
     def maximum(self, tensor: "Tensor") -> None:
         """Takes the elementwise maximum over all processes, in place.
 

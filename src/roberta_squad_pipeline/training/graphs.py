@@ -66,7 +66,7 @@ class GraphedGradients:
         return filled.to(self._processes.device)
 
     def add_up(self, batches: Sequence[Batch], losses: Losses) -> Tensor:
-        """Sets the gradients to the sum over micro-batches and the mean over processes.
+        """Sets the gradients to the sum over the micro-batches of all processes.
 
         Args:
             batches: From `prepare`.
@@ -86,7 +86,7 @@ class GraphedGradients:
             graph.graph.replay()
             total += graph.loss
         # One collective for all gradients: no rank steps before it has those of all.
-        self._processes.mean(self._all)
+        self._processes.sum(self._all)
         return total
 
     def forget(self) -> None:

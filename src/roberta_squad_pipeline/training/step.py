@@ -50,10 +50,13 @@ def train_step(
     Raises:
         torch.OutOfMemoryError: Memory ran out; no weight was changed.
     """
+    # DDP and FSDP average gradients over ranks. But an update's gradient is the sum over ranks,
+    # since each loss is already divided by all windows of the update.
+    factor = 1 if graphed else processes.count
 
     def losses(batch: Batch) -> tuple[Tensor, Tensor]:
-        loss = _loss(module, batch, config, processes)
-        return loss, scaler.scale(loss)
+        loss = _loss(module, batch, config, processes.device)
+        return loss, scaler.scale(loss * factor)
 
     if graphed:
         total = graphed.add_up(batches, losses)
@@ -71,8 +74,6 @@ def train_step(
         nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm)
     scaler.step(optimizer)
     scaler.update()
-    # Removes the factor of `_loss`, so that the sum over ranks is the update's mean.
-    total /= processes.count
     # Every rank checks and reports the loss of the whole update, not of its own share.
     processes.sum(total)
     return total
@@ -141,22 +142,17 @@ def _lane_gradients(
 ) -> Tensor:
     """Adds up the gradients of a lane's part of the update; returns its part of the loss."""
     seed_thread(seed)
-    alone = Processes.alone(torch.device("cpu"))
     total = torch.zeros(())
     for batch in batches:
-        loss = _loss(reader, batch, config, alone)
+        loss = _loss(reader, batch, config, total.device)
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return total
 
 
-def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, processes: Processes) -> Tensor:
-    device = processes.device
+def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, device: torch.device) -> Tensor:
+    """A micro-batch's part of the update's mean loss."""
     batch = batch.to(device)
     with computing_in(config.precision, device):
         output = module(batch)
-    loss = summed_loss(output, batch, config, config.distil)
-    # DDP, FSDP and graphs average gradients over ranks. But an update's gradient is the sum over
-    # ranks, since each loss is already divided by all windows of the update. Hence the factor, here
-    # only.
-    return loss / config.batch_size * processes.count
+    return summed_loss(output, batch, config, config.distil) / config.batch_size
