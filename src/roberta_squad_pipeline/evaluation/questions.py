@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array
@@ -19,7 +20,6 @@ from roberta_squad_pipeline.evaluation.scoring import QuestionScores, score_ques
 from roberta_squad_pipeline.squad.dataset import SquadDataset
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
 OUTCOMES = {
@@ -47,7 +47,7 @@ def question_table(
     nbest: "pa.Table",
     no_answer_logits: Mapping[str, Mapping[str, float]],
     windows: Mapping[str, int],
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Joins questions, gold answers and predictions, and scores every question.
 
     Args:
@@ -68,8 +68,6 @@ def question_table(
         InputError: A question lacks a prediction, spans, logits or windows, or has a score or logit
             that is not finite.
     """
-    import pandas as pd
-
     questions = dataset.questions
     ids = [question.id for question in questions]
     row_of = {question: row for row, question in enumerate(nbest["id"].to_pylist())}
@@ -117,7 +115,7 @@ def question_table(
     )
 
 
-def scores_of(questions: "pd.DataFrame") -> QuestionScores:
+def scores_of(questions: pd.DataFrame) -> QuestionScores:
     """The scores of a table's questions if the reader does not abstain."""
     return QuestionScores(
         tuple(questions["id"]),
@@ -129,8 +127,8 @@ def scores_of(questions: "pd.DataFrame") -> QuestionScores:
 
 
 def judged(
-    questions: "pd.DataFrame", no_answer_scores: Float64Array, calibration: Calibration
-) -> "pd.DataFrame":
+    questions: pd.DataFrame, no_answer_scores: Float64Array, calibration: Calibration
+) -> pd.DataFrame:
     """Adds the outcome of every question at the recipe's threshold.
 
     Args:
@@ -143,8 +141,6 @@ def judged(
         question's scores at the threshold), `no_answer_score`, both probabilities, and those of the
         best spans.
     """
-    import pandas as pd
-
     scores, odds = scores_of(questions), no_answer_scores
     margins = questions["span_margin"].to_numpy()
     no_answer, answer = calibration.probabilities(odds, margins)
@@ -170,7 +166,7 @@ def judged(
     )
 
 
-def surest_answer(questions: "pd.DataFrame") -> dict[str, str] | None:
+def surest_answer(questions: pd.DataFrame) -> dict[str, str] | None:
     """Of the questions that a reader answers right, the one it is surest of, with its passage.
 
     Args:

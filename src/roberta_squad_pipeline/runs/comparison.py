@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import write_text
@@ -22,9 +22,6 @@ from roberta_squad_pipeline.runs.measured import MeasuredRun, load_measured
 from roberta_squad_pipeline.runs.parameters import project_parameters
 from roberta_squad_pipeline.runs.recording import MEMBERS_TAG, RESOLVED, WEIGHTS_TAG
 from roberta_squad_pipeline.tracking.history import FinishedRun, finished_runs
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _FOLDER = "data/08_reporting/_compared"
 _MOST_OF_A_NAME = 200
@@ -44,7 +41,7 @@ class Comparison:
     """What the scores were measured on."""
     rows: list[tuple[str, ...]]
     """One text per column of the table."""
-    changed: "pd.DataFrame"
+    changed: pd.DataFrame
     """One row per question that a run fixed or broke, compared with the first."""
 
     @property
@@ -79,8 +76,6 @@ def side_by_side(runs: Sequence[MeasuredRun]) -> Comparison:
     Raises:
         InputError: They answered different questions.
     """
-    import pandas as pd
-
     first, *others = runs
     for run in others:
         if first.questions["id"].tolist() != run.questions["id"].tolist():
@@ -105,15 +100,13 @@ def side_by_side(runs: Sequence[MeasuredRun]) -> Comparison:
     )
 
 
-def changed_questions(first: MeasuredRun, other: MeasuredRun) -> "pd.DataFrame":
+def changed_questions(first: MeasuredRun, other: MeasuredRun) -> pd.DataFrame:
     """Finds the questions that are an exact match in only one of two runs.
 
     Returns:
         `change` ("fixed" or "broke", by the other run), both runs' names, answers (empty if they
         abstain) and F1, and the question with its gold answers.
     """
-    import pandas as pd
-
     asked = other.questions
     compared = pd.DataFrame(
         {
@@ -163,7 +156,7 @@ def write_comparison(comparison: Comparison, project: Path) -> list[Path]:
 
 
 def _question_tables(
-    changed: "pd.DataFrame",
+    changed: pd.DataFrame,
 ) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
     return [
         (

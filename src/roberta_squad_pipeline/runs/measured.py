@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array, IntArray
@@ -13,16 +13,13 @@ from roberta_squad_pipeline.evaluation.questions import scores_of
 from roberta_squad_pipeline.evaluation.uncertainty import threshold_of
 from roberta_squad_pipeline.tracking.history import FinishedRun, load_questions
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRun:
     """A run with the scores of each question at the threshold that is best for its F1."""
 
     run: FinishedRun
-    questions: "pd.DataFrame"
+    questions: pd.DataFrame
     """See `judged`."""
     f1: Float64Array
     """0 to 1. Shape: (questions,)"""
@@ -49,7 +46,7 @@ class MeasuredRun:
         return params.get(f"trained_with.{name}", params.get(f"training.{name}", ""))
 
 
-def measured_run(run: FinishedRun, questions: "pd.DataFrame") -> MeasuredRun:
+def measured_run(run: FinishedRun, questions: pd.DataFrame) -> MeasuredRun:
     """Scores the questions of a run at its best threshold.
 
     Args:

@@ -3,16 +3,13 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD
 
 from roberta_squad_pipeline.tracking.store import connected
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _QUESTIONS = "questions.parquet"
 """Name of the catalog's `questions` as an artifact."""
@@ -73,10 +70,8 @@ def search(
     )
 
 
-def load_questions(project: Path, run_id: str) -> "pd.DataFrame | None":
+def load_questions(project: Path, run_id: str) -> pd.DataFrame | None:
     """Loads the table of questions of a run (see `judged`); None if it has none."""
-    import pandas as pd
-
     with connected(project) as client, tempfile.TemporaryDirectory() as folder:
         if all(artifact.path != _QUESTIONS for artifact in client.list_artifacts(run_id)):
             return None

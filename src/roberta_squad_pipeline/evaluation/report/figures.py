@@ -4,19 +4,19 @@ Each has a title, and an explanation under `layout.meta.caption`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from plotly.colors import sample_colorscale
+from plotly.graph_objects import Figure
+from plotly.subplots import make_subplots
 
 from roberta_squad_pipeline.evaluation.calibration import Calibration
 from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
 from roberta_squad_pipeline.evaluation.curves import precision_recall, threshold_curve
 from roberta_squad_pipeline.evaluation.report.slices import Slice
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from plotly.graph_objects import Figure
 
 BLUE, ORANGE, TEAL, PINK, GREY = "#3b82d0", "#e0803a", "#2a9d8f", "#c65b94", "#8b919b"
 
@@ -56,8 +56,8 @@ TEMPLATE = {"layout": {"xaxis": _AXIS, "yaxis": _AXIS} | _LAYOUT}
 
 
 def threshold_figure(
-    questions: "pd.DataFrame", metrics: Mapping[str, float], crossfit: Mapping[str, Any]
-) -> "Figure":
+    questions: pd.DataFrame, metrics: Mapping[str, float], crossfit: Mapping[str, Any]
+) -> Figure:
     """Draws exact and F1 over the threshold; marks the recipe's, best and cross-fitted ones.
 
     Args:
@@ -103,7 +103,7 @@ def threshold_figure(
     return figure
 
 
-def precision_recall_figure(questions: "pd.DataFrame") -> "Figure":
+def precision_recall_figure(questions: pd.DataFrame) -> Figure:
     """Draws precision over recall of answers, for every threshold.
 
     Args:
@@ -138,7 +138,7 @@ def precision_recall_figure(questions: "pd.DataFrame") -> "Figure":
     return figure
 
 
-def no_answer_figure(questions: "pd.DataFrame") -> "Figure":
+def no_answer_figure(questions: pd.DataFrame) -> Figure:
     """Draws the distributions of the no-answer scores of answerable and unanswerable questions.
 
     Args:
@@ -174,7 +174,7 @@ def no_answer_figure(questions: "pd.DataFrame") -> "Figure":
     return figure
 
 
-def calibration_figure(calibration: Calibration) -> "Figure":
+def calibration_figure(calibration: Calibration) -> Figure:
     """Draws how often the outcomes come true for which both probabilities were given.
 
     Args:
@@ -223,7 +223,7 @@ def calibration_figure(calibration: Calibration) -> "Figure":
     return figure
 
 
-def training_figure(curve: Mapping[str, Any] | None) -> "Figure":
+def training_figure(curve: Mapping[str, Any] | None) -> Figure:
     """Draws the loss, and below it the learning rate of each layer, over the updates.
 
     If there were evaluations, the scores on the validation questions are between both.
@@ -281,7 +281,7 @@ def training_figure(curve: Mapping[str, Any] | None) -> "Figure":
     return figure
 
 
-def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> "Figure":
+def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> Figure:
     """Draws the F1 of groups of questions with 95 % intervals, one row per group.
 
     Args:
@@ -339,14 +339,12 @@ def slices_figure(slices: Mapping[str, Sequence[Slice]]) -> "Figure":
 
 def _figure(
     title: str, caption: str, *, x: str, y: str, height: int = 440, **stacked: Any
-) -> "Figure":
+) -> Figure:
     """An empty figure: of one plot, or of several that share the horizontal axis of the lowest.
 
     The lowest counts as the first: Kedro-Viz styles a figure's first axes in its own way, and these
     are the ones to be labelled.
     """
-    from plotly.subplots import make_subplots
-
     figure: Figure = make_subplots(cols=1, shared_xaxes=True, start_cell="bottom-left", **stacked)
     figure.update_layout(
         template=TEMPLATE,
@@ -360,12 +358,12 @@ def _figure(
     return figure
 
 
-def _odds_and_kinds(questions: "pd.DataFrame") -> tuple[NDArray[Any], NDArray[Any]]:
+def _odds_and_kinds(questions: pd.DataFrame) -> tuple[NDArray[Any], NDArray[Any]]:
     return questions["no_answer_score"].to_numpy(), questions["answerable"].to_numpy()
 
 
 def _add_vertical(
-    figure: "Figure",
+    figure: Figure,
     name: str,
     places: Sequence[float],
     span: tuple[float, float],
@@ -382,9 +380,7 @@ def _add_vertical(
     )
 
 
-def _add_learning_rates(figure: "Figure", curve: Mapping[str, Any]) -> None:
-    from plotly.colors import sample_colorscale
-
+def _add_learning_rates(figure: Figure, curve: Mapping[str, Any]) -> None:
     updates, multiplier = np.array(curve["update"]), np.array(curve["lr_multiplier"])
     # The schedule bends at the end of the warm-up, and is nearly straight elsewhere.
     kept = _thinned(len(updates), keep=int(multiplier.argmax()), most=120)
@@ -406,7 +402,7 @@ def _add_learning_rates(figure: "Figure", curve: Mapping[str, Any]) -> None:
         )
 
 
-def _add_validation(figure: "Figure", curve: Mapping[str, Any]) -> None:
+def _add_validation(figure: Figure, curve: Mapping[str, Any]) -> None:
     """Loss and scores of the validation questions, and the update that was kept."""
     scored = curve["validation"]
     kept = _thinned(len(scored["update"]))

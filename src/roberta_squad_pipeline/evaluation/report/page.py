@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from roberta_squad_pipeline.evaluation.questions import OUTCOMES
@@ -18,7 +19,6 @@ from roberta_squad_pipeline.evaluation.report.scores import Score
 from roberta_squad_pipeline.evaluation.report.slices import groups_of
 
 if TYPE_CHECKING:
-    import pandas as pd
     from plotly.graph_objects import Figure
 
 _TILES = {
@@ -46,7 +46,7 @@ def report_page(
     scores: Sequence[Score],
     fitted: Sequence[Score],
     figures: Mapping[str, "Figure"],
-    questions: "pd.DataFrame",
+    questions: pd.DataFrame,
     settings: Mapping[str, Mapping[str, str]],
 ) -> str:
     """Writes the report of a run.
@@ -100,7 +100,7 @@ def render(template: str, **shown: Any) -> str:
 
 
 def _browser_data(
-    questions: "pd.DataFrame", groups: Mapping[str, "pd.Categorical[Any]"]
+    questions: pd.DataFrame, groups: Mapping[str, "pd.Categorical[Any]"]
 ) -> dict[str, Any]:
     """What the page searches: each passage once, and questions that refer to it by its number."""
     places, passages = questions["passage"].factorize()

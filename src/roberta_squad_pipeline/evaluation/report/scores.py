@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ _MEANINGS = {
 
 
 def official_scores(
-    questions: "pd.DataFrame", metrics: Mapping[str, float], crossfit: Mapping[str, Any]
+    questions: pd.DataFrame, metrics: Mapping[str, float], crossfit: Mapping[str, Any]
 ) -> list[Score]:
     """Explains the figures of `squad_report`, in its order.
 

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from roberta_squad_pipeline.common.arrays import Float64Array, IntArray
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _ANSWER_WORDS = (1, 2, 3, 4, 6, 10)
 _PASSAGE_WORDS = (1, 50, 100, 150, 200, 300)
@@ -30,7 +28,7 @@ class Slice:
     count: int
 
 
-def groups_of(questions: "pd.DataFrame") -> "dict[str, pd.Categorical[Any]]":
+def groups_of(questions: pd.DataFrame) -> "dict[str, pd.Categorical[Any]]":
     """Groups questions by what may make them hard.
 
     Args:
@@ -39,8 +37,6 @@ def groups_of(questions: "pd.DataFrame") -> "dict[str, pd.Categorical[Any]]":
     Returns:
         By the name of the grouping: each question's group; the categories are those that occur.
     """
-    import pandas as pd
-
     words = questions["question_word"]
     # These have no order of their own: the most frequent come first.
     most_frequent = words.value_counts().sort_index().sort_values(ascending=False, kind="stable")
@@ -54,7 +50,7 @@ def groups_of(questions: "pd.DataFrame") -> "dict[str, pd.Categorical[Any]]":
     return {title: groups.remove_unused_categories() for title, groups in by.items()}
 
 
-def slices_of(questions: "pd.DataFrame") -> dict[str, list[Slice]]:
+def slices_of(questions: pd.DataFrame) -> dict[str, list[Slice]]:
     """Computes the F1 of each of these groups.
 
     Args:
@@ -76,8 +72,6 @@ def _slices(groups: "pd.Categorical[Any]", f1: Float64Array, passages: IntArray)
 
 def _ranges(values: "pd.Series[int]", firsts: Sequence[int], unit: str) -> "pd.Categorical[Any]":
     """The range that each value is in: from one of these numbers to below the next one."""
-    import pandas as pd
-
     names = [
         f"{first} {unit}{'s' * (first > 1)}"
         if after == first + 1
