@@ -6,17 +6,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
 
 from roberta_squad_pipeline.common.arrays import Float64Array
 from roberta_squad_pipeline.common.markdown import table
 from roberta_squad_pipeline.common.redaction import HIDDEN
 from roberta_squad_pipeline.common.same_run import differences
+from roberta_squad_pipeline.common.spreadsheet import without_formulas
 from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
-from roberta_squad_pipeline.runs.experiments import Experiment, Form, Reference, scaled
-from roberta_squad_pipeline.runs.fingerprint import recipe_params
+from roberta_squad_pipeline.runs.experiments import Experiment, Experiments, Form, Reference, scaled
+from roberta_squad_pipeline.runs.fingerprint import description, recipe, recipe_params
 from roberta_squad_pipeline.runs.measured import MeasuredRun
 from roberta_squad_pipeline.runs.parameters import Parameters
+from roberta_squad_pipeline.tracking.tracker import flat_params
 
 SQUAD2_TRAINING_QUESTIONS = 130_319
 """The number of questions that makes an epoch for the published updates."""
@@ -51,6 +55,40 @@ class Row:
     """Differences from the experiment because of which the runs are not in its row."""
 
 
+def experiment_table(
+    files: dict[str, dict[str, Any]],
+    experiments: Experiments,
+    expected: Mapping[str, Parameters],
+    runs: Sequence[MeasuredRun],
+) -> dict[str, Any]:
+    """Builds the table of the runs on some data.
+
+    Args:
+        files: The record of the SQuAD files.
+        experiments: The experiments of the table.
+        expected: The parameters of each experiment here; its row has only runs with these.
+        runs: The newest first.
+
+    Returns:
+        The table as `experiments_markdown`, as `experiments_csv` (a pandas frame) and as
+        `experiments_figure` (Plotly).
+    """
+    described = {name: description(parameters, files) for name, parameters in expected.items()}
+    measured, others = sort_out(runs, {name: recipe(one) for name, one in described.items()})
+    rows = build_rows(experiments.rows, experiments.references, measured)
+    settings = {name: flat_params(one) for name, one in described.items()}
+    other_rows = build_other_rows(others, settings)
+    signature = _signature(files, experiments, expected, measured, others)
+    frame = pd.DataFrame([*rows, *other_rows])
+    for column in ("runs", "differs"):
+        frame[column] = frame[column].str.join("; ")
+    return {
+        "experiments_markdown": to_markdown(rows, other_rows, signature),
+        "experiments_csv": without_formulas(frame),
+        "experiments_figure": _figure(rows),
+    }
+
+
 def sort_out(
     runs: Sequence[MeasuredRun], recipes: Mapping[str, str]
 ) -> tuple[dict[str, list[MeasuredRun]], list[list[MeasuredRun]]]:
@@ -67,9 +105,9 @@ def sort_out(
     others: dict[tuple[str, str], dict[str, MeasuredRun]] = defaultdict(dict)
     for run in runs:
         tags = run.run.tags
-        name, recipe = tags["experiment"], tags["recipe"]
-        agrees = recipes.get(name) == recipe
-        group = of_experiment[name] if agrees else others[name, recipe]
+        name, repeated = tags["experiment"], tags["recipe"]
+        agrees = recipes.get(name) == repeated
+        group = of_experiment[name] if agrees else others[name, repeated]
         group.setdefault(tags["seed"], run)
     return (
         {name: list(group.values()) for name, group in of_experiment.items()},
@@ -208,6 +246,68 @@ def _behind(measured: Mapping[str, Sequence[MeasuredRun]]) -> dict[str, Behind]:
     readers = [np.array([run.f1 for run in runs]) for runs in measured.values()]
     passages = next(iter(measured.values()))[0].passages
     return dict(zip(measured, behind_the_best(readers, passages), strict=True))
+
+
+def _signature(
+    files: Mapping[str, Mapping[str, Any]],
+    experiments: Experiments,
+    expected: Mapping[str, Parameters],
+    measured: Mapping[str, Sequence[MeasuredRun]],
+    others: Sequence[Sequence[MeasuredRun]],
+) -> str:
+    """What the scores were measured on, and which settings differ from the rows' own."""
+    runs = [run for group in [*measured.values(), *others] for run in group]
+    signature = (
+        f"{files['dev']['path']} (sha256 {files['dev']['sha256'][:12]}, {len(runs[0].f1)} "
+        "questions), best F1 at the threshold that is best for each run"
+    )
+    given = {
+        f"{name} {value}"
+        for experiment in measured
+        for name, value in settings_of_its_own(
+            experiments.rows[experiment], experiments.form, expected[experiment]
+        ).items()
+    }
+    if given:
+        signature += (
+            "; trained not with the rows' own settings but, by --params or conf/, with "
+            f"{', '.join(sorted(given))}"
+        )
+    selected = {r.run.tags["experiment"] for r in runs if r.run.tags.get("selected_on") == "dev"}
+    if selected:
+        signature += (
+            "; scores on these very questions decided which update was the last or kept of "
+            f"{', '.join(sorted(selected))}"
+        )
+    return signature
+
+
+def _figure(rows: Sequence[Row]) -> go.Figure:
+    shown = [(row, row.mean, row.interval) for row in rows if row.mean and row.interval]
+    names = [row.name for row, _, _ in shown]
+    figure = go.Figure(
+        [
+            go.Bar(
+                name="measured",
+                x=names,
+                y=[mean for _, mean, _ in shown],
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [high - mean for _, mean, (_, high) in shown],
+                    "arrayminus": [mean - low for _, mean, (low, _) in shown],
+                },
+            ),
+            go.Scatter(
+                name="reported (SQuAD 2.0, RoBERTa large)",
+                x=names,
+                y=[row.reported_best_f1 for row, _, _ in shown],
+                mode="markers",
+            ),
+        ]
+    )
+    figure.update_layout(yaxis_title="best F1, per cent", legend={"orientation": "h"})
+    return figure
 
 
 _MEASURED = ("measured best F1", "seeds", "95 % interval")
