@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.evaluation.logistic import fit_logistic, sigmoid
-from roberta_squad_pipeline.evaluation.no_answer import ScoresFittedOn
+from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights, ScoresFittedOn
 from roberta_squad_pipeline.evaluation.scoring import QuestionScores
 
 _BINS = 10
@@ -100,6 +100,14 @@ class Calibration(StrictModel):
         """
         no_answer = self.no_answer.probability(no_answer_scores)
         return no_answer, (1 - no_answer) * self.answer.probability(margins)
+
+
+class Tuning(StrictModel):
+    """Turns a reader's logits into scores and probabilities."""
+
+    no_answer_weights: NoAnswerWeights
+    """The weights of the reader's two logits in its no-answer score."""
+    calibration: Calibration
 
 
 UNCALIBRATED = Calibration(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,17 @@ from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.evaluation.calibration import (
     Calibration,
+    Tuning,
+    calibrate,
+    held_against,
     span_margin,
     span_probabilities,
+    unfit_to_calibrate,
 )
-from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
-from roberta_squad_pipeline.evaluation.scoring import QuestionScores, score_questions
+from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD, NullScore
+from roberta_squad_pipeline.evaluation.no_answer import HEAD_ALONE, NoAnswerLogits
+from roberta_squad_pipeline.evaluation.scoring import QuestionScores, report_of, score_questions
+from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report, in_first_half
 from roberta_squad_pipeline.squad.dataset import SquadDataset
 
 if TYPE_CHECKING:
@@ -123,6 +129,57 @@ def scores_of(questions: pd.DataFrame) -> QuestionScores:
         questions["f1"].to_numpy(),
         answerable=questions["answerable"].to_numpy(),
         answered=(questions["predicted"] != "").to_numpy(),
+    )
+
+
+class ReaderScores(NamedTuple):
+    """What a table of questions says of the reader that answered them."""
+
+    tuning: Tuning
+    no_answer_scores: Float64Array
+    """High = unanswerable. Shape: (questions,)"""
+    metrics: dict[str, float | int]
+    """The official scorer's report at the recipe's threshold."""
+    crossfit: dict[str, Any]
+    """See `cross_fitted_report`."""
+    at_threshold: dict[str, float | int]
+    """The official scorer's report at the reader's own threshold, and `abstained`, the share of
+    questions on which it abstains, 0 to 1."""
+
+
+def score_reader(
+    questions: pd.DataFrame, null_score: NullScore, kept: Tuning | None
+) -> ReaderScores:
+    """Scores a reader, and tunes it on the questions.
+
+    Args:
+        questions: See `question_table`.
+        null_score: The rule for the no-answer score.
+        kept: The tuning of other questions, which the reader keeps; None to tune it on these.
+    """
+    scores, passages = scores_of(questions), questions["passage_number"].to_numpy()
+    head, span, margins = (
+        questions[name].to_numpy() for name in ("head_logit", "span_logit", "span_margin")
+    )
+    weights, fitted_on = kept.no_answer_weights if kept else HEAD_ALONE, None
+    if not kept and not unfit_to_calibrate(scores.answerable):
+        logits = NoAnswerLogits(head, span, ~scores.answerable, null_score)
+        weights = logits.weights_fitted_on(np.ones(len(questions), np.bool_))
+        fitted_on = logits.scores_fitted_on
+    odds = weights.scores(head, span)
+    if kept:
+        calibration = held_against(kept.calibration, scores, odds, margins)
+    else:
+        calibration = calibrate(scores, odds, margins, in_first_half(passages), fitted_on)
+    threshold = calibration.abstains_above
+    own = report_of(scores, odds, threshold)
+    at_threshold = {name: own[name] for name in own if not name.startswith("best_")}
+    return ReaderScores(
+        Tuning(no_answer_weights=weights, calibration=calibration),
+        odds,
+        report_of(scores, odds, NO_ANSWER_THRESHOLD),
+        cross_fitted_report(scores, odds, passages, fitted_on),
+        at_threshold | {"abstained": float((odds > threshold).mean())},
     )
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED, Calibration
+from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED, Calibration, Tuning
 from roberta_squad_pipeline.evaluation.no_answer import HEAD_ALONE, NoAnswerWeights
 from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters
 
@@ -20,14 +20,6 @@ class AnsweredWith(InferenceConfig):
     """How predictions were made, and from which features; stored beside them."""
 
     features_sha256: str
-
-
-class Tuning(StrictModel):
-    """Turns a reader's logits into scores and probabilities."""
-
-    no_answer_weights: NoAnswerWeights
-    """The weights of the reader's two logits in its no-answer score."""
-    calibration: Calibration
 
 
 class Evaluation(StrictModel):

@@ -16,11 +16,8 @@ from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.tracker import Tracker, flat_params
 
 if TYPE_CHECKING:
-    from roberta_squad_pipeline.common.arrays import Float64Array
-    from roberta_squad_pipeline.evaluation.calibration import Calibration
-    from roberta_squad_pipeline.evaluation.no_answer import NoAnswerWeights, ScoresFittedOn
-    from roberta_squad_pipeline.evaluation.scoring import QuestionScores
-    from roberta_squad_pipeline.reader.evaluation import Evaluation, Tuning
+    from roberta_squad_pipeline.evaluation.questions import ReaderScores
+    from roberta_squad_pipeline.reader.evaluation import Evaluation
 
 _logger = logging.getLogger(__name__)
 
@@ -63,9 +60,7 @@ def score_predictions(
     """
     import numpy as np
 
-    from roberta_squad_pipeline.evaluation.questions import judged, question_table, scores_of
-    from roberta_squad_pipeline.evaluation.scoring import report_of
-    from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report
+    from roberta_squad_pipeline.evaluation.questions import judged, question_table, score_reader
     from roberta_squad_pipeline.reader.evaluation import (
         AnsweredWith,
         Evaluation,
@@ -95,11 +90,9 @@ def score_predictions(
         no_answer_logits,
         dict(zip(dev_features.question_ids.to_pylist(), windows.tolist(), strict=True)),
     )
-    scores, passages = scores_of(table), table["passage_number"].to_numpy()
-    weights, odds, fitted_on = _no_answer_scores(table, inference, kept)
-    metrics = report_of(scores, odds, NO_ANSWER_THRESHOLD)
-    crossfit = cross_fitted_report(scores, odds, passages, fitted_on)
-    calibration = _calibration(table, odds, fitted_on, kept, tracker)
+    scored = score_reader(table, inference.null_score, kept)
+    _tell_of_doubts(scored, float(table["answerable"].mean()), tracker)
+    odds, calibration = scored.no_answer_scores, scored.tuning.calibration
     selected_on = reader_header["recipe"].get("selected_on") if reader_header else None
     evaluation = Evaluation(
         version=__version__,
@@ -110,17 +103,17 @@ def score_predictions(
         inference=InferenceConfig(
             **inference.model_dump() | {"precision": answered_with["precision"]}
         ),
-        scores=metrics,
+        scores=scored.metrics,
         selected_on_data=selected_on == dev["sha256"],
-        cross_fitted_f1=crossfit.get("f1"),
-        no_answer_weights=weights,
+        cross_fitted_f1=scored.crossfit.get("f1"),
+        no_answer_weights=scored.tuning.no_answer_weights,
         calibration=calibration,
         tuned_elsewhere=kept is not None,
-        at_threshold=_at_own_threshold(scores, odds, calibration.abstains_above, tracker),
+        at_threshold=scored.at_threshold,
     )
     return {
         "questions": judged(table, odds, calibration),
-        "metrics": metrics,
+        "metrics": scored.metrics,
         "metrics_signature": {
             "data": name,
             "data_sha256": dev["sha256"],
@@ -129,72 +122,22 @@ def score_predictions(
             "null_score": inference.null_score,
             "version": __version__,
         },
-        "metrics_crossfit": crossfit,
+        "metrics_crossfit": scored.crossfit,
         "null_odds": dict(zip(table["id"], odds.tolist(), strict=True)),
         "evaluation": evaluation.model_dump(mode="json"),
     }
 
 
-def _no_answer_scores(
-    questions: DataFrame, inference: InferenceParameters, kept: "Tuning | None"
-) -> "tuple[NoAnswerWeights, Float64Array, ScoresFittedOn | None]":
-    """The weights of the two logits, and the scores; how to fit these, if they were fitted here."""
-    import numpy as np
-
-    from roberta_squad_pipeline.evaluation.calibration import unfit_to_calibrate
-    from roberta_squad_pipeline.evaluation.no_answer import HEAD_ALONE, NoAnswerLogits
-
-    head, span, answerable = (
-        questions[name].to_numpy() for name in ("head_logit", "span_logit", "answerable")
-    )
-    if kept:
-        weights, fitted_on = kept.no_answer_weights, None
-    elif unfit_to_calibrate(answerable):
-        weights, fitted_on = HEAD_ALONE, None
-    else:
-        logits = NoAnswerLogits(head, span, ~answerable, inference.null_score)
-        weights = logits.weights_fitted_on(np.ones(len(questions), np.bool_))
-        fitted_on = logits.scores_fitted_on
-    return weights, weights.scores(head, span), fitted_on
-
-
-def _calibration(
-    questions: DataFrame,
-    odds: "Float64Array",
-    fitted_on: "ScoresFittedOn | None",
-    kept: "Tuning | None",
-    tracker: Tracker,
-) -> "Calibration":
-    """The reader's threshold and probabilities; warns if they could not be fitted."""
-    from roberta_squad_pipeline.evaluation.calibration import calibrate, held_against
-    from roberta_squad_pipeline.evaluation.questions import scores_of
-    from roberta_squad_pipeline.evaluation.uncertainty import in_first_half
-
-    scores, margins = scores_of(questions), questions["span_margin"].to_numpy()
-    if kept:
-        calibration = held_against(kept.calibration, scores, odds, margins)
-    else:
-        first_half = in_first_half(questions["passage_number"].to_numpy())
-        calibration = calibrate(scores, odds, margins, first_half, fitted_on)
-    if calibration.uncalibrated:
-        _logger.warning("threshold and probabilities were not fitted: %s", calibration.uncalibrated)
-        tracker.set_tag("warning.uncalibrated", calibration.uncalibrated)
-    return calibration
-
-
-def _at_own_threshold(
-    scores: "QuestionScores", odds: "Float64Array", threshold: float, tracker: Tracker
-) -> dict[str, float | int]:
-    """The scores at the reader's own threshold; warns if it abstains on nearly all questions."""
-    from roberta_squad_pipeline.evaluation.scoring import report_of
+def _tell_of_doubts(scored: "ReaderScores", answerable: float, tracker: Tracker) -> None:
+    """Warns if the reader was not tuned, or abstains on nearly all questions."""
     from roberta_squad_pipeline.evaluation.thresholds import abstains_too_much
 
-    abstained = float((odds > threshold).mean())
-    if abstains_too_much(abstained, float(scores.answerable.mean())):
+    if uncalibrated := scored.tuning.calibration.uncalibrated:
+        _logger.warning("threshold and probabilities were not fitted: %s", uncalibrated)
+        tracker.set_tag("warning.uncalibrated", uncalibrated)
+    abstained = scored.at_threshold["abstained"]
+    if abstains_too_much(abstained, answerable):
         tracker.set_tag("warning.abstains", f"{abstained:.1%} of the dev questions")
-    report = report_of(scores, odds, threshold)
-    at_threshold = {name: report[name] for name in report if not name.startswith("best_")}
-    return at_threshold | {"abstained": abstained}
 
 
 def write_report(
