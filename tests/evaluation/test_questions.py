@@ -145,9 +145,6 @@ def test_scores_do_not_depend_on_where_answers_stand(
     )
     scored = score_reader(table, "best_span", None)
     assert scored.metrics == pytest.approx(golden["metrics"], rel=0, abs=1e-9)
-    # The official maximum may lie between questions that no threshold separates.
-    at_best = golden["metrics"]["best_f1"]
-    assert golden["metrics"]["f1"] < scored.at_threshold["f1"] <= at_best
     kept = score_reader(table, "best_span", scored.tuning)
     assert kept.at_threshold == scored.at_threshold
     assert table["id"].tolist() == [question["id"] for question in asked]
