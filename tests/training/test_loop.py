@@ -848,6 +848,34 @@ def test_micro_batch_is_halved_until_memory_is_enough(
 
 
 @one_encoder
+@pytest.mark.usefixtures("graphs_on_cpu")
+def test_micro_batch_is_halved_with_graphs(
+    roberta_folder: Path,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As with 2 windows from the start, bit by bit, with dropout; a third one fills the row."""
+    monkeypatch.setattr(loop, "takes_graphs", lambda *_: True)
+    config = changed(recipe, updates=5)
+    expected = train(with_dropout(roberta_folder), tiny_features, changed(config, micro_batch=2))
+    reader = with_dropout(roberta_folder)
+    usual = reader.forward
+
+    def scarce(batch: Batch) -> ReaderOutput:
+        if len(batch.input_ids) > 3:
+            raise torch.OutOfMemoryError
+        return usual(batch)
+
+    monkeypatch.setattr(reader, "forward", scarce)
+    records = train(reader, tiny_features, changed(config, micro_batch=8))
+    assert without_time(records) == without_time(expected)
+    said = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert [message[:8] for message in said] == ["update 1"] * 2
+
+
+@one_encoder
 def test_memory_that_runs_out_once_gradients_are_unscaled_costs_nothing(
     roberta_folder: Path,
     tiny_features: Features,
@@ -886,6 +914,13 @@ def test_one_window_that_does_not_fit_is_an_error(
     monkeypatch.setattr(loop, "distribute", lambda reader, *_: Scarce(reader, 0, "forward"))
     with pytest.raises(TrainingError, match="out of GPU memory with one window"):
         train(tiny_reader, tiny_features, recipe)
+
+
+def test_layers_are_compiled_for_a_gpu_alone(
+    tiny_reader: ReaderModel, tiny_features: Features, recipe: TrainingConfig
+) -> None:
+    with pytest.raises(InputError, match=r"training.compile_layers: got true on the cpu"):
+        train(tiny_reader, tiny_features, changed(recipe, compile_layers=True))
 
 
 def unlearning(recipe: TrainingConfig, **changes: object) -> TrainingConfig:
