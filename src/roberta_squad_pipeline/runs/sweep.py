@@ -95,13 +95,12 @@ class Series:
         return redaction_of(self.project / "conf", self.env)
 
     @contextmanager
-    def parent_run(self, name: str, tags: dict[str, str], **more: str) -> Iterator["MlflowRun"]:
+    def parent_run(self, name: str, tags: dict[str, str]) -> Iterator["MlflowRun"]:
         """Opens the parent of all runs; after an interruption, the same one again.
 
         Args:
             name: Name of the parent run.
             tags: Tags by which it is found again.
-            more: Further tags.
 
         Yields:
             The run, to be ended within the block; one that the block leaves with an exception ends
@@ -118,7 +117,7 @@ class Series:
             experiment=experiment,
             name=name,
             provenance=provenance(self.project, self.redaction()),
-            tags=tags | more | {"kedro.env": self.env or "base"},
+            tags=tags | {"kedro.env": self.env or "base"},
             unsent=unsent,
         )
         try:
@@ -257,11 +256,10 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
     if not rest:
         _show(_table(sweep), say)
         return []
-    tags = {"sweep": digest(fingerprints(sweep))}
+    tags = {"sweep": digest(fingerprints(sweep)), "sweep.runs": str(len(sweep.planned))}
     failed: list[str] = []
     began = time.monotonic()
-    count = {"sweep.runs": str(len(sweep.planned))}
-    with sweep.parent_run("sweep", tags, **count) as parent:
+    with sweep.parent_run("sweep", tags) as parent:
         for number, run in enumerate(rest):
             left = (time.monotonic() - began) / number * (len(rest) - number) if number else None
             eta = f", about {left / 60:.0f} min left" if left is not None else ""
