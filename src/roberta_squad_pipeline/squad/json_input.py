@@ -93,6 +93,8 @@ def shown(value: object) -> str:
         return "a list"
     text = json.dumps(value, ensure_ascii=False)
     quote = text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+    if quote.isprintable():
+        return quote
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in quote)
 
 

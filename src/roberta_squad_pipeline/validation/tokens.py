@@ -127,10 +127,13 @@ class InTokens:
         tokens = np.where(answers.first >= 0, answers.last - answers.first + 1, 0).tolist()
         placed = ((one.id, answer) for one in asked for answer in one.answers)
         for (question_id, answer), length, is_held in zip(placed, tokens, held, strict=True):
-            got = f"{shown(answer.text)}, of {length} tokens"
+            kinds = []
             if not length:
-                self.odd("answer_without_token", answer.where, got, question_id)
+                kinds.append("answer_without_token")
             elif not is_held:
-                self.odd("answer_beyond_windows", answer.where, got, question_id)
+                kinds.append("answer_beyond_windows")
             if length > self.limits.max_answer_tokens:
-                self.odd("answer_too_long", answer.where, got, question_id)
+                kinds.append("answer_too_long")
+            for kind in kinds:
+                got = f"{shown(answer.text)}, of {length} tokens"
+                self.odd(kind, answer.where, got, question_id)
