@@ -325,6 +325,11 @@ def _with_threshold_of(scored: _Scored, trained: TrainedReader) -> TrainedReader
         return trained
     best = scored.scores.best_threshold(scored.scores.f1, scored.odds)
     threshold = best.threshold if best.answers else None
+    above = scored.odds[scored.odds > best.threshold]
+    if threshold is not None and len(above):
+        # The official threshold is a question's own score. In int8 this moves a little with what
+        # is read beside the question, which must not decide about it.
+        threshold = float(threshold + above.min()) / 2
     calibration = calibration.model_copy(update={"threshold": threshold})
     evaluation = trained.evaluation.model_copy(update={"calibration": calibration})
     return replace(trained, evaluation=evaluation)
