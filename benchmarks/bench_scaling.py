@@ -156,6 +156,7 @@ def training(folder: Path) -> Measured:
         loss_scale=LossScaleConfig(
             initial=4.0, growth_updates=128, minimum=1.0, skips_at_minimum=100
         ),
+        compile_layers=False,
         seed=1,
         checkpoint_every=UPDATES,
         resume="never",
