@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, open_run, reopen_run
@@ -231,6 +232,38 @@ def test_several_processes_make_one_database(
     [found] = client.search_experiments(filter_string="name = 'new'")
     runs = client.search_runs([found.experiment_id])
     assert {run.info.run_name: run.info.status for run in runs} == dict.fromkeys("abc", "FINISHED")
+
+
+def test_another_run_tags_the_experiment_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store then refuses to insert the tag a second time; other refusals are told."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    usual = MlflowClient.set_experiment_tag
+
+    def too_late(client: MlflowClient, experiment_id: str, key: str, value: str) -> None:
+        usual(client, experiment_id, key, value)
+        raise MlflowException("UNIQUE constraint failed: experiment_tags.key")
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", too_late)
+    open_and_end(tmp_path, "a", multiprocessing.get_context("fork").Barrier(1))
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    [found] = client.search_experiments(filter_string="name = 'new'")
+    assert [run.info.status for run in client.search_runs([found.experiment_id])] == ["FINISHED"]
+
+    def refused(*_: object) -> None:
+        raise MlflowException("no right to")
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", refused)
+    with pytest.raises((InputError, MlflowException), match="no right to"):
+        open_run(
+            project=tmp_path,
+            experiment="other",
+            name="b",
+            provenance=CODE,
+            tags={},
+            unsent=tmp_path / "unsent",
+        )
 
 
 def test_database_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -269,11 +269,20 @@ def open_run(
         own = {MLFLOW_RUN_NOTE: found.tags.get(MLFLOW_RUN_NOTE, note)}
         for key, value in (_EXPERIMENT_TAGS | own).items():
             if found.tags.get(key) != value:
-                client.set_experiment_tag(found.experiment_id, key, value)
+                _tag_experiment(client, found.experiment_id, key, value)
         run = client.create_run(found.experiment_id, run_name=name)
         tagged = [RunTag(key, value) for key, value in all_tags.items()]
         client.log_batch(run.info.run_id, tags=tagged)
     return MlflowRun(uri, run.info.run_id, found.experiment_id, unsent)
+
+
+def _tag_experiment(client: MlflowClient, experiment_id: str, key: str, value: str) -> None:
+    try:
+        client.set_experiment_tag(experiment_id, key, value)
+    except MlflowException:
+        # A run that began at the same moment may have been first.
+        if client.get_experiment(experiment_id).tags.get(key) != value:
+            raise
 
 
 def reopen_run(
