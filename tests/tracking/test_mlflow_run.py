@@ -246,7 +246,8 @@ def test_another_run_tags_the_experiment_at_the_same_moment(
         raise MlflowException("UNIQUE constraint failed: experiment_tags.key")
 
     monkeypatch.setattr(MlflowClient, "set_experiment_tag", too_late)
-    open_and_end(tmp_path, "a", multiprocessing.get_context("fork").Barrier(1))
+    gate = multiprocessing.get_context("fork").Barrier(1)
+    open_and_end(tmp_path, "a", gate)
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     [found] = client.search_experiments(filter_string="name = 'new'")
     assert [run.info.status for run in client.search_runs([found.experiment_id])] == ["FINISHED"]
@@ -255,15 +256,9 @@ def test_another_run_tags_the_experiment_at_the_same_moment(
         raise MlflowException("no right to")
 
     monkeypatch.setattr(MlflowClient, "set_experiment_tag", refused)
+    (tmp_path / "other").mkdir()
     with pytest.raises((InputError, MlflowException), match="no right to"):
-        open_run(
-            project=tmp_path,
-            experiment="other",
-            name="b",
-            provenance=CODE,
-            tags={},
-            unsent=tmp_path / "unsent",
-        )
+        open_and_end(tmp_path / "other", "b", gate)
 
 
 def test_database_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
