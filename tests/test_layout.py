@@ -42,6 +42,7 @@ TESTED_BY = {
     "pipelines/download/nodes": "end_to_end/test_chain.py",
     "pipelines/ensemble/nodes": "end_to_end/test_ensemble.py",
     "pipelines/evaluate/nodes": "end_to_end/test_chain.py",
+    "pipelines/evaluate/report": "end_to_end/test_chain.py",
     "pipelines/export_onnx/nodes": "inference/test_onnx_export.py",
     "pipelines/features/nodes": "end_to_end/test_chain.py",
     "pipelines/import_fairseq/nodes": "end_to_end/test_start.py",

@@ -23,7 +23,11 @@ _ROOMS = (
     *("distributed", "pipelines"),
 )
 """The folders that results depend on. The others present, record and check."""
-_SHOWING = ("evaluation/report", "pipelines/compare", "pipelines/validate")
+_SHOWING = (
+    *("evaluation/report", "pipelines/evaluate/report.py"),
+    *("pipelines/compare", "pipelines/validate", "pipelines/export_onnx"),
+)
+"""Of these, what shows, checks or exports them."""
 
 _LIBRARIES = ("numpy", "scipy", "tokenizers", "torch", "transformers")
 """Libraries whose releases may change results."""

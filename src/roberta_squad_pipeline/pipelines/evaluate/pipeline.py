@@ -3,7 +3,8 @@
 from kedro.pipeline import Pipeline
 
 from roberta_squad_pipeline.pipelines import stage
-from roberta_squad_pipeline.pipelines.evaluate.nodes import score_predictions, write_report
+from roberta_squad_pipeline.pipelines.evaluate.nodes import score_predictions
+from roberta_squad_pipeline.pipelines.evaluate.report import write_report
 
 _FIGURES = ("threshold", "no_answer", "precision_recall", "calibration", "training", "slices")
 
