@@ -8,6 +8,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 
 from roberta_squad_pipeline.common.same_run import digest
+from roberta_squad_pipeline.reader import device
 from roberta_squad_pipeline.runs.fingerprint import (
     QUESTION_FILES,
     description,
@@ -46,6 +47,19 @@ def test_settings_that_results_depend_on(changes: dict[str, Any], same: bool) ->
     assert (one == other) is same
 
 
+def test_a_precision_counts_as_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Oracle: a machine that is fast in another number format; a precision that is given."""
+
+    def described(fast: str, precision: str) -> dict[str, Any]:
+        monkeypatch.setattr(device, "fast_precision", lambda _: fast)
+        sections = ("training", "inference")
+        given = parameters({section: {"precision": precision} for section in sections})
+        return description(given, FILES)
+
+    assert described("bf16", "auto") == described("fp32", "bf16") != described("fp32", "auto")
+    assert described("bf16", "fp32") == described("fp32", "fp32")
+
+
 def test_data() -> None:
     usual = parameters({})
     assert description(usual, FILES) != description(usual, {"dev": {"sha256": "1"}})
@@ -80,10 +94,11 @@ def test_the_same_settings_under_another_name_are_the_same_recipe() -> None:
 
 def test_a_recipe_is_found_in_what_mlflow_has_of_a_run() -> None:
     """Oracle: the parameters that a run logs, among them some that do not count."""
-    given = parameters({})
+    given = parameters({"training": {"precision": "auto"}})
+    fast = device.fast_precision(device.available_device())
     logged = given.model_dump(mode="json", exclude={"experiments"}) | {
         "squad_files": {"dev": {"sha256": "0", "path": "dev.json"}},
-        "trained_with": {"updates": 3},
+        "trained_with": {"updates": 3, "precision": fast},
     }
     described = flat_params(description(given, FILES))
     rest = {name: described[name] for name in described if name.startswith(("code", "lib", "wei"))}

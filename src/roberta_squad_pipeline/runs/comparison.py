@@ -17,10 +17,10 @@ from roberta_squad_pipeline.common.spreadsheet import without_formulas
 from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 from roberta_squad_pipeline.runs.experiment_table import lead_text
-from roberta_squad_pipeline.runs.fingerprint import recipe_params
+from roberta_squad_pipeline.runs.fingerprint import RESOLVED, recipe_params
 from roberta_squad_pipeline.runs.measured import MeasuredRun, load_measured
 from roberta_squad_pipeline.runs.parameters import project_parameters
-from roberta_squad_pipeline.runs.recording import MEMBERS_TAG, RESOLVED, WEIGHTS_TAG
+from roberta_squad_pipeline.runs.recording import MEMBERS_TAG, WEIGHTS_TAG
 from roberta_squad_pipeline.tracking.history import FinishedRun, finished_runs
 
 _FOLDER = "data/08_reporting/_compared"

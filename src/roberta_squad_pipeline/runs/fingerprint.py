@@ -22,7 +22,10 @@ QUESTIONS = {"train": "train_questions", "dev": "dev_questions"}
 QUESTION_FILES = "roberta_squad_pipeline.datasets.questions_dataset.QuestionsDataset"
 """The type of these datasets; if an entry has no filepath, parameters name the files."""
 
-_IN_PART = ("training", "inference")
+RESOLVED = {"trained_with": "training", "answered_with": "inference"}
+"""Datasets with resolved settings, and the section of the parameters that they belong to."""
+
+_IN_PART = tuple(RESOLVED.values())
 _NOT_SETTINGS: Any = {
     **dict.fromkeys(("run", "feature_set", "experiments", "scale", "tracking"), True),
     **dict.fromkeys(("distributed", "checkpoint", "locks", "made_with"), True),
@@ -63,15 +66,22 @@ def features_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 def description(parameters: Parameters, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Describes settings, code, libraries, data and the encoder's weights, with MLflow's names.
 
-    Its `digest` is the run's fingerprint: equal ones mean equal results.
+    Its `digest` is the run's fingerprint: equal ones mean equal results. A precision of `auto`
+    counts as what it stands for on this machine.
 
     Args:
         parameters: All parameters of the run.
         files: The record of the run's SQuAD files.
     """
-    teacher = parameters.distil.teacher
+    teacher, settings = parameters.distil.teacher, settings_of(parameters)
+    for section in _IN_PART:
+        if settings[section]["precision"] == "auto":
+            # Not sooner, since it loads torch.
+            from roberta_squad_pipeline.reader.device import available_device, fast_precision
+
+            settings[section]["precision"] = fast_precision(available_device())
     return (
-        settings_of(parameters)
+        settings
         | surroundings()
         | {
             "squad_files": {split: {"sha256": file["sha256"]} for split, file in files.items()},
@@ -93,14 +103,19 @@ def recipe(described: dict[str, Any]) -> str:
 
 
 def recipe_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Selects the parameters of a run's recipe.
+    """Selects the parameters of a run's recipe, with the precision that `auto` was resolved to.
 
     Args:
         params: The parameters that MLflow has, by dotted name.
     """
+    resolved = {
+        f"{section}.precision": params[name]
+        for dataset, section in RESOLVED.items()
+        if (name := f"{dataset}.precision") in params
+    }
     return {
         name: value
-        for name, value in params.items()
+        for name, value in {**params, **resolved}.items()
         if name.split(".")[0] in _SECTIONS
         and name not in _NOT_RECIPE
         and (not name.startswith("squad_files.") or name.endswith(".sha256"))

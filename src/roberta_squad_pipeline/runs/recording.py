@@ -11,7 +11,7 @@ from kedro.io import CatalogProtocol
 
 from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
 from roberta_squad_pipeline.runs.experiments import scaled_settings
-from roberta_squad_pipeline.runs.fingerprint import description, recipe
+from roberta_squad_pipeline.runs.fingerprint import RESOLVED, description, recipe
 from roberta_squad_pipeline.runs.finished import (
     MadeOf,
     keep,
@@ -36,9 +36,6 @@ JUDGED, EVALUATION = "questions", "evaluation"
 
 SQUAD_FILES = "squad_files"
 """The dataset that records the data, once they are validated."""
-
-RESOLVED = {"trained_with": "training", "answered_with": "inference"}
-"""Datasets with resolved settings, and the section of the parameters that they belong to."""
 
 _TRAINED_WITH = {"model", "training"}
 """Sections of the parameters that are used only in training."""
