@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -104,7 +105,9 @@ class Updates:
         self.graphed = None
         if graphed and takes_graphs(self.reader, features, alone, "ddp"):
             most = int(self.tokens.max())
-            self.graphed = GraphedGradients(self.reader, tokens=most, processes=alone)
+            self.graphed = GraphedGradients(
+                self.reader, tokens=most, precision=self.config.precision, processes=alone
+            )
 
     def batches(self) -> list[Batch]:
         """The next update's micro-batches."""
@@ -129,20 +132,26 @@ class Updates:
         )
 
     def measure(self, updates: int, warm_up: int = 2) -> Rate:
-        """Times updates, the next one's batches being assembled while the device works."""
+        """Times updates, each from the loss of the one before to its own.
+
+        As in the training loop, the next one's batches are assembled while the device works, and
+        by graphs it has the next update before it is asked for the loss.
+        """
         seconds, lengths = [], []
         batches = self.batches()
-        for number in range(warm_up + updates):
-            wait_for(self.device)
-            began = time.perf_counter()
-            now = [length for batch in batches for length in batch.packing.lengths]
-            loss = self.make(batches)
+        waiting: deque[tuple[torch.Tensor, list[int]]] = deque()
+        began = time.perf_counter()
+        while len(seconds) < warm_up + updates:
+            of_update = [length for batch in batches for length in batch.packing.lengths]
+            waiting.append((self.make(batches), of_update))
             batches = self.batches()
-            loss.item()
-            wait_for(self.device)
-            if number >= warm_up:
+            if len(waiting) > (self.graphed is not None):
+                loss, of_update = waiting.popleft()
+                loss.item()
                 seconds.append(time.perf_counter() - began)
-                lengths.append(now)
+                began += seconds[-1]
+                lengths.append(of_update)
+        seconds, lengths = seconds[warm_up:], lengths[warm_up:]
         return Rate(
             statistics.median(seconds),
             min(seconds),

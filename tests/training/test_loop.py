@@ -43,7 +43,7 @@ from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.learning_rates import build_optimizer, set_learning_rates
 from roberta_squad_pipeline.training.loop import fit_reader
 from roberta_squad_pipeline.training.loss_scale import LossScaler
-from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
+from roberta_squad_pipeline.training.records import EvaluationRecord, Record, UpdateRecord
 from roberta_squad_pipeline.training.step import train_step
 from roberta_squad_pipeline.training.validation import Validation
 
@@ -645,8 +645,14 @@ def without_time(records: list[UpdateRecord]) -> list[UpdateRecord]:
 
 @one_encoder
 @pytest.mark.parametrize(
-    ("precision", "empty_windows", "lanes"),
-    [("fp32", 0.5, 1), ("fp16", "keep", 1), ("bf16", "keep", 3)],
+    ("precision", "empty_windows", "lanes", "by_graphs"),
+    [
+        ("fp32", 0.5, 1, False),
+        ("fp16", "keep", 1, False),
+        ("bf16", "keep", 3, False),
+        ("fp16", "keep", 1, True),
+        ("bf16", 0.5, 1, True),
+    ],
     indirect=["lanes"],
 )
 def test_stopped_run_goes_on_as_if_nothing_had_happened(
@@ -657,12 +663,18 @@ def test_stopped_run_goes_on_as_if_nothing_had_happened(
     precision: str,
     empty_windows: str | float,
     lanes: int,
+    by_graphs: bool,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Weights, the optimiser's state and every record, bit by bit, with dropout.
 
     The second stop comes one update after the first, the last is taken up in another process's
     place: with a reader of other weights.
     """
+    if by_graphs:
+        request.getfixturevalue("graphs_on_cpu")
+        monkeypatch.setattr(loop, "takes_graphs", lambda *_: True)
     changes = {"precision": precision, "lr": 1e-2, "loss_scale__growth_updates": 3}
     config = changed(recipe, **changes, empty_windows=empty_windows, batch_size=4 * lanes)
     expected = train(with_dropout(roberta_folder), tiny_features, config, tmp_path / "undisturbed")
@@ -873,6 +885,58 @@ def test_micro_batch_is_halved_with_graphs(
     assert without_time(records) == without_time(expected)
     said = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert [message[:8] for message in said] == ["update 1"] * 2
+
+
+@one_encoder
+@pytest.mark.usefixtures("graphs_on_cpu")
+def test_with_graphs_a_record_comes_after_the_next_update_is_launched(
+    tiny_reader: ReaderModel,
+    tiny_features: Features,
+    recipe: TrainingConfig,
+    inference: InferenceConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """But before an evaluation and a checkpoint. Oracle: the records of a run without graphs."""
+    config = changed(recipe, updates=9, evaluate_every=4, checkpoint_every=6)
+    validation = Validation(tiny_features, inference)
+    usual, launched = train_step, list[bool]()
+
+    def counted(*arguments: Any, **settings: Any) -> Tensor:
+        launched.append(True)
+        return usual(*arguments, **settings)
+
+    def run(folder: Path) -> list[tuple[Record, int]]:
+        launched.clear()
+        told: list[tuple[Record, int]] = []
+
+        def on_record(record: Record) -> None:
+            told.append((record, len(launched)))
+
+        assert train_with(
+            copy.deepcopy(tiny_reader),
+            tiny_features,
+            config,
+            on_record,
+            folder=folder,
+            validation=validation,
+            on_evaluation=on_record,
+        )
+        return told
+
+    monkeypatch.setattr(loop, "train_step", counted)
+    expected = run(tmp_path / "plain")
+    monkeypatch.setattr(loop, "takes_graphs", lambda *_: True)
+    found = run(tmp_path / "graphed")
+    assert [type(record) for record, _ in found] == [type(record) for record, _ in expected]
+    losses = [[record.loss for record, _ in told] for told in (found, expected)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    updates = [(r.update, made) for r, made in found if isinstance(r, UpdateRecord)]
+    # After 4, 8 and 9 the reader is evaluated; after 6 it is saved.
+    assert updates == [(1, 2), (2, 3), (3, 4), (4, 4), (5, 6), (6, 6), (7, 8), (8, 8), (9, 9)]
+    newest = Checkpoints(tmp_path / "graphed").newest()
+    assert newest is not None
+    assert [each.update for each in newest.records] == [each.update for each, _ in expected]
 
 
 @one_encoder

@@ -9,7 +9,8 @@ from torch.overrides import TorchFunctionMode
 
 from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters, Precision
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""torch's names of the formats of 16 bits."""
 
 
 def available_device() -> torch.device:
@@ -38,7 +39,7 @@ def computing_in(precision: Precision, device: torch.device) -> AbstractContextM
     """A context in which forward passes compute in a number format where that is safe."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, dtype=_DTYPES[precision])
+    return torch.autocast(device.type, dtype=DTYPES[precision])
 
 
 def reading_in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:

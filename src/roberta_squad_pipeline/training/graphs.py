@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from roberta_squad_pipeline.distributed.config import Strategy
@@ -16,7 +17,9 @@ from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION, UNLABELLED
 from roberta_squad_pipeline.reader.batching import Batch, packing_of
-from roberta_squad_pipeline.reader.model import ReaderModel
+from roberta_squad_pipeline.reader.config import Precision
+from roberta_squad_pipeline.reader.device import DTYPES
+from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
 
 _ROW_STEP = 128
 """Rows are filled up to a multiple of so many tokens, since each length of a row needs a graph of
@@ -42,39 +45,57 @@ class _Graph:
 class GraphedGradients:
     """Gradients of a reader's parameters, all in one tensor, where graphs write them.
 
+    In 16 bits, the encoder's linear layers read copies of their weights. Autocast would cast them
+    one by one in each pass, and their gradients back again.
+
     Args:
         reader: On a GPU.
         tokens: Number of tokens of the longest window.
+        precision: What the passes compute in.
         processes: Those that share the update; each has the whole reader.
     """
 
-    def __init__(self, reader: ReaderModel, *, tokens: int, processes: Processes) -> None:
-        self._tokens, self._processes = tokens, processes
+    def __init__(
+        self, reader: ReaderModel, *, tokens: int, precision: Precision, processes: Processes
+    ) -> None:
+        self._reader, self._tokens, self._processes = reader, tokens, processes
         self._graphs: dict[tuple[int, int, bool], _Graph] = {}
         self._pool: Any = torch.cuda.graph_pool_handle()
-        self._parameters = [each for each in reader.parameters() if each.requires_grad]
-        sizes = [each.numel() for each in self._parameters]
+        self._copies = _linear_copies(reader, DTYPES.get(precision))
+        parameters = {name: each for name, each in reader.named_parameters() if each.requires_grad}
+        self._leaves = [self._copies.get(name, each) for name, each in parameters.items()]
+        sizes = [each.numel() for each in parameters.values()]
         self._all = torch.zeros(sum(sizes), device=processes.device)
-        self._gradients = list(torch.split(self._all, sizes))
-        for number, parameter in enumerate(self._parameters):
-            self._gradients[number] = self._gradients[number].view_as(parameter)
-            parameter.grad = self._gradients[number]
+        self._gradients: list[Tensor] = []
+        parts = torch.split(self._all, sizes)
+        for parameter, part in zip(parameters.values(), parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+            self._gradients.append(parameter.grad)
 
     def prepare(self, batch: Batch) -> Batch:
         """A batch as `add_up` takes it, on its way to the GPU."""
         filled = fill_row(batch, tokens=self._tokens, step=min(_ROW_STEP, self._tokens))
         return filled.to(self._processes.device)
 
+    def read(self, batch: Batch) -> ReaderOutput:
+        """The reader's forward pass."""
+        output: ReaderOutput = functional_call(self._reader, self._copies, (batch,))
+        return output
+
     def add_up(self, batches: Sequence[Batch], losses: Losses) -> Tensor:
         """Sets the gradients to the sum over the micro-batches of all processes.
 
         Args:
             batches: From `prepare`.
-            losses: Makes a batch's loss.
+            losses: Makes a batch's loss, by `read`.
 
         Returns:
             The sum of this process's losses. Shape: ()
         """
+        if self._copies:
+            originals: list[Tensor] = [self._reader.get_parameter(name) for name in self._copies]
+            with torch.no_grad():
+                torch._foreach_copy_(list(self._copies.values()), originals)
         keys = [(*_shape(batch), number == 0) for number, batch in enumerate(batches)]
         for key, batch in zip(keys, batches, strict=True):
             if key not in self._graphs:
@@ -98,13 +119,27 @@ class GraphedGradients:
     def _record(self, batch: Batch, losses: Losses, *, first: bool) -> _Graph:
         def passes() -> Tensor:
             loss, scaled = losses(batch)
-            found = torch.autograd.grad(scaled, self._parameters)
-            # A few kernels for hundreds of tensors.
+            found = torch.autograd.grad(scaled, self._leaves)
             put = torch._foreach_copy_ if first else torch._foreach_add_
-            put(self._gradients, found)
+            # A few kernels for hundreds of tensors, if all have the same number format.
+            for dtype in {each.dtype for each in found}:
+                alike = [number for number, each in enumerate(found) if each.dtype == dtype]
+                put([self._gradients[n] for n in alike], [found[n] for n in alike])
             return loss.detach()
 
         return _Graph(batch, *_recorded(passes, self._all.device, self._pool))
+
+
+def _linear_copies(reader: ReaderModel, dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """Copies of the parameters that autocast would cast to 16 bits, by name; none for None."""
+    if dtype is None:
+        return {}
+    return {
+        f"encoder.{name}.{own}": parameter.detach().to(dtype).requires_grad_()
+        for name, module in reader.encoder.named_modules()
+        if isinstance(module, nn.Linear)
+        for own, parameter in module.named_parameters(recurse=False)
+    }
 
 
 def _recorded(

@@ -48,6 +48,20 @@ from roberta_squad_pipeline.training.validation import Validation, read_validati
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Launched:
+    """An update that a GPU may still be at work on."""
+
+    update: int
+    attempt: int
+    loss: Tensor
+    """Shape: ()"""
+    rates: list[float]
+    """The learning rates of all groups."""
+    loss_scale: float
+    began: float
+
+
 @dataclass(slots=True)
 class _Run:
     """A run as it stands between two updates."""
@@ -72,6 +86,10 @@ class _Run:
     on_record: Callable[[Record], None]
     next_batches: list[list[Batch]] | None = None
     """Each lane's, of the update that comes next, where they are assembled already."""
+    launched: _Launched | None = None
+    """The last update, until it has a record."""
+    recorded_at: float = 0.0
+    """When the last update had its record."""
     records: list[Record] = field(default_factory=list)
     """Of all updates and evaluations so far; on rank 0 alone."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -126,7 +144,9 @@ def fit_reader(
     module: nn.Module = reader
     if takes_graphs(reader, features, processes, strategy):
         tokens = int(features.window_tokens.max())
-        graphed = GraphedGradients(reader, tokens=tokens, processes=processes)
+        graphed = GraphedGradients(
+            reader, tokens=tokens, precision=config.precision, processes=processes
+        )
     else:
         module = distribute(reader, processes, strategy)
     optimizer = build_optimizer(reader, config)
@@ -174,16 +194,18 @@ def _train(run: _Run, stop: StopRequest) -> bool:
     for update in range(done + 1, config.updates + 1):
         if ended:
             break
-        _keep(run, _make_update(run, update))
+        _make_update(run, update)
         ended = update == config.updates
         every = config.evaluate_every
         if run.validation and every and (update % every == 0 or ended):
+            _record(run)
             _evaluate(run, run.validation, update)
             ended = ended or _out_of_patience(run)
         # A signal may reach one rank before this update and another after it; one that left alone
         # would make the others wait in their next collective for ever.
         stopped = processes.any(stop.made)
         if stopped or update % config.checkpoint_every == 0 or ended:
+            _record(run)
             _save(run, update)
         if stopped and not ended:
             return False
@@ -214,10 +236,12 @@ def _resume(run: _Run) -> int:
     return start.update
 
 
-def _make_update(run: _Run, update: int) -> UpdateRecord:
+def _make_update(run: _Run, update: int) -> None:
+    """Launches an update; the one before it has a record after that."""
     began = time.perf_counter()
     config = run.config
     set_learning_rates(run.optimizer, update, config)
+    rates = [group["lr"] for group in run.optimizer.param_groups]
     made = False
     while not made:
         # Like fairseq: what overflows fp16 is no update, and the next windows are tried.
@@ -232,26 +256,39 @@ def _make_update(run: _Run, update: int) -> UpdateRecord:
                 raise
             _halve_micro_batch(run, update)
             continue
+        _record(run)
         if update < config.updates:
             # A GPU is at work until its loss is asked for.
             run.next_batches = _assemble(run, attempt + 1)
-        # The attempt's one wait for the device; the next batches are assembled by now.
+        # In fp16, the attempt's wait for the device; the next batches are assembled by now.
         made = not run.scaler.settle()
         _check_scale(run, update, attempt)
-    rates = [group["lr"] for group in run.optimizer.param_groups]
+    run.launched = _Launched(update, attempt, loss, rates, run.scaler.known_scale, began)
+    # By graphs a GPU has the next update before the host asks for the loss of this one.
+    if not run.graphed:
+        _record(run)
+
+
+def _record(run: _Run) -> None:
+    """Waits for the last update that was launched, and keeps its record."""
+    if run.launched is None:
+        return
+    launched, run.launched = run.launched, None
+    loss = launched.loss.item()
+    began, run.recorded_at = max(launched.began, run.recorded_at), time.perf_counter()
     record = UpdateRecord(
-        update=update,
-        loss=loss.item(),
-        lr_highest=max(rates),
-        lr_lowest=min(rates),
-        windows=config.batch_size,
-        loss_scale=run.scaler.known_scale,
-        seconds=time.perf_counter() - began,
+        update=launched.update,
+        loss=loss,
+        lr_highest=max(launched.rates),
+        lr_lowest=min(launched.rates),
+        windows=run.config.batch_size,
+        loss_scale=launched.loss_scale,
+        seconds=run.recorded_at - began,
     )
-    if not math.isfinite(record.loss):
-        got = f"loss {record.loss}"
-        raise TrainingError(_failure(run, update, got, "a finite number", attempt=attempt))
-    return record
+    if not math.isfinite(loss):
+        got, attempt = f"loss {loss}", launched.attempt
+        raise TrainingError(_failure(run, launched.update, got, "a finite number", attempt=attempt))
+    _keep(run, record)
 
 
 def _step(run: _Run, batches: list[list[Batch]], attempt: int) -> Tensor:

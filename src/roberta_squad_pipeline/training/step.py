@@ -1,7 +1,7 @@
 """One update: the gradients of its micro-batches on all processes, and the optimiser's step."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -12,7 +12,7 @@ from roberta_squad_pipeline.reader.batching import Batch
 from roberta_squad_pipeline.reader.device import computing_in
 from roberta_squad_pipeline.reader.dropout import seed_thread
 from roberta_squad_pipeline.reader.lanes import Lanes
-from roberta_squad_pipeline.reader.model import ReaderModel
+from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.graphs import GraphedGradients
 from roberta_squad_pipeline.training.loss import summed_loss
@@ -53,9 +53,10 @@ def train_step(
     # DDP and FSDP average gradients over ranks. But an update's gradient is the sum over ranks,
     # since each loss is already divided by all windows of the update.
     factor = 1 if graphed else processes.count
+    read = graphed.read if graphed else module
 
     def losses(batch: Batch) -> tuple[Tensor, Tensor]:
-        loss = _loss(module, batch, config, processes.device)
+        loss = _loss(read, batch, config, processes.device)
         return loss, scaler.scale(loss * factor)
 
     if graphed:
@@ -150,9 +151,14 @@ def _lane_gradients(
     return total
 
 
-def _loss(module: nn.Module, batch: Batch, config: TrainingConfig, device: torch.device) -> Tensor:
+def _loss(
+    read: Callable[[Batch], ReaderOutput],
+    batch: Batch,
+    config: TrainingConfig,
+    device: torch.device,
+) -> Tensor:
     """A micro-batch's part of the update's mean loss."""
     batch = batch.to(device)
     with computing_in(config.precision, device):
-        output = module(batch)
+        output = read(batch)
     return summed_loss(output, batch, config, config.distil) / config.batch_size
