@@ -105,7 +105,7 @@ def test_a_file_of_its_own(project: Path, kedro: Kedro, runs: Runs) -> None:
     assert run.data.tags["validation"].startswith(f"file: {len(expected)} questions")
     assert "selected_on" not in run.data.tags
     assert run.data.params["squad_files.validation.path"].endswith("own.json")
-    assert "validation after update 4: loss" in said
+    assert "validation after update 4: exact" in said
     # What is not there any more is not left from before.
     refused = kedro("train")
     assert refused.returncode == 1

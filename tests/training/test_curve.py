@@ -17,7 +17,7 @@ from roberta_squad_pipeline.training.learning_rates import (
     peak_learning_rates,
     set_learning_rates,
 )
-from roberta_squad_pipeline.training.records import EvaluationRecord, UpdateRecord
+from roberta_squad_pipeline.training.records import EvaluationRecord, Scores, UpdateRecord
 
 
 def _record(update: int, loss: float = 1.0) -> UpdateRecord:
@@ -68,6 +68,12 @@ def test_evaluations_are_kept_but_for_their_time(recipe: TrainingConfig) -> None
 SCORES = st.lists(st.integers(0, 100).map(float), min_size=1, max_size=30)
 
 
+def scores(answerable_f1: float | None, best_f1: float) -> Scores:
+    return Scores(
+        exact=50.0, f1=50.0, answerable_f1=answerable_f1, best_f1=best_f1, no_answer_auc=0.54
+    )
+
+
 def evaluations(*scores: float) -> list[EvaluationRecord]:
     """One every ten updates, with these criteria."""
     return [
@@ -87,14 +93,13 @@ def evaluations(*scores: float) -> list[EvaluationRecord]:
 
 def test_a_reader_that_answers_beats_one_that_abstains() -> None:
     """Figures of a real run: two best F1 that hardly differ, and readers that differ much."""
-    useless = EvaluationRecord(1, 2.0, 50.0, 50.0, 14.7, 50.32, 0.54, 1.0)
-    useful = EvaluationRecord(2, 2.0, 50.0, 50.0, 47.9, 50.31, 0.54, 1.0)
-    assert best_evaluation([useless, useful]) is useful
+    useless, useful = scores(14.7, 50.32), scores(47.9, 50.31)
+    assert useful.criterion > useless.criterion
     assert useful.criterion == pytest.approx((47.9 + 50.31) / 2)
 
 
 def test_without_answerable_questions_best_f1_alone_counts() -> None:
-    assert EvaluationRecord(1, 2.0, 50.0, 50.0, None, 75.0, None, 1.0).criterion == 75.0
+    assert scores(None, 75.0).criterion == 75.0
 
 
 @given(SCORES)

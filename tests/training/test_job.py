@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import Distillation, TrainingConfig
 from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
 from roberta_squad_pipeline.training.records import EvaluationRecord, Record, UpdateRecord
-from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
+from roberta_squad_pipeline.training.validation import Validation, read_with_loss, score_validation
 
 pytestmark = pytest.mark.usefixtures("one_thread", "forked")
 
@@ -281,12 +281,14 @@ def test_evaluating_changes_no_weight(
     assert same(state(tmp_path / "scored", 6), state(tmp_path / "plain", 6))
     assert [record.update for record in found] == [4, 6]
     validation = Validation(Features.open(features_file), inference)
-    spans, loss = read_validation(
+    spans, loss = read_with_loss(
         reader, validation, weights=SERIES, processes=Processes.alone(torch.device("cpu"))
     )
-    expected = score_validation(validation, spans, update=6, loss=loss, began=0.0)
-    assert found[-1].loss == pytest.approx(expected.loss, rel=1e-6)
-    assert replace(found[-1], seconds=0.0, loss=0.0) == replace(expected, seconds=0.0, loss=0.0)
+    expected = EvaluationRecord(
+        **asdict(score_validation(validation, spans)), update=6, loss=0.0, seconds=0.0
+    )
+    assert found[-1].loss == pytest.approx(loss, rel=1e-6)
+    assert replace(found[-1], seconds=0.0, loss=0.0) == expected
 
 
 @pytest.mark.parametrize(("processes", "strategy"), [(1, "ddp"), (2, "fsdp")])

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
@@ -34,7 +34,12 @@ from roberta_squad_pipeline.training.curve import best_evaluation, out_of_patien
 from roberta_squad_pipeline.training.graphs import GraphedGradients, takes_graphs
 from roberta_squad_pipeline.training.learning_rates import build_optimizer, set_learning_rates
 from roberta_squad_pipeline.training.loss_scale import LossScaler
-from roberta_squad_pipeline.training.records import Record, UpdateRecord, evaluations_of
+from roberta_squad_pipeline.training.records import (
+    EvaluationRecord,
+    Record,
+    UpdateRecord,
+    evaluations_of,
+)
 from roberta_squad_pipeline.training.state import (
     allocate_state,
     gather,
@@ -43,7 +48,7 @@ from roberta_squad_pipeline.training.state import (
 )
 from roberta_squad_pipeline.training.step import lane_readers, train_step, train_step_in_lanes
 from roberta_squad_pipeline.training.strategy import compile_layers, distribute
-from roberta_squad_pipeline.training.validation import Validation, read_validation, score_validation
+from roberta_squad_pipeline.training.validation import Validation, read_with_loss, score_validation
 
 _logger = logging.getLogger(__name__)
 
@@ -321,7 +326,7 @@ def _keep(run: _Run, record: Record) -> None:
 def _evaluate(run: _Run, validation: Validation, update: int) -> None:
     """Scores the reader on the validation questions; every process has to call it."""
     began = time.perf_counter()
-    spans, loss = read_validation(
+    spans, loss = read_with_loss(
         run.reader, validation, weights=run.config, processes=run.processes
     )
     # Every process has the same loss.
@@ -330,7 +335,9 @@ def _evaluate(run: _Run, validation: Validation, update: int) -> None:
         raise TrainingError(_failure(run, update, got, "a finite number"))
     best = False
     if run.processes.first:
-        evaluation = score_validation(validation, spans, update=update, loss=loss, began=began)
+        scores = asdict(score_validation(validation, spans))
+        seconds = time.perf_counter() - began
+        evaluation = EvaluationRecord(**scores, update=update, loss=loss, seconds=seconds)
         _keep(run, evaluation)
         best = best_evaluation(evaluations_of(run.records)) is evaluation
     # Only rank 0 has scored, but all take part in gathering the weights.

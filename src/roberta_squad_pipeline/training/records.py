@@ -25,14 +25,10 @@ class UpdateRecord:
     """Wall time of the update."""
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationRecord:
-    """The scores of a reader on the validation questions while it was trained."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What a reader scores on the validation questions."""
 
-    update: int
-    """The update after which it was scored."""
-    loss: float
-    """Mean over the validation windows."""
     exact: float
     """Exact matches in per cent, if it abstains above a no-answer score of 0."""
     f1: float
@@ -45,12 +41,10 @@ class EvaluationRecord:
     no_answer_auc: float | None
     """How well the no-answer score separates the two kinds of questions, 0 to 1; None if there is
     only one kind."""
-    seconds: float
-    """Wall time of the evaluation."""
 
     @property
     def criterion(self) -> float:
-        """The score that `training.keep` and `training.patience` use: higher is better.
+        """The score that `training.keep`, `training.patience` and a soup use: higher is better.
 
         For a reader that is trained on little data, best F1 alone is a poor measure: it stays close
         to the score for abstaining on every question. The F1 of answerable questions alone ignores
@@ -59,6 +53,18 @@ class EvaluationRecord:
         if self.answerable_f1 is None:
             return self.best_f1
         return (self.best_f1 + self.answerable_f1) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRecord(Scores):
+    """The scores of a reader on the validation questions while it was trained."""
+
+    update: int
+    """The update after which it was scored."""
+    loss: float
+    """Mean over the validation windows."""
+    seconds: float
+    """Wall time of the evaluation."""
 
 
 Record = UpdateRecord | EvaluationRecord

@@ -1,6 +1,6 @@
 """Reads and scores the validation questions while a reader is trained."""
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
 from roberta_squad_pipeline.training.config import LossSettings
 from roberta_squad_pipeline.training.loss import summed_loss
-from roberta_squad_pipeline.training.records import EvaluationRecord
+from roberta_squad_pipeline.training.records import Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,12 @@ class Validation:
 
 
 def read_validation(
-    reader: ReaderModel, validation: Validation, *, weights: LossSettings, processes: Processes
-) -> tuple[WindowSpans, float]:
+    reader: ReaderModel,
+    validation: Validation,
+    *,
+    processes: Processes,
+    on_batch: Callable[[Batch, ReaderOutput], None] = lambda *_: None,
+) -> WindowSpans:
     """Reads all validation windows with the present weights.
 
     No random number is drawn, and the reader is in training mode again at the end. So training is
@@ -42,23 +46,18 @@ def read_validation(
     Args:
         reader: The reader that is being trained, with its weights sharded or not.
         validation: The questions.
-        weights: Of the loss; see `summed_loss`.
         processes: Each reads its share of the windows, and each calls this function.
+        on_batch: See `read_windows`.
 
     Returns:
-        The spans of all windows and the mean loss over them, in every process.
+        The spans of all windows, in every process.
 
     Raises:
         InputError: A batch does not fit into the GPU memory that training leaves.
     """
     features, inference = validation.features, validation.inference
-    total = torch.zeros((), dtype=torch.float64, device=processes.device)
-
-    def add_loss(batch: Batch, output: ReaderOutput) -> None:
-        total.add_(summed_loss(output, batch, weights))
-
     try:
-        spans = search_windows(reader, features, inference, processes=processes, on_batch=add_loss)
+        return search_windows(reader, features, inference, processes=processes, on_batch=on_batch)
     except torch.OutOfMemoryError as error:
         raise InputError(
             where="inference.batch_windows",
@@ -68,22 +67,36 @@ def read_validation(
         ) from error
     finally:
         reader.train()
+
+
+def read_with_loss(
+    reader: ReaderModel, validation: Validation, *, weights: LossSettings, processes: Processes
+) -> tuple[WindowSpans, float]:
+    """Like `read_validation`; returns the mean loss over all windows, too.
+
+    Args:
+        reader: See there.
+        validation: The questions.
+        weights: Of the loss; see `summed_loss`.
+        processes: See `read_validation`.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=processes.device)
+
+    def add_loss(batch: Batch, output: ReaderOutput) -> None:
+        total.add_(summed_loss(output, batch, weights))
+
+    spans = read_validation(reader, validation, processes=processes, on_batch=add_loss)
     # Each rank has read its share; all of them need the mean, to check that it is finite.
     processes.sum(total)
-    return spans, total.item() / len(features.windows.question)
+    return spans, total.item() / len(validation.features.windows.question)
 
 
-def score_validation(
-    validation: Validation, spans: WindowSpans, *, update: int, loss: float, began: float
-) -> EvaluationRecord:
+def score_validation(validation: Validation, spans: WindowSpans) -> Scores:
     """Scores the result of `read_validation`.
 
     Args:
         validation: The questions.
         spans: The spans of all their windows.
-        update: The update after which they were read.
-        loss: The mean loss over the windows.
-        began: `time.perf_counter()` at the beginning of the evaluation.
 
     Raises:
         InputError: See `merge_windows`.
@@ -99,13 +112,10 @@ def score_validation(
     odds = found.scores_fitted_on(np.ones(len(scores.ids), np.bool_))
     report = report_of(scores, odds, NO_ANSWER_THRESHOLD)
     answerable = scores.answerable
-    return EvaluationRecord(
-        update=update,
-        loss=loss,
+    return Scores(
         exact=report["exact"],
         f1=report["f1"],
         answerable_f1=float(100 * scores.f1[answerable].mean()) if answerable.any() else None,
         best_f1=report["best_f1"],
         no_answer_auc=no_answer_auc(odds, answerable),
-        seconds=time.perf_counter() - began,
     )

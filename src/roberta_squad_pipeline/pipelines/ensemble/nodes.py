@@ -1,7 +1,6 @@
 """Makes one reader of those of finished runs."""
 
 import logging
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,6 @@ from roberta_squad_pipeline.pipelines import Features, TrainedReader, Validation
 from roberta_squad_pipeline.reader.config import InferenceParameters
 from roberta_squad_pipeline.runs.members import member_names
 from roberta_squad_pipeline.runs.parameters import DataConfig, EnsembleConfig
-from roberta_squad_pipeline.training.config import LossSettings
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.model import ReaderModel
@@ -67,9 +65,5 @@ def _score(reader: "ReaderModel", validation: Validation) -> float:
     from roberta_squad_pipeline.reader.device import available_device
     from roberta_squad_pipeline.training.validation import read_validation, score_validation
 
-    began, alone = time.perf_counter(), Processes.alone(available_device())
-    weights = LossSettings(
-        answerability_weight=0.0, no_answer_span_weight=1.0, plausible_weight=0.0
-    )  # of no use here
-    spans, loss = read_validation(reader, validation, weights=weights, processes=alone)
-    return score_validation(validation, spans, update=0, loss=loss, began=began).criterion
+    spans = read_validation(reader, validation, processes=Processes.alone(available_device()))
+    return score_validation(validation, spans).criterion
