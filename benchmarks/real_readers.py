@@ -48,6 +48,7 @@ from real_runs import (
     Split,
     data_record,
     encoder_folder,
+    joined,
     keep,
     read_sample,
     sample_split,
@@ -344,7 +345,7 @@ def _seconds_of_training(lines: Iterator[str]) -> float:
 
 
 def _begun(options: argparse.Namespace) -> tuple[dict[str, Any], Split]:
-    split = sample_split(options.fold)
+    split = joined(sample_split(options.fold), options.documents)
     result = {
         "name": options.name,
         "side": options.command,
@@ -352,6 +353,7 @@ def _begun(options: argparse.Namespace) -> tuple[dict[str, Any], Split]:
         "updates": options.updates,
         "seed": options.seed,
         "fold": options.fold,
+        "documents": options.documents,
         "threads": options.threads,
         "alone": options.alone,
         "data": data_record(split),
@@ -450,6 +452,14 @@ def _parser() -> argparse.ArgumentParser:
         side.add_argument("--lr", type=float, help=f"{LR} unless given")
         side.add_argument("--precision", choices=["fp32", "bf16", "fp16"], help="fp32 unless given")
         side.add_argument("--fold", type=int, choices=range(FOLD_COUNT))
+        side.add_argument(
+            "--documents",
+            choices=["train", "dev"],
+            action="extend",
+            nargs="+",
+            default=[],
+            help="files whose passages are joined into longer ones",
+        )
         side.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     return parser
 

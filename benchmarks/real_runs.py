@@ -8,7 +8,7 @@ import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ FOLDS = ROOT / "data" / "01_raw" / "real_readers"
 UNFINISHED = FOLDS / "unfinished"
 """Where checkpoints of the recipe's runs lie until they are finished."""
 FOLD_COUNT = 3
+DOCUMENT_PASSAGES = 5
+"""Passages of an article that are joined into a document: some 1,000 tokens."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,54 @@ def sample_split(fold: int | None) -> Split:
             for index, article in enumerate(articles)
             if (index % FOLD_COUNT == fold) is held_out
         ]
-        path.write_text(json.dumps({"version": content["version"], "data": part}))
+        _write(path, {"version": content["version"], "data": part})
     return split
+
+
+def joined(split: Split, parts: Collection[str]) -> Split:
+    """Joins passages of an article that follow each other into documents.
+
+    Args:
+        split: The files of single passages.
+        parts: Which of `train` and `dev` are joined.
+    """
+    return Split(
+        _joined(split.train) if "train" in parts else split.train,
+        _joined(split.dev) if "dev" in parts else split.dev,
+    )
+
+
+def _joined(path: Path) -> Path:
+    content = json.loads(path.read_bytes())
+    for article in content["data"]:
+        passages = article["paragraphs"]
+        article["paragraphs"] = [
+            _document(passages[first : first + DOCUMENT_PASSAGES])
+            for first in range(0, len(passages), DOCUMENT_PASSAGES)
+        ]
+    FOLDS.mkdir(parents=True, exist_ok=True)
+    written = FOLDS / f"{path.stem}_documents.json"
+    _write(written, content)
+    return written
+
+
+def _write(path: Path, content: object) -> None:
+    text = json.dumps(content)
+    # Another run may be reading it.
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def _document(passages: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    document: dict[str, Any] = {"context": "", "qas": []}
+    for passage in passages:
+        before = document["context"] and document["context"] + "\n\n"
+        for question in passage["qas"]:
+            for answer in question["answers"] + question.get("plausible_answers", []):
+                answer["answer_start"] += len(before)
+        document["context"] = before + passage["context"]
+        document["qas"] += passage["qas"]
+    return document
 
 
 def read_sample(path: Path) -> SquadDataset:
