@@ -122,6 +122,15 @@ def test_damaged_folder_is_named(folder: Path, name: str, damage: Callable[[Path
     assert caught.value.remedy == "Train one: kedro run --pipeline train"
 
 
+def test_misspelt_name_of_a_reader(folder: Path) -> None:
+    """Oracle: the name of the reader that lies beside it."""
+    with pytest.raises(InputError) as caught:
+        load_reader(folder.with_name(folder.name[:-1]))
+    assert caught.value.remedy == (
+        f"Did you mean {folder.name}? Train one: kedro run --pipeline train"
+    )
+
+
 def test_weights_of_another_reader_are_refused(folder: Path, encoder_folder: Path) -> None:
     shutil.copy(encoder_folder / "model.safetensors", folder)
     with pytest.raises(InputError, match=r"no reader that loads.*kedro run --pipeline train"):

@@ -92,6 +92,13 @@ def test_no_passage(monkeypatch: pytest.MonkeyPatch) -> None:
         converse(Reader(), None, piped())  # type: ignore[arg-type]
 
 
+def test_no_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question without an empty line before it would be taken for the passage's last line."""
+    typed(monkeypatch, "The Shilgel.", "Which?")
+    with pytest.raises(InputError, match="after the passage and an empty line"):
+        converse(Reader(), None, piped())  # type: ignore[arg-type]
+
+
 def test_what_a_reader_was_exported_to_has_the_run_s_name() -> None:
     assert reader_of("demo") == {"run": "demo"}
     assert reader_of("demo/onnx") == {"run": "demo", "reader": "demo/onnx"}

@@ -150,7 +150,7 @@ def test_the_slider_decides_without_the_reader(page: Page) -> None:
     abstains = "no answer; the best span would be Isk"
     assert decisions == {"-1.6": abstains, "-1.5": "Isk", "min": abstains, "max": "Isk"}
     page.chrome.find_element("id", "own").click()
-    assert page.text("#above") == "0.25, which stands for 56 %"
+    assert page.text("#above") == "0.25, a probability of 56 %"
     assert page.chrome.execute_script(requests) == asked
 
 

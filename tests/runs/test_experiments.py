@@ -178,6 +178,8 @@ def test_scaling() -> None:
     assert scaled_updates(0, 0.5) == 0
     assert scaled_updates(1, 0.1) == 1
     assert scaled_lr(3e-5, 2) == 6e-5
+    # As a product of floats it is 0.0005993999999999999.
+    assert scaled_lr(1.8e-5, 33.3) == 0.0005994
 
 
 def test_what_the_scale_made_of_an_experiment_is_said() -> None:

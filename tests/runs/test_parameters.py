@@ -48,6 +48,8 @@ def _changed(raw: dict[str, Any], dotted: str, value: object) -> dict[str, Any]:
         ("training.loss_scale.inital", 1, "Did you mean training.loss_scale.initial?"),
         ("training.lr", "abc", "parameter training.lr: got 'abc'; expected a valid number"),
         ("training.lr", -1, "parameter training.lr: got -1; expected greater than 0"),
+        ("run", "../x", "parameter run: got '../x'; expected text of the form '^[A-Za-z0-9]"),
+        ("run", "x" * 101, "expected text of at most 100 characters."),
         ("training.precision", "fp8", "expected 'auto', 'fp32', 'bf16' or 'fp16'"),
         ("training.epochs", 2, "training.updates and training.epochs: got 520 and 2.0; expected"),
         ("training.updates", None, "training.updates and training.epochs: got neither; expected"),

@@ -1,6 +1,7 @@
 """Shows progress: a bar in a terminal, or a line now and then in a log."""
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ class Advance(Protocol):
 
 _FIRST_LINE_S, _LINES_GROW, _LONGEST_PAUSE_S = 10.0, 1.5, 600.0
 """Pauses between lines: a few lines in the first minutes, later six per hour."""
+
+_TAKEN_OVER_S = 1.0
+"""Units that come so soon after the first one were taken over from an earlier run: they took no time."""
 
 _logger = logging.getLogger(__name__)
 
@@ -57,18 +61,21 @@ def _bar(title: str, total: int, unit: str) -> Iterator[Advance]:
 
 @contextmanager
 def _lines(title: str, total: int, unit: str) -> Iterator[Advance]:
-    said, pause = time.monotonic(), _FIRST_LINE_S
+    began, said, pause = math.inf, 0.0, _FIRST_LINE_S
     completed = completed_when_said = 0
 
     def advance(done: int, note: str = "") -> None:
-        nonlocal completed, said, completed_when_said, pause
+        nonlocal began, completed, said, completed_when_said, pause
         completed += done
         now = time.monotonic()
+        began = min(began, now)
+        if now - began < _TAKEN_OVER_S:
+            said, completed_when_said = now, completed
         if now - said < pause and completed < total:
             return
         pause = min(pause * _LINES_GROW, _LONGEST_PAUSE_S)
-        # Not since the beginning: units taken over from an earlier run took no time.
-        left = (now - said) / (completed - completed_when_said) * (total - completed)
+        timed = max(completed - completed_when_said, 1)
+        left = (now - said) / timed * (total - completed)
         said, completed_when_said = now, completed
         done_now = f"{completed}/{total} {unit}{_listed(note)}"
         _logger.info("%s: %s, %.0f s left", title, done_now, left)

@@ -9,6 +9,7 @@ exported to ONNX, with model.onnx instead of config.json and weights; and an ens
 
 import json
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -268,11 +269,13 @@ def load_evaluation(folder: Path) -> Evaluation | None:
 
 
 def _no_reader(folder: Path, error: Exception) -> InputError:
+    others = [header.parent.name for header in folder.parent.glob(f"*/{_HEADER}")]
+    close = [] if folder.exists() else get_close_matches(folder.name, others)
     return InputError(
         where=str(folder),
         got=f"no reader that loads ({str(error).splitlines()[0]})",
         expected=f"a folder with {_HEADER}, {WEIGHTS}, config.json and a tokenizer",
-        remedy=_REMEDY,
+        remedy=(f"Did you mean {' or '.join(close)}? " if close else "") + _REMEDY,
     )
 
 

@@ -57,7 +57,7 @@ def converse(
         as_json: Whether an answer is shown as a JSON object on a line of its own.
 
     Raises:
-        InputError: There is no passage.
+        InputError: There is no passage or no question.
     """
     if passage is None:
         if console.is_terminal:
@@ -70,11 +70,20 @@ def converse(
             expected="a text that may hold the answer",
             remedy="Type it, or give --passage or --passage-file.",
         )
+    asked = False
     for question in _typed("\n? " if console.is_terminal else ""):
         if question.strip():
+            asked = True
             answer = reader.answer(question, passage)
             said = _line(question, answer, reader) if as_json else shown(answer, passage, console)
             console.print(said, soft_wrap=True)
+    if not asked:
+        raise InputError(
+            where="questions",
+            got="none",
+            expected="one per line, after the passage and an empty line",
+            remedy="Give them so, or the passage with --passage or --passage-file.",
+        )
 
 
 def _typed(prompt: str) -> Iterator[str]:

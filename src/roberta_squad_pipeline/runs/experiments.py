@@ -165,8 +165,8 @@ def scaled_updates(updates: int | None, factor: float) -> int | None:
 
 
 def scaled_lr(lr: float | None, factor: float) -> float | None:
-    """`${scaled_lr:LR,FACTOR}`: FACTOR times LR."""
-    return None if lr is None else lr * factor
+    """`${scaled_lr:LR,FACTOR}`: FACTOR times LR, without the last digits' rounding error."""
+    return None if lr is None else float(f"{lr * factor:.12g}")
 
 
 def scaled(experiment: Experiment, scale: Scale) -> Experiment:

@@ -450,6 +450,8 @@ def _describe(fault: Any) -> InputError:
     if fault["type"] == "missing":
         return InputError(where=where, got="nothing", expected="a value", remedy=remedy)
     rule = fault["msg"].removeprefix("Input should be ")
+    rule = rule.replace("String should match pattern", "text of the form")
+    rule = rule.replace("String should have", "text of")
     return InputError(where=where, got=repr(fault["input"]), expected=rule, remedy=remedy)
 
 

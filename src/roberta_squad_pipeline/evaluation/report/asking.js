@@ -20,7 +20,7 @@ function showThreshold() {
   const score = threshold();
   const likely = 1 / (1 + Math.exp(-(platt.slope * score + platt.intercept)));
   place("above").textContent = Number.isFinite(score)
-    ? `${score.toFixed(2)}, which stands for ${percent(likely)}`
+    ? `${score.toFixed(2)}, a probability of ${percent(likely)}`
     : score < 0 ? "any number: always" : "every number: never";
   if (found) showAnswer();
 }
