@@ -196,5 +196,5 @@ def test_runs_as_a_module_without_heavy_imports(files: dict[str, str]) -> None:
     assert json.loads(done.stdout)["total"] == 3
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "numpy" in imported
-    heavy = {"torch", "transformers", "kedro", "mlflow", "pandas", "pyarrow", "pooch", "requests"}
+    heavy = {"torch", "transformers", "kedro", "mlflow", "pandas", "pyarrow", "fsspec", "aiohttp"}
     assert not imported & heavy

@@ -14,6 +14,7 @@ from typing import Literal
 import pytest
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.squad import download
 from roberta_squad_pipeline.squad.download import fetch
 
 CONTENT = bytes(range(256)) * 2000
@@ -68,7 +69,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def fault_of(url: str, folder: Path, size_bytes: int | None = len(CONTENT)) -> InputError:
     with pytest.raises(InputError) as caught:
-        fetch(url, SHA256, size_bytes, folder, progress=False)
+        fetch(url, SHA256, size_bytes, folder)
     fault = caught.value
     assert fault.where == url
     assert NAME in fault.expected
@@ -82,7 +83,7 @@ def fault_of(url: str, folder: Path, size_bytes: int | None = len(CONTENT)) -> I
 def test_whole_file_arrives_once(server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "made" / "on the way"
     for _ in range(2):
-        path = fetch(server.url, SHA256, len(CONTENT), folder, progress=False)
+        path = fetch(server.url, SHA256, len(CONTENT), folder)
         assert path == folder / NAME
         assert path.read_bytes() == CONTENT
     assert server.requests == 1
@@ -93,21 +94,21 @@ def test_relative_folder_gives_a_relative_path(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path = fetch(server.url, SHA256, None, Path("~"), progress=False)
+    path = fetch(server.url, SHA256, None, Path("~"))
     assert path == Path("~") / NAME
     assert path.read_bytes() == CONTENT
 
 
 def test_file_gets_the_usual_permissions(server: Server, tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("x")
-    path = fetch(server.url, SHA256, None, tmp_path, progress=False)
+    path = fetch(server.url, SHA256, None, tmp_path)
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_progress_is_shown_on_stderr(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fetch(server.url, SHA256, len(CONTENT), tmp_path, progress=True)
+    fetch(server.url, SHA256, len(CONTENT), tmp_path)
     output = capsys.readouterr()
     assert "100%" in output.err
     assert output.out == ""
@@ -116,7 +117,7 @@ def test_progress_is_shown_on_stderr(
 @pytest.mark.parametrize("first", ["half", "half of unknown length", "other", "404"])
 def test_fault_that_passes_is_retried(server: Server, tmp_path: Path, first: Reply) -> None:
     server.answers = [first, first, "whole"]
-    path = fetch(server.url, SHA256, len(CONTENT), tmp_path, progress=False)
+    path = fetch(server.url, SHA256, len(CONTENT), tmp_path)
     assert path.read_bytes() == CONTENT
     assert list(tmp_path.iterdir()) == [path]
     assert server.requests == 3
@@ -126,10 +127,10 @@ def test_fault_that_passes_is_retried(server: Server, tmp_path: Path, first: Rep
     ("answer", "size_bytes", "got"),
     [
         ("half", len(CONTENT), "a transfer that broke off"),
-        ("half of unknown length", len(CONTENT), "256,000 bytes"),
+        ("half of unknown length", len(CONTENT), "256,000 of 512,000 bytes"),
         ("half of unknown length", None, "a file with another checksum"),
         ("other", len(CONTENT), "a file with another checksum"),
-        ("404", len(CONTENT), "HTTP status 404 (Not Found)"),
+        ("404", len(CONTENT), "no such file"),
     ],
 )
 def test_fault_that_stays_leaves_nothing(
@@ -148,7 +149,7 @@ def test_file_of_another_checksum_stays_until_the_right_one_is_there(
     server.answers = ["half", "half", "half", "whole"]
     fault_of(server.url, tmp_path)
     assert (tmp_path / NAME).read_text() == "old"
-    fetch(server.url, SHA256, len(CONTENT), tmp_path, progress=False)
+    fetch(server.url, SHA256, len(CONTENT), tmp_path)
     assert (tmp_path / NAME).read_bytes() == CONTENT
 
 
@@ -157,8 +158,7 @@ def test_no_server(server: Server, tmp_path: Path) -> None:
         bound_but_deaf.bind(("127.0.0.1", 0))
         port = bound_but_deaf.getsockname()[1]
         fault = fault_of(f"http://127.0.0.1:{port}/{NAME}", tmp_path)
-    assert fault.got.startswith("no connection")
-    assert "Connection refused" in fault.got
+    assert f"Cannot connect to host 127.0.0.1:{port}" in fault.got
     assert list(tmp_path.iterdir()) == []
 
 
@@ -168,21 +168,30 @@ def test_no_network(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     fault = fault_of(f"https://nowhere.invalid/{NAME}", tmp_path)
-    assert fault.got == "no connection ([Errno -2] Name or service not known)"
+    assert "Cannot connect to host nowhere.invalid" in fault.got
+    assert "Name or service not known" in fault.got
     assert list(tmp_path.iterdir()) == []
 
 
 def test_silent_server(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pooch.downloaders.DEFAULT_TIMEOUT", 0.05)
+    monkeypatch.setattr(download, "_SECONDS_OF_SILENCE", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         fault = fault_of(f"http://127.0.0.1:{silent.getsockname()[1]}/{NAME}", tmp_path)
     assert fault.got == "no answer in time"
 
 
+def test_a_proxy_is_taken(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server itself is the proxy of an address that only it knows."""
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("http_proxy", server.url.removesuffix(f"/dataset/{NAME}"))
+    path = fetch(f"http://nowhere.invalid/{NAME}", SHA256, None, tmp_path)
+    assert path.read_bytes() == CONTENT
+
+
 def test_folder_that_is_none(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     fault = fault_of(server.url, tmp_path / "file")
-    assert fault.got == f"Not a directory on writing to {tmp_path / 'file'}"
+    assert fault.got == f"FileExistsError: [Errno 17] File exists: '{tmp_path / 'file'}'"
     assert server.requests == 0
 
 
@@ -194,7 +203,7 @@ def test_unchecked_file_is_warned_of_each_time(
     paths = []
     for url in (secret, server.url, server.url):
         caplog.clear()
-        paths.append(fetch(url, None, None, tmp_path, progress=False))
+        paths.append(fetch(url, None, None, tmp_path))
         assert paths[-1].read_bytes() == CONTENT
         assert f"{NAME}" in caplog.text
         assert "accepted unchecked, since its source has sha256: null" in caplog.text
@@ -210,7 +219,7 @@ def test_unchecked_file_that_does_not_come(server: Server, tmp_path: Path) -> No
     server.answers = ["half of unknown length"]
     url = server.url.replace("http://", "http://me:hush@")
     with pytest.raises(InputError) as caught:
-        fetch(url, None, len(CONTENT), tmp_path, progress=False)
+        fetch(url, None, len(CONTENT), tmp_path)
     assert caught.value.where == url.replace("me:hush", "***")
     assert caught.value.expected == f"{NAME} and {len(CONTENT):,} bytes"
     assert not list(tmp_path.glob("*/*"))
@@ -222,7 +231,7 @@ def test_unchecked_file_that_does_not_come(server: Server, tmp_path: Path) -> No
 )
 def test_address_without_a_file_name(tmp_path: Path, path: str) -> None:
     with pytest.raises(InputError, match="without a file name"):
-        fetch(f"http://127.0.0.1{path}", SHA256, None, tmp_path, progress=False)
+        fetch(f"http://127.0.0.1{path}", SHA256, None, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -231,12 +240,6 @@ def test_file_lands_in_its_folder_whatever_the_address_says(
     server: Server, tmp_path: Path, path: str
 ) -> None:
     folder = tmp_path / "folder"
-    fetched = fetch(
-        server.url.removesuffix(f"/dataset/{NAME}") + path, SHA256, None, folder, progress=False
-    )
+    fetched = fetch(server.url.removesuffix(f"/dataset/{NAME}") + path, SHA256, None, folder)
     assert fetched == folder / "x"
     assert sorted(tmp_path.rglob("*")) == [folder, folder / "x"]
-
-
-def test_address_of_another_kind(server: Server, tmp_path: Path) -> None:
-    assert "No connection adapters" in fault_of(f"file:///tmp/{NAME}", tmp_path).got

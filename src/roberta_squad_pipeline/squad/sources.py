@@ -1,6 +1,5 @@
 """Makes files on this machine of the questions that the catalog names or loads."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,12 +8,9 @@ from typing import Any
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import write_text, written_atomically
-from roberta_squad_pipeline.common.redaction import Redaction
-from roberta_squad_pipeline.squad.download import name_in
-from roberta_squad_pipeline.squad.forms import FILE_LIST, check_one_split, files_of
+from roberta_squad_pipeline.squad.download import fetch_present
+from roberta_squad_pipeline.squad.forms import FILE_LIST, files_of
 
-_VERSION = ("ETag", "Last-Modified", "LastModified", "md5Hash", "generation", "mtime", "created")
-"""Properties of a remote file that change when the file does."""
 _ROWS = 1000
 
 
@@ -45,7 +41,7 @@ def local_path(files: QuestionFiles, folder: Path, *, listed_as: str) -> Path:
     """
     found: list[Path] = []
     for path in files.paths:
-        found += _fetched(path, files.options, folder) if "://" in path else [Path(path)]
+        found += fetch_present(path, files.options, folder) if "://" in path else [Path(path)]
     if len(found) == 1:
         return found[0]
     listed = folder / f"{listed_as}{FILE_LIST}"
@@ -101,59 +97,3 @@ def _plain(value: Any) -> Any:
         if hasattr(value, name):
             return getattr(value, name)()
     raise TypeError(f"a value of type {type(value).__name__} in it")
-
-
-def _fetched(url: str, options: Mapping[str, Any], folder: Path) -> list[Path]:
-    hidden = Redaction(values=frozenset(_texts(options)))
-    where = hidden.text(url)
-    remedy = "Check the address, the network, and the credentials of its entry in the catalog."
-    try:
-        from fsspec.core import url_to_fs
-
-        system, path = url_to_fs(url, **options)
-        if "*" in path:
-            found = system.glob(path)
-        else:
-            is_folder = system.info(path)["type"] == "directory"
-            found = system.find(path, maxdepth=1) if is_folder else [path]
-        names = {one: name_in(one) for one in sorted(found)}
-        kept = [one for one in names if len(names) == 1 or names[one][0] not in "._"]
-        check_one_split(where, [names[one] for one in kept])
-        return [_copied(system, one, names[one], folder) for one in kept]
-    except InputError:
-        raise
-    except ImportError as error:
-        got = str(error)
-        remedy = "Install it: pip install s3fs for s3://, gcsfs for gs://."
-    except FileNotFoundError as error:
-        # Over HTTP, fsspec raises this for every failure.
-        status = getattr(error.__cause__, "status", None)
-        got = f"HTTP status {status}" if status else "no such file"
-    except Exception as error:
-        got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    raise InputError(
-        where=where, got=hidden.text(got), expected="a file that can be fetched", remedy=remedy
-    )
-
-
-def _copied(system: Any, path: str, name: str, folder: Path) -> Path:
-    """A local copy of the file's present version; fetched again if versions are unknown."""
-    info = system.info(path)
-    version = [str(info[key]) for key in _VERSION if info.get(key)]
-    stamp = hashlib.sha256(repr((system.protocol, path, version)).encode()).hexdigest()[:16]
-    target = folder / "fetched" / stamp / name
-    if not (version and target.exists()):
-        with written_atomically(target) as temp:
-            system.get_file(path, str(temp))
-            size, came = info.get("size"), temp.stat().st_size
-            if size not in {None, came}:
-                raise OSError(f"{came:,} of {size:,} bytes came")
-    return target
-
-
-def _texts(options: object) -> Iterator[str]:
-    if isinstance(options, Mapping):
-        for value in options.values():
-            yield from _texts(value)
-    elif isinstance(options, str) and options:
-        yield options

@@ -57,7 +57,7 @@ def _materialise(
         return None
     source = data.sources.get(paths[0]) if len(paths) == 1 else None
     if isinstance(source, RemoteSource):
-        return fetch(source.url, source.sha256, source.size_bytes, data.folder, progress=True)
+        return fetch(source.url, source.sha256, source.size_bytes, data.folder)
     if isinstance(source, DemoSource):
         from roberta_squad_pipeline.demo.generator import generate
 
