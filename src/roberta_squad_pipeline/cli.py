@@ -1,6 +1,8 @@
 """`kedro run` as this project wants it: a user's mistake is one message, not a traceback."""
 
+import errno
 import logging
+import os
 import re
 import traceback
 from collections.abc import Callable, Iterator
@@ -343,6 +345,8 @@ def _messages_for_errors() -> Iterator[None]:
     except click.ClickException:
         raise
     except Exception as error:
+        if said := _no_place(error):
+            raise click.ClickException(said) from error
         told = "".join(traceback.format_exception(error))
         if redacted(told) == told:
             raise
@@ -369,4 +373,19 @@ def _explain(error: DatasetError) -> str:
                 f"{cause.filename or cause}: got no such file; expected the output of an earlier "
                 "pipeline. Run the whole chain first (kedro run), or the pipeline that writes it."
             )
-    return str(error)
+    return _no_place(error) or str(error)
+
+
+_NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
+
+
+def _no_place(error: Exception) -> str | None:
+    """What to do about a full disk or a place where writing is not allowed, if it is that."""
+    for cause in causes(error):
+        if isinstance(cause, OSError) and cause.errno in _NO_PLACE:
+            where = cause.filename2 or cause.filename or "a file of this run"
+            return (
+                f"{where}: got {os.strerror(cause.errno)}; expected room, and the right to read "
+                "and write. Make room or grant the right; then give the same command again."
+            )
+    return None

@@ -11,7 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click import ClickException
+from kedro.io.core import DatasetError
 from mlflow.entities import Run
+
+from roberta_squad_pipeline.cli import _messages_for_errors
 
 Kedro = Callable[..., subprocess.CompletedProcess[str]]
 Squad = dict[str, Any]
@@ -173,6 +177,17 @@ def test_outputs_of_an_earlier_pipeline_that_are_missing(project: Path, kedro: K
 )
 def test_unknown_name(project: Path, command: Kedro, option: str, name: str, rule: str) -> None:
     _check_one_message(command("run", option, name), name, rule=rule)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_full_disk(wrapped: bool) -> None:
+    """Oracle: the system's own error, as it comes or as a dataset wraps it."""
+    with pytest.raises(OSError, match="28") as caught:
+        Path("/dev/full").write_text("a", encoding="utf-8")
+    error = DatasetError("Failed while saving") if wrapped else caught.value
+    said = pytest.raises(ClickException, match=r"No space left on device.*Make room")
+    with said, _messages_for_errors():
+        raise error from caught.value
 
 
 def test_features_of_another_tokenizer(

@@ -21,7 +21,7 @@ _FIRST_LINE_S, _LINES_GROW, _LONGEST_PAUSE_S = 10.0, 1.5, 600.0
 """Pauses between lines: a few lines in the first minutes, later six per hour."""
 
 _TAKEN_OVER_S = 1.0
-"""Units that come so soon after the first one were taken over from an earlier run: they took no time."""
+"""Units that come so soon after the first one were taken over from an earlier run, without work."""
 
 _logger = logging.getLogger(__name__)
 

