@@ -208,7 +208,7 @@ def grown(squad: Path, what: str) -> None:
     else:
         import torch  # noqa: F401 - a run of the pipeline has it in memory
 
-        from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
+        from roberta_squad_pipeline.datasets import FeaturesDataset
         from roberta_squad_pipeline.features.config import WindowConfig
         from roberta_squad_pipeline.pipelines.features.nodes import build_train_features
         from roberta_squad_pipeline.reader.config import ModelConfig

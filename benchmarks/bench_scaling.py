@@ -106,7 +106,7 @@ def inference_config() -> Any:
 
 def features(folder: Path) -> Measured:
     """Builds the training features; those of the dev questions, too, but untimed."""
-    from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
+    from roberta_squad_pipeline.datasets import FeaturesDataset
     from roberta_squad_pipeline.features.config import WindowConfig
     from roberta_squad_pipeline.pipelines.features.nodes import (
         build_dev_features,
@@ -188,7 +188,7 @@ def inference(folder: Path) -> Measured:
 
     import torch
 
-    from roberta_squad_pipeline.datasets.arrow_table_dataset import ArrowTableDataset
+    from roberta_squad_pipeline.datasets import ArrowTableDataset
     from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.inference import prediction
     from roberta_squad_pipeline.inference.predicted import collect
@@ -226,7 +226,7 @@ def evaluate(folder: Path) -> Measured:
     """Scores the predictions as the evaluate pipeline's nodes do."""
     from unittest.mock import Mock
 
-    from roberta_squad_pipeline.datasets.arrow_table_dataset import ArrowTableDataset
+    from roberta_squad_pipeline.datasets import ArrowTableDataset
     from roberta_squad_pipeline.features.file import Features
     from roberta_squad_pipeline.pipelines.evaluate import nodes
     from roberta_squad_pipeline.reader.evaluation import AnsweredWith, features_sha256

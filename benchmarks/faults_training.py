@@ -246,7 +246,7 @@ def make_features(path: Path) -> None:
     """Features of a part of the embedded data."""
     import pyarrow as pa
 
-    from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
+    from roberta_squad_pipeline.datasets import FeaturesDataset
     from roberta_squad_pipeline.demo import PACKAGED_ENCODER
     from roberta_squad_pipeline.demo.generator import generate
     from roberta_squad_pipeline.features.build import build_features

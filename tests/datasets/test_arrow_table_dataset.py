@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from kedro.io import DatasetError
 
-from roberta_squad_pipeline.datasets.arrow_table_dataset import ArrowTableDataset
+from roberta_squad_pipeline.datasets import ArrowTableDataset
 
 TABLE = pa.table({"id": ["a", "b"], "score": pa.array([[9.5, -1.0], []], pa.list_(pa.float64()))})
 

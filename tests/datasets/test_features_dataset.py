@@ -15,7 +15,7 @@ import pytest
 from kedro.io import DatasetError
 
 from roberta_squad_pipeline.common.errors import InputError, causes
-from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
+from roberta_squad_pipeline.datasets import FeaturesDataset
 from roberta_squad_pipeline.features.file import Features
 
 ROWS = ("passages.tokens", "passages.char_start", "passages.char_end", "question_tokens")

@@ -3,7 +3,7 @@
 import pytest
 from kedro.io import DatasetError
 
-from roberta_squad_pipeline.datasets.questions_dataset import QuestionsDataset
+from roberta_squad_pipeline.datasets import QuestionsDataset
 
 
 def test_files_and_what_opens_them() -> None:

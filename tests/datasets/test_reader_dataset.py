@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from kedro.io import DatasetError
 
-from roberta_squad_pipeline.datasets.reader_dataset import ReaderDataset
+from roberta_squad_pipeline.datasets import ReaderDataset
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

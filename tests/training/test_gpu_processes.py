@@ -13,7 +13,7 @@ from pyarrow import RecordBatchReader
 from torch import Tensor
 
 from gpu_processes import DEVICE, new_reader, train, work
-from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
+from roberta_squad_pipeline.datasets import FeaturesDataset
 from roberta_squad_pipeline.distributed.config import Strategy
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.features.file import Features

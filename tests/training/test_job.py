@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from forked_workers import STARTED, fork_workers
 from losses import SERIES
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
-from roberta_squad_pipeline.datasets.features_dataset import FeaturesDataset
+from roberta_squad_pipeline.datasets import FeaturesDataset
 from roberta_squad_pipeline.distributed.config import DistributedConfig
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.features.file import Features

@@ -19,7 +19,7 @@ from roberta_squad_pipeline.tracking.tracker import flat_params
 QUESTIONS = {"train": "train_questions", "dev": "dev_questions"}
 """The dataset of questions by split; a project may replace it in its catalog."""
 
-QUESTION_FILES = "roberta_squad_pipeline.datasets.questions_dataset.QuestionsDataset"
+QUESTION_FILES = "roberta_squad_pipeline.datasets.QuestionsDataset"
 """The type of these datasets; if an entry has no filepath, parameters name the files."""
 
 RESOLVED = {"trained_with": "training", "answered_with": "inference"}
