@@ -107,6 +107,15 @@ def test_file_never_replaces_a_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
+def test_full_disk_names_the_file(tmp_path: Path) -> None:
+    """Oracle: the system's device that is always full; its own error names no file."""
+    target = tmp_path / "a.txt"
+    full = pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'")
+    with full, written_atomically(target):
+        Path("/dev/full").write_text("a", encoding="utf-8")
+    assert not target.exists()
+
+
 def test_symbolic_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with written_atomically(tmp_path / "link") as temp:
