@@ -107,6 +107,7 @@ def test_what_a_reader_was_exported_to_has_the_run_s_name() -> None:
 def test_span_is_marked_by_style_in_a_terminal() -> None:
     console = terminal()
     console.print(shown(answer("Shilgel"), PASSAGE, console))
+    assert told(console).startswith("\x1b[1mShilgel\x1b[0m (88% right, ")
     assert "crosses the \x1b[1;7mShilgel\x1b[0m." in told(console)
 
 

@@ -115,7 +115,7 @@ def shown(answer: "Answer", passage: str, console: Console) -> Text:
         headline = Text(f"no answer ({answer.no_answer_probability:.0%}); the best span would be ")
     else:
         headline = Text()
-    said = Text(best.text, "bold") + Text(f" ({answer.answer_probability:.0%} right")
+    said = Text.assemble((best.text, "bold"), f" ({answer.answer_probability:.0%} right")
     if answer.text is not None:
         said += Text(f", {answer.no_answer_probability:.0%} that there is no answer")
     first = max(best.char_start - _AROUND, 0)
