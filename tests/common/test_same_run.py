@@ -71,9 +71,10 @@ def test_descriptions_have_one_name_whatever_their_order() -> None:
 
 
 def test_differences() -> None:
-    there = {"lr": 1, "data": {"train": "a", "dev": "b"}, "only": None}
-    here = {"lr": 2, "data": {"train": "a", "dev": "c"}, "new": 3}
+    there = {"lr": 1, "data": {"train": "a", "dev": "b"}, "only": None, "code": "0a" * 32}
+    here = {"lr": 2, "data": {"train": "a", "dev": "c"}, "new": 3, "code": "1b" * 32}
     assert list(differences(there, here)) == [
+        "code: 0a0a0a0a0a0a there, 1b1b1b1b1b1b here",
         "data.dev: b there, c here",
         "lr: 1 there, 2 here",
         "new: None there, 3 here",

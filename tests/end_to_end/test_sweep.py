@@ -99,7 +99,8 @@ def test_interrupted_sweep_goes_on_and_what_fails_is_named(
     assert (shared, other) == ("passage_first", "question_first")
 
     # Without the sweep's --params, its runs agree with no row any more.
-    assert command("run", "--pipeline", "compare", "--params", "feature_set=sweep").returncode == 0
+    compared = command("run", "--pipeline", "compare", "--params", "feature_set=sweep")
+    assert f"table: {(project / TABLE).as_uri()}" in compared.stdout
     strict, others = (
         (project / TABLE).read_text("utf-8").split("\nOther runs on the same questions")
     )

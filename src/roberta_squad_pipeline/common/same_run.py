@@ -8,6 +8,7 @@ that are the same except for their seeds. All of these compare descriptions that
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -59,7 +60,7 @@ def digest(described: dict[str, Any]) -> str:
 def differences(
     there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[str]:
-    """Lists the differences between two descriptions, one text per value.
+    """Lists the differences between two descriptions, one text per value, sha256 sums cut short.
 
     Args:
         there: The earlier one.
@@ -71,7 +72,8 @@ def differences(
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from differences(old, new, f"{prefix}{key}.")
         elif old != new:
-            yield f"{prefix}{key}: {old} there, {new} here"
+            said = f"{prefix}{key}: {old} there, {new} here"
+            yield re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", said)
 
 
 @cache

@@ -46,8 +46,8 @@ from roberta_squad_pipeline.tracking.tracker import Tracker
 if TYPE_CHECKING:
     from roberta_squad_pipeline.tracking.spool import Status
 
-REPORT, CROSSFIT = "report", "metrics_crossfit"
-"""Datasets: the report, and the cross-fitted scores, which are printed at the end."""
+REPORT, CROSSFIT, TABLE = "report", "metrics_crossfit", "experiments_markdown"
+"""Datasets: the report, the cross-fitted scores, printed at the end, and the table of runs."""
 
 LOCAL = "local"
 """The environment with this machine's own settings, of which nothing is recorded."""
@@ -225,8 +225,9 @@ class TrackingHooks:
         self._held.close()
 
     def _where_to_go(self, pages: dict[str, str], *, scored: bool) -> Iterator[str]:
-        if REPORT in self._plan.nodes.all_outputs():
-            yield f"report: {self._plan.path(REPORT).as_uri()}"
+        for name, dataset in (("report", REPORT), ("table", TABLE)):
+            if dataset in self._plan.nodes.all_outputs():
+                yield f"{name}: {self._plan.path(dataset).as_uri()}"
         yield from (f"{name}: {address}" for name, address in pages.items())
         reader = self._parameters.reader or self._parameters.run
         if self._plan.makes_reader:
