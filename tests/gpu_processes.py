@@ -38,7 +38,7 @@ def train(processes: Processes, job: dict[str, Any]) -> list[float]:
         TrainingConfig.model_validate(job["recipe"]),
         validation=None,
         processes=processes,
-        strategy=job["strategy"],
+        strategy="ddp",
         checkpoints=None,
         stop=StopRequest(),
         on_record=on_record,

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from gpu_processes import DEVICE, new_reader, train, work
 from roberta_squad_pipeline.datasets import FeaturesDataset
-from roberta_squad_pipeline.distributed.config import Strategy
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import assemble
@@ -25,18 +24,15 @@ from roberta_squad_pipeline.training.loss import summed_loss
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-@pytest.mark.parametrize(
-    ("strategy", "precision"), [("ddp", "fp32"), ("ddp", "bf16"), ("ddp", "fp16"), ("fsdp", "fp32")]
-)
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_two_processes_make_the_updates_of_one(
-    strategy: Strategy,
     precision: str,
     tiny_batch: Any,
     roberta_folder: Path,
     recipe: TrainingConfig,
     tmp_path: Path,
 ) -> None:
-    """By graphs if each has the whole reader."""
+    """By graphs. Not fully sharded: for that gloo lacks what it needs on a GPU."""
     features = tmp_path / "features.arrow"
     batches = RecordBatchReader.from_batches(tiny_batch.schema, [tiny_batch])
     FeaturesDataset(filepath=str(features)).save(batches)
@@ -45,7 +41,6 @@ def test_two_processes_make_the_updates_of_one(
         "encoder": str(roberta_folder),
         "features": str(features),
         "recipe": recipe.model_dump() | changes,
-        "strategy": strategy,
     }
     expected = train(Processes.alone(DEVICE), job)
     mp.spawn(work, (2, str(tmp_path), job), nprocs=2)  # type: ignore[no-untyped-call]

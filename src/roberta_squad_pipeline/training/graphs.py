@@ -62,7 +62,8 @@ class GraphedGradients:
         self._graphs: dict[tuple[int, int, bool], _Graph] = {}
         self._pool: Any = torch.cuda.graph_pool_handle()
         self._copies = _linear_copies(reader, DTYPES.get(precision))
-        parameters = {name: each for name, each in reader.named_parameters() if each.requires_grad}
+        parameters = dict(reader.named_parameters())
+        self._copied: list[Tensor] = [parameters[name] for name in self._copies]
         self._leaves = [self._copies.get(name, each) for name, each in parameters.items()]
         sizes = [each.numel() for each in parameters.values()]
         self._all = torch.zeros(sum(sizes), device=processes.device)
@@ -93,9 +94,8 @@ class GraphedGradients:
             The sum of this process's losses. Shape: ()
         """
         if self._copies:
-            originals: list[Tensor] = [self._reader.get_parameter(name) for name in self._copies]
             with torch.no_grad():
-                torch._foreach_copy_(list(self._copies.values()), originals)
+                torch._foreach_copy_(list(self._copies.values()), self._copied)
         keys = [(*_shape(batch), number == 0) for number, batch in enumerate(batches)]
         for key, batch in zip(keys, batches, strict=True):
             if key not in self._graphs:
