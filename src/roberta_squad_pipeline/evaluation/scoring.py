@@ -138,10 +138,11 @@ def score_questions(
     words = dict(zip(texts, normalised_words(texts), strict=True))
     exact, f1 = [], []
     for question_id in ids:
-        answers = [words[text] for text in set(gold[question_id]) if words[text]] or [[]]
+        answers = [words[text] for text in set(gold[question_id]) if words[text]]
         prediction = words[predictions[question_id]]
-        exact.append(float(prediction in answers))
-        f1.append(exact[-1] or max(word_f1(answer, prediction) for answer in answers))
+        right = prediction in answers if answers else not prediction
+        exact.append(float(right))
+        f1.append(1.0 if right else max([word_f1(each, prediction) for each in answers] or [0.0]))
     return QuestionScores(
         ids,
         np.array(exact),
