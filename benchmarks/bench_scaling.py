@@ -217,8 +217,7 @@ def inference(folder: Path) -> Measured:
             )
         )
     seconds = time.process_time() - began
-    (folder / "predicted.json").write_text(json.dumps([found.predictions, found.no_answer_logits]))
-    ArrowTableDataset(filepath=str(folder / "nbest.parquet")).save(found.nbest)
+    ArrowTableDataset(filepath=str(folder / "nbest.parquet")).save(found)
     return {"inference": seconds, "search": sum(searching)}
 
 
@@ -231,7 +230,6 @@ def evaluate(folder: Path) -> Measured:
     from roberta_squad_pipeline.pipelines.evaluate import nodes
     from roberta_squad_pipeline.reader.evaluation import AnsweredWith, features_sha256
 
-    texts, logits = json.loads((folder / "predicted.json").read_text())
     nbest = ArrowTableDataset(filepath=str(folder / "nbest.parquet")).load()
     files, data = files_and_data(folder)
     features = Features.open(folder / "dev.arrow")
@@ -242,7 +240,7 @@ def evaluate(folder: Path) -> Measured:
     ).model_dump()
     nodes.score_predictions(
         *(files, data, config, answered_with, "bench", None, False),
-        *(texts, nbest, logits, features, None, None, Mock()),
+        *(nbest, features, None, None, Mock()),
     )
     return {"evaluate": time.process_time() - began}
 

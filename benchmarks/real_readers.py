@@ -40,6 +40,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from real_runs import (
     FOLD_COUNT,
     ROOT,
@@ -185,11 +186,14 @@ def run_here(options: argparse.Namespace) -> None:
     parameters |= dict(change.split("=", 1) for change in options.set)
     training_seconds = _kedro_run(options, parameters)
     settings = _settings(run)
+    columns = {"id": "id", "head_logit": "head", "span_logit": "span"}
+    nbest = pd.read_parquet(
+        ROOT / "data/07_model_output" / run / "nbest.parquet", columns=list(columns)
+    )
     answered = Answered(
-        *(
-            _read_json("07_model_output", run, f"{part}.json")
-            for part in ("predictions", "null_odds", "no_answer_logits")
-        ),
+        _read_json("07_model_output", run, "predictions.json"),
+        _read_json("07_model_output", run, "null_odds.json"),
+        nbest.rename(columns=columns).set_index("id").to_dict("index"),
         null_score=settings["inference"]["null_score"],
     )
     dev = read_sample(split.dev)
@@ -252,7 +256,10 @@ def run_int8(options: argparse.Namespace) -> None:
     answered = Answered(
         {one.question_id: one.candidates[0].text for one in predictions},
         dict(zip(ids, odds.tolist(), strict=True)),
-        {one.question_id: one.no_answer_logits for one in predictions},
+        {
+            one.question_id: {"head": one.no_answer_logit, "span": one.span_no_answer_logit}
+            for one in predictions
+        },
         null_score=trained.inference.null_score,
     )
     dev = read_sample(split.dev)

@@ -24,11 +24,12 @@ def spans_of(nbest: pa.Table) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def as_nbest(spans: dict[str, list[dict[str, Any]]]) -> pa.Table:
-    """The other way round."""
+def as_nbest(spans: dict[str, list[dict[str, Any]]], head_logits: dict[str, float]) -> pa.Table:
+    """The other way round, with logits of the answerability head alone."""
     return pa.Table.from_pylist(
         [
-            {"id": question} | {name: [span[name] for span in best] for name in FIELDS}
+            {"id": question, "head_logit": head_logits[question], "span_logit": 0.0}
+            | {name: [span[name] for span in best] for name in FIELDS}
             for question, best in spans.items()
         ]
     )

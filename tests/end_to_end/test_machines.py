@@ -129,7 +129,6 @@ def output_files(project: Path) -> dict[str, bytes]:
             ("06_models", "model.safetensors"),
             ("07_model_output", "predictions.json"),
             ("07_model_output", "nbest.parquet"),
-            ("07_model_output", "no_answer_logits.json"),
         )
     }
 

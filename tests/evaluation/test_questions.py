@@ -1,11 +1,11 @@
 """The table of all questions."""
 
-import copy
 import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 
 from roberta_squad_pipeline.common.errors import InputError
@@ -66,7 +66,8 @@ def test_every_question_is_scored_as_its_text(
     mills: SquadDataset, predicted: dict[str, Any], questions: "DataFrame"
 ) -> None:
     """Oracle: the scorer itself."""
-    found, right = scores_of(questions), score_questions(mills.gold, predicted["predictions"])
+    texts = {question: spans[0]["text"] for question, spans in spans_of(predicted["nbest"]).items()}
+    found, right = scores_of(questions), score_questions(mills.gold, texts)
     assert found.ids == right.ids
     for name in ("exact", "f1", "answerable", "answered"):
         assert getattr(found, name).tolist() == getattr(right, name).tolist()
@@ -74,39 +75,32 @@ def test_every_question_is_scored_as_its_text(
 
 @pytest.mark.parametrize(
     ("part", "where"),
-    [
-        ("predictions", "predictions.json"),
-        ("nbest", "nbest.parquet"),
-        ("no_answer_logits", "no_answer_logits.json"),
-        ("windows", "dev features"),
-    ],
+    [("nbest", "nbest.parquet"), ("windows", "dev features")],
 )
 def test_what_belongs_to_other_questions_is_told(
     mills: SquadDataset, predicted: dict[str, Any], part: str, where: str
 ) -> None:
     whole = predicted[part]
-    known = spans_of(whole) if part == "nbest" else whole
-    kept = {name: value for name, value in known.items() if name != "3.1"}
-    lacking = as_nbest(kept) if part == "nbest" else kept
+    if part == "nbest":
+        lacking: Any = whole.filter([name != "3.1" for name in whole["id"].to_pylist()])
+    else:
+        lacking = {name: value for name, value in whole.items() if name != "3.1"}
     with pytest.raises(InputError, match=rf"{where}: got nothing for question 3\.1"):
         question_table(mills, **predicted | {part: lacking})
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("part", ["nbest", "no_answer_logits"])
+@pytest.mark.parametrize("column", ["score", "head_logit", "span_logit"])
 def test_scores_that_are_no_numbers_are_told(
-    mills: SquadDataset, predicted: dict[str, Any], part: str, value: float
+    mills: SquadDataset, predicted: dict[str, Any], column: str, value: float
 ) -> None:
     """Before anything is fitted on them."""
-    if part == "nbest":
-        spans = spans_of(predicted[part])
-        spans["3.1"][-1]["score"] = value
-        broken: Any = as_nbest(spans)
-    else:
-        broken = copy.deepcopy(predicted[part])
-        broken["3.1"]["span"] = value
+    rows = predicted["nbest"].to_pylist()
+    (row,) = (each for each in rows if each["id"] == "3.1")
+    row[column] = [*row[column][:-1], value] if column == "score" else value
+    broken = pa.Table.from_pylist(rows)
     with pytest.raises(InputError, match=r"predictions of question 3\.1: got scores or logits"):
-        question_table(mills, **predicted | {part: broken})
+        question_table(mills, **predicted | {"nbest": broken})
 
 
 @pytest.mark.parametrize("on_misaligned", ["drop", "repair"])
@@ -132,22 +126,19 @@ def test_scores_do_not_depend_on_where_answers_stand(
         for passage in passages[::10]:
             passage["context"] = "Nothing that answers anything."
     (tmp_path / "dev.json").write_text(json.dumps(squad))
-    span = {"text": "N", "char_start": 0, "char_end": 1, "score": 0.0}
+    ids = [question["id"] for question in asked]
+    span = {"char_start": 0, "char_end": 1, "score": 0.0}
+    spans = {id_: [span | {"text": golden["predictions"][id_]}] for id_ in ids}
     table = question_table(
         read_squad(tmp_path / "dev.json", on_misaligned=on_misaligned),
-        golden["predictions"],
-        as_nbest({question["id"]: [span] for question in asked}),
-        {
-            question["id"]: {"head": golden["null_odds"][question["id"]], "span": 0.0}
-            for question in asked
-        },
-        {question["id"]: 1 for question in asked},
+        as_nbest(spans, golden["null_odds"]),
+        dict.fromkeys(ids, 1),
     )
     scored = score_reader(table, "best_span", None)
     assert scored.metrics == pytest.approx(golden["metrics"], rel=0, abs=1e-9)
     kept = score_reader(table, "best_span", scored.tuning)
     assert kept.at_threshold == scored.at_threshold
-    assert table["id"].tolist() == [question["id"] for question in asked]
+    assert table["id"].tolist() == ids
     assert all(len(row.answer_starts) <= len(row.answers) for row in table.itertuples())
 
 

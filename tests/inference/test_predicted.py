@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 
 from roberta_squad_pipeline.inference import predicted
-from roberta_squad_pipeline.inference.predicted import collect
+from roberta_squad_pipeline.inference.predicted import best_texts, collect
 from roberta_squad_pipeline.inference.prediction import Candidate, Prediction
 from spans import spans_of
 
@@ -27,11 +27,12 @@ def test_every_question_keeps_its_best_text_its_logits_and_its_spans(count: int)
     with mock.patch.object(predicted, "_AT_ONCE", 4):
         found = collect(predictions(count))
     given = list(predictions(count))
-    assert found.predictions == {each.question_id: each.candidates[0].text for each in given}
-    assert found.no_answer_logits == {each.question_id: each.no_answer_logits for each in given}
+    assert best_texts(found) == {each.question_id: each.candidates[0].text for each in given}
+    assert found["head_logit"].to_pylist() == [each.no_answer_logit for each in given]
+    assert found["span_logit"].to_pylist() == [each.span_no_answer_logit for each in given]
     right = {each.question_id: [one._asdict() for one in each.candidates] for each in given}
-    assert spans_of(found.nbest) == right
-    assert found.nbest["id"].to_pylist() == list(right)
+    assert spans_of(found) == right
+    assert found["id"].to_pylist() == list(right)
 
 
 def test_few_predictions_are_objects_at_a_time() -> None:
@@ -56,5 +57,5 @@ def test_few_predictions_are_objects_at_a_time() -> None:
 
     with mock.patch.object(predicted, "_AT_ONCE", 10):
         found = collect(counted())
-    assert len(found.nbest) == 100
+    assert len(found) == 100
     assert 10 <= most <= 21

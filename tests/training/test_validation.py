@@ -51,8 +51,8 @@ def test_scores_are_those_of_inference(
         expected_loss = summed_loss(tiny_reader(batch), batch, SERIES).item() / len(windows)
     gold = tiny_squad.gold
     texts = {p.question_id: p.candidates[0].text for p in predictions}
-    logits = {p.question_id: p.no_answer_logits for p in predictions}
-    head, span = (np.array([logits[name][part] for name in gold]) for part in ("head", "span"))
+    logits = {p.question_id: (p.no_answer_logit, p.span_no_answer_logit) for p in predictions}
+    head, span = (np.array([logits[name][part] for name in gold]) for part in (0, 1))
     unanswerable = np.array([not answers for answers in gold.values()])
     found_logits = NoAnswerLogits(head, span, unanswerable, rule)
     odds = found_logits.scores_fitted_on(np.ones(len(gold), np.bool_))

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array
@@ -24,9 +26,6 @@ from roberta_squad_pipeline.evaluation.no_answer import HEAD_ALONE, NoAnswerLogi
 from roberta_squad_pipeline.evaluation.scoring import QuestionScores, report_of, score_questions
 from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report, in_first_half
 from roberta_squad_pipeline.squad.dataset import SquadDataset
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 OUTCOMES = {
     "right": "right answer",
@@ -48,20 +47,14 @@ _SAME_WORD = {"whom": "who"}
 
 
 def question_table(
-    dataset: SquadDataset,
-    predictions: Mapping[str, str],
-    nbest: "pa.Table",
-    no_answer_logits: Mapping[str, Mapping[str, float]],
-    windows: Mapping[str, int],
+    dataset: SquadDataset, nbest: pa.Table, windows: Mapping[str, int]
 ) -> pd.DataFrame:
     """Joins questions, gold answers and predictions, and scores every question.
 
     Args:
         dataset: The questions.
-        predictions: The predicted text by question id.
-        nbest: A row per question: `id`, and `char_start`, `char_end` and `score` of its best spans,
-            best first.
-        no_answer_logits: `head` and `span` by question id.
+        nbest: A row per question: `id`; `text`, `char_start`, `char_end` and `score` of its best
+            spans, best first, of which the first is the prediction; `head_logit` and `span_logit`.
         windows: The number of windows that each question was read in, by question id.
 
     Returns:
@@ -71,24 +64,20 @@ def question_table(
         place, which come first in `answers`; `passage_number` counts from 0.
 
     Raises:
-        InputError: A question lacks a prediction, spans, logits or windows, or has a score or logit
-            that is not finite.
+        InputError: A question lacks a prediction or windows, or has a score or logit that is not
+            finite.
     """
     questions = dataset.questions
     ids = [question.id for question in questions]
     row_of = {question: row for row, question in enumerate(nbest["id"].to_pylist())}
-    for where, known in (
-        ("predictions.json", predictions),
-        ("nbest.parquet", row_of),
-        ("no_answer_logits.json", no_answer_logits),
-        ("dev features", windows),
-    ):
+    for where, known in (("nbest.parquet", row_of), ("dev features", windows)):
         _check_complete(ids, known, where)
-    columns = nbest.select(["char_start", "char_end", "score"])
-    spans = columns.take([row_of[question] for question in ids]).to_pydict()
-    _check_finite(ids, spans["score"], no_answer_logits)
-    logits = [no_answer_logits[question] for question in ids]
-    scores = score_questions(dataset.gold, predictions)
+    found = nbest.take([row_of[question] for question in ids])
+    predicted = pc.list_element(found["text"], 0).to_pylist()
+    # Without the texts of the other spans, which nothing here needs.
+    spans = found.drop_columns(["text"]).to_pydict()
+    _check_finite(spans)
+    scores = score_questions(dataset.gold, dict(zip(ids, predicted, strict=True)))
     numbered = [
         (number, passage)
         for number, passage in enumerate(dataset.passages)
@@ -98,7 +87,7 @@ def question_table(
         {
             "id": ids,
             "question": [question.text for question in questions],
-            "predicted": [predictions[question] for question in ids],
+            "predicted": predicted,
             "span_starts": [best[:SPANS] for best in spans["char_start"]],
             "span_ends": [best[:SPANS] for best in spans["char_end"]],
             "span_scores": [best[:SPANS] for best in spans["score"]],
@@ -107,8 +96,8 @@ def question_table(
             "answerable": scores.answerable,
             "exact": scores.exact,
             "f1": scores.f1,
-            "head_logit": [of_question["head"] for of_question in logits],
-            "span_logit": [of_question["span"] for of_question in logits],
+            "head_logit": spans["head_logit"],
+            "span_logit": spans["span_logit"],
             "span_margin": [span_margin(best) for best in spans["score"]],
             "question_word": [question_word(question.text) for question in questions],
             "answer_words": [_words_of_first(question.gold) for question in questions],
@@ -279,15 +268,11 @@ def _check_complete(ids: Sequence[str], known: Mapping[str, Any], where: str) ->
         )
 
 
-def _check_finite(
-    ids: Sequence[str],
-    span_scores: Sequence[Sequence[float]],
-    no_answer_logits: Mapping[str, Mapping[str, float]],
-) -> None:
+def _check_finite(spans: Mapping[str, Sequence[Any]]) -> None:
     """Infinite values could neither be fitted nor saved as numbers."""
-    for question, best in zip(ids, span_scores, strict=True):
-        numbers = [*no_answer_logits[question].values(), *best]
-        if not np.isfinite(numbers).all():
+    columns = (spans[name] for name in ("id", "score", "head_logit", "span_logit"))
+    for question, best, head, span in zip(*columns, strict=True):
+        if not np.isfinite([*best, head, span]).all():
             raise InputError(
                 where=f"predictions of question {question}",
                 got="scores or logits that are infinite or not numbers",

@@ -67,11 +67,6 @@ class Prediction(NamedTuple):
     """Best first: at least one, and each text only once. Of spans with the same text, only the best
     is listed."""
 
-    @property
-    def no_answer_logits(self) -> dict[str, float]:
-        """Both logits, for `NoAnswerLogits`."""
-        return {"head": self.no_answer_logit, "span": self.span_no_answer_logit}
-
 
 class WindowSpans(NamedTuple):
     """The best spans of every window of a file, in passage tokens."""

@@ -105,9 +105,9 @@ def score_validation(validation: Validation, spans: WindowSpans) -> Scores:
     texts, logits = {}, []
     for prediction in merge_windows(spans, features, inference):
         texts[prediction.question_id] = prediction.candidates[0].text
-        logits.append(prediction.no_answer_logits)
+        logits.append((prediction.no_answer_logit, prediction.span_no_answer_logit))
     scores = score_questions(features.gold, texts)
-    head, span = (np.array([of[name] for of in logits]) for name in ("head", "span"))
+    head, span = np.array(logits).T
     found = NoAnswerLogits(head, span, ~scores.answerable, inference.null_score)
     odds = found.scores_fitted_on(np.ones(len(scores.ids), np.bool_))
     report = report_of(scores, odds, NO_ANSWER_THRESHOLD)

@@ -26,9 +26,7 @@ def score_predictions(
     run: str,
     reader: str | None,
     calibrate: bool,
-    predictions: dict[str, str],
     nbest: Table,
-    no_answer_logits: dict[str, dict[str, float]],
     dev_features: Features,
     reader_evaluation: dict[str, Any] | None,
     reader_header: dict[str, Any] | None,
@@ -75,9 +73,7 @@ def score_predictions(
     windows = np.bincount(dev_features.windows.question, minlength=len(dev_features.question_ids))
     table = question_table(
         read_squad(Path(dev["path"]), on_misaligned=if_only_scored(data.on_misaligned)),
-        predictions,
         nbest,
-        no_answer_logits,
         dict(zip(dev_features.question_ids.to_pylist(), windows.tolist(), strict=True)),
     )
     scored = score_reader(table, inference.null_score, kept)

@@ -26,13 +26,12 @@ def predict_answers(
     run: str,
     reader: str | None,
     calibrate: bool,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """Predicts the best spans and no-answer logits of every question.
 
     Returns:
-        `predictions` (id → text), `no_answer_logits` (id → logits of both heads, high = no answer),
-        `nbest` (a row per question, see `Predicted`) and `answered_with`, the settings and the
-        features' hash.
+        `predictions` (id → text), `nbest` (a row per question, see `collect`) and
+        `answered_with`, the settings and the features' hash.
 
     Raises:
         InputError: The features were made with another tokenizer or in another order, or their
@@ -40,7 +39,7 @@ def predict_answers(
             machines are to answer for an ensemble whose members read windows of their own.
     """
     from roberta_squad_pipeline.inference.job import run_inference
-    from roberta_squad_pipeline.inference.predicted import collect
+    from roberta_squad_pipeline.inference.predicted import best_texts, collect
     from roberta_squad_pipeline.inference.prediction import merge_readers
     from roberta_squad_pipeline.reader.evaluation import (
         AnsweredWith,
@@ -88,8 +87,12 @@ def predict_answers(
                 )
                 for part, of_part in zip(trained.parts, of_parts, strict=True)
             ]
-            found = collect(merge_readers(predicted))
-    return {**found._asdict(), "answered_with": answered_with.model_dump()}
+            nbest = collect(merge_readers(predicted))
+    return {
+        "predictions": best_texts(nbest),
+        "nbest": nbest,
+        "answered_with": answered_with.model_dump(),
+    }
 
 
 def _features_of_parts(

@@ -12,7 +12,7 @@ def create_pipeline() -> Pipeline:
         [
             stage(
                 predict_answers,
-                *("predictions", "no_answer_logits", "nbest", "answered_with"),
+                *("predictions", "nbest", "answered_with"),
                 namespace="inference",
                 tags=["evaluation", "tracked"],
             )
