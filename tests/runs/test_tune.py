@@ -133,6 +133,8 @@ def test_trials_that_fall_behind_are_pruned(
         "slices": True,
         "validation": True,
     }
+    assert figures["validation"].layout.yaxis.title.text == "validation score"
+    assert "best so far" in [line.name for line in figures["history"].data]
     assert tune.known_score(study, pruned.params) is None
     assert tune.judge_of(tuning(tmp_path, prune=False), pruned) is None
 
