@@ -196,15 +196,15 @@ def encoder_error(encoder: str, missing: str, error: Exception) -> InputError:
     folder = Path(encoder)
     if folder.is_dir():
         files = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
-        got = f"a folder that holds {files}"
+        got = f"a folder that holds {files}, without {missing} that loads"
     elif folder.exists():
-        got = "a file"
+        got = "a file in place of a folder"
     else:
         got = "no such folder, and nothing with that name could be loaded from the hub"
     reason = str(error).strip().splitlines()[0]
     return InputError(
         where=f"model.encoder={encoder}",
-        got=f"{got}, without {missing} that loads ({reason})",
+        got=f"{got} ({reason})",
         expected="a folder written by save_pretrained (config.json, model.safetensors, "
         "tokenizer.json), or the id of a model on the Hugging Face hub",
         remedy="Check the path; for a hub id, check the spelling and the network.",
