@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 
 from roberta_squad_pipeline.tracking.mlflow_run import open_run
 from roberta_squad_pipeline.tracking.provenance import Provenance
+from roberta_squad_pipeline.tracking.tracker import Journal
 
 STEPS = 300
 PATIENCE_S = 120
@@ -54,12 +55,10 @@ def one_try(folder: Path, port: int) -> tuple[int, float]:
     """A run during which the server is killed; gives lost operations and the longest wait."""
     server = start(folder, port)
     run = open_run(
-        project=folder,
-        experiment="faults",
-        name="run",
-        provenance=Provenance("nobody", "faults_tracking.py", "none", "none"),
-        tags={},
-        unsent=folder / "unsent",
+        Journal(folder, "faults", folder / "unsent"),
+        "run",
+        Provenance("nobody", "faults_tracking.py", "none", "none"),
+        {},
     )
     killed_at = random.randrange(STEPS)
     longest = 0.0

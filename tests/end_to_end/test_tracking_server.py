@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from planted_secrets import SECRETS, check_secrets, plant_secrets
 from roberta_squad_pipeline.tracking.mlflow_run import open_run
 from roberta_squad_pipeline.tracking.provenance import Provenance
+from roberta_squad_pipeline.tracking.tracker import Journal
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -178,12 +179,10 @@ def test_the_run_list_leads_to_one_with_scores(
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     run = open_run(
-        project=tmp_path,
-        experiment="qa",
-        name="mine",
-        provenance=Provenance(user="me", command="kedro run", git_commit="abc", git_tree="clean"),
-        tags={},
-        unsent=tmp_path,
+        Journal(tmp_path, "qa", tmp_path),
+        "mine",
+        Provenance(user="me", command="kedro run", git_commit="abc", git_tree="clean"),
+        {},
     )
     run.log_scores({"dev/best_f1": 81.25})
     run.end("FINISHED")

@@ -15,6 +15,7 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun, open_run, reopen_run
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.store import connected
+from roberta_squad_pipeline.tracking.tracker import Journal
 
 NOTE = "mlflow.note.content"
 CODE = Provenance(
@@ -35,14 +36,7 @@ def client(project: Path) -> MlflowClient:
 @pytest.fixture
 def run(project: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowRun:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return open_run(
-        project=project,
-        experiment="qa",
-        name="first",
-        provenance=CODE,
-        tags={"kind": "test"},
-        unsent=project / "unsent",
-    )
+    return open_run(Journal(project, "qa", project / "unsent"), "first", CODE, {"kind": "test"})
 
 
 def test_where_a_run_comes_from(run: MlflowRun, client: MlflowClient) -> None:
@@ -57,13 +51,7 @@ def test_one_that_ended_goes_on(run: MlflowRun, client: MlflowClient, project: P
     run.end("FAILED")
 
     def reopened(experiment: str = "qa", **tags: str) -> MlflowRun | None:
-        return reopen_run(
-            project=project,
-            experiment=experiment,
-            tags=tags,
-            unsent=project / "unsent",
-            run_id=run.run_id,
-        )
+        return reopen_run(Journal(project, experiment, project / "unsent"), tags, run.run_id)
 
     assert reopened("other") is None
     assert reopened(kind="other") is None
@@ -121,14 +109,7 @@ def test_a_server_that_is_not_there(project: Path, monkeypatch: pytest.MonkeyPat
     """Oracle: port 9 of this machine, on which nothing listens."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9: got no answer"):
-        open_run(
-            project=project,
-            experiment="qa",
-            name="x",
-            provenance=CODE,
-            tags={},
-            unsent=project / "unsent",
-        )
+        open_run(Journal(project, "qa", project / "unsent"), "x", CODE, {})
 
 
 def test_deleted_experiment(
@@ -137,14 +118,7 @@ def test_deleted_experiment(
     deleted = client.create_experiment("gone")
     client.delete_experiment(deleted)
     with pytest.raises(InputError, match=f"got a deleted experiment.*restore -x {deleted}"):
-        open_run(
-            project=project,
-            experiment="gone",
-            name="x",
-            provenance=CODE,
-            tags={},
-            unsent=project / "unsent",
-        )
+        open_run(Journal(project, "gone", project / "unsent"), "x", CODE, {})
 
 
 def test_questions_scores_and_load(
@@ -178,14 +152,7 @@ def test_a_note_on_the_experiment_is_kept(
     experiment = client.get_run(run.run_id).info.experiment_id
     assert "viewStateShareKey=scores" in client.get_experiment(experiment).tags[NOTE]
     client.set_experiment_tag(experiment, NOTE, "ours")
-    open_run(
-        project=project,
-        experiment="qa",
-        name="second",
-        provenance=CODE,
-        tags={},
-        unsent=project / "unsent",
-    ).end("FINISHED")
+    open_run(Journal(project, "qa", project / "unsent"), "second", CODE, {}).end("FINISHED")
     assert client.get_experiment(experiment).tags[NOTE] == "ours"
 
 
@@ -205,14 +172,7 @@ def test_run_that_was_killed_is_told_by_the_one_that_carries_it_on(
 
 def open_and_end(project: Path, name: str, gate: Barrier) -> None:
     gate.wait()
-    open_run(
-        project=project,
-        experiment="new",
-        name=name,
-        provenance=CODE,
-        tags={},
-        unsent=project / "unsent",
-    ).end("FINISHED")
+    open_run(Journal(project, "new", project / "unsent"), name, CODE, {}).end("FINISHED")
 
 
 def test_several_processes_make_one_database(

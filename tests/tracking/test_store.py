@@ -16,6 +16,7 @@ from roberta_squad_pipeline.tracking.mlflow_run import open_run
 from roberta_squad_pipeline.tracking.models import fetched_reader
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.store import first_line, refusal, runs_page, tracking_uri
+from roberta_squad_pipeline.tracking.tracker import Journal
 
 WITH_CREDENTIALS = "https://us%40er:tok%40en@127.0.0.1:9/x"
 
@@ -38,7 +39,7 @@ def test_credentials_go_where_mlflow_looks_for_them(tmp_path: Path) -> None:
 
 def opened(folder: Path) -> None:
     nobody = Provenance("me", "command", "none", "none")
-    open_run(project=folder, experiment="e", name="n", provenance=nobody, tags={}, unsent=folder)
+    open_run(Journal(folder, "e", folder), "n", nobody, {})
 
 
 def fetched(_: Path) -> None:

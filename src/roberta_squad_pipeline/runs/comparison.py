@@ -22,6 +22,7 @@ from roberta_squad_pipeline.runs.measured import MeasuredRun, load_measured
 from roberta_squad_pipeline.runs.parameters import project_parameters
 from roberta_squad_pipeline.runs.recording import MEMBERS_TAG, WEIGHTS_TAG
 from roberta_squad_pipeline.tracking.history import FinishedRun, finished_runs
+from roberta_squad_pipeline.tracking.tracker import Journal
 
 _FOLDER = "data/08_reporting/_compared"
 _MOST_OF_A_NAME = 200
@@ -66,8 +67,8 @@ def compare_runs(project: Path, env: str | None, names: Sequence[str]) -> Compar
     Raises:
         InputError: There is no such finished run, or they answered different questions.
     """
-    experiment = project_parameters(project, env, {}).tracking.experiment
-    return side_by_side([_found(project, experiment, name) for name in names])
+    journal = project_parameters(project, env, {}).tracking.journal(project)
+    return side_by_side([_found(journal, name) for name in names])
 
 
 def side_by_side(runs: Sequence[MeasuredRun]) -> Comparison:
@@ -179,18 +180,18 @@ def _question_tables(
     ]
 
 
-def _found(project: Path, experiment: str, name: str) -> MeasuredRun:
-    known = finished_runs(project, experiment, {})
+def _found(journal: Journal, name: str) -> MeasuredRun:
+    known = finished_runs(journal, {})
     runs = [run for run in known if name in {run.name, run.run_id}]
     for run in runs:
-        for measured in load_measured(project, [run]):
+        for measured in load_measured(journal, [run]):
             trained = {one.tags.get(WEIGHTS_TAG): one for one in known}
             members = (trained[each] for each in _members(run).values() if each in trained)
             return replace(measured, members=tuple(members))
     raise InputError(
         where=f"run {name}",
         got="none that kept what each question scored" if runs else "no finished run of that name",
-        expected=f"a run of the MLflow experiment {experiment} that was evaluated",
+        expected=f"a run of the MLflow experiment {journal.experiment} that was evaluated",
         remedy="Look at the names with mlflow ui, or run it again: kedro run --params run=NAME",
     )
 

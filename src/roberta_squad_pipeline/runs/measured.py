@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array, IntArr
 from roberta_squad_pipeline.evaluation.questions import scores_of
 from roberta_squad_pipeline.evaluation.uncertainty import threshold_of
 from roberta_squad_pipeline.tracking.history import FinishedRun, load_questions
+from roberta_squad_pipeline.tracking.tracker import Journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def measured_run(run: FinishedRun, questions: pd.DataFrame) -> MeasuredRun:
     return MeasuredRun(run, questions, f1, exact == 1, answers)
 
 
-def load_measured(project: Path, runs: Sequence[FinishedRun]) -> list[MeasuredRun]:
+def load_measured(journal: Journal, runs: Sequence[FinishedRun]) -> list[MeasuredRun]:
     """Fetches the scores of each question from MLflow; runs that kept none are left out."""
-    tables = ((run, load_questions(project, run.run_id)) for run in runs)
+    tables = ((run, load_questions(journal, run.run_id)) for run in runs)
     return [measured_run(run, table) for run, table in tables if table is not None]

@@ -17,6 +17,7 @@ from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfi
 from roberta_squad_pipeline.runs.experiments import ConfigLoader, Experiments, Scale
 from roberta_squad_pipeline.runs.search_space import Space
 from roberta_squad_pipeline.squad.faults import OnMisaligned
+from roberta_squad_pipeline.tracking.tracker import Journal
 from roberta_squad_pipeline.training.config import DistilParameters, TrainingParameters
 
 ReaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/onnx)?$")]
@@ -149,6 +150,10 @@ class TrackingConfig(StrictModel):
     """MLflow's id of the parent run; a sweep sets it."""
     unsent: Path
     """Folder for what could not be sent to MLflow yet."""
+
+    def journal(self, project: Path) -> Journal:
+        """Where the runs of a project in this folder are recorded."""
+        return Journal(project, self.experiment, project / self.unsent)
 
 
 class TuneConfig(StrictModel):

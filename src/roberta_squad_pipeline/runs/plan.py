@@ -9,6 +9,7 @@ from kedro.pipeline import Pipeline
 
 from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.runs.parameters import Parameters
+from roberta_squad_pipeline.tracking.tracker import Journal
 
 READER = "reader"
 """The dataset of the trained reader."""
@@ -30,6 +31,11 @@ class RunPlan:
     """Removes what must not be recorded."""
     own_experiment: str | None
     """The experiment that conf/ itself gives the settings of, such as a study's winner."""
+
+    @property
+    def journal(self) -> Journal:
+        """Where it is recorded."""
+        return self.parameters.tracking.journal(self.project)
 
     @property
     def trains(self) -> bool:

@@ -83,6 +83,8 @@ class Recording:
 
     def _opened(self, run_params: dict[str, Any]) -> "MlflowRun":
         """A new MLflow run, with the parameters and tags of this one."""
+        from roberta_squad_pipeline.tracking.mlflow_run import open_run
+
         if self._plan.trains:
             _tell_of_scale(self._plan.parameters)
         # Not all experiments: the settings of this one are in the other sections.
@@ -92,8 +94,10 @@ class Recording:
         parameters = self._plan.parameters.model_dump(mode="json", exclude=others)
         recorded = parameters if self._plan.trains else self._with_reader_settings(parameters)
         parent = self._plan.parameters.tracking.parent_run
-        run = self._new_run(
+        run = open_run(
+            self._plan.journal,
             self._plan.parameters.run,
+            self.provenance,
             {
                 **({"mlflow.parentRunId": parent} if parent else {}),
                 **self._subject_tags(),
@@ -114,18 +118,6 @@ class Recording:
         run.log_text(yaml.safe_dump(resolved, sort_keys=False), "configuration.yml")
         return run
 
-    def _new_run(self, name: str, tags: dict[str, str]) -> "MlflowRun":
-        from roberta_squad_pipeline.tracking.mlflow_run import open_run
-
-        return open_run(
-            project=self._plan.project,
-            experiment=self._plan.parameters.tracking.experiment,
-            name=name,
-            provenance=self.provenance,
-            tags=tags,
-            unsent=self._plan.project / self._plan.parameters.tracking.unsent,
-        )
-
     def _reopened(self, run_params: dict[str, Any]) -> "MlflowRun | None":
         """The MLflow run that single nodes continue: that of the last session with the same name.
 
@@ -141,13 +133,8 @@ class Recording:
             or last.mlflow_run is None
         ):
             return None
-        run = reopen_run(
-            project=self._plan.project,
-            experiment=self._plan.parameters.tracking.experiment,
-            tags={_SURROUNDINGS_TAG: digest(surroundings())},
-            unsent=self._plan.project / self._plan.parameters.tracking.unsent,
-            run_id=last.mlflow_run,
-        )
+        now = {_SURROUNDINGS_TAG: digest(surroundings())}
+        run = reopen_run(self._plan.journal, now, last.mlflow_run)
         if run is not None:
             self._trained_as = last.trained_as
             self._undone = {*last.undone, *(node.name for node in self._plan.nodes.nodes)}
@@ -295,10 +282,12 @@ class Recording:
 
     def _log_export(self) -> dict[str, str]:
         """Makes what a reader was exported to a run and a model of its own; returns the pages."""
+        from roberta_squad_pipeline.tracking.mlflow_run import open_run
         from roberta_squad_pipeline.tracking.models import Registration
 
         folder, reader = self._plan.path("onnx_folder"), self._plan.parameters.run
-        run = self._new_run(f"{reader}/onnx", {"reader": reader, "kedro.pipelines": "export_onnx"})
+        tags = {"reader": reader, "kedro.pipelines": "export_onnx"}
+        run = open_run(self._plan.journal, f"{reader}/onnx", self.provenance, tags)
         self._link_training_run(run)
         run.log_file(folder / "export.json")
         precision = json.loads((folder / "export.json").read_bytes())["precision"]
@@ -332,9 +321,7 @@ class Recording:
         from roberta_squad_pipeline.tracking.history import finished_runs
 
         weights = digest(weights_of(self._plan.path(READER)))
-        trained = finished_runs(
-            self._plan.project, self._plan.parameters.tracking.experiment, {WEIGHTS_TAG: weights}
-        )
+        trained = finished_runs(self._plan.journal, {WEIGHTS_TAG: weights})
         if trained:
             # The same settings, seed and data under two names give the same weights.
             reader = self._plan.parameters.reader or self._plan.parameters.run

@@ -20,6 +20,7 @@ from roberta_squad_pipeline.runs.pruning import Pruned
 from roberta_squad_pipeline.runs.run_lock import Claim, held
 from roberta_squad_pipeline.runs.session import run_pipeline
 from roberta_squad_pipeline.tracking.provenance import provenance
+from roberta_squad_pipeline.tracking.tracker import Journal
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
@@ -54,6 +55,11 @@ class Series:
     """What conf/ makes of these."""
     prepared: set[str] = field(default_factory=set, kw_only=True)
     """Features that were built."""
+
+    @property
+    def journal(self) -> Journal:
+        """Where its runs are recorded."""
+        return self.parameters.tracking.journal(self.project)
 
     def planned_run(self, own: dict[str, Any], feature_set: str) -> PlannedRun:
         """A run whose features are shared by all that read the same windows.
@@ -108,17 +114,11 @@ class Series:
         """
         from roberta_squad_pipeline.tracking.mlflow_run import open_run, reopen_run
 
-        tracking = self.parameters.tracking
-        experiment, unsent = tracking.experiment, self.project / tracking.unsent
-        parent = reopen_run(
-            project=self.project, experiment=experiment, tags=tags, unsent=unsent
-        ) or open_run(
-            project=self.project,
-            experiment=experiment,
-            name=name,
-            provenance=provenance(self.project, self.redaction()),
-            tags=tags | {"kedro.env": self.env or "base"},
-            unsent=unsent,
+        parent = reopen_run(self.journal, tags) or open_run(
+            self.journal,
+            name,
+            provenance(self.project, self.redaction()),
+            tags | {"kedro.env": self.env or "base"},
         )
         try:
             yield parent
@@ -218,11 +218,10 @@ def finished(sweep: Sweep) -> set[str]:
     """Names of the planned runs that are finished, with the same settings, code and data."""
     from roberta_squad_pipeline.tracking.history import finished_runs
 
-    experiment = sweep.parameters.tracking.experiment
     return {
         name
         for name, own in fingerprints(sweep).items()
-        if finished_runs(sweep.project, experiment, {"fingerprint": own})
+        if finished_runs(sweep.journal, {"fingerprint": own})
     }
 
 

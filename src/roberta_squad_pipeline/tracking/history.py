@@ -2,7 +2,6 @@
 
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -10,6 +9,7 @@ from mlflow.entities import Run
 from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD
 
 from roberta_squad_pipeline.tracking.store import connected
+from roberta_squad_pipeline.tracking.tracker import Journal
 
 _QUESTIONS = "questions.parquet"
 """Name of the catalog's `questions` as an artifact."""
@@ -27,19 +27,18 @@ class FinishedRun:
     """MLflow's id of its model; None if it made none."""
 
 
-def finished_runs(project: Path, experiment: str, tags: dict[str, str]) -> list[FinishedRun]:
+def finished_runs(journal: Journal, tags: dict[str, str]) -> list[FinishedRun]:
     """Finds finished runs that have all of these tags.
 
     Args:
-        project: The project's folder.
-        experiment: Name of the MLflow experiment.
+        journal: Where they are recorded.
         tags: By name.
 
     Returns:
         The newest first; none if the experiment does not exist yet.
     """
-    with connected(project) as client:
-        runs = search(client, experiment, tags, status="FINISHED")
+    with connected(journal.project) as client:
+        runs = search(client, journal.experiment, tags, status="FINISHED")
     return [
         FinishedRun(
             run.info.run_id, run.info.run_name, run.data.tags, run.data.params, _model_of(run)
@@ -70,9 +69,9 @@ def search(
     )
 
 
-def load_questions(project: Path, run_id: str) -> pd.DataFrame | None:
+def load_questions(journal: Journal, run_id: str) -> pd.DataFrame | None:
     """Loads the table of questions of a run (see `judged`); None if it has none."""
-    with connected(project) as client, tempfile.TemporaryDirectory() as folder:
+    with connected(journal.project) as client, tempfile.TemporaryDirectory() as folder:
         if all(artifact.path != _QUESTIONS for artifact in client.list_artifacts(run_id)):
             return None
         return pd.read_parquet(client.download_artifacts(run_id, _QUESTIONS, folder))

@@ -39,7 +39,7 @@ from roberta_squad_pipeline.tracking.store import (
     runs_page,
     tracking_uri,
 )
-from roberta_squad_pipeline.tracking.tracker import Tracker, flat_params
+from roberta_squad_pipeline.tracking.tracker import Journal, Tracker, flat_params
 
 _BEST_F1 = "dev/best_f1"
 _VIEW = "scores"
@@ -231,23 +231,15 @@ class MlflowRun(Tracker):
 
 
 def open_run(
-    *,
-    project: Path,
-    experiment: str,
-    name: str,
-    provenance: Provenance,
-    tags: dict[str, str],
-    unsent: Path,
+    journal: Journal, name: str, provenance: Provenance, tags: dict[str, str]
 ) -> MlflowRun:
     """Opens a run in the tracking store.
 
     Args:
-        project: The project's folder, which holds mlflow.db and mlruns/.
-        experiment: Name of the MLflow experiment; created if it does not exist.
+        journal: Where it is recorded.
         name: Name of the run, as MLflow shows it.
         provenance: Code and command that produced it.
         tags: Further tags.
-        unsent: Folder for what could not be sent yet.
 
     Raises:
         InputError: The store refuses (see `refusal`), or the experiment was deleted.
@@ -261,9 +253,9 @@ def open_run(
         MLFLOW_GIT_COMMIT: provenance.git_commit,
         "git.tree": provenance.git_tree,
     }
-    uri = tracking_uri(project)
-    with connected(project) as client:
-        found = _experiment(client, experiment, project, uri)
+    uri = tracking_uri(journal.project)
+    with connected(journal.project) as client:
+        found = _experiment(client, journal, uri)
         note = _NOTE.format(runs_page(uri, found.experiment_id, _BY_SCORE).partition("#")[2])
         # A note that someone has written instead is kept.
         own = {MLFLOW_RUN_NOTE: found.tags.get(MLFLOW_RUN_NOTE, note)}
@@ -273,7 +265,7 @@ def open_run(
         run = client.create_run(found.experiment_id, run_name=name)
         tagged = [RunTag(key, value) for key, value in all_tags.items()]
         client.log_batch(run.info.run_id, tags=tagged)
-    return MlflowRun(uri, run.info.run_id, found.experiment_id, unsent)
+    return MlflowRun(uri, run.info.run_id, found.experiment_id, journal.unsent)
 
 
 def _tag_experiment(client: MlflowClient, experiment_id: str, key: str, value: str) -> None:
@@ -286,30 +278,30 @@ def _tag_experiment(client: MlflowClient, experiment_id: str, key: str, value: s
 
 
 def reopen_run(
-    *, project: Path, experiment: str, tags: dict[str, str], unsent: Path, run_id: str | None = None
+    journal: Journal, tags: dict[str, str], run_id: str | None = None
 ) -> MlflowRun | None:
     """Opens an earlier run again.
 
     Args:
-        project: The project's folder.
-        experiment: Name of the MLflow experiment.
+        journal: Where it is recorded.
         tags: Tags that the run must have.
-        unsent: Folder for what could not be sent yet.
         run_id: Which run; by default the newest with these tags.
 
     Returns:
         None if there is no such run.
     """
-    with connected(project) as client:
-        runs = search(client, experiment, tags, **({"run_id": run_id} if run_id else {}))
+    with connected(journal.project) as client:
+        runs = search(client, journal.experiment, tags, **({"run_id": run_id} if run_id else {}))
         if not runs:
             return None
         info = runs[0].info
         client.update_run(info.run_id, status="RUNNING")
-    return MlflowRun(tracking_uri(project), info.run_id, info.experiment_id, unsent)
+    uri = tracking_uri(journal.project)
+    return MlflowRun(uri, info.run_id, info.experiment_id, journal.unsent)
 
 
-def _experiment(client: MlflowClient, name: str, project: Path, uri: str) -> Experiment:
+def _experiment(client: MlflowClient, journal: Journal, uri: str) -> Experiment:
+    name = journal.experiment
     found = client.get_experiment_by_name(name)
     if found is not None and found.lifecycle_stage == "deleted":
         raise InputError(
@@ -324,11 +316,11 @@ def _experiment(client: MlflowClient, name: str, project: Path, uri: str) -> Exp
     # A server knows where its artifacts go. With a database file, whoever creates the experiment
     # decides, and the place must not depend on the folder that a command was started in.
     local = uri.startswith("sqlite:")
-    location = (project / "mlruns").as_uri() if local else None
+    location = (journal.project / "mlruns").as_uri() if local else None
     try:
         client.create_experiment(name, artifact_location=location)
     except MlflowException as error:
         # Another run may have made it since it was looked for.
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return _experiment(client, name, project, uri)
+    return _experiment(client, journal, uri)

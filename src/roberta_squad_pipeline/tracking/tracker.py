@@ -1,7 +1,21 @@
-"""What a run records while it goes on."""
+"""Where runs are recorded, and what one records while it goes on."""
 
 import json
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Where a project's runs are recorded."""
+
+    project: Path
+    """The project's folder, which holds mlflow.db and mlruns/ unless there is another store."""
+    experiment: str
+    """Name of the MLflow experiment; created if it does not exist."""
+    unsent: Path
+    """Folder for what could not be sent yet."""
 
 
 class Tracker:

@@ -33,9 +33,9 @@ def compare_experiments(
     from roberta_squad_pipeline.runs.measured import load_measured
     from roberta_squad_pipeline.tracking.history import finished_runs
 
-    project, dev = Path.cwd(), squad_files["dev"]
-    on_this_data = finished_runs(project, tracking.experiment, {"data": dev["sha256"]})
-    runs = load_measured(project, [run for run in on_this_data if "recipe" in run.tags])
+    journal, dev = tracking.journal(Path.cwd()), squad_files["dev"]
+    on_this_data = finished_runs(journal, {"data": dev["sha256"]})
+    runs = load_measured(journal, [run for run in on_this_data if "recipe" in run.tags])
     if not runs:
         raise InputError(
             where=f"MLflow experiment {tracking.experiment}",
