@@ -211,6 +211,8 @@ def test_what_is_tracked(finished: Path) -> None:
     assert {"mlflow.source.git.commit", "git.tree"} <= set(tags)
     for name, value in _json(finished / "data/08_reporting/demo/metrics.json").items():
         assert run.data.metrics[f"dev/{name}"] == value
+    crossfit = _json(finished / "data/08_reporting/demo/metrics_crossfit.json")
+    assert run.data.metrics["dev/cross_fitted_f1"] == crossfit["f1"]
     losses = client.get_metric_history(run.info.run_id, "train/loss")
     assert [loss.step for loss in losses] == [1, 2, 3, 4]
     lowest = client.get_metric_history(run.info.run_id, "train/lr_lowest")

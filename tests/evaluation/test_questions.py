@@ -89,6 +89,14 @@ def test_what_belongs_to_other_questions_is_told(
         question_table(mills, **predicted | {part: lacking})
 
 
+def test_predictions_of_an_earlier_version_are_refused(
+    mills: SquadDataset, predicted: dict[str, Any]
+) -> None:
+    earlier = predicted["nbest"].drop_columns(["head_logit", "span_logit"])
+    with pytest.raises(InputError, match=r"nbest.parquet: got the columns id, text"):
+        question_table(mills, **predicted | {"nbest": earlier})
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("column", ["score", "head_logit", "span_logit"])
 def test_scores_that_are_no_numbers_are_told(

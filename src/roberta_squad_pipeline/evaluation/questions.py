@@ -65,10 +65,17 @@ def question_table(
 
     Raises:
         InputError: A question lacks a prediction or windows, or has a score or logit that is not
-            finite.
+            finite, or the table lacks the no-answer logits.
     """
     questions = dataset.questions
     ids = [question.id for question in questions]
+    if "head_logit" not in nbest.column_names:
+        raise InputError(
+            where="nbest.parquet",
+            got=f"the columns {', '.join(nbest.column_names)}, as an earlier version wrote them",
+            expected="head_logit and span_logit among them",
+            remedy="Predict again: kedro run --pipelines inference,evaluate",
+        )
     row_of = {question: row for row, question in enumerate(nbest["id"].to_pylist())}
     for where, known in (("nbest.parquet", row_of), ("dev features", windows)):
         _check_complete(ids, known, where)

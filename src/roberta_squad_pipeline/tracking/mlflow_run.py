@@ -48,6 +48,7 @@ _VIEW_OF_RUNS = {
     "selectedColumns": [
         "attributes.`Created`",
         f"metrics.`{_BEST_F1}`",
+        "metrics.`dev/cross_fitted_f1`",
         "attributes.`Models`",
         "params.`model.encoder`",
         "params.`training.updates`",

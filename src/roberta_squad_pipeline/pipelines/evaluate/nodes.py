@@ -78,6 +78,8 @@ def score_predictions(
     )
     scored = score_reader(table, inference.null_score, kept)
     _tell_of_doubts(scored, float(table["answerable"].mean()), tracker)
+    if "f1" in scored.crossfit:
+        tracker.log_metrics({"dev/cross_fitted_f1": scored.crossfit["f1"]}, step=0)
     odds, calibration = scored.no_answer_scores, scored.tuning.calibration
     selected_on = reader_header["recipe"].get("selected_on") if reader_header else None
     evaluation = Evaluation(
