@@ -1,7 +1,7 @@
 """Questions per second of a reader in torch and in onnxruntime, in fp32 and int8, with the sizes.
 
 All sides answer the same features on the CPU by the same search, with as many threads as are asked
-for. The int8 model is made here without regard to what it costs in F1, which `--pipeline
+for; torch also as an ensemble of five such readers. The int8 model is made here without regard to what it costs in F1, which `--pipeline
 export_onnx --params export.int8=true` looks at. Prints a Markdown table.
 
     kedro run && python benchmarks/bench_onnx.py
@@ -22,8 +22,11 @@ from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.onnx_export import quantise, write_onnx
 from roberta_squad_pipeline.inference.prediction import predict
 from roberta_squad_pipeline.reader.config import Precision
+from roberta_squad_pipeline.reader.ensemble import EnsembleReader
 from roberta_squad_pipeline.reader.onnx_reader import OnnxReader
 from roberta_squad_pipeline.reader.storage import WEIGHTS, load_reader
+
+MEMBERS = 5
 
 
 def main() -> None:
@@ -36,6 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     trained, features = load_reader(options.reader), Features.open(options.features)
     questions = len(features.question_ids)
+    ensemble = EnsembleReader([trained.in_torch] * MEMBERS)
 
     def answer(reader: nn.Module, precision: Precision) -> None:
         config = trained.inference.model_copy(update={"precision": precision})
@@ -55,6 +59,7 @@ def main() -> None:
         files = {
             "torch fp32": options.reader / WEIGHTS,
             "torch bf16": options.reader / WEIGHTS,
+            f"torch fp32, {MEMBERS} readers": options.reader / WEIGHTS,
             "ONNX fp32": fp32,
             "ONNX int8": int8,
         }
@@ -66,6 +71,7 @@ def main() -> None:
                 {
                     "torch fp32": lambda: answer(trained.in_torch, "fp32"),
                     "torch bf16": lambda: answer(trained.in_torch, "bf16"),
+                    f"torch fp32, {MEMBERS} readers": lambda: answer(ensemble, "fp32"),
                     "ONNX fp32": lambda one=onnx_fp32: answer(one, "fp32"),
                     "ONNX int8": lambda one=onnx_int8: answer(one, "fp32"),
                 },
