@@ -1,8 +1,9 @@
 """Questions per second of a reader in torch and in onnxruntime, in fp32 and int8, with the sizes.
 
 All sides answer the same features on the CPU by the same search, with as many threads as are asked
-for; torch also as an ensemble of five such readers. The int8 model is made here without regard to what it costs in F1, which `--pipeline
-export_onnx --params export.int8=true` looks at. Prints a Markdown table.
+for; torch also as an ensemble of five such readers. The int8 model is made here without regard to
+what it costs in F1, which `--pipeline export_onnx --params export.int8=true` looks at. Prints a
+Markdown table.
 
     kedro run && python benchmarks/bench_onnx.py
 """
@@ -56,13 +57,10 @@ def main() -> None:
         write_onnx(trained.in_torch, trained.header.windows, fp32)
         shutil.copy(fp32, int8)
         quantise(int8)
-        files = {
-            "torch fp32": options.reader / WEIGHTS,
-            "torch bf16": options.reader / WEIGHTS,
-            f"torch fp32, {MEMBERS} readers": options.reader / WEIGHTS,
-            "ONNX fp32": fp32,
-            "ONNX int8": int8,
-        }
+        weights, *exported = (
+            file.stat().st_size / 1e6 for file in (options.reader / WEIGHTS, fp32, int8)
+        )
+        sizes = [weights, weights, MEMBERS * weights, *exported]
         for threads in options.threads:
             torch.set_num_threads(threads)
             os.environ["OMP_NUM_THREADS"] = str(threads)  # what onnxruntime goes by
@@ -77,9 +75,9 @@ def main() -> None:
                 },
                 options.repeats,
             )
-            for side, taken in seconds.items():
+            for (side, taken), size in zip(seconds.items(), sizes, strict=True):
                 print(
-                    f"| {side} | {threads} | {files[side].stat().st_size / 1e6:.1f} "
+                    f"| {side} | {threads} | {size:.1f} "
                     f"| {spread(taken)} | {questions / statistics.median(taken):,.0f} |",
                     flush=True,
                 )
