@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[1]
 UPDATES = 40
 CHECKPOINT_EVERY = 4
 PATIENCE_S = 300
+WORKER = "roberta_squad_pipeline.training.worker"
+"""The module that workers run, after which their command names the folder of their job."""
 
 
 def child(features: Path, checkpoints: Path, processes: int, precision: str) -> None:
@@ -140,10 +142,11 @@ def workers_of(checkpoints: Path) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            command = path.read_bytes().split(b"\0")
-            if b"roberta_squad_pipeline.training.worker" not in command:
+            command = path.read_bytes().decode().split("\0")
+            if WORKER not in command:
                 continue
-            job = json.loads((Path(command[-2].decode()) / "job.json").read_text())
+            folder = Path(command[command.index(WORKER) + 1])
+            job = json.loads((folder / "job.json").read_text())
         except (OSError, ValueError):
             continue
         if job["checkpoints"] == str(checkpoints):
@@ -201,6 +204,8 @@ def one_try(
             time.sleep(random.uniform(0, 0.02))
         writing = bool(list(checkpoints.glob(".update-*")))
         workers = workers_of(checkpoints)
+        if len(workers) != (setting.processes if setting.processes > 1 else 0):
+            raise SystemExit(f"found {len(workers)} workers of {setting.processes} processes")
         os.kill(random.choice(workers) if target == "worker" else process.pid, sent)
         if target == "worker":
             said, _ = process.communicate(timeout=PATIENCE_S)
