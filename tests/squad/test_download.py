@@ -158,7 +158,8 @@ def test_no_server(server: Server, tmp_path: Path) -> None:
         bound_but_deaf.bind(("127.0.0.1", 0))
         port = bound_but_deaf.getsockname()[1]
         fault = fault_of(f"http://127.0.0.1:{port}/{NAME}", tmp_path)
-    assert f"Cannot connect to host 127.0.0.1:{port}" in fault.got
+    assert fault.got.startswith("no connection")
+    assert f"127.0.0.1', {port}" in fault.got
     assert list(tmp_path.iterdir()) == []
 
 
@@ -168,8 +169,7 @@ def test_no_network(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     fault = fault_of(f"https://nowhere.invalid/{NAME}", tmp_path)
-    assert "Cannot connect to host nowhere.invalid" in fault.got
-    assert "Name or service not known" in fault.got
+    assert fault.got == "no connection ([Errno -2] Name or service not known)"
     assert list(tmp_path.iterdir()) == []
 
 

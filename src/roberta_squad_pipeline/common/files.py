@@ -82,7 +82,8 @@ def written_atomically(path: Path) -> Iterator[Path]:
         _sync(target.parent)
     except OSError as error:
         # A full disk is found where a stream is written to, which does not know its file.
-        error.filename = error.filename or str(target)
+        if error.errno is not None:
+            error.filename = error.filename or str(target)
         raise
     finally:
         shutil.rmtree(workspace, ignore_errors=True)

@@ -182,23 +182,25 @@ def _faults_explained(hidden: Redaction, where: str, expected: str, remedy: str)
         got = _fault(error)
     else:
         return
-    raise InputError(where=where, got=hidden.text(got), expected=expected, remedy=remedy)
+    # The error itself may name the address with its password, and plug-ins keep what they catch.
+    raise InputError(where=where, got=hidden.text(got), expected=expected, remedy=remedy) from None
 
 
 def _fault(error: Exception) -> str:
-    from aiohttp import ClientPayloadError
+    from aiohttp import ClientConnectionError, ClientPayloadError
 
     # Looking for a file over HTTP, fsspec has one error for every failure.
-    status = getattr(error, "status", None) or getattr(error.__cause__, "status", None)
-    if status:
+    cause = error.__cause__ or error
+    if status := getattr(error, "status", None) or getattr(cause, "status", None):
         return f"HTTP status {status}"
     for kind, said in (
-        (FileNotFoundError, "no such file"),
         (ClientPayloadError, "a transfer that broke off"),
         (TimeoutError, "no answer in time"),
+        (ClientConnectionError, f"no connection ({cause})"),
+        (FileNotFoundError, "no such file"),
         (_OtherContentError, str(error)),
     ):
-        if isinstance(error, kind):
+        if isinstance(error, kind) or isinstance(cause, kind):
             return said
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
