@@ -10,6 +10,7 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,13 +86,16 @@ def normalise(text: str) -> str:
 
 def normalised_words(texts: Iterable[str]) -> list[list[str]]:
     """Each text's words once it is normalised, with one call per step for all texts."""
-    # A line break inside a text is white space as a blank is.
-    lines = "".join(text.replace("\n", " ") + "\n" for text in texts).lower()
+    texts = list(texts)
+    lines = "\n".join(texts).lower()
+    if lines.count("\n") >= len(texts):
+        # A line break inside a text is white space as a blank is.
+        lines = "\n".join(text.replace("\n", " ") for text in texts).lower()
     # Punctuation goes first and leaves no gap, so that "a.m." is one word and not an article. Taken
     # out of text it would take fifty times as long; in UTF-8 no other character has its bytes.
     without_punctuation = lines.encode("utf-8", "surrogatepass").translate(None, _PUNCTUATION)
     lines = _ARTICLES.sub(" ", without_punctuation.decode("utf-8", "surrogatepass"))
-    return [line.split() for line in lines.split("\n")[:-1]]
+    return [line.split() for line in lines.split("\n")[: len(texts)]]
 
 
 def word_f1(gold: Sequence[str], prediction: Sequence[str]) -> float:
@@ -263,13 +267,11 @@ def scores_in_order(
     """
     odds = [no_answer_scores.get(question_id, np.nan) for question_id in ids]
     values = np.array(odds, dtype=np.float64)
-    lacking = [
-        question_id for question_id, fine in zip(ids, np.isfinite(values), strict=True) if not fine
-    ]
-    if lacking:
-        first = lacking[0]
+    fine = np.isfinite(values)
+    if not fine.all():
+        first, *others = compress(ids, ~fine)
         value = no_answer_scores.get(first)
-        rest = f" (and {len(lacking) - 1} more)" * (len(lacking) > 1)
+        rest = f" (and {len(others)} more)" if others else ""
         raise InputError(
             where="no-answer scores",
             got=f"{'none' if value is None else value} for the question {first!r}{rest}",
