@@ -105,6 +105,8 @@ def test_equal_settings_are_run_once(tmp_path: Path, made: dict[str, Any]) -> No
     study = search(tuning(tmp_path, trials=3, space=space | {"model": {"dropout": None}}))
     assert made == {"s_trial0": {"training": {"batch_size": 8}}}
     assert [trial.value for trial in tune.finished(study)] == [100] * 3
+    # No trial was validated while it was trained.
+    assert set(tune.figures_of(study, "F1")) == {"history", "slices"}
 
 
 def test_trials_that_fall_behind_are_pruned(

@@ -75,6 +75,7 @@ def fault_of(url: str, folder: Path, size_bytes: int | None = len(CONTENT)) -> I
     assert NAME in fault.expected
     assert SHA256 in fault.expected
     assert "by hand" in fault.remedy
+    assert "has room and can be written" in fault.remedy
     assert str(folder / NAME) in fault.remedy
     assert "--params data.train=PATH" in fault.remedy
     return fault

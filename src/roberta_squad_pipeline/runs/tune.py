@@ -471,31 +471,30 @@ def figures_of(study: Study, objective: str) -> dict[str, "Figure"]:
     """What a study has found, in the report's style of figures.
 
     Args:
-        study: With any trials.
+        study: With any trials; the validation scores are drawn if there are some.
         objective: Its name in the figures.
     """
+    history = visualization.plot_optimization_history(study, target_name=objective)
+    history.update_traces({"name": "best so far"}, {"name": "Best Value"})
+    slices = visualization.plot_slice(study, target_name=objective)
+    # Of each power of ten 1, 2 and 5 alone: all nine digits would lie on each other.
+    slices.update_xaxes({"dtick": "D2"}, {"type": "log"})
     drawn = {
-        "history": (
-            visualization.plot_optimization_history(study, target_name=objective),
-            "Trial by trial",
-            "Each trial's score, and the best so far.",
-        ),
+        "history": (history, "Trial by trial", "Each trial's score, and the best so far."),
         "slices": (
-            visualization.plot_slice(study, target_name=objective),
+            slices,
             "Setting by setting",
             "Each trial's score over each of its settings; later trials are darker.",
         ),
-        "validation": (
-            visualization.plot_intermediate_values(study),
+    }
+    if any(trial.intermediate_values for trial in study.trials):
+        validation = visualization.plot_intermediate_values(study)
+        validation.update_layout(xaxis_title="updates, per cent", yaxis_title="validation score")
+        drawn["validation"] = (
+            validation,
             "While they were trained",
             "Validation scores over the share of updates, in per cent; pruned trials end early.",
-        ),
-    }
-    history, slices, validation = (figure for figure, *_ in drawn.values())
-    history.update_traces({"name": "best so far"}, {"name": "Best Value"})
-    # Of each power of ten 1, 2 and 5 alone: all nine digits would lie on each other.
-    slices.update_xaxes({"dtick": "D2"}, {"type": "log"})
-    validation.update_layout(xaxis_title="updates, per cent", yaxis_title="validation score")
+        )
     for figure, title, caption in drawn.values():
         figure.update_layout(template=TEMPLATE, title=title, meta={"caption": caption}, height=380)
     return {name: figure for name, (figure, *_) in drawn.items()}

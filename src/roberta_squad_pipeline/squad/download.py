@@ -51,8 +51,9 @@ def fetch(url: str, sha256: str | None, size_bytes: int | None, folder: Path) ->
     expected = [name if sha256 is None else f"{name} with sha256 {sha256}"]
     expected += [] if size_bytes is None else [f"{size_bytes:,} bytes"]
     remedy = (
-        f"Check the network and the address and try again, or fetch the file by hand and put it at "
-        f"{target}, or give its path with --params data.train=PATH or data.dev=PATH."
+        "Check the network, the address, and that the file's folder has room and can be written. "
+        f"Then try again, or fetch the file by hand and put it at {target}, or give its path with "
+        "--params data.train=PATH or data.dev=PATH."
     )
     if not (target.is_file() and sha256 in {None, sha256_of(target)}):
         with _faults_explained(Redaction(), url, " and ".join(expected), remedy):
