@@ -10,8 +10,11 @@ from roberta_squad_pipeline.demo import PACKAGED_ENCODER
 ROOT = Path(__file__).parents[1]
 
 PLACES = ("number", "credentials", "catalog", "globals", "train", "dev", "uri", "user", "signature")
-SECRETS = {place: f"hush-{place}" for place in PLACES} | {"number": "904817"}
-"""By the place that they are planted in."""
+SECRETS = {place: f"hush-{place}" for place in PLACES} | {"number": "904817532960148"}
+"""By the place that they are planted in.
+
+The number is long, since a record is full of digits and six of them in a row are met by chance.
+"""
 
 FAR = f"https://{SECRETS['user']}:{SECRETS['uri']}@127.0.0.1:9/a.json?sig={SECRETS['signature']}"
 
