@@ -446,6 +446,8 @@ def test_lanes_make_the_updates_that_one_makes(
     (losses, one), (others, several) = made
     assert losses != [0.0] * len(losses)
     assert losses == pytest.approx(others, rel=1e-4)
+    # It moves all logits alike, so its gradient is nothing but rounding, which Adam scales up.
+    del one["span_head.bias"]
     for name, value in one.items():
         torch.testing.assert_close(several[name], value, rtol=1e-3, atol=1e-4)
 

@@ -58,15 +58,15 @@ def attend(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **others
         )
-    within = _kernel(query, training=torch.is_grad_enabled() or dropout > 0)
+    within = _kernel(query, dropout)
     return within(query[0], key[0], value[0], packing, scaling=scaling, dropout=dropout)[None], None
 
 
-def _kernel(query: Tensor, *, training: bool) -> Callable[..., Tensor]:
+def _kernel(query: Tensor, dropout: float) -> Callable[..., Tensor]:
     """The fastest function for the query's device and number format."""
     if query.device.type == "cpu":
         wide = query.dtype == torch.float32
-        return attend_fused if wide and not training else attend_one_by_one
+        return attend_fused if wide and not dropout else attend_one_by_one
     return attend_flash if _flash_takes(query) else attend_padded
 
 
@@ -137,19 +137,20 @@ def attend_fused(
 ) -> Tensor:
     """Computes attention by torch's kernel for the CPU, window by window, with no score kept.
 
-    Without gradients, in 32 bits, it takes a third less time than `attend_one_by_one`.
+    In 32 bits and without dropout it takes a third less time than `attend_one_by_one` where no
+    gradients are needed, and no more where they are: less Python, for which lanes wait in turn.
 
     Returns:
         Shape: (tokens, heads, size)
     """
-    heads, tokens, size = query.shape
-    attended = value.new_empty(tokens, heads, size)
-    for window, _ in _squares(heads, packing.lengths):
-        queries, keys, values = (part[None, :, window] for part in (query, key, value))
-        attended[window] = F.scaled_dot_product_attention(
+    parts = (part[None].split_with_sizes(packing.lengths, 2) for part in (query, key, value))
+    attended = [
+        F.scaled_dot_product_attention(
             queries, keys, values, dropout_p=dropout, scale=scaling
-        )[0].transpose(0, 1)
-    return attended
+        ).transpose(1, 2)
+        for queries, keys, values in zip(*parts, strict=True)
+    ]
+    return torch.cat(attended, 1)[0]
 
 
 # Not compiled, since each new combination of lengths would be compiled again.
