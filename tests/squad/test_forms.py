@@ -74,7 +74,15 @@ def as_pandas(records: list[Json]) -> bytes:
     return frame.to_csv(index=False).encode()
 
 
+NAMED_PASSAGE: list[Json] = [
+    {"passage" if key == "context" else key: value for key, value in one.items()} for one in RECORDS
+]
 FORMS: dict[str, bytes] = {
+    "passages.jsonl": json_lines(NAMED_PASSAGE),
+    "passages.json": json.dumps(NAMED_PASSAGE).encode(),
+    "passages.parquet": parquet(NAMED_PASSAGE),
+    "passages.csv": comma_separated(NAMED_PASSAGE),
+    "passages.txt": comma_separated(NAMED_PASSAGE),
     "lines.jsonl": json_lines(RECORDS),
     "lines.json": json_lines(RECORDS),
     "lines.jsonl.gz": gzip.compress(json_lines(RECORDS), mtime=0),

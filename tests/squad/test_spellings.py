@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from roberta_squad_pipeline.squad.spellings import as_squad
+from roberta_squad_pipeline.squad.spellings import as_squad, with_context
 
 ANSWER = {"text": "b", "answer_start": 2}
 NAN = float("nan")
@@ -60,3 +60,16 @@ def test_spellings(written: dict[str, Any], spelled: dict[str, Any]) -> None:
 
 def test_what_is_not_a_question_stays() -> None:
     assert as_squad(5, id_if_none="here") == 5
+
+
+@pytest.mark.parametrize(
+    ("record", "renamed"),
+    [
+        ({"question": "q", "passage": "p"}, {"question": "q", "context": "p"}),
+        ({"question": "q", "passage": "p", "context": "c"}, None),
+        ({"passage": "p", "qas": []}, None),
+        (["passage", "question"], None),
+    ],
+)
+def test_passage_of_a_record(record: object, renamed: object) -> None:
+    assert with_context(record) == (record if renamed is None else renamed)

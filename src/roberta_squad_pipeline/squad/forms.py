@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from typing_extensions import TypedDict  # pydantic wants this one below Python 
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.squad.json_input import FileError, decoded, read_json, validated
+from roberta_squad_pipeline.squad.spellings import with_context
 from roberta_squad_pipeline.squad.text_input import Text, checked_utf8, readable, utf8_text
 
 REMEDY = (
     "Give SQuAD 1.1 or 2.0 as JSON, or one record per question, with the keys id, question, "
-    "context and answers (text and answer_start), as JSON, JSON Lines, Parquet or CSV."
+    "context (or passage) and answers (text and answer_start), as JSON, JSON Lines, Parquet or CSV."
 )
 """The remedy for files and items of another form."""
 
@@ -34,8 +35,8 @@ FILE_LIST = ".files.json"
 _PARQUET = b"PAR1"
 _ROWS, _BUFFER = 1000, 2**20
 _KNOWN = (
-    *("id", "title", "context", "question", "answers", "answers.text", "answers.answer_start"),
-    *("is_impossible", "plausible_answers", "paragraphs", "qas"),
+    *("id", "title", "context", "passage", "question", "is_impossible", "paragraphs", "qas"),
+    *("answers", "answers.text", "answers.answer_start", "plausible_answers"),
 )
 """Keys of items; other columns of a table are not read."""
 _ITEM_KEYS = {"paragraphs", "qas", "question"}
@@ -149,7 +150,12 @@ def read_items(path: Path) -> Iterator[Item | InputError]:
         yield fault
         return
     for file in files:
-        yield from _items(file)
+        for item in _items(file):
+            yield (
+                replace(item, content=with_context(item.content))
+                if isinstance(item, Item)
+                else item
+            )
 
 
 def _items(path: Path) -> Iterator[Item | InputError]:
@@ -172,7 +178,7 @@ def _text_items(path: Path, text: Text) -> Iterator[Item | InputError]:
     if (
         b"{" not in first
         and not first.lstrip().startswith(b"[")
-        and (suffix in {"csv", "tsv"} or (b"context" in first and b"question" in first))
+        and (suffix in {"csv", "tsv"} or _names_columns(first))
     ):
         yield from _csv_rows(file, first.decode().rstrip("\r\n"), text)
     elif suffix in {"jsonl", "ndjson"} or (text.stream.peek(1) and _is_item(first)):
@@ -180,6 +186,10 @@ def _text_items(path: Path, text: Text) -> Iterator[Item | InputError]:
     else:
         content = first + text.stream.read()
         yield from _json_items(file, decoded(path, checked_utf8(path, content)))
+
+
+def _names_columns(line: bytes) -> bool:
+    return b"question" in line and (b"context" in line or b"passage" in line)
 
 
 def _is_item(line: bytes) -> bool:
@@ -278,11 +288,12 @@ def _csv_rows(file: SourceFile, header: str, text: Text) -> Iterator[Item | Inpu
 
 def _known_columns(path: Path, names: Sequence[str]) -> list[str]:
     """The columns of a table that are read."""
-    if not ({"question", "context"} <= set(names) or _ITEM_KEYS & set(names) - {"question"}):
+    asks = "question" in names and not {"context", "passage"}.isdisjoint(names)
+    if not (asks or _ITEM_KEYS & set(names) - {"question"}):
         raise InputError(
             where=str(path),
             got=f"a table with the columns {', '.join(map(repr, names))}"[:300],
-            expected="columns id, question, context and answers",
+            expected="columns id, question, context (or passage) and answers",
             remedy=REMEDY,
         )
     return [name for name in names if name in _KNOWN]

@@ -39,6 +39,24 @@ def as_squad(question: Any, id_if_none: str) -> Any:
     return spelled
 
 
+def with_context(record: Any) -> Any:
+    """Renames the `passage` of a record to SQuAD's `context`, if it has none.
+
+    Args:
+        record: An item of a file.
+
+    Returns:
+        A new value; items that are not a question with its passage stay as they are.
+    """
+    if (
+        isinstance(record, dict)
+        and "context" not in record
+        and {"question", "passage"} <= set(record)
+    ):
+        return {"context" if key == "passage" else key: value for key, value in record.items()}
+    return record
+
+
 def as_text(value: Any) -> Any:
     """Converts a whole number to text and NaN to None; other values stay as they are."""
     whole = _whole(value)
