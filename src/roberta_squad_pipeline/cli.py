@@ -377,21 +377,15 @@ def _explain(error: DatasetError) -> str:
 
 
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
-_OF_RUST = re.compile(r"\(os error (\d+)\)")
 
 
 def _no_place(error: Exception) -> str | None:
     """What to do about a full disk or a place where writing is not allowed, if it is that."""
     for cause in causes(error):
-        if isinstance(cause, OSError):
-            number, named = cause.errno, cause.filename2 or cause.filename
-        else:  # libraries in Rust, such as safetensors, have errors of their own
-            of_rust = _OF_RUST.search(str(cause))
-            number, named = int(of_rust[1]) if of_rust else None, None
-        if number in _NO_PLACE:
+        if isinstance(cause, OSError) and cause.errno in _NO_PLACE:
+            where = cause.filename2 or cause.filename or "a file of this run"
             return (
-                f"{named or 'a file of this run'}: got {os.strerror(number)}; expected room, and "
-                "the right to read and write. Make room or grant the right; then give the same "
-                "command again."
+                f"{where}: got {os.strerror(cause.errno)}; expected room, and the right to read "
+                "and write. Make room or grant the right; then give the same command again."
             )
     return None

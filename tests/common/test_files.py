@@ -4,9 +4,12 @@ Oracle: the state of the folder before and after; SHA-256 of "abc" from FIPS 180
 """
 
 import hashlib
+import os
+import re
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from roberta_squad_pipeline.common.files import sha256_of, sha256_of_files, written_atomically
 
@@ -114,6 +117,27 @@ def test_full_disk_names_the_file(tmp_path: Path) -> None:
     with full, written_atomically(target):
         Path("/dev/full").write_text("a", encoding="utf-8")
     assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("Error while serializing: I/O error: No space left on device (os error 28)", 28),
+        ("Error while serializing: I/O error: Permission denied (os error 13)", 13),
+    ],
+)
+def test_error_of_the_system_in_a_library_s_words(tmp_path: Path, said: str, number: int) -> None:
+    """Oracle: what safetensors says on a full disk, and where it may not write."""
+    target = tmp_path / "a.txt"
+    failed = pytest.raises(OSError, match=re.escape(f"{os.strerror(number)}: '{target}'"))
+    with failed as caught, written_atomically(target):
+        raise SafetensorError(said)
+    assert caught.value.errno == number
+
+
+def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(SafetensorError, match="tensor"), written_atomically(tmp_path / "a.txt"):
+        raise SafetensorError("Error while serializing: invalid tensor")
 
 
 def test_symbolic_link_is_followed(tmp_path: Path) -> None:

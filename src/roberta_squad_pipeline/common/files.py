@@ -2,11 +2,14 @@
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_OF_RUST = re.compile(r"\(os error (\d+)\)")
 
 
 def sha256_of(path: Path) -> str:
@@ -85,6 +88,12 @@ def written_atomically(path: Path) -> Iterator[Path]:
         if error.errno is not None:
             error.filename = error.filename or str(target)
         raise
+    except Exception as error:
+        # Libraries in Rust, such as safetensors, have errors of their own.
+        if not (of_system := _OF_RUST.search(str(error))):
+            raise
+        number = int(of_system[1])
+        raise OSError(number, os.strerror(number), str(target)) from error
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
 

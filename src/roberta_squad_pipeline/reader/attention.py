@@ -138,7 +138,8 @@ def attend_fused(
     """Computes attention by torch's kernel for the CPU, window by window, with no score kept.
 
     In 32 bits and without dropout it takes a third less time than `attend_one_by_one` where no
-    gradients are needed, and no more where they are: less Python, for which lanes wait in turn.
+    gradients are needed. With gradients it takes 7 % less to 10 % more, and less of that in Python,
+    for which lanes wait in turn.
 
     Returns:
         Shape: (tokens, heads, size)
