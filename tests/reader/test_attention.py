@@ -19,7 +19,7 @@ from roberta_squad_pipeline.reader.attention import (
     attend_padded,
 )
 from roberta_squad_pipeline.reader.batching import Packing
-from roberta_squad_pipeline.reader.dropout import draw_noise
+from roberta_squad_pipeline.reader.dropout import draw_mask
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Attention = Callable[..., Tensor]
@@ -85,14 +85,13 @@ def test_every_token_attends_to_its_own_window(
 def test_dropout_leaves_out_the_same_weights_in_both_directions(
     dtype: torch.dtype, tolerance: float
 ) -> None:
-    """A quarter of 65,536 levels lies below -16,384."""
     inputs = rows(dtype)
     scores = [HEADS * length * length for length in LENGTHS]
     torch.manual_seed(5)
-    noise = draw_noise(sum(scores)).split(scores)
+    mask, _ = draw_mask(sum(scores), 0.25)
     kept = [
-        (drawn >= -16_384).double().view(HEADS, length, length) / 0.75
-        for drawn, length in zip(noise, LENGTHS, strict=True)
+        drawn.double().view(HEADS, length, length) / 0.75
+        for drawn, length in zip(mask.split(scores), LENGTHS, strict=True)
     ]
     torch.manual_seed(5)
     mine = results(attend_one_by_one(*inputs, packing(), scaling=SCALING, dropout=0.25), inputs)

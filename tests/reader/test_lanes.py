@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from roberta_squad_pipeline.common.arrays import IntArray
-from roberta_squad_pipeline.reader.dropout import draw_noise, seed_thread
+from roberta_squad_pipeline.reader.dropout import draw_mask, seed_thread
 from roberta_squad_pipeline.reader.lanes import Lanes, even_lane_count, lane_count
 
 CPU = torch.device("cpu")
@@ -89,7 +89,7 @@ def test_random_numbers_of_a_lane_are_its_own() -> None:
 
     def draw(seed: int) -> IntArray:
         seed_thread(seed)
-        return np.concatenate([draw_noise(100).numpy() for _ in range(50)])
+        return np.concatenate([draw_mask(100, 0.5)[0].numpy() for _ in range(50)])
 
     with Lanes(3) as lanes:
         once = list(lanes.map(draw, range(6)))

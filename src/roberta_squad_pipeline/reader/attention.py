@@ -16,7 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from roberta_squad_pipeline.reader.batching import Packing
-from roberta_squad_pipeline.reader.dropout import draw_noise, kept
+from roberta_squad_pipeline.reader.dropout import draw_mask, keep
 
 ATTENTION = "within_windows"
 
@@ -175,7 +175,7 @@ class _OneByOne(torch.autograd.Function):
     """Scores and their gradients have 32 bits, as in fused attention; products are as the values.
 
     Let P be the weights, M the dropout mask, c the probability to keep a weight, and
-    O = (P∘M)V / c. Then the scores' gradient is P∘((dO Vᵀ)∘M / c - rowsum(dO∘O)).
+    O = (P∘M)V / c. Then the scores' gradient is (P∘M)∘(dO Vᵀ) / c - P∘rowsum(dO∘O).
     """
 
     @staticmethod
@@ -190,61 +190,60 @@ class _OneByOne(torch.autograd.Function):
     ) -> Tensor:
         heads, tokens, size = query.shape
         query, key, value = (part.contiguous() for part in (query, key, value))
-        noise = None
+        mask, keep_probability = None, 1.0
         if dropout:
-            noise = draw_noise(heads * sum(length * length for length in lengths))
+            count = heads * sum(length * length for length in lengths)
+            mask, keep_probability = draw_mask(count, dropout)
         attended = value.new_empty(tokens, heads, size)
         saved = []
         with torch.autocast("cpu", enabled=False):
             wide_query, wide_key = query.float() * scaling, key.float()
             for window, square in _squares(heads, lengths):
                 scores = torch.bmm(wide_query[:, window], wide_key[:, window].transpose(1, 2))
-                weights = scores.softmax(-1)
+                weights = scores.softmax(-1).to(value.dtype)
                 if any(ctx.needs_input_grad):
-                    saved.append(weights.to(value.dtype))
-                dropped, keep_probability = _apply_dropout(weights, noise, square, dropout)
-                attended[window] = torch.bmm(dropped.to(value.dtype), value[:, window]).transpose(
-                    0, 1
-                )
-            if dropout:
-                attended /= keep_probability
-        ctx.lengths, ctx.scaling, ctx.dropout = lengths, scaling, dropout
-        ctx.save_for_backward(query, key, value, attended, noise, *saved)
+                    saved.append(weights)
+                dropped = _apply_dropout(weights, mask, square)
+                attended[window] = torch.bmm(dropped, value[:, window]).transpose(0, 1)
+            attended /= keep_probability
+        ctx.lengths, ctx.scaling, ctx.keep_probability = lengths, scaling, keep_probability
+        ctx.save_for_backward(query, key, value, attended, mask, *saved)
         return attended
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, attended, noise, *saved = ctx.saved_tensors
-        heads = len(query)
+        query, key, value, attended, mask, *saved = ctx.saved_tensors
         attended_gradient = gradients[0].transpose(0, 1).contiguous()
         row_sums = (gradients[0].float() * attended).sum(-1).t()[..., None]
         query_gradient, key_gradient, value_gradient = (
             torch.empty_like(part) for part in (query, key, value)
         )
         with torch.autocast("cpu", enabled=False):
+            attended_gradient = attended_gradient / ctx.keep_probability
             wide_value, wide_gradient = value.float(), attended_gradient.float()
-            for (window, square), weights in zip(_squares(heads, ctx.lengths), saved, strict=True):
-                dropped, keep_probability = _apply_dropout(weights, noise, square, ctx.dropout)
+            for (window, square), weights in zip(
+                _squares(len(query), ctx.lengths), saved, strict=True
+            ):
+                dropped = _apply_dropout(weights, mask, square)
                 value_gradient[:, window] = torch.bmm(
-                    dropped.to(value.dtype).transpose(1, 2), attended_gradient[:, window]
+                    dropped.transpose(1, 2), attended_gradient[:, window]
                 )
-                dropped_gradient = torch.bmm(
+                scores_gradient = torch.bmm(
                     wide_gradient[:, window], wide_value[:, window].transpose(1, 2)
                 )
-                weights_gradient, _ = _apply_dropout(dropped_gradient, noise, square, ctx.dropout)
-                if ctx.dropout:
-                    weights_gradient /= keep_probability
-                scores_gradient = (
-                    weights_gradient.sub_(row_sums[:, window]).mul_(weights).to(query.dtype)
-                )
+                wide_weights = weights.float()
+                if mask is None:
+                    scores_gradient.sub_(row_sums[:, window]).mul_(wide_weights)
+                else:
+                    scores_gradient.mul_(dropped.float())
+                    scores_gradient.addcmul_(wide_weights, row_sums[:, window], value=-1)
+                scores_gradient = scores_gradient.to(query.dtype)
                 query_gradient[:, window] = torch.bmm(scores_gradient, key[:, window])
                 key_gradient[:, window] = torch.bmm(
                     scores_gradient.transpose(1, 2), query[:, window]
                 )
         query_gradient *= ctx.scaling
         key_gradient *= ctx.scaling
-        if ctx.dropout:
-            value_gradient /= keep_probability
         return query_gradient, key_gradient, value_gradient, None, None, None
 
 
@@ -257,14 +256,9 @@ def _squares(heads: int, lengths: tuple[int, ...]) -> Iterator[tuple[slice, slic
         token, score = token + length, score + scores
 
 
-def _apply_dropout(
-    weights: Tensor, noise: Tensor | None, square: slice, dropout: float
-) -> tuple[Tensor, float]:
-    """Sets some of a window's weights to 0; returns the probability to keep one, too."""
-    if noise is None:
-        return weights, 1.0
-    ones, keep_probability = kept(noise[square].view(weights.shape), dropout)
-    return weights * ones, keep_probability
+def _apply_dropout(weights: Tensor, mask: Tensor | None, square: slice) -> Tensor:
+    """Sets some of a window's weights to 0."""
+    return weights if mask is None else keep(weights, mask[square].view(weights.shape))
 
 
 AttentionInterface.register(ATTENTION, attend)
