@@ -8,6 +8,7 @@ Counted are the operations that the model's matrix products need, forward and ba
 
 import argparse
 from collections import defaultdict
+from functools import partial
 
 import torch
 from limit import Updates, product_rate
@@ -26,6 +27,7 @@ KINDS = {
     "GELU": ("aten::gelu", "aten::gelu_backward"),
     "LayerNorm": ("aten::native_layer_norm", "aten::native_layer_norm_backward"),
     "AdamW": ("aten::_fused_adamw_",),
+    "dropout, and what attention does itself": ("_Dropped", "_OneByOne", "_OneByOneBackward"),
     "sums, products and masks, value by value": (
         *("aten::mul", "aten::mul_", "aten::add", "aten::add_", "aten::sub_", "aten::div_"),
         *("aten::ge", "aten::sum", "aten::fill_"),
@@ -34,7 +36,8 @@ KINDS = {
 
 
 def profile(updates: Updates) -> dict[str, float]:
-    """Shares of the time of one update, by kind of operation."""
+    """Shares of the time of one update in this thread, by kind of operation."""
+    updates.make(updates.batches())
     batches = updates.batches()
     with torch.profiler.profile() as profiler:
         updates.make(batches)
@@ -62,16 +65,17 @@ def main() -> None:
     profiles = {}
     for name, shape in (("6 layers of 384", MINI), ("4 layers of 768", BASE)):
         for dropout in (0.1, 0.0):
-            updates = Updates(
-                shape, features, cpu, dropout=dropout, micro_batch=options.micro_batch
+            make = partial(
+                Updates, shape, features, cpu, dropout=dropout, micro_batch=options.micro_batch
             )
+            updates = make()
             rate = updates.measure(options.updates, warm_up=1)
             flops = rate.flop / rate.seconds
             print(
                 f"| {name} | {dropout} | {rate.seconds:.2f} | {rate.tokens / rate.seconds:.0f} "
                 f"| {flops / 1e9:.0f} | {flops / best:.1%} |"
             )
-            profiles[f"{name}, dropout {dropout}"] = profile(updates)
+            profiles[f"{name}, dropout {dropout}"] = profile(make(one_lane=True))
     print(f"\n| share of an update's time | {' | '.join(profiles)} |")
     print(f"| --- |{' --- |' * len(profiles)}")
     for kind in (*KINDS, "all else"):

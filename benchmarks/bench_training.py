@@ -77,7 +77,7 @@ def ours(
             batches = [[assemble(features, piece) for piece in share] for share in shares]
             seeds = range(update, update + lanes.count)
             train_step_in_lanes(
-                readers, batches, optimizer, config, lanes=lanes, seeds=seeds
+                reader, readers, batches, optimizer, config, lanes=lanes, seeds=seeds
             ).item()
 
     return turn

@@ -18,11 +18,12 @@ from roberta_squad_pipeline.reader.batching import (
     split_update,
     update_windows,
 )
+from roberta_squad_pipeline.reader.lanes import Lanes, even_lane_count
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.graphs import GraphedGradients, takes_graphs
 from roberta_squad_pipeline.training.learning_rates import build_optimizer
 from roberta_squad_pipeline.training.loss_scale import LossScaler
-from roberta_squad_pipeline.training.step import train_step
+from roberta_squad_pipeline.training.step import lane_readers, train_step, train_step_in_lanes
 from roberta_squad_pipeline.training.strategy import compile_layers
 
 
@@ -89,6 +90,7 @@ class Updates:
         batch_size: int = 48,
         compiled: bool = False,
         graphed: bool = True,
+        one_lane: bool = False,
     ) -> None:
         self.shape, self.features, self.device = shape, features, device
         self.config = training_config(micro_batch=micro_batch, batch_size=batch_size)
@@ -98,6 +100,8 @@ class Updates:
         if compiled:
             compile_layers(self.reader, device)
         self.optimizer = build_optimizer(self.reader, self.config)
+        self.lanes = Lanes(1 if one_lane else even_lane_count(device, batch_size)).__enter__()
+        self.readers = lane_readers(self.reader, self.lanes.count) if device.type == "cpu" else []
         self.scaler = LossScaler(self.config.loss_scale, enabled=False, device=device)
         self.tokens = features.window_tokens
         self.made = 0
@@ -109,21 +113,34 @@ class Updates:
                 self.reader, tokens=most, precision=self.config.precision, processes=alone
             )
 
-    def batches(self) -> list[Batch]:
-        """The next update's micro-batches."""
+    def batches(self) -> list[list[Batch]]:
+        """The next update's micro-batches, by lane."""
         self.made += 1
         size = self.config.batch_size
         drawn = update_windows(len(self.tokens), size, self.config.seed, self.made)
-        split = split_update(size, 1, self.config.micro_batch)
+        split = split_update(size, 1, self.config.micro_batch, self.lanes.count)
         prepare = self.graphed.prepare if self.graphed else lambda batch: batch.to(self.device)
-        pieces = micro_batches(drawn, self.tokens, split, 0)
-        return [prepare(assemble(self.features, piece)) for piece in pieces]
+        shares = [
+            micro_batches(drawn, self.tokens, split, lane) for lane in range(self.lanes.count)
+        ]
+        return [[prepare(assemble(self.features, piece)) for piece in share] for share in shares]
 
-    def make(self, batches: list[Batch]) -> torch.Tensor:
+    def make(self, batches: list[list[Batch]]) -> torch.Tensor:
         """One update; the device may still be at work when it returns."""
+        if self.readers:
+            seeds = range(self.made, self.made + self.lanes.count)
+            return train_step_in_lanes(
+                self.reader,
+                self.readers,
+                batches,
+                self.optimizer,
+                self.config,
+                lanes=self.lanes,
+                seeds=seeds,
+            )
         return train_step(
             self.reader,
-            batches,
+            batches[0],
             self.optimizer,
             self.scaler,
             self.config,
@@ -142,7 +159,9 @@ class Updates:
         waiting: deque[tuple[torch.Tensor, list[int]]] = deque()
         began = time.perf_counter()
         while len(seconds) < warm_up + updates:
-            of_update = [length for batch in batches for length in batch.packing.lengths]
+            of_update = [
+                length for share in batches for batch in share for length in batch.packing.lengths
+            ]
             waiting.append((self.make(batches), of_update))
             batches = self.batches()
             if len(waiting) > (self.graphed is not None):

@@ -3,6 +3,8 @@
 Oracle: the type of a matrix product's result.
 """
 
+from contextlib import suppress
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from roberta_squad_pipeline.reader.device import (
     computing_in,
     fast_precision,
     reading_in,
+    wide_products_of,
 )
 
 
@@ -84,6 +87,28 @@ def test_reading_in_fp32_is_exact(
     with torch.inference_mode(), reading_in("fp32", torch.device("cpu")):
         found = layer(values)
     expected = layer.double()(values.double())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_fp32_products_are_rounded_for_bf16_alone(precision: Precision) -> None:
+    """The rule is back where it was even if something fails."""
+    rules = torch.backends.mkldnn.matmul
+    before = rules.fp32_precision
+    with suppress(ZeroDivisionError), wide_products_of(precision):
+        inside = rules.fp32_precision
+        _ = 1 / 0
+    assert inside == ("bf16" if precision == "bf16" else before)
+    assert rules.fp32_precision == before
+
+
+def test_products_of_factors_that_bf16_holds_stay_exact_there() -> None:
+    """Oracle: the product in float64; bf16's own result would be a hundredth off."""
+    torch.manual_seed(1)
+    left, right = (torch.randn(3, 70, 64).bfloat16().float() for _ in range(2))
+    with wide_products_of("bf16"):
+        found = torch.bmm(left, right.transpose(1, 2))
+    expected = torch.bmm(left.double(), right.double().transpose(1, 2))
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
 

@@ -84,7 +84,7 @@ class _Run:
     thinning: Thinning | None
     lanes: Lanes
     lane_readers: list[ReaderModel]
-    """Each lane's; the first is the reader."""
+    """Each lane's, if there are several."""
     graphed: GraphedGradients | None
     """What makes the gradients, if they are made by graphs."""
     validation: Validation | None
@@ -171,7 +171,7 @@ def fit_reader(
         split=split,
         thinning=thinning_of(features.windows, config.empty_windows),
         lanes=lanes,
-        lane_readers=lane_readers(reader, lanes.count),
+        lane_readers=lane_readers(reader, lanes.count) if lanes.count > 1 else [],
         graphed=graphed,
         validation=validation,
         on_record=on_record,
@@ -303,7 +303,13 @@ def _step(run: _Run, batches: list[list[Batch]], attempt: int) -> Tensor:
     seeds = [_dropout_seed(config.seed, attempt, rank, lane) for lane in range(run.lanes.count)]
     if run.lanes.count > 1:
         return train_step_in_lanes(
-            run.lane_readers, batches, run.optimizer, config, lanes=run.lanes, seeds=seeds
+            run.reader,
+            run.lane_readers,
+            batches,
+            run.optimizer,
+            config,
+            lanes=run.lanes,
+            seeds=seeds,
         )
     torch.manual_seed(seeds[0])
     return train_step(
