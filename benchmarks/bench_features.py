@@ -142,6 +142,8 @@ def our_side(squad: Path, folder: Path, *, parsed: bool) -> Callable[[], None]:
     held = read_squad(squad, on_misaligned="error").passages if parsed else ()
 
     def build() -> None:
+        # Words that an earlier turn met are new again.
+        vars(tokenizer).pop("_words", None)
         passages: Iterable[Passage] = held or read_passages(squad, on_misaligned="error")
         batches = build_features_in_pieces(passages, build_piece)
         with pa.OSFile(str(folder / f"ours-{parsed}.arrow"), "wb") as sink:

@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import Order, WindowConfig
 from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
+from roberta_squad_pipeline.features.words import TokenRows
 
 Spans = list[tuple[int, int]]
 
@@ -371,7 +372,7 @@ def test_offsets_that_jump_backwards_are_refused(
             self.ids, self.offsets = [5] * len(offsets), offsets
 
     rows = [Encoding([(0, 1), (4, 5)]), Encoding([(2, 3), (1, 4)])]
-    monkeypatch.setattr(PassageTokenizer, "_encode", lambda *_, **__: rows)
+    monkeypatch.setattr(PassageTokenizer, "_encode", lambda *_: TokenRows.of_encodings(rows))
     with pytest.raises(InputError, match="jump backwards"):
         roberta.passages(["eight", "nine"])
     rows[1] = Encoding([(0, 3), (0, 3), (3, 4)])

@@ -1,7 +1,7 @@
 """An encoder's own tokenizer, applied to whole lists of texts."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from hashlib import sha256
 from itertools import chain
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roberta_squad_pipeline.common.arrays import BoolArray, IntArray
@@ -21,6 +21,7 @@ from roberta_squad_pipeline.features.tokens import (
     SpecialTokens,
     TokenizerIdentity,
 )
+from roberta_squad_pipeline.features.words import TokenRows, WordMemory, tokens_end_at_spaces
 
 _QUESTION_PREFIX: dict[Order, str] = {"passage_first": " Q: ", "question_first": ""}
 """What comes before the question; it is a literal part of the published series' form."""
@@ -115,13 +116,8 @@ class PassageTokenizer:
         Raises:
             InputError: The tokenizer's character offsets jump backwards in the text.
         """
-        ids, spans, lengths = [], [], []
-        for encoding in self._encode(texts):
-            ids.append(np.array(encoding.ids, np.int32))
-            spans.append(np.array(encoding.offsets, np.int32).reshape(-1, 2))
-            lengths.append(len(ids[-1]))
-        span = np.concatenate(spans) if spans else np.empty((0, 2), np.int32)
-        tokens = _ragged(ids, lengths)
+        found = self._encode(texts)
+        tokens, span = found.tokens, found.spans
         self._check_order(span, tokens)
         # SentencePiece adds a space before a text's first word, which is not one of its characters.
         piece = self._backend.token_to_id(_SPACE_PIECE)
@@ -130,8 +126,8 @@ class PassageTokenizer:
         char_start, char_end = _own_characters(texts, tokens.lengths, span[:, 0], char_end)
         return EncodedPassages(
             self._as_text(tokens),
-            Ragged.of_lengths(char_start, lengths),
-            Ragged.of_lengths(char_end, lengths),
+            Ragged.of_lengths(char_start, tokens.lengths),
+            Ragged.of_lengths(char_end, tokens.lengths),
         )
 
     def questions(self, texts: Sequence[str], windows: WindowConfig) -> Ragged:
@@ -144,11 +140,7 @@ class PassageTokenizer:
         If the passage comes first, each gets the literal ``Q:`` of the published series.
         """
         prefixed = [_QUESTION_PREFIX[order] + text.strip() for text in texts]
-        ids = [
-            np.array(encoding.ids, np.int32)
-            for encoding in self._encode(prefixed, characters=False)
-        ]
-        return self._as_text(_ragged(ids, [len(row) for row in ids]))
+        return self._as_text(self._encode(prefixed).tokens)
 
     @cached_property
     def _backend(self) -> Tokenizer:
@@ -160,11 +152,20 @@ class PassageTokenizer:
         backend.encode_special_tokens = True
         return backend
 
-    def _encode(self, texts: Sequence[str], *, characters: bool = True) -> Iterable[Encoding]:
-        encode = self._backend.encode_batch if characters else self._backend.encode_batch_fast
-        return chain.from_iterable(
-            encode(list(texts[first : first + _TEXTS_AT_ONCE]), add_special_tokens=False)
-            for first in range(0, len(texts), _TEXTS_AT_ONCE)
+    @cached_property
+    def _words(self) -> WordMemory | None:
+        return WordMemory(self._backend) if tokens_end_at_spaces(self._backend) else None
+
+    def _encode(self, texts: Sequence[str]) -> TokenRows:
+        if self._words is not None:
+            return self._words.encode(texts)
+        return TokenRows.of_encodings(
+            chain.from_iterable(
+                self._backend.encode_batch(
+                    texts[first : first + _TEXTS_AT_ONCE], add_special_tokens=False
+                )
+                for first in range(0, len(texts), _TEXTS_AT_ONCE)
+            )
         )
 
     def _as_text(self, tokens: Ragged) -> Ragged:
@@ -209,11 +210,6 @@ def encoder_error(encoder: str, missing: str, error: Exception) -> InputError:
         "tokenizer.json), or the id of a model on the Hugging Face hub",
         remedy="Check the path; for a hub id, check the spelling and the network.",
     )
-
-
-def _ragged(rows: Sequence[np.ndarray[Any, Any]], lengths: Sequence[int]) -> Ragged:
-    values = np.concatenate(rows) if rows else np.empty(0, np.int32)
-    return Ragged.of_lengths(values, lengths)
 
 
 def _own_characters(

@@ -38,9 +38,22 @@ class Ragged:
     def cut(self, most: int) -> Self:
         """Copies at most the first `most` values of each row into a new array."""
         lengths = np.minimum(self.lengths, most)
-        kept = self.of_lengths(self.values, lengths)
-        at = np.arange(lengths.sum()) + np.repeat(self.begins - kept.begins, lengths)
+        at = Ragged(self.values, self.begins, lengths).places()
         return self.of_lengths(self.values[at], lengths)
+
+    def places(self) -> NDArray[np.int64]:
+        """Indices in `values` of all rows' values. Shape: (values of all rows,)."""
+        before = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
+        places: NDArray[np.int64] = np.repeat(self.begins - before, self.lengths)
+        return places + np.arange(len(places))
+
+    def of_rows(self, rows: NDArray[np.int64]) -> Self:
+        """Some of the rows, with the same `values`.
+
+        Args:
+            rows: Which of them, in any order. Shape: (rows of the result,)
+        """
+        return type(self)(self.values, self.begins[rows], self.lengths[rows])
 
     def __getitem__(self, row: int) -> NDArray[Any]:
         """A view of row `row`."""
