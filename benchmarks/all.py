@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 KEPT = HERE / "results" / "ratios"
 COMMANDS = {
     "features": ("rates", "--repeats", "3"),
-    "training": ("--turns", "3", "--updates", "2"),
+    "training": ("--turns", "3", "--updates", "4"),
     "inference": ("--turns", "3"),
     "span_search": (),
     "scoring": (),

@@ -65,7 +65,7 @@ def prepared(work: str) -> Callable[[], int]:
     import bench_training
 
     side, _, small = work.partition(" ")
-    size = {"shape": SMALL if small else MINI, "batch": BATCH}
+    size = {"shape": SMALL if small else MINI, "batch": BATCH, "micro_batch": BATCH}
     if side == "training":
         update = bench_training.ours(features, precision, 1, **size)
     else:

@@ -39,7 +39,7 @@ def measure(side: str, shape: str, updates: int) -> None:
     """Trains in this process and prints the peak, in MB."""
     features = sample_features("train", MAX_TOKENS)
     padding = SIDES[side]
-    common = {"updates": updates, "shape": SHAPES[shape], "batch": BATCH}
+    common = {"updates": updates, "shape": SHAPES[shape], "batch": BATCH, "micro_batch": BATCH}
     # The kernel's peak is set back to what is held now.
     Path("/proc/self/clear_refs").write_text("5")
     before = status_mb("VmRSS")

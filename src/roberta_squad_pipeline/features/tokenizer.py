@@ -26,6 +26,7 @@ from roberta_squad_pipeline.features.words import TokenRows, WordMemory, tokens_
 _QUESTION_PREFIX: dict[Order, str] = {"passage_first": " Q: ", "question_first": ""}
 """What comes before the question; it is a literal part of the published series' form."""
 
+_MANY_TEXTS = 64
 _TEXTS_AT_ONCE = 2048
 _SPACE_PIECE = "\u2581"
 
@@ -157,7 +158,8 @@ class PassageTokenizer:
         return WordMemory(self._backend) if tokens_end_at_spaces(self._backend) else None
 
     def _encode(self, texts: Sequence[str]) -> TokenRows:
-        if self._words is not None:
+        # What a server is asked need not be remembered.
+        if len(texts) >= _MANY_TEXTS and self._words is not None:
             return self._words.encode(texts)
         return TokenRows.of_encodings(
             chain.from_iterable(

@@ -23,8 +23,8 @@ _WHITE_SPACE = re.compile(r"\s")
 _FIRST = "\n"
 """Marks a text's first word, which has no space before it; no other word begins so."""
 _WORDS_OF_A_LINE = 256
-_MOST_WORDS = 500_000
-"""After so many, all are forgotten; they take some 150 MB. SQuAD 2.0 has half as many."""
+_MOST_WORDS = 100_000
+"""After so many, which take 30 MB, all are forgotten; 10,000 are learnt in 30 milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
