@@ -8,7 +8,7 @@ has instructions for it. Here an update is a uniform random draw, and windows li
 padding.
 
 Both sides read 12 windows in a pass, as conf/base has it and the example's README. With all 48 in
-one pass, the recipe takes nearly twice as long on a CPU, and this project a quarter longer.
+one pass, all take longer on a CPU, the recipe most.
 
 All sides read the same windows of the real sample with encoders of the same random weights and the
 dropout of RoBERTa's own settings (0.1), and take turns in one process.

