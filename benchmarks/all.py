@@ -1,8 +1,8 @@
 """Makes every ratio of docs/speed.md again, one benchmark after the other.
 
 Keeps them in `benchmarks/results/ratios/`, prints a table beside those of the last run on such a
-machine, and says which fell by more than the turns of both runs are apart. Takes 10 to 20 minutes on
-two cores; nothing else may run meanwhile.
+machine, and says which fell by more than the turns of both runs are apart. Takes 10 to 20 minutes
+on two cores; nothing else may run meanwhile.
 
     pip install -e '.[bench]' && python benchmarks/all.py
 """
