@@ -86,7 +86,7 @@ def test_threads_learn_at_the_same_time(
     backend: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some of the words are forgotten while others are looked up."""
-    monkeypatch.setattr(words, "_MOST_WORDS", 300)
+    monkeypatch.setattr(words, "_MOST_WORDS", 150)
     memory = WordMemory(backend)
     pool = made_up(200, 5)
     passages = [[" ".join(pool[at : at + 120])] for at in range(80)]

@@ -141,24 +141,19 @@ def train_step_in_lanes(
         if config.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(reader.parameters(), config.max_grad_norm)
         optimizer.step()
-        for each in (reader, *readers):
-            _drop_gradients(each)
+        # All others would be kept beside the next update's activations. The embeddings' stays as
+        # zeros: new memory for it takes as long as the optimiser.
+        embeddings = reader.encoder.get_input_embeddings().weight
+        for parameter in reader.parameters():
+            if parameter is embeddings and parameter.grad is not None:
+                parameter.grad.zero_()
+            else:
+                parameter.grad = None
+        for lane in readers:
+            lane.zero_grad(set_to_none=True)
 
     lanes.run(finish)
     return torch.stack(losses).sum()
-
-
-def _drop_gradients(reader: ReaderModel) -> None:
-    """Drops gradients, which would be kept beside the next update's activations.
-
-    The embeddings' dense one stays as zeros: new memory for it takes as long as the optimiser.
-    """
-    embeddings = reader.encoder.get_input_embeddings().weight
-    for parameter in reader.parameters():
-        if parameter is embeddings and parameter.grad is not None and not parameter.grad.is_sparse:
-            parameter.grad.zero_()
-        else:
-            parameter.grad = None
 
 
 def _lane_gradients(
