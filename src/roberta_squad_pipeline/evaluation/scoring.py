@@ -20,7 +20,8 @@ from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.evaluation.thresholds import BestThreshold, best_threshold
 
 _PUNCTUATION = string.punctuation.encode()
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+# Whether a word begins there is asked last: a search for letters is faster than one for beginnings.
+_ARTICLES = re.compile(r"(?:a(?<=\ba)|an(?<=\ban)|the(?<=\bthe))\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +139,19 @@ def score_questions(
         The scores; questions without a prediction are left out.
     """
     ids = tuple(question_id for question_id in gold if question_id in predictions)
-    texts = {text for question_id in ids for text in (*gold[question_id], predictions[question_id])}
+    texts = {predictions[question_id] for question_id in ids}
+    texts.update(*(gold[question_id] for question_id in ids))
     words = dict(zip(texts, normalised_words(texts), strict=True))
     exact, f1 = [], []
     for question_id in ids:
-        answers = [words[text] for text in set(gold[question_id]) if words[text]]
-        prediction = words[predictions[question_id]]
+        golds, prediction = gold[question_id], words[predictions[question_id]]
+        answers = [words[text] for text in set(golds) if words[text]] if golds else []
         right = prediction in answers if answers else not prediction
         exact.append(float(right))
-        f1.append(1.0 if right else max([word_f1(each, prediction) for each in answers] or [0.0]))
+        if right or not answers or not prediction:
+            f1.append(float(right))
+        else:
+            f1.append(max([word_f1(each, prediction) for each in answers]))
     return QuestionScores(
         ids,
         np.array(exact),
