@@ -3,7 +3,7 @@
 Oracle: the type of a matrix product's result.
 """
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import pytest
 import torch
@@ -15,8 +15,11 @@ from roberta_squad_pipeline.reader.device import (
     computing_in,
     fast_precision,
     reading_in,
+    rounding_weights_once,
     wide_products_of,
 )
+
+CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(("there", "kind"), [(True, "cuda"), (False, "cpu")])
@@ -110,6 +113,39 @@ def test_products_of_factors_that_bf16_holds_stay_exact_there() -> None:
         found = torch.bmm(left, right.transpose(1, 2))
     expected = torch.bmm(left.double(), right.double().transpose(1, 2))
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_weights_are_rounded_once_for_several_passes(once: bool) -> None:
+    """Oracle: of two passes and their gradients outside of the context, the same bits.
+
+    After it, changed weights are rounded again.
+    """
+    torch.manual_seed(1)
+    layer, passes = nn.Linear(24, 40), torch.randn(2, 5, 24)
+
+    def read(values: torch.Tensor) -> torch.Tensor:
+        with computing_in("bf16", CPU):
+            output: torch.Tensor = layer(values)
+        output.float().square().sum().backward()
+        return output
+
+    expected = [read(values) for values in passes]
+    gradients = [parameter.grad for parameter in layer.parameters()]
+    layer.zero_grad()
+    context = rounding_weights_once(CPU) if once else nullcontext()
+    with torch.profiler.profile(record_shapes=True) as profile, context:
+        found = [read(values) for values in passes]
+    assert all(map(torch.equal, found, expected))
+    for parameter, gradient in zip(layer.parameters(), gradients, strict=True):
+        assert parameter.grad is not None
+        assert gradient is not None
+        assert torch.equal(parameter.grad, gradient)
+    shapes = [each.input_shapes[0] for each in profile.events() if each.name == "aten::_to_copy"]
+    # Both passes' gradients of the weight are made 32 bits wide.
+    assert shapes.count([40, 24]) == 2 + (1 if once else 2)
+    nn.init.zeros_(layer.weight)
+    assert torch.equal(read(passes[0])[0], layer.bias.bfloat16())
 
 
 def test_reading_in_bf16_is_computing_in_it() -> None:

@@ -43,6 +43,15 @@ def computing_in(precision: Precision, device: torch.device) -> AbstractContextM
     return torch.autocast(device.type, dtype=DTYPES[precision])
 
 
+def rounding_weights_once(device: torch.device) -> AbstractContextManager[None]:
+    """A context in which forward passes in 16 bits share the rounded weights.
+
+    Outside of it, each `computing_in` rounds them anew. Weights must not change in it.
+    """
+    # torch forgets rounded weights as it leaves the outermost of contexts, which is this one.
+    return torch.autocast(device.type, enabled=False)
+
+
 @contextmanager
 def wide_products_of(precision: Precision) -> Iterator[None]:
     """A context in which factors of fp32 products on the CPU are rounded to bf16, for bf16 alone.

@@ -10,7 +10,11 @@ from torch import Tensor, nn
 
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.reader.batching import Batch
-from roberta_squad_pipeline.reader.device import computing_in, wide_products_of
+from roberta_squad_pipeline.reader.device import (
+    computing_in,
+    rounding_weights_once,
+    wide_products_of,
+)
 from roberta_squad_pipeline.reader.dropout import seed_thread
 from roberta_squad_pipeline.reader.lanes import Lanes
 from roberta_squad_pipeline.reader.model import ReaderModel, ReaderOutput
@@ -162,10 +166,11 @@ def _lane_gradients(
     """Adds up the gradients of a lane's part of the update; returns its part of the loss."""
     seed_thread(seed)
     total = torch.zeros(())
-    for batch in batches:
-        loss = _loss(reader, batch, config, total.device)
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
+    with rounding_weights_once(total.device):
+        for batch in batches:
+            loss = _loss(reader, batch, config, total.device)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
     return total
 
 
