@@ -84,13 +84,12 @@ class Redaction:
     """Removes secrets from records."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The nested settings of conf/local; a record has `HIDDEN` in their place."""
-    values: frozenset[str] = frozenset()
-    """Texts that are hidden wherever they occur."""
+    """Nested settings, such as those of conf/local; a record has `HIDDEN` in their place."""
 
     def text(self, text: str) -> str:
-        """Like `redacted`, and without the hidden values."""
-        return _hidden(redacted(text), self.values)
+        """Like `redacted`, and without the texts among the settings, which others may quote."""
+        quoted = (leaf for leaf in _leaves(self.settings) if isinstance(leaf, str))
+        return _hidden(redacted(text), quoted)
 
     def record(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A nested record without settings of conf/local and without secrets."""
@@ -122,9 +121,7 @@ def redaction(local: Path | None) -> Redaction:
         if isinstance(read, dict):
             told = {key: value for key, value in read.items() if key not in _NAMES_OF_RUNS}
             settings = merged(settings, told)
-    # Settings in other files may quote these values.
-    values = frozenset(leaf for leaf in _leaves(settings) if isinstance(leaf, str))
-    return Redaction(settings, values)
+    return Redaction(settings)
 
 
 def _hidden(text: str, values: Iterable[str]) -> str:
