@@ -19,7 +19,6 @@ TESTED_BY = {
     "settings": "test_trust.py",
     "common/arrays": "evaluation/test_scoring.py",
     "common/errors": "end_to_end/test_bad_input.py",
-    "common/format_version": "reader/test_storage.py",
     "common/strict": "runs/test_parameters.py",
     "demo/names": "demo/test_generator.py",
     "demo/passages": "demo/test_generator.py",

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from roberta_squad_pipeline.common.arrays import IntArray
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.format_version import check_format_version
+from roberta_squad_pipeline.common.files import check_format_version
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.teacher import TeacherLogits

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from safetensors import SafetensorError
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.format_version import check_format_version
+from roberta_squad_pipeline.common.files import check_format_version
 from roberta_squad_pipeline.common.strict import Name, StrictModel
 from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED, Calibration
 from roberta_squad_pipeline.evaluation.no_answer import HEAD_ALONE, NoAnswerWeights
