@@ -15,7 +15,7 @@ class FactType:
     Attributes:
         name: Unique among the fact types of a kind.
         value: The kind of its value, which is the answer: one of `closed_values`, of the kinds of
-            numbers in `world`, or of `names.FORMS`.
+            numbers in `names.Values`, or of `names.FORMS`.
         predicates: What follows the entity's name: "was launched in {v}".
         sentences: Whole clauses that name the entity elsewhere than at their start.
         asides: What can stand between commas: "launched in {v}".

@@ -1,10 +1,9 @@
 """What is true in one passage's corner of the world: entities and the facts stated of them."""
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from roberta_squad_pipeline.demo.names import Namer, Split
+from roberta_squad_pipeline.demo.names import Split, Values
 from roberta_squad_pipeline.demo.phrases import PHRASES, FactType, Kind
 
 
@@ -62,11 +61,11 @@ def draw_scene(
         facts_per_entity: Least and largest number of facts stated of an entity.
     """
     kind = rng.choice(PHRASES.kinds)
-    values = _Values(rng, Namer(rng, split))
+    values = Values(rng, split)
     stated: list[Fact] = []
     unstated: list[tuple[Entity, FactType]] = []
     entities = [
-        Entity(name=values.namer.name(kind.name), pronoun=rng.choice(kind.pronouns))
+        Entity(name=values.name(kind.name), pronoun=rng.choice(kind.pronouns))
         for _ in range(entity_count)
     ]
     for entity in entities:
@@ -77,32 +76,3 @@ def draw_scene(
             else:
                 unstated.append((entity, fact_type))
     return Scene(kind, tuple(entities), tuple(stated), tuple(unstated))
-
-
-class _Values:
-    """Draws values, none of them twice, so that an answer occurs once in its passage."""
-
-    def __init__(self, rng: random.Random, namer: Namer) -> None:
-        self.namer = namer
-        self._rng = rng
-        self._used: set[str] = set()
-        self._numbers: dict[str, Callable[[], str]] = {
-            "year": lambda: str(rng.randint(1450, 1989)),
-            "people": lambda: f"{rng.randint(1, 49)},{rng.randint(0, 99):02d}0",
-            "metres": lambda: f"{rng.randint(20, 1400)} metres",
-            "strings": lambda: str(rng.randint(3, 36)),
-        }
-
-    def draw(self, kind: str) -> str:
-        while True:
-            value = self._propose(kind)
-            # The number alone counts: "120 metres" and "120 strings" would share a span.
-            key = value.split()[0] if value[0].isdigit() else value
-            if key not in self._used:
-                self._used.add(key)
-                return value
-
-    def _propose(self, kind: str) -> str:
-        if kind in PHRASES.closed_values:
-            return self._rng.choice(PHRASES.closed_values[kind])
-        return self._numbers[kind]() if kind in self._numbers else self.namer.name(kind)
