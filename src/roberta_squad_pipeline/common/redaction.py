@@ -55,19 +55,15 @@ def without_credentials(url: str) -> str:
     return _USER_IN_URL.sub(r"\1", url).partition("?")[0]
 
 
-class _SecretsFilter(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        said = record.getMessage()
-        if redacted(said) != said:
-            record.msg, record.args = redacted(said), None
-        if record.exc_info:
-            told = logging.Formatter().formatException(record.exc_info)
-            if redacted(told) != told:
-                record.exc_info, record.exc_text = None, redacted(told)
-        return True
-
-
-_filter = _SecretsFilter()
+def _redact_record(record: logging.LogRecord) -> bool:
+    said = record.getMessage()
+    if redacted(said) != said:
+        record.msg, record.args = redacted(said), None
+    if record.exc_info:
+        told = logging.Formatter().formatException(record.exc_info)
+        if redacted(told) != told:
+            record.exc_info, record.exc_text = None, redacted(told)
+    return True
 
 
 def hide_in_logs() -> None:
@@ -76,7 +72,7 @@ def hide_in_logs() -> None:
     Kedro's conf/logging.yml cannot refer to a filter of the project.
     """
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_filter)
+        handler.addFilter(_redact_record)
 
 
 @dataclass(frozen=True, slots=True)
