@@ -23,7 +23,6 @@ TESTED_BY = {
     "demo/names": "demo/test_generator.py",
     "demo/passages": "demo/test_generator.py",
     "demo/phrases": "demo/test_generator.py",
-    "demo/world": "demo/test_generator.py",
     "distributed/processes": "training/test_job.py",
     "distributed/start": "end_to_end/test_machines.py",
     "evaluation/config": "runs/test_parameters.py",
