@@ -31,13 +31,14 @@ from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
 from roberta_squad_pipeline.demo import PACKAGED_ENCODER
 from roberta_squad_pipeline.demo.passages import (
+    Entity,
+    Fact,
     Size,
     Story,
     capitalise,
     write_passage,
 )
 from roberta_squad_pipeline.demo.phrases import FactType
-from roberta_squad_pipeline.demo.world import Entity, Fact
 
 _SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 _BOS, _PAD, _EOS, _, _MASK = range(len(_SPECIAL_TOKENS))

@@ -87,7 +87,7 @@ def test_log_messages_and_tracebacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_values_are_hidden_as_wholes() -> None:
-    hidden = Redaction(values=frozenset({"al", "al.pha", "x$"}))
+    hidden = Redaction({"a": "al", "b": {"c": ["al.pha", "x$"]}})
     assert (
         hidden.text("al, al.pha, x$, alpha, final, al/x$") == "***, ***, ***, alpha, final, ***/***"
     )

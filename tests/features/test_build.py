@@ -73,7 +73,7 @@ class Letters:
             Ragged.of_lengths(end, tokens.lengths),
         )
 
-    def whole_questions(self, texts: Sequence[str], _: Order) -> Ragged:
+    def questions(self, texts: Sequence[str], _: Order) -> Ragged:
         self.questions_seen += texts
         return ragged([[ord(character) for character in text] for text in texts])
 

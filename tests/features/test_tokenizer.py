@@ -18,20 +18,11 @@ from tokenizers.models import Unigram
 from transformers import PreTrainedTokenizerFast
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.features.config import Order, WindowConfig
+from roberta_squad_pipeline.features.config import Order
 from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 from roberta_squad_pipeline.features.words import TokenRows
 
 Spans = list[tuple[int, int]]
-
-
-def windows(order: Order, max_question_tokens: int) -> WindowConfig:
-    return WindowConfig(
-        order=order,
-        max_tokens=max_question_tokens + 5,
-        max_question_tokens=max_question_tokens,
-        stride=1,
-    )
 
 
 # Characters of one to four bytes, of no width, of two code points, and right to left.
@@ -279,7 +270,7 @@ def test_marks_in_a_text_are_text(family_folder: Path) -> None:
     theirs = tokenizer.pretrained
     text = f"a {theirs.sep_token} b {theirs.pad_token}{theirs.mask_token}"
     encoded = tokenizer.passages([text]).tokens.values
-    asked = tokenizer.questions([text], windows("question_first", 100)).values
+    asked = tokenizer.questions([text], "question_first").values
     special = set(theirs.all_special_ids) - {theirs.unk_token_id}
     assert not special & {*encoded.tolist(), *asked.tolist()}
 
@@ -287,9 +278,7 @@ def test_marks_in_a_text_are_text(family_folder: Path) -> None:
 def test_question_stands_after_its_prefix(real_roberta: PreTrainedTokenizerFast) -> None:
     """The recipe's literal ` Q: `; ids of RoBERTa's vocabulary looked up in it."""
     vocabulary = real_roberta.pretrained.get_vocab()
-    questions = real_roberta.questions(
-        ["When was it?", " \tWho? \n"], windows("passage_first", 128)
-    )
+    questions = real_roberta.questions(["When was it?", " \tWho? \n"], "passage_first")
     assert questions[0].tolist() == [
         vocabulary[t] for t in ["ĠQ", ":", "ĠWhen", "Ġwas", "Ġit", "?"]
     ]
@@ -298,7 +287,7 @@ def test_question_stands_after_its_prefix(real_roberta: PreTrainedTokenizerFast)
 
 def test_a_question_that_comes_first_has_no_prefix(real_roberta: PreTrainedTokenizerFast) -> None:
     """Its ids are those of transformers' own pair, in which it comes first."""
-    asked = real_roberta.questions([" When was it?"], windows("question_first", 128))
+    asked = real_roberta.questions([" When was it?"], "question_first")
     pair = real_roberta.pretrained("When was it?", "In 1889.")["input_ids"]
     assert asked[0].tolist() == pair[1 : 1 + len(asked[0])]
 
@@ -313,8 +302,8 @@ def test_questions_are_cut_to_their_first_tokens(
 ) -> None:
     """Law: a cut question is the beginning of the whole one."""
     order, prefix = form
-    whole = roberta.questions(questions, windows(order, 10**6))
-    cut = roberta.questions(questions, windows(order, limit))
+    whole = roberta.questions(questions, order)
+    cut = whole.cut(limit)
     for row, question in enumerate(questions):
         assert roberta.pretrained.decode(whole[row]) == prefix + question.strip()
         assert cut[row].tolist() == whole[row][:limit].tolist()

@@ -36,6 +36,6 @@ def test_outside_of_a_checkout(tmp_path: Path) -> None:
 def test_command_does_not_tell_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = "data.sources.a.url=https://me:pass@host/a.json?key=abc,run=mine"
     monkeypatch.setattr("sys.argv", ["/bin/kedro", "run", "--params", params, "hush"])
-    found = provenance(tmp_path, Redaction(values=frozenset({"hush"})))
+    found = provenance(tmp_path, Redaction({"a": "hush"}))
     hidden = "data.sources.a.url=https://***@host/a.json?***,run=mine"
     assert found.command == f"kedro run --params '{hidden}' '***'"

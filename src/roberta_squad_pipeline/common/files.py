@@ -1,6 +1,7 @@
-"""Writes files completely or not at all, and makes fingerprints of files."""
+"""Writes files completely or not at all, and recognises them: by fingerprint or format version."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from roberta_squad_pipeline.common.errors import InputError
 
 _OF_RUST = re.compile(r"\(os error (\d+)\)")
 
@@ -51,6 +54,39 @@ def stamps(path: Path) -> list[tuple[str, int, int]]:
     files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
     stats = [(file.name, file.stat()) for file in files]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+
+def check_format_version(
+    header: bytes, known: int, *, where: str, remedy: str, oldest: int | None = None
+) -> None:
+    """Checks that a header has a format that this release reads.
+
+    So files of other releases are neither misread nor called damaged.
+
+    Args:
+        header: JSON with `format_version`; without it, nothing is checked.
+        known: The newest version that is read.
+        where: The file or folder, for the message.
+        remedy: What to do about an older version; for a newer one, a newer release would help, too.
+        oldest: The oldest version that is read; by default `known`.
+
+    Raises:
+        InputError: It has another version.
+    """
+    try:
+        read = json.loads(header)
+    except ValueError:
+        return
+    found = read.get("format_version") if isinstance(read, dict) else None
+    if not isinstance(found, int) or (oldest or known) <= found <= known:
+        return
+    newer = found > known
+    raise InputError(
+        where=where,
+        got=f"format version {found}, of {'a newer' if newer else 'an older'} release",
+        expected=f"format version {known}",
+        remedy=f"Install the newer release. Or: {remedy}" if newer else remedy,
+    )
 
 
 @contextmanager

@@ -55,19 +55,15 @@ def without_credentials(url: str) -> str:
     return _USER_IN_URL.sub(r"\1", url).partition("?")[0]
 
 
-class _SecretsFilter(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        said = record.getMessage()
-        if redacted(said) != said:
-            record.msg, record.args = redacted(said), None
-        if record.exc_info:
-            told = logging.Formatter().formatException(record.exc_info)
-            if redacted(told) != told:
-                record.exc_info, record.exc_text = None, redacted(told)
-        return True
-
-
-_filter = _SecretsFilter()
+def _redact_record(record: logging.LogRecord) -> bool:
+    said = record.getMessage()
+    if redacted(said) != said:
+        record.msg, record.args = redacted(said), None
+    if record.exc_info:
+        told = logging.Formatter().formatException(record.exc_info)
+        if redacted(told) != told:
+            record.exc_info, record.exc_text = None, redacted(told)
+    return True
 
 
 def hide_in_logs() -> None:
@@ -76,7 +72,7 @@ def hide_in_logs() -> None:
     Kedro's conf/logging.yml cannot refer to a filter of the project.
     """
     for handler in logging.getLogger().handlers:
-        handler.addFilter(_filter)
+        handler.addFilter(_redact_record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +80,12 @@ class Redaction:
     """Removes secrets from records."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The nested settings of conf/local; a record has `HIDDEN` in their place."""
-    values: frozenset[str] = frozenset()
-    """Texts that are hidden wherever they occur."""
+    """Nested settings, such as those of conf/local; a record has `HIDDEN` in their place."""
 
     def text(self, text: str) -> str:
-        """Like `redacted`, and without the hidden values."""
-        return _hidden(redacted(text), self.values)
+        """Like `redacted`, and without the texts among the settings, which others may quote."""
+        quoted = (leaf for leaf in _leaves(self.settings) if isinstance(leaf, str))
+        return _hidden(redacted(text), quoted)
 
     def record(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A nested record without settings of conf/local and without secrets."""
@@ -122,9 +117,7 @@ def redaction(local: Path | None) -> Redaction:
         if isinstance(read, dict):
             told = {key: value for key, value in read.items() if key not in _NAMES_OF_RUNS}
             settings = merged(settings, told)
-    # Settings in other files may quote these values.
-    values = frozenset(leaf for leaf in _leaves(settings) if isinstance(leaf, str))
-    return Redaction(settings, values)
+    return Redaction(settings)
 
 
 def _hidden(text: str, values: Iterable[str]) -> str:

@@ -1,9 +1,12 @@
-"""Invented names, each of which belongs to one split only."""
+"""Invented names, each of which belongs to one split only, and numbers."""
 
 import random
 import re
 import zlib
+from collections.abc import Callable
 from typing import Literal
+
+from roberta_squad_pipeline.demo.phrases import PHRASES
 
 Split = Literal["train", "dev", "pretraining"]
 
@@ -57,8 +60,10 @@ def split_of(word: str) -> Split:
     return "train" if bucket in _TRAIN_BUCKETS else "pretraining"
 
 
-class Namer:
-    """Makes up the names of one passage; no invented word comes twice.
+class Values:
+    """Makes up the names and numbers of one passage.
+
+    No value comes twice, so that an answer occurs once in its passage, nor does any invented word.
 
     Args:
         rng: Source of all randomness.
@@ -68,7 +73,31 @@ class Namer:
     def __init__(self, rng: random.Random, split: Split) -> None:
         self._rng = rng
         self._split = split
-        self.words: set[str] = set()
+        self._used: set[str] = set()
+        self._words: set[str] = set()
+        self._numbers: dict[str, Callable[[], str]] = {
+            "year": lambda: str(rng.randint(1450, 1989)),
+            "people": lambda: f"{rng.randint(1, 49)},{rng.randint(0, 99):02d}0",
+            "metres": lambda: f"{rng.randint(20, 1400)} metres",
+            "strings": lambda: str(rng.randint(3, 36)),
+        }
+
+    def draw(self, kind: str) -> str:
+        """A value of a fact.
+
+        Args:
+            kind: See `phrases.FactType.value`.
+        """
+        while True:
+            if kind in PHRASES.closed_values:
+                value = self._rng.choice(PHRASES.closed_values[kind])
+            else:
+                value = self._numbers[kind]() if kind in self._numbers else self.name(kind)
+            # The number alone counts: "120 metres" and "120 strings" would share a span.
+            key = value.split()[0] if value[0].isdigit() else value
+            if key not in self._used:
+                self._used.add(key)
+                return value
 
     def name(self, kind: str) -> str:
         """A name as it stands in the middle of a sentence: "the Skarine Bridge".
@@ -76,20 +105,17 @@ class Namer:
         Args:
             kind: One of `FORMS`.
         """
-        return re.sub(r"{(\w+)}", lambda style: self._part(style[1]), FORMS[kind])
-
-    def _part(self, style: str) -> str:
-        if style == "suffix":
-            return self._rng.choice(_COMPANY_SUFFIXES)
-        return self._word(style)
+        return re.sub(r"{(\w+)}", lambda style: self._word(style[1]), FORMS[kind])
 
     def _word(self, style: str) -> str:
+        rng = self._rng
+        if style == "suffix":
+            return rng.choice(_COMPANY_SUFFIXES)
         while True:
-            rng = self._rng
             ending = rng.choice(_ENDINGS[style])
             middles = _BEFORE_VOWEL if ending[0] in "aeiouy" else _BEFORE_CONSONANT
             word = rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(middles) + ending
             word = word.capitalize()
-            if word not in self.words and split_of(word) == self._split:
-                self.words.add(word)
+            if word not in self._words and split_of(word) == self._split:
+                self._words.add(word)
                 return word

@@ -1,21 +1,19 @@
 """What the invented world is told in: the phrases of phrases.yml, typed."""
 
-from dataclasses import dataclass
 from importlib.resources import files
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, with_config
+
+from roberta_squad_pipeline.common.strict import StrictModel
 
 
-@with_config(ConfigDict(extra="forbid"))
-@dataclass(frozen=True)
-class FactType:
+class FactType(StrictModel):
     """Something that can be said of every entity of a kind, and the ways to say and ask it.
 
     Attributes:
         name: Unique among the fact types of a kind.
         value: The kind of its value, which is the answer: one of `closed_values`, of the kinds of
-            numbers in `world`, or of `names.FORMS`.
+            numbers in `names.Values`, or of `names.FORMS`.
         predicates: What follows the entity's name: "was launched in {v}".
         sentences: Whole clauses that name the entity elsewhere than at their start.
         asides: What can stand between commas: "launched in {v}".
@@ -32,9 +30,7 @@ class FactType:
     questions: tuple[str, ...]
 
 
-@with_config(ConfigDict(extra="forbid"))
-@dataclass(frozen=True)
-class Kind:
+class Kind(StrictModel):
     """A kind of entity.
 
     Attributes:
@@ -54,9 +50,7 @@ class Kind:
     facts: tuple[FactType, ...]
 
 
-@with_config(ConfigDict(extra="forbid"))
-@dataclass(frozen=True)
-class Phrases:
+class Phrases(StrictModel):
     """All phrases.
 
     Attributes:
@@ -70,6 +64,6 @@ class Phrases:
     kinds: tuple[Kind, ...]
 
 
-PHRASES = TypeAdapter(Phrases).validate_python(
+PHRASES = Phrases.model_validate(
     yaml.safe_load(files(__package__).joinpath("phrases.yml").read_text(encoding="utf-8"))
 )

@@ -147,7 +147,7 @@ def build_features(
 
     encoded = tokenizer.passages(texts)
     _check_every_passage_has_tokens(encoded, texts, source)
-    whole_questions = tokenizer.whole_questions([asked.text for asked in questions], windows.order)
+    whole_questions = tokenizer.questions([asked.text for asked in questions], windows.order)
     question_tokens = whole_questions.cut(windows.max_question_tokens)
     passage_of = row_of(questions_per_passage)
     gold = [tuple(dict.fromkeys(asked.answers)) for asked in questions]

@@ -26,11 +26,6 @@ class WindowConfig(StrictModel):
     stride: int = Field(gt=0)
     """Passage tokens from the start of one window of a passage to the start of the next."""
 
-    @property
-    def least_room(self) -> int:
-        """Passage tokens that fit into a window beside the longest question, with any tokenizer."""
-        return self.max_tokens - _MOST_SPECIAL_TOKENS[self.order] - self.max_question_tokens
-
     def settings_for(self, question_tokens: int) -> str:
         """The --params with which a question of so many tokens is not cut."""
         needed = question_tokens + _MOST_SPECIAL_TOKENS[self.order] + self.stride
@@ -39,15 +34,16 @@ class WindowConfig(StrictModel):
 
     @model_validator(mode="after")
     def _windows_must_touch(self) -> Self:
-        room = self.least_room
+        special = _MOST_SPECIAL_TOKENS[self.order]
+        room = self.max_tokens - special - self.max_question_tokens
         if self.stride > room:
             raise InputError(
                 where="features.stride",
                 got=f"{self.stride} tokens from window to window",
                 expected=f"at most the {room} passage tokens that fit into a window beside the "
-                f"longest question (max_tokens {self.max_tokens} - "
-                f"{_MOST_SPECIAL_TOKENS[self.order]} special tokens - max_question_tokens "
-                f"{self.max_question_tokens}), so that no token falls between two windows",
+                f"longest question (max_tokens {self.max_tokens} - {special} special tokens - "
+                f"max_question_tokens {self.max_question_tokens}), so that no token falls between "
+                "two windows",
                 remedy="Lower stride or max_question_tokens, or raise max_tokens.",
             )
         return self

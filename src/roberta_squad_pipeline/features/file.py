@@ -8,8 +8,7 @@ memory-mapped file, their texts and tokens are views into the file.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property, reduce
-from operator import add
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,7 +20,7 @@ from pydantic import ValidationError
 
 from roberta_squad_pipeline.common.arrays import IntArray
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.format_version import check_format_version
+from roberta_squad_pipeline.common.files import check_format_version
 from roberta_squad_pipeline.common.strict import StrictModel
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.teacher import TeacherLogits
@@ -67,26 +66,26 @@ def layout_of(windows: WindowConfig, tokenizer: TokenizerIdentity) -> WindowLayo
 class FeatureCounts:
     """What a piece of features contains; the counts of pieces can be added."""
 
-    passages: int
-    questions: int
-    windows: int
-    labelled: int
+    passages: int = 0
+    questions: int = 0
+    windows: int = 0
+    labelled: int = 0
     """Windows that contain a whole gold answer and are labelled with it."""
-    unlabelled: int
+    unlabelled: int = 0
     """Windows of unlabelled questions."""
-    labelled_of_several: int
+    labelled_of_several: int = 0
     """Labelled windows whose question has several gold answers in different places."""
-    misaligned: int
+    misaligned: int = 0
     """Answers without a place, since they are not at their ``answer_start``."""
-    repaired: int
+    repaired: int = 0
     """Answers that were moved to their real place."""
-    inside_tokens: int
+    inside_tokens: int = 0
     """Answers that begin or end inside a token, so that no span of tokens matches them exactly."""
-    beyond_windows: int
+    beyond_windows: int = 0
     """Answerable questions none of whose windows contains a whole answer."""
-    cut_questions: int
+    cut_questions: int = 0
     """Questions that were cut, since they exceed `WindowConfig.max_question_tokens`."""
-    longest_question: int
+    longest_question: int = 0
     """Tokens of the longest question before it was cut."""
 
     @classmethod
@@ -189,7 +188,7 @@ class Features:
         )
         return cls(
             meta=meta,
-            counts=reduce(add, map(FeatureCounts.of, batches)),
+            counts=sum(map(FeatureCounts.of, batches), FeatureCounts()),
             passage_texts=pa.chunked_array([batch.column("text") for batch in batches]),
             passages=passages,
             question_ids=pa.chunked_array([column.field("id") for column in question]),

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roberta_squad_pipeline.common.arrays import BoolArray, IntArray
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.features.config import Order, WindowConfig
+from roberta_squad_pipeline.features.config import Order
 from roberta_squad_pipeline.features.tokens import (
     EncodedPassages,
     Ragged,
@@ -131,12 +131,8 @@ class PassageTokenizer:
             Ragged.of_lengths(char_end, tokens.lengths),
         )
 
-    def questions(self, texts: Sequence[str], windows: WindowConfig) -> Ragged:
-        """Tokenises questions and cuts each to `windows.max_question_tokens` tokens."""
-        return self.whole_questions(texts, windows.order).cut(windows.max_question_tokens)
-
-    def whole_questions(self, texts: Sequence[str], order: Order) -> Ragged:
-        """Tokenises questions without cutting them.
+    def questions(self, texts: Sequence[str], order: Order) -> Ragged:
+        """Tokenises whole questions.
 
         If the passage comes first, each gets the literal ``Q:`` of the published series.
         """

@@ -92,10 +92,6 @@ class Family:
 
 _BERT = Family()
 _ROBERTA = Family(counts_after_padding=True)
-_ELECTRA = Family(
-    before_blocks=("embeddings.", "embeddings_project."),
-    has_pooling_layer=False,
-)
 _DEBERTA = Family(
     # All blocks share a table of relative positions and its LayerNorm.
     before_blocks=("embeddings.", "encoder.rel_embeddings.", "encoder.LayerNorm."),
@@ -121,7 +117,10 @@ FAMILIES = {
         has_token_types=False,
         has_pooling_layer=False,
     ),
-    "electra": _ELECTRA,
+    "electra": Family(
+        before_blocks=("embeddings.", "embeddings_project."),
+        has_pooling_layer=False,
+    ),
     "ernie": _BERT,
     "modernbert": Family(
         blocks="layers.",

@@ -87,31 +87,24 @@ def tell_of_unused_head(encoder: str) -> None:
         InputError: The encoder's config.json cannot be loaded.
     """
     for architecture in load_encoder_config(encoder).architectures or ():
+        if "For" not in architecture or architecture.endswith(_PRETRAINING):
+            continue
+        said = f"model.encoder={encoder} is a {architecture}, of which the encoder alone is used"
         if architecture.endswith(_QUESTION_ANSWERING):
-            _logger.warning(
-                "model.encoder=%s is a %s, of which the encoder alone is used. To use its span "
-                "head as well: --params model.start=%s, without model.encoder",
-                *(encoder, architecture, encoder),
-            )
-        elif "For" in architecture and not architecture.endswith(_PRETRAINING):
-            _logger.warning(
-                "model.encoder=%s is a %s, of which the encoder alone is used",
-                encoder,
-                architecture,
-            )
+            said += ". To use its span head as well: "
+            said += f"--params model.start={encoder}, without model.encoder"
+        _logger.warning(said)
 
 
 def tell_of_start(config: ModelConfig, origin: Origin) -> None:
     """Logs which tensors are not used, and which are missing."""
     _logger.info("starting from %s", config.start)
-    if origin.unused:
-        _logger.warning("%s: not used: %s", config.source_parameter, ", ".join(origin.unused))
-    if origin.drawn:
-        _logger.warning(
-            "%s: not there, and drawn at random: %s",
-            config.source_parameter,
-            ", ".join(origin.drawn),
-        )
+    for what, tensors in (
+        ("not used", origin.unused),
+        ("not there, and drawn at random", origin.drawn),
+    ):
+        if tensors:
+            _logger.warning("%s: %s: %s", config.source_parameter, what, ", ".join(tensors))
 
 
 def _own_reader(config: ModelConfig, folder: Path) -> FirstReader:

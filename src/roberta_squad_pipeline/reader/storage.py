@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from safetensors import SafetensorError
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.format_version import check_format_version
+from roberta_squad_pipeline.common.files import check_format_version
 from roberta_squad_pipeline.common.strict import Name, StrictModel
 from roberta_squad_pipeline.evaluation.calibration import UNCALIBRATED, Calibration
 from roberta_squad_pipeline.evaluation.no_answer import HEAD_ALONE, NoAnswerWeights
@@ -41,6 +41,8 @@ _OLDEST_FORMAT = 2
 """Version 2 had only one form of windows, that of the published series; version 3 one input of the
 answerability head."""
 WEIGHTS = "model.safetensors"
+ANSWERABILITY_HEAD = "answerability_head.safetensors"
+"""Weights of the head that transformers' models lack, in a folder of `save_pretrained`."""
 _HEADER = "reader.json"
 _EVALUATION = "evaluation.json"
 MEMBERS = "members"
@@ -213,16 +215,17 @@ def _load_weights(folder: Path, header: ReaderHeader) -> "ReaderModel":
     # Imported here, since torch need not be installed for onnxruntime.
     from safetensors.torch import load_file
 
-    from roberta_squad_pipeline.reader.exchange import question_answering
     from roberta_squad_pipeline.reader.model import empty_reader, load_encoder_config
 
     reader = empty_reader(
         load_encoder_config(str(folder)), header.dropout, header.answerability_input
     )
     weights = load_file(folder / WEIGHTS)
-    head = folder / question_answering.ANSWERABILITY_HEAD
+    head = folder / ANSWERABILITY_HEAD
     if head.is_file():
-        weights = question_answering.from_question_answering(weights, load_file(head))
+        from roberta_squad_pipeline.reader.exchange.pretrained import from_question_answering
+
+        weights = from_question_answering(weights, load_file(head))
     reader.load_state_dict(weights)
     return reader
 

@@ -11,9 +11,8 @@ import pandas as pd
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import write_text
-from roberta_squad_pipeline.common.markdown import table
 from roberta_squad_pipeline.common.same_run import differences
-from roberta_squad_pipeline.common.spreadsheet import without_formulas
+from roberta_squad_pipeline.common.tables import table, without_formulas
 from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 from roberta_squad_pipeline.runs.experiment_table import lead_text

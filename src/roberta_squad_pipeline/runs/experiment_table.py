@@ -10,10 +10,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from roberta_squad_pipeline.common.arrays import Float64Array
-from roberta_squad_pipeline.common.markdown import table
 from roberta_squad_pipeline.common.redaction import HIDDEN
 from roberta_squad_pipeline.common.same_run import differences
-from roberta_squad_pipeline.common.spreadsheet import without_formulas
+from roberta_squad_pipeline.common.tables import table, without_formulas
 from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 from roberta_squad_pipeline.runs.experiments import Experiment, Experiments, Form, Reference, scaled

@@ -18,7 +18,7 @@ from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from roberta_squad_pipeline.common import markdown
+from roberta_squad_pipeline.common import tables
 from roberta_squad_pipeline.common.errors import InputError, TrainingError
 from roberta_squad_pipeline.common.files import write_text
 from roberta_squad_pipeline.common.nested import merged
@@ -379,7 +379,7 @@ def _conclude(
     }
     ranked = ranking(finished(study), scores)
     head, rows = _table(tuning, ranked, scores)
-    table = markdown.table(head, rows) + "\n"
+    table = tables.table(head, rows) + "\n"
     say(table)
     for file, text in {
         "trials.md": table,

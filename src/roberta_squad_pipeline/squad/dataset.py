@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
@@ -29,7 +29,7 @@ from roberta_squad_pipeline.squad.faults import (
 )
 from roberta_squad_pipeline.squad.held_out import FilePart
 from roberta_squad_pipeline.squad.json_input import FileError
-from roberta_squad_pipeline.squad.paragraphs import Entry, Paragraph, squad_paragraphs
+from roberta_squad_pipeline.squad.paragraphs import Entry, Paragraph, sound, squad_paragraphs
 from roberta_squad_pipeline.squad.repair import (
     Units,
     answers_of,
@@ -37,8 +37,6 @@ from roberta_squad_pipeline.squad.repair import (
     misaligned_answer,
     units_of,
 )
-
-Found = TypeVar("Found")
 
 Report = Callable[..., None]
 """Takes a fault in a file: its kind and a function that describes it; by name, whether it
@@ -287,11 +285,11 @@ def read_unlabelled(path: Path) -> Iterator[Passage]:
         InputError: The file cannot be read, a text is missing or blank, or there is no question.
     """
     asked = 0
-    for paragraph in map(_sound, squad_paragraphs(path)):
+    for paragraph in map(sound, squad_paragraphs(path)):
         for fault in paragraph.faults():
             raise fault
         context = paragraph.content["context"]
-        placed = list(map(_sound, paragraph.questions(ASKED_QUESTION)))
+        placed = list(map(sound, paragraph.questions(ASKED_QUESTION)))
         texts = [(f"{paragraph.where}.context", "passage", context)]
         texts += [(f"{where}.question", "question", one["question"]) for where, one in placed]
         for where, what, text in texts:
@@ -330,20 +328,14 @@ def read_gold(path: Path) -> dict[str, tuple[str, ...]]:
     """
     gold: dict[str, tuple[str, ...]] = {}
     ids: dict[str, str] = {}
-    for paragraph in map(_sound, squad_paragraphs(path)):
-        for where, asked in map(_sound, paragraph.questions(_GOLD_QUESTION)):
+    for paragraph in map(sound, squad_paragraphs(path)):
+        for where, asked in map(sound, paragraph.questions(_GOLD_QUESTION)):
             if (first := ids.setdefault(asked["id"], where)) != where:
                 raise repeated_id(asked["id"], where, first)
             gold[asked["id"]] = tuple(answer["text"] for answer in asked["answers"])
     if not gold:
         raise no_questions(path)
     return gold
-
-
-def _sound(found: Found | InputError) -> Found:
-    if isinstance(found, InputError):
-        raise found
-    return found
 
 
 def _passage(

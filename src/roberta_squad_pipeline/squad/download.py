@@ -79,7 +79,7 @@ def fetch_present(url: str, options: Mapping[str, Any], folder: Path) -> list[Pa
     Raises:
         InputError: There is no such file, it cannot be fetched, or the files are of several splits.
     """
-    hidden = Redaction(values=frozenset(_texts(options)))
+    hidden = Redaction(options)
     where = hidden.text(url)
     remedy = "Check the address, the network, and the credentials of its entry in the catalog."
     with _faults_explained(hidden, where, "a file that can be fetched", remedy):
@@ -204,11 +204,3 @@ def _fault(error: Exception) -> str:
         if isinstance(error, kind) or isinstance(cause, kind):
             return said
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-
-
-def _texts(options: object) -> Iterator[str]:
-    if isinstance(options, Mapping):
-        for value in options.values():
-            yield from _texts(value)
-    elif isinstance(options, str) and options:
-        yield options

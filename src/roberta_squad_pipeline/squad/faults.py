@@ -35,13 +35,6 @@ class RawQuestion(TypedDict):
     """In SQuAD 2.0's training file: texts that only seem to answer an unanswerable question."""
 
 
-class RawPassage(TypedDict):
-    """An entry of ``paragraphs`` as it stands in the file."""
-
-    context: str
-    qas: list[RawQuestion]
-
-
 def if_only_scored(on_misaligned: OnMisaligned) -> OnMisaligned:
     """What to do with misaligned answers of questions that are scored, not trained on.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.squad.paragraphs import squad_paragraphs
+from roberta_squad_pipeline.squad.paragraphs import sound, squad_paragraphs
 
 _SEED = 0
 
@@ -89,9 +89,7 @@ def _articles(path: Path) -> tuple[list[str], list[int]]:
     """Title and number of questions of each article; articles without a passage have none."""
     titles: list[str] = []
     questions: list[int] = []
-    for paragraph in squad_paragraphs(path):
-        if isinstance(paragraph, InputError):
-            raise paragraph
+    for paragraph in map(sound, squad_paragraphs(path)):
         entry = paragraph.entry()
         for fault in entry.faults:
             raise fault

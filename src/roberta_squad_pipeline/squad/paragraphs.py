@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic wants this one below Python 3.12
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.squad.faults import RawPassage, RawQuestion
+from roberta_squad_pipeline.squad.faults import RawQuestion
 from roberta_squad_pipeline.squad.forms import REMEDY, Item, SourceFile, read_items
 from roberta_squad_pipeline.squad.json_input import FileError, joined, schema_faults, shown
 from roberta_squad_pipeline.squad.spellings import as_squad, as_text
@@ -29,7 +29,6 @@ class _Passage(TypedDict):
 
 _ARTICLE: TypeAdapter[_Article] = TypeAdapter(_Article)
 _PASSAGE: TypeAdapter[_Passage] = TypeAdapter(_Passage)
-_RAW_PASSAGE: TypeAdapter[RawPassage] = TypeAdapter(RawPassage)
 _RAW_QUESTION: TypeAdapter[RawQuestion] = TypeAdapter(RawQuestion)
 
 _AT_ONCE = 10_000
@@ -58,8 +57,8 @@ class Entry:
     where: str
     context: str | None
     questions: tuple[tuple[str, RawQuestion], ...]
-    without_id: tuple[str, ...] = ()
-    faults: tuple[FileError, ...] = ()
+    without_id: tuple[str, ...]
+    faults: tuple[FileError, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,50 +86,14 @@ class Paragraph:
         """Its file and place there, such as ``train.json: data[3].paragraphs[7]``."""
         return f"{self.file.path}: {self.place or 'top level'}"
 
+    @property
+    def context(self) -> str | None:
+        """The passage; None if there is none, or it is not text."""
+        context = self.content.get("context") if isinstance(self.content, dict) else None
+        return context if isinstance(context, str) else None
+
     def entry(self) -> Entry:
         """Checks its structure."""
-        if self.records is None:
-            try:
-                raw = _RAW_PASSAGE.validate_python(self.content, strict=True)
-            except ValidationError:
-                pass  # there are other spellings or faults, which are handled question by question
-            else:
-                asked = tuple(
-                    (f"{self._file}: {self._question_place(q)}", _without_empty_answers(question))
-                    for q, question in enumerate(raw["qas"])
-                )
-                return Entry(self.where, raw["context"], asked)
-        return self._looked_at_closely()
-
-    def questions(self, schema: TypeAdapter[T]) -> Iterator[tuple[str, T] | FileError]:
-        """Its questions by a schema, each with its file and place, or as a fault."""
-        content = self.content if isinstance(self.content, dict) else {}
-        asked = content.get("qas")
-        for q, question in enumerate(asked if isinstance(asked, list) else ()):
-            place = self._question_place(q)
-            spelled = as_squad(question, id_if_none=f"{self.file.path.name}: {place}")
-            try:
-                validated = schema.validate_python(spelled, strict=True)
-            except ValidationError as error:
-                yield from schema_faults(error, self.file.path, place, remedy_for)
-            else:
-                yield f"{self._file}: {place}", validated
-
-    @property
-    def _file(self) -> str:
-        return str(self.file.path)
-
-    def _question_place(self, q: int) -> str:
-        return joined(self.place, f"qas[{q}]") if self.records is None else self.records[q]
-
-    def faults(self) -> Iterator[FileError]:
-        """Its faults outside of the questions."""
-        try:
-            _PASSAGE.validate_python(self.content, strict=True)
-        except ValidationError as error:
-            yield from schema_faults(error, self.file.path, self.place, remedy_for)
-
-    def _looked_at_closely(self) -> Entry:
         faults, questions, without_id = list(self.faults()), [], []
         for one in self.questions(_RAW_QUESTION):
             if isinstance(one, FileError):
@@ -138,16 +101,31 @@ class Paragraph:
                 continue
             where, question = one
             questions.append((where, _without_empty_answers(question)))
-            if question["id"] == f"{self.file.path.name}: {where.removeprefix(f'{self._file}: ')}":
+            place = where.removeprefix(f"{self.file.path}: ")
+            if question["id"] == f"{self.file.path.name}: {place}":
                 without_id.append(where)
-        context = self.content.get("context") if isinstance(self.content, dict) else None
-        return Entry(
-            self.where,
-            context if isinstance(context, str) else None,
-            tuple(questions),
-            tuple(without_id),
-            tuple(faults),
-        )
+        return Entry(self.where, self.context, tuple(questions), tuple(without_id), tuple(faults))
+
+    def questions(self, schema: TypeAdapter[T]) -> Iterator[tuple[str, T] | FileError]:
+        """Its questions by a schema, each with its file and place, or as a fault."""
+        content = self.content if isinstance(self.content, dict) else {}
+        asked = content.get("qas")
+        for q, question in enumerate(asked if isinstance(asked, list) else ()):
+            place = joined(self.place, f"qas[{q}]") if self.records is None else self.records[q]
+            spelled = as_squad(question, id_if_none=f"{self.file.path.name}: {place}")
+            try:
+                validated = schema.validate_python(spelled, strict=True)
+            except ValidationError as error:
+                yield from schema_faults(error, self.file.path, place, remedy_for)
+            else:
+                yield f"{self.file.path}: {place}", validated
+
+    def faults(self) -> Iterator[FileError]:
+        """Its faults outside of the questions."""
+        try:
+            _PASSAGE.validate_python(self.content, strict=True)
+        except ValidationError as error:
+            yield from schema_faults(error, self.file.path, self.place, remedy_for)
 
 
 def squad_paragraphs(path: Path) -> Iterator[Paragraph | InputError]:
@@ -179,6 +157,17 @@ def squad_paragraphs(path: Path) -> Iterator[Paragraph | InputError]:
         repeating = chain([first], others)
         while items := list(islice(repeating, _AT_ONCE)):
             yield from _paragraphs(items, article, last_title)
+
+
+def sound(found: T | InputError) -> T:
+    """What was found.
+
+    Raises:
+        InputError: It is this error.
+    """
+    if isinstance(found, InputError):
+        raise found
+    return found
 
 
 def _same_passage(item: Item | InputError) -> object:

@@ -133,9 +133,8 @@ def validate_files(
 
 def _passages_of(path: Path) -> frozenset[int]:
     """Hashes of all passages that can be read."""
-    read = (one.content for one in squad_paragraphs(path) if isinstance(one, Paragraph))
-    texts = (content.get("context") for content in read if isinstance(content, dict))
-    return frozenset(_hash(text) for text in texts if isinstance(text, str))
+    texts = (one.context for one in squad_paragraphs(path) if isinstance(one, Paragraph))
+    return frozenset(_hash(text) for text in texts if text is not None)
 
 
 def _hash(passage: str) -> int:

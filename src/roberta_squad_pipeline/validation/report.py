@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.markdown import table
 from roberta_squad_pipeline.common.strict import StrictModel
+from roberta_squad_pipeline.common.tables import table
 
 FORMAT_VERSION: Literal[2] = 2
 PLACES_SHOWN = 5

@@ -87,7 +87,7 @@ class InTokens:
         asked: Sequence[Question],
     ) -> None:
         tokenizer, config = self.limits.tokenizer(), self.limits.windows
-        lengths = tokenizer.whole_questions([one.text for one in asked], config.order).lengths
+        lengths = tokenizer.questions([one.text for one in asked], config.order).lengths
         gold = [one.answers for one in asked]
         answers, _ = locate_answers(passages, texts, passage_of, gold)
         none = AnswerTokens(*np.empty((3, 0), np.int32))

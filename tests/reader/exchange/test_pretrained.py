@@ -11,12 +11,17 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer, ModernBertConfig
 
+from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.exchange.model_card import model_card
-from roberta_squad_pipeline.reader.exchange.pretrained import save_pretrained
+from roberta_squad_pipeline.reader.exchange.pretrained import (
+    from_question_answering,
+    save_pretrained,
+    to_question_answering,
+)
 from roberta_squad_pipeline.reader.storage import TrainedReader, load_reader
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -94,3 +99,24 @@ def test_reader_that_was_not_evaluated(evaluated: TrainedReader, tmp_path: Path)
     save_pretrained(bare, tmp_path / "bare", name="bare")
     assert "was not evaluated" in ModelCard.load(tmp_path / "bare/README.md").text
     assert load_reader(tmp_path / "bare").evaluation is None
+
+
+def test_names_of_weights_there_and_back(evaluated: TrainedReader) -> None:
+    """transformers takes them all, and what comes back is what went."""
+    own = evaluated.reader.state_dict()
+    model = AutoModelForQuestionAnswering.from_config(evaluated.reader.encoder.config)
+    theirs, head = to_question_answering(own, model)
+    model.load_state_dict(theirs, strict=True)
+    back = from_question_answering(theirs, head)
+    assert back.keys() == own.keys()
+    assert all(torch.equal(back[name], own[name]) for name in own)
+
+
+def test_encoder_whose_model_has_more_between(evaluated: TrainedReader) -> None:
+    """ModernBERT's has a layer of its own before the logits."""
+    config = ModernBertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, pad_token_id=0
+    )
+    model = AutoModelForQuestionAnswering.from_config(config)
+    with pytest.raises(InputError, match=r"ModernBertForQuestionAnswering.*differs in"):
+        to_question_answering(evaluated.reader.state_dict(), model)

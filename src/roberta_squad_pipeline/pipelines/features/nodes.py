@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -118,7 +117,7 @@ def _summarised(
     """Logs counts at the end."""
     from roberta_squad_pipeline.features.file import FeatureCounts
 
-    counts = FeatureCounts(*(0,) * len(fields(FeatureCounts)))
+    counts = FeatureCounts()
     for batch in batches:
         counts += FeatureCounts.of(batch)
         yield batch

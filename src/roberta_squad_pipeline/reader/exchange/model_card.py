@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
-from roberta_squad_pipeline.common.markdown import table
+from roberta_squad_pipeline.common.tables import table
 from roberta_squad_pipeline.evaluation.calibration import Calibration
 from roberta_squad_pipeline.features.config import Order
 from roberta_squad_pipeline.reader.evaluation import Evaluation
