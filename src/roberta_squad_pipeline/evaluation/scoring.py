@@ -286,5 +286,7 @@ def _at_best(scores: QuestionScores, odds: Float64Array, *, total: int) -> dict[
     report: dict[str, float | int] = {}
     for name, values in (("exact", scores.exact), ("f1", scores.f1)):
         best = scores.best_threshold(values, odds)
-        report |= {f"best_{name}": best.score * predicted, f"best_{name}_thresh": best.threshold}
+        # Of a reader that should abstain everywhere, the official scorer says 0.
+        threshold = best.threshold if np.isfinite(best.threshold) else 0.0
+        report |= {f"best_{name}": best.score * predicted, f"best_{name}_thresh": threshold}
     return report

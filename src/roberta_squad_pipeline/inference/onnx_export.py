@@ -323,13 +323,13 @@ def _with_threshold_of(scored: _Scored, trained: TrainedReader) -> TrainedReader
     calibration = trained.calibration
     if trained.evaluation is None or calibration.uncalibrated or calibration.threshold is None:
         return trained
-    best = scored.scores.best_threshold(scored.scores.f1, scored.odds)
-    threshold = best.threshold if best.answers else None
-    above = scored.odds[scored.odds > best.threshold]
-    if threshold is not None and len(above):
+    threshold = scored.scores.best_threshold(scored.scores.f1, scored.odds).threshold
+    above = scored.odds[scored.odds > threshold]
+    if len(above):
         # The official threshold is a question's own score. In int8 this moves a little with what
         # is read beside the question, which must not decide about it.
         threshold = float(threshold + above.min()) / 2
-    calibration = calibration.model_copy(update={"threshold": threshold})
+    best = threshold if np.isfinite(threshold) else None
+    calibration = calibration.model_copy(update={"threshold": best})
     evaluation = trained.evaluation.model_copy(update={"calibration": calibration})
     return replace(trained, evaluation=evaluation)
