@@ -15,8 +15,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from roberta_squad_pipeline.evaluation.questions import OUTCOMES
-from roberta_squad_pipeline.evaluation.report.scores import Score
-from roberta_squad_pipeline.evaluation.report.slices import groups_of
+from roberta_squad_pipeline.evaluation.report.scores import Score, groups_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
