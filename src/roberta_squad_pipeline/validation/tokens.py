@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,13 +91,15 @@ class InTokens:
         lengths = tokenizer.whole_questions([one.text for one in asked], config.order).lengths
         gold = [one.answers for one in asked]
         answers, _ = locate_answers(passages, texts, passage_of, gold)
-        none = AnswerTokens(*np.empty((3, 0), np.int32))
         passage_tokens = passages.tokens.lengths[passage_of]
         question_tokens = np.minimum(lengths, np.int32(config.max_question_tokens))
-        layout = layout_of(config, tokenizer.identity)
-        planned = plan_windows(
-            passage_tokens, question_tokens, answers, none, config=config, layout=layout
+        plan = partial(
+            plan_windows,
+            plausible=AnswerTokens(*np.empty((3, 0), np.int32)),
+            config=config,
+            layout=layout_of(config, tokenizer.identity),
         )
+        planned = plan(passage_tokens, question_tokens, answers)
         several = np.array([len(set(of_one)) > 1 for of_one in gold], np.bool_)
         labelled = planned.question[planned.start > 0]
         self.counts.windows += len(planned.question)
@@ -109,14 +112,7 @@ class InTokens:
         each = AnswerTokens(
             np.arange(len(answers.question), dtype=np.int32), answers.first, answers.last
         )
-        planned = plan_windows(
-            passage_tokens[answers.question],
-            question_tokens[answers.question],
-            each,
-            none,
-            config=config,
-            layout=layout,
-        )
+        planned = plan(passage_tokens[answers.question], question_tokens[answers.question], each)
         held = np.bincount(planned.question[planned.start > 0], minlength=len(each.question)) > 0
         self._find_unreachable(asked, each, held.tolist())
 

@@ -129,8 +129,8 @@ def _browser_data(
 def gold_spans(answers: Sequence[str], starts: Sequence[int]) -> list[list[int]]:
     """Where answers begin and end, each place once; see `question_table`."""
     # Answers whose place is not known come last.
-    ends = (start + len(text) for text, start in zip(answers, starts, strict=False))
-    spans = {(int(start), int(end)) for start, end in zip(starts, ends, strict=True)}
+    placed = zip(answers, starts, strict=False)
+    spans = {(int(start), int(start + len(text))) for text, start in placed}
     return [list(span) for span in sorted(spans)]
 
 
