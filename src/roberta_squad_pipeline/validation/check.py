@@ -4,7 +4,9 @@ Faults are what reading a file rejects, found by the same rules. Oddities are re
 cost scores or mislead.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,11 +31,14 @@ from roberta_squad_pipeline.validation.report import (
     Findings,
     ValidationReport,
 )
-from roberta_squad_pipeline.validation.texts import line_ends, oddities
 from roberta_squad_pipeline.validation.tokens import InTokens, TokenLimits
 
 ENORMOUS_CHARACTERS = 50_000
 """More than ten times the longest passage of SQuAD."""
+
+_BYTE_ORDER_MARK = "\ufeff"
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_LINE_END = re.compile("\r\n|\r|\n")
 
 _EXPECTED = {
     "control_character": (
@@ -143,6 +148,35 @@ def _hash(passage: str) -> int:
     return hash(" ".join(passage.split()))
 
 
+def oddities(text: str) -> Iterator[tuple[str, int]]:
+    """Finds characters that a passage or question should not contain.
+
+    Tabs and line ends do not count as control characters.
+
+    Args:
+        text: Without lone surrogates.
+
+    Yields:
+        Each kind that occurs, with the index of the first such character.
+    """
+    if text.isascii() and text.isprintable():
+        return
+    if control := _CONTROL.search(text):
+        yield "control_character", control.start()
+    if (mark := text.find(_BYTE_ORDER_MARK)) >= 0:
+        yield "byte_order_mark", mark
+    if not unicodedata.is_normalized("NFC", text):
+        composed = unicodedata.normalize("NFC", text)
+        pairs = zip(text, composed, strict=False)
+        same = min(len(text), len(composed))
+        yield "not_nfc", next((n for n, (a, b) in enumerate(pairs) if a != b), same)
+
+
+def line_ends(text: str) -> set[str]:
+    r"""Which of ``\n``, ``\r\n`` and ``\r`` end lines in a text."""
+    return set(_LINE_END.findall(text)) if "\n" in text or "\r" in text else set()
+
+
 class _Check:
     """The check of one file, with its findings so far."""
 
@@ -218,7 +252,7 @@ class _Check:
         for (where, asked), question in zip(entry.questions, passage.questions, strict=True):
             if number is not None:
                 self._find_repeats(question, number)
-            self._check_text(question.text, lambda where=where: f"{where}.question", question.id)  # type: ignore[misc]
+            self._check_text(question.text, f"{where}.question", question.id)
             self._check_answers(asked["answers"], question)
         self._counts.questions += len(entry.questions)
         if passage.text.strip():
@@ -238,7 +272,7 @@ class _Check:
         self._passages.append((passage, where, shown(context)))
         if len(context) > ENORMOUS_CHARACTERS:
             self._odd("enormous_passage", where, f"{len(context):,} characters")
-        self._check_text(context, lambda: where, None)
+        self._check_text(context, where, None)
         return passage
 
     @cached_property
@@ -259,16 +293,16 @@ class _Check:
         self._kinds.answerable += len(answers) > (dropped if self._learned else 0)
         self._kinds.dropped_answers += dropped
 
-    def _check_text(self, text: str, where: Callable[[], str], question_id: str | None) -> None:
+    def _check_text(self, text: str, where: str, question_id: str | None) -> None:
         for kind, character in oddities(text):
             around = text[max(0, character - 10) : character + 20]
             got = f"{shown(text[character])} as character {character}, in {shown(around)}"
-            self._odd(kind, where(), got, question_id)
+            self._odd(kind, where, got, question_id)
         ends = line_ends(text)
         if ends - self._line_end:
             if self._line_end or len(ends) > 1:
                 names = " and ".join(sorted(map(shown, ends | self._line_end)))
-                self._odd("mixed_line_ends", where(), f"{names} in one file", question_id)
+                self._odd("mixed_line_ends", where, f"{names} in one file", question_id)
             self._line_end |= ends
 
     def _find_repeats(self, question: Question, passage: int) -> None:
