@@ -15,16 +15,13 @@ from roberta_squad_pipeline.features.tokens import EncodedPassages, row_of
 from roberta_squad_pipeline.features.windows import AnswerTokens, plan_windows
 from roberta_squad_pipeline.squad.dataset import Passage, Question
 from roberta_squad_pipeline.squad.json_input import shown
-from roberta_squad_pipeline.validation.report import Counts
+from roberta_squad_pipeline.validation.report import Counts, Findings
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 
 _BATCH_CHARACTERS = 1_000_000
 """Of passages that are tokenised together."""
-
-Odd = Callable[[str, str, str, str | None], None]
-"""Takes the kind of a finding, its file and place there, what stands there, and a question's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +42,8 @@ class InTokens:
     limits: TokenLimits
     counts: Counts
     """Where windows are counted."""
-    odd: Odd
-    """Takes what is unfit once it is tokenised."""
+    findings: Findings
+    """Where what is unfit once it is tokenised is added."""
     longest_question: int = 0
     """In tokens."""
     _waiting: list[tuple[str, Passage]] = field(default_factory=list)
@@ -75,7 +72,7 @@ class InTokens:
         for (where, passage), tokens in zip(waiting, passages.tokens.lengths, strict=True):
             asked.append(passage.questions if tokens else ())
             if not tokens:
-                self.odd("no_token", where, shown(passage.text), None)
+                self.findings.odd("no_token", where, shown(passage.text))
         passage_of = row_of(np.array([len(questions) for questions in asked]))
         together = [question for questions in asked for question in questions]
         self._in_windows(passages, texts, passage_of, together)
@@ -108,7 +105,7 @@ class InTokens:
         self.longest_question = max(self.longest_question, int(lengths.max(initial=0)))
         for number in np.flatnonzero(lengths > config.max_question_tokens).tolist():
             got = f"{shown(asked[number].text)}, of {lengths[number]} tokens"
-            self.odd("question_cut", asked[number].where, got, asked[number].id)
+            self.findings.odd("question_cut", asked[number].where, got, asked[number].id)
         each = AnswerTokens(
             np.arange(len(answers.question), dtype=np.int32), answers.first, answers.last
         )
@@ -132,4 +129,4 @@ class InTokens:
                 kinds.append("answer_too_long")
             for kind in kinds:
                 got = f"{shown(answer.text)}, of {length} tokens"
-                self.odd(kind, answer.where, got, question_id)
+                self.findings.odd(kind, answer.where, got, question_id)
