@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roberta_squad_pipeline.evaluation.scoring import squad_report
-from roberta_squad_pipeline.evaluation.thresholds import (
+from roberta_squad_pipeline.evaluation.scoring import (
     BestThreshold,
+    QuestionScores,
+    squad_report,
+)
+from roberta_squad_pipeline.evaluation.thresholds import (
     abstains_too_much,
-    best_threshold,
     no_answer_auc,
     precision_recall,
     threshold_curve,
@@ -36,11 +38,16 @@ rows_without_ties = st.lists(
 )
 
 
+def best_threshold(
+    values: np.ndarray, odds: np.ndarray, answerable: np.ndarray, answered: np.ndarray
+) -> BestThreshold:
+    ids = tuple(map(str, range(len(values))))
+    return QuestionScores(ids, values, values, answerable, answered).best_threshold(values, odds)
+
+
 def searched(rows: list[Row]) -> BestThreshold:
     scores, odds, answerable, answered = (np.array(column) for column in zip(*rows, strict=True))
-    return best_threshold(
-        scores / 8, odds.astype(np.float64), answerable=answerable, answered=answered
-    )
+    return best_threshold(scores / 8, odds.astype(np.float64), answerable, answered)
 
 
 def mean_score(rows: list[Row], standing: set[int]) -> float:
@@ -124,7 +131,7 @@ def test_sums_are_rounded_as_a_running_sum_is(gains: list[float]) -> None:
 def test_no_questions() -> None:
     none = np.zeros(0)
     with pytest.raises(ValueError, match="no questions"):
-        best_threshold(none, none, answerable=none.astype(bool), answered=none.astype(bool))
+        best_threshold(none, none, none.astype(bool), none.astype(bool))
 
 
 # Few distinct no-answer scores, so that there are ties.
