@@ -67,7 +67,7 @@ def export_onnx(
     folder: Path,
     *,
     gold: Mapping[str, Sequence[str]] | None,
-    tuned_on_them: bool = False,
+    tuned_on_them: bool,
 ) -> dict[str, Any]:
     """Writes a folder for `load_reader` with a checked ONNX model and the reader's other files.
 
