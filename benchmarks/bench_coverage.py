@@ -15,7 +15,7 @@ from real_runs import RESULTS, kept_scores, read_sample, sample_split
 
 from common import SHARED, header
 from roberta_squad_pipeline.evaluation.ranking import behind_the_best
-from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean, scores_at_best
+from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 
 INTERVALS, TABLES, RECIPES, PER_PASSAGE = 2000, 4000, 10, 7
 PARTLY = 0.15
@@ -85,7 +85,8 @@ def real_correlations() -> list[float]:
     for path in sorted(RESULTS.rglob("*.json")):
         if json.loads(path.read_bytes())["fold"] is None:
             questions, odds = kept_scores(path, dev)
-            found.append(correlation(scores_at_best(questions, questions.f1, odds), passages))
+            threshold = questions.best_threshold(questions.f1, odds).threshold
+            found.append(correlation(questions.at(threshold, questions.f1, odds), passages))
     return found
 
 

@@ -204,7 +204,7 @@ def scores(dataset: SquadDataset, answered: Answered) -> dict[str, Any]:
         "answerable_f1": always["HasAns_f1"],
         "answerable_exact": always["HasAns_exact"],
         "best_f1": best.score,
-        "answered": 100 * best.answers / len(odds),
+        "answered": 100 * float((odds <= best.threshold).mean()),
         "crossfit_f1": crossfit["f1"],
         "crossfit_f1_interval": crossfit["f1_interval"],
         "auc": float(roc_auc_score(unanswerable, odds)),

@@ -13,7 +13,6 @@ import numpy as np
 from real_runs import RESULTS, data_record, kept_scores, read_sample, sample_split
 
 from roberta_squad_pipeline.evaluation.scoring import QuestionScores
-from roberta_squad_pipeline.evaluation.thresholds import best_threshold
 from roberta_squad_pipeline.squad.dataset import SquadDataset
 
 RECIPE, BASELINE = "recipe", "baseline"
@@ -209,12 +208,7 @@ def _answerable_f1(scores: QuestionScores, _odds: np.ndarray, questions: np.ndar
 
 
 def _best_f1(scores: QuestionScores, odds: np.ndarray, questions: np.ndarray) -> float:
-    return best_threshold(
-        scores.f1[questions],
-        odds[questions],
-        answerable=scores.answerable[questions],
-        answered=scores.answered[questions],
-    ).score
+    return scores.of(questions).best_threshold(scores.f1[questions], odds[questions]).score
 
 
 def _auc(scores: QuestionScores, odds: np.ndarray, questions: np.ndarray) -> float:

@@ -26,7 +26,6 @@ TESTED_BY = {
     "distributed/processes": "training/test_job.py",
     "distributed/start": "end_to_end/test_machines.py",
     "evaluation/config": "runs/test_parameters.py",
-    "evaluation/report/slices": "evaluation/report/test_figures.py",
     "features/config": "runs/test_parameters.py",
     "features/file": "features/test_build.py",
     "features/teacher": "inference/test_teaching.py",

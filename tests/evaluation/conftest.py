@@ -8,8 +8,11 @@ from roberta_squad_pipeline.evaluation.calibration import calibrate
 from roberta_squad_pipeline.evaluation.questions import judged, question_table, scores_of
 from roberta_squad_pipeline.evaluation.report import figures
 from roberta_squad_pipeline.evaluation.report.page import report_page
-from roberta_squad_pipeline.evaluation.report.scores import cross_fitted_scores, official_scores
-from roberta_squad_pipeline.evaluation.report.slices import slices_of
+from roberta_squad_pipeline.evaluation.report.scores import (
+    cross_fitted_scores,
+    official_scores,
+    slices_of,
+)
 from roberta_squad_pipeline.evaluation.scoring import report_of
 from roberta_squad_pipeline.evaluation.uncertainty import cross_fitted_report, in_first_half
 from roberta_squad_pipeline.squad.dataset import (

@@ -1,22 +1,26 @@
 """All that is wrong or odd in a file is counted, placed, and told apart.
 
-Oracle: a sound file, into which one thing of each kind is put at a known place.
+Oracle: a sound file, into which one thing of each kind is put at a known place; of single texts,
+Unicode's own categories and normal forms.
 """
 
 import copy
 import json
+import unicodedata
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.squad.faults import OnMisaligned
 from roberta_squad_pipeline.validation import tokens
-from roberta_squad_pipeline.validation.check import validate_files
+from roberta_squad_pipeline.validation.check import line_ends, oddities, validate_files
 from roberta_squad_pipeline.validation.report import FileReport, Finding
 from roberta_squad_pipeline.validation.tokens import TokenLimits
 
@@ -378,3 +382,34 @@ def test_a_missing_file_is_a_finding(tmp_path: Path, limits: TokenLimits) -> Non
     paths = {"train": tmp_path / "none.json"}
     report = validate_files(paths, on_misaligned="error", limits=limits)
     assert report.files["train"].findings[0].places[0].got == "no such file"
+
+
+texts = st.text(st.characters(codec="utf-8") | st.sampled_from("e\u0301\ufeff\x00\t\r\n\x85a각"))
+
+
+@given(texts)
+@example("plain")
+@example("cafe\u0301")
+@example("\u0301")
+def test_oddities_are_what_the_standard_says(text: str) -> None:
+    found = dict(oddities(text))
+    control = [
+        n for n, c in enumerate(text) if unicodedata.category(c) == "Cc" and c not in "\t\r\n"
+    ]
+    assert found.get("control_character") == (control[0] if control else None)
+    assert ("byte_order_mark" in found) == ("\ufeff" in text)
+    composed = unicodedata.normalize("NFC", text)
+    assert ("not_nfc" in found) == (composed != text)
+    if composed != text:
+        at = found["not_nfc"]
+        assert text[:at] == composed[:at]
+        assert text[at : at + 1] != composed[at : at + 1]
+
+
+@given(st.lists(st.sampled_from(["a", "\n", "\r\n"]), max_size=6))
+def test_line_ends_are_told_apart(pieces: list[str]) -> None:
+    assert line_ends("".join(pieces)) == set(pieces) - {"a"}
+
+
+def test_a_return_alone_is_a_line_end() -> None:
+    assert line_ends("a\rb\n") == {"\r", "\n"}

@@ -13,7 +13,7 @@ from roberta_squad_pipeline.features.file import FeatureCounts
 from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.squad.dataset import GoldAnswer, Passage, Question
-from roberta_squad_pipeline.validation.report import Counts
+from roberta_squad_pipeline.validation.report import Counts, Findings
 from roberta_squad_pipeline.validation.tokens import InTokens
 
 WINDOWS = WindowConfig(order="passage_first", max_tokens=32, max_question_tokens=12, stride=8)
@@ -53,12 +53,8 @@ def test_windows_are_those_of_the_features(family_folder: Path, pieces: int) -> 
         attention_dropout=0.0,
         answerability_input="first_token",
     )
-    kinds, counted = [], Counts()
-    tokens = InTokens(
-        token_limits(model, WINDOWS, max_answer_tokens=99),
-        counted,
-        lambda kind, _where, _got, question_id: kinds.append((kind, question_id)),
-    )
+    findings, counted = Findings(), Counts()
+    tokens = InTokens(token_limits(model, WINDOWS, max_answer_tokens=99), counted, findings)
     batch = build_features(
         PASSAGES, tokenizer=tokens.limits.tokenizer(), windows=WINDOWS, source="passages"
     )
@@ -71,5 +67,10 @@ def test_windows_are_those_of_the_features(family_folder: Path, pieces: int) -> 
     assert (counted.windows, counted.labelled_windows) == (counts.windows, counts.labelled)
     assert counted.labelled_windows_of_several_answers == counts.labelled_of_several
     assert tokens.longest_question == counts.longest_question > WINDOWS.max_question_tokens
-    assert kinds == [("question_cut", "long"), ("answer_beyond_windows", "beyond")]
+    assert [
+        (one.kind, [place.question_id for place in one.places]) for one in findings.listed()
+    ] == [
+        ("question_cut", ["long"]),
+        ("answer_beyond_windows", ["beyond"]),
+    ]
     assert (counts.cut_questions, counts.beyond_windows) == (1, 1)

@@ -214,8 +214,8 @@ def calibrate(
         always = bool(scores.answerable.all())
         raw = UNCALIBRATED.model_copy(update={"uncalibrated": unfit, "always_answers": always})
         return held_against(raw, scores, odds, margins)
-    best = scores.best_threshold(scores.f1, odds)
-    fitted = fitted.model_copy(update={"threshold": best.threshold if best.answers else None})
+    best = scores.best_threshold(scores.f1, odds).threshold
+    fitted = fitted.model_copy(update={"threshold": best if np.isfinite(best) else None})
     if first_half.all() or not first_half.any():
         return fitted
     odds_of = scores_fitted_on or (lambda _: odds)

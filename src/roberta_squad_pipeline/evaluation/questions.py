@@ -43,7 +43,6 @@ SPANS = 5
 _QUESTION_WORD = re.compile(
     r"\b(how many|how much|how|what|which|who|whom|whose|when|where|why)\b", re.IGNORECASE
 )
-_SAME_WORD = {"whom": "who"}
 
 
 def question_table(
@@ -64,8 +63,8 @@ def question_table(
         place, which come first in `answers`; `passage_number` counts from 0.
 
     Raises:
-        InputError: A question lacks a prediction or windows, or has a score or logit that is not
-            finite, or the table lacks the no-answer logits.
+        InputError: A question lacks a prediction or windows, or the table lacks the no-answer
+            logits.
     """
     questions = dataset.questions
     ids = [question.id for question in questions]
@@ -83,7 +82,6 @@ def question_table(
     predicted = pc.list_element(found["text"], 0).to_pylist()
     # Without the texts of the other spans, which nothing here needs.
     spans = found.drop_columns(["text"]).to_pydict()
-    _check_finite(spans)
     scores = score_questions(dataset.gold, dict(zip(ids, predicted, strict=True)))
     numbered = [
         (number, passage)
@@ -107,7 +105,8 @@ def question_table(
             "span_logit": spans["span_logit"],
             "span_margin": [span_margin(best) for best in spans["score"]],
             "question_word": [question_word(question.text) for question in questions],
-            "answer_words": [_words_of_first(question.gold) for question in questions],
+            # Of the first answer.
+            "answer_words": [len(q.gold[0].split()) if q.gold else 0 for q in questions],
             "passage_words": [len(passage.text.split()) for _, passage in numbered],
             "windows": [windows[question] for question in ids],
             "title": [passage.title for _, passage in numbered],
@@ -237,10 +236,8 @@ def surest_answer(questions: pd.DataFrame) -> dict[str, str] | None:
 def question_word(question: str) -> str:
     """The first question word in lower case; "other" if there is none."""
     found = _QUESTION_WORD.search(question)
-    if found is None:
-        return "other"
-    word = found[1].lower()
-    return _SAME_WORD.get(word, word)
+    word = found[1].lower() if found else "other"
+    return "who" if word == "whom" else word
 
 
 def _outcomes(scores: QuestionScores, abstains: BoolArray) -> NDArray[np.str_]:
@@ -259,10 +256,6 @@ def _outcomes(scores: QuestionScores, abstains: BoolArray) -> NDArray[np.str_]:
     )
 
 
-def _words_of_first(answers: Sequence[str]) -> int:
-    return len(answers[0].split()) if answers else 0
-
-
 def _check_complete(ids: Sequence[str], known: Mapping[str, Any], where: str) -> None:
     missing = next((question for question in ids if question not in known), None)
     if missing is not None:
@@ -273,17 +266,3 @@ def _check_complete(ids: Sequence[str], known: Mapping[str, Any], where: str) ->
             remedy="It is of another file: kedro run --pipelines features,inference,evaluate, with "
             "the same --params.",
         )
-
-
-def _check_finite(spans: Mapping[str, Sequence[Any]]) -> None:
-    """Infinite values could neither be fitted nor saved as numbers."""
-    columns = (spans[name] for name in ("id", "score", "head_logit", "span_logit"))
-    for question, best, head, span in zip(*columns, strict=True):
-        if not np.isfinite([*best, head, span]).all():
-            raise InputError(
-                where=f"predictions of question {question}",
-                got="scores or logits that are infinite or not numbers",
-                expected="finite ones",
-                remedy="Look at the reader's weights, then predict again: kedro run --pipelines "
-                "inference,evaluate, with the same --params.",
-            )

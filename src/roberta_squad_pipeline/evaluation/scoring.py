@@ -17,11 +17,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.evaluation.thresholds import BestThreshold, best_threshold
 
 _PUNCTUATION = string.punctuation.encode()
 # Whether a word begins there is asked last: a search for letters is faster than one for beginnings.
 _ARTICLES = re.compile(r"(?:a(?<=\ba)|an(?<=\ban)|the(?<=\bthe))\b")
+
+
+@dataclass(frozen=True, slots=True)
+class BestThreshold:
+    """The outcome of a threshold search.
+
+    Args:
+        score: The best mean score, in per cent.
+        threshold: Questions with a no-answer score above it are taken as unanswerable; minus
+            infinity if it is best to abstain everywhere.
+    """
+
+    score: float
+    threshold: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +82,33 @@ class QuestionScores:
         return np.where(odds > threshold, ~self.answerable, values).astype(np.float64)
 
     def best_threshold(self, values: Float64Array, odds: Float64Array) -> BestThreshold:
-        """The official search for the best threshold; arguments as in `at`, of the same shape."""
-        return best_threshold(values, odds, answerable=self.answerable, answered=self.answered)
+        """Searches for the threshold as the official SQuAD 2.0 scorer does.
+
+        It starts from abstaining everywhere, and moves the threshold up through the no-answer
+        scores, one question at a time. That question then counts with its answer: an answerable one
+        gains its score, an unanswerable one loses its point if it was answered. The first of
+        several equal maxima wins. Among questions with equal no-answer scores the given order
+        decides, and a maximum may lie between them although no threshold can separate them; the
+        official figures include such maxima, so these do, too.
+
+        Args:
+            values: `exact` or `f1`. Shape: (questions,)
+            odds: No-answer scores, high = unanswerable; finite. Shape: (questions,)
+
+        Raises:
+            ValueError: There are no questions.
+        """
+        if not len(values):
+            raise ValueError("got no questions; expected at least one to search a threshold on")
+        order = np.argsort(odds, kind="stable")
+        gains = np.where(self.answerable, values, -self.answered.astype(np.float64))[order]
+        abstaining = np.count_nonzero(~self.answerable)
+        # A running sum from the left, like the official one, so that equal totals stay equal in
+        # floating point and the first of them is found.
+        totals = np.cumsum(np.concatenate(([abstaining], gains)))
+        best = int(np.argmax(totals))
+        threshold = float(odds[order[best - 1]]) if best else -np.inf
+        return BestThreshold(float(100.0 * totals[best] / len(values)), threshold)
 
 
 def normalise(text: str) -> str:
@@ -291,5 +329,7 @@ def _at_best(scores: QuestionScores, odds: Float64Array, *, total: int) -> dict[
     report: dict[str, float | int] = {}
     for name, values in (("exact", scores.exact), ("f1", scores.f1)):
         best = scores.best_threshold(values, odds)
-        report |= {f"best_{name}": best.score * predicted, f"best_{name}_thresh": best.threshold}
+        # Of a reader that should abstain everywhere, the official scorer says 0.
+        threshold = best.threshold if np.isfinite(best.threshold) else 0.0
+        report |= {f"best_{name}": best.score * predicted, f"best_{name}_thresh": threshold}
     return report

@@ -52,7 +52,7 @@ def cross_fitted_report(
         fitted, thresholds = _cross_fit(
             scores, values, scores_fitted_on or (lambda _: odds), first_half
         )
-        best = scores_at_best(scores, values, odds)
+        best = scores.at(scores.best_threshold(values, odds).threshold, values, odds)
         report |= {
             name: float(100 * fitted.mean()),
             f"{name}_interval": interval_of_mean(fitted, passages),
@@ -61,34 +61,6 @@ def cross_fitted_report(
             f"best_{name}_interval": interval_of_mean(best, passages),
         }
     return report
-
-
-def scores_at_best(
-    scores: QuestionScores, values: Float64Array, odds: Float64Array
-) -> Float64Array:
-    """Scores each question at the threshold that is best for all of them.
-
-    Args:
-        scores: The questions.
-        values: `scores.exact` or `scores.f1`. Shape: (questions,)
-        odds: No-answer scores, high = unanswerable. Shape: (questions,)
-
-    Returns:
-        0 to 1. Shape: (questions,)
-    """
-    return scores.at(threshold_of(scores, values, odds), values, odds)
-
-
-def threshold_of(scores: QuestionScores, values: Float64Array, odds: Float64Array) -> float:
-    """Finds the best threshold; it is below all scores if it is best to abstain everywhere.
-
-    Args:
-        scores: The questions.
-        values: `scores.exact` or `scores.f1`. Shape: (questions,)
-        odds: No-answer scores, high = unanswerable. Shape: (questions,)
-    """
-    best = scores.best_threshold(values, odds)
-    return best.threshold if best.answers else -np.inf
 
 
 def interval_of_mean(values: Float64Array, passages: IntArray) -> list[float]:
@@ -159,6 +131,6 @@ def _cross_fit(
     applied, thresholds = [], []
     for half in (~first_half, first_half):
         odds = scores_fitted_on(half)
-        thresholds.append(threshold_of(scores.of(half), values[half], odds[half]))
+        thresholds.append(scores.of(half).best_threshold(values[half], odds[half]).threshold)
         applied.append(scores.at(thresholds[-1], values, odds))
     return np.where(first_half, *applied), thresholds

@@ -8,6 +8,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.evaluation.calibration import span_margin
@@ -103,10 +105,6 @@ def answer_questions(
     if not asked:
         return []
     parts = [(part.reader, _features(part, asked)) for part in trained.parts]
-    cut: dict[str, int] = {}
-    for _, features in parts:
-        ids, tokens = features.question_ids.to_pylist(), features.question_tokens_cut.tolist()
-        cut |= {id_: max(cut.get(id_, 0), more) for id_, more in zip(ids, tokens, strict=True)}
     windows = sum(len(features.windows.question) for _, features in parts)
     if not quiet:
         _tell_of_cut_questions(parts[0][1])
@@ -119,10 +117,13 @@ def answer_questions(
                 for reader, features in parts
             ]
         )
-        of_question = {prediction.question_id: prediction for prediction in predictions}
-    return [
-        _answer(of_question[number], trained, cut[number]) for number in map(str, range(len(asked)))
-    ]
+        # Each part has the questions in the same order, those on one passage together.
+        cut = np.max([features.question_tokens_cut for _, features in parts], axis=0).tolist()
+        answer_of = {
+            prediction.question_id: _answer(prediction, trained, tokens)
+            for prediction, tokens in zip(predictions, cut, strict=True)
+        }
+    return [answer_of[str(number)] for number in range(len(asked))]
 
 
 def _config(trained: TrainedReader, device: "torch.device | None") -> InferenceConfig:

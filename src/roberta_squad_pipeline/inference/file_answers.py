@@ -209,8 +209,7 @@ def write_answers(work: Path, output: Path) -> Done:
         else:
             with temp.open("wb") as stream:
                 for part in parts:
-                    with part.open("rb") as answers:
-                        shutil.copyfileobj(answers, stream)
+                    stream.write(part.read_bytes())
     shutil.rmtree(work)
     return done
 

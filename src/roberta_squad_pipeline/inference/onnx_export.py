@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ def export_onnx(
     folder: Path,
     *,
     gold: Mapping[str, Sequence[str]] | None,
-    tuned_on_them: bool = False,
+    tuned_on_them: bool,
 ) -> dict[str, Any]:
     """Writes a folder for `load_reader` with a checked ONNX model and the reader's other files.
 
@@ -108,7 +108,7 @@ def export_onnx(
         in_fp32, in_int8 = (_scored(trained, gold, each) for each in (ours, theirs))
         before = report_of(*in_fp32, trained.calibration.abstains_above)
         if tuned_on_them:
-            trained = _with_threshold_of(in_int8, trained)
+            trained = _with_threshold_of(*in_int8, trained)
         after = report_of(*in_int8, trained.calibration.abstains_above)
         record |= compare_scores(before, after) | {"abstains_above": trained.calibration.threshold}
     save_beside_weights(trained, folder)
@@ -297,17 +297,10 @@ def _predictions(
     return list(predict(reader, features, config, device=device, on_windows=lambda _: None))
 
 
-class _Scored(NamedTuple):
-    """Questions with what their predictions score."""
-
-    scores: QuestionScores
-    odds: Float64Array
-    """No-answer scores, high = unanswerable. Shape: (questions,)"""
-
-
 def _scored(
     trained: TrainedReader, gold: Mapping[str, Sequence[str]], predictions: Sequence[Prediction]
-) -> _Scored:
+) -> tuple[QuestionScores, Float64Array]:
+    """What predictions score, and their no-answer scores, high = unanswerable."""
     texts = {one.question_id: one.candidates[0].text for one in predictions}
     odds = trained.no_answer_weights.scores(
         [one.no_answer_logit for one in predictions],
@@ -315,21 +308,23 @@ def _scored(
     )
     scores = score_questions(gold, texts)
     of_question = dict(zip(texts, odds.tolist(), strict=True))
-    return _Scored(scores, scores_in_order(scores.ids, of_question))
+    return scores, scores_in_order(scores.ids, of_question)
 
 
-def _with_threshold_of(scored: _Scored, trained: TrainedReader) -> TrainedReader:
+def _with_threshold_of(
+    scores: QuestionScores, odds: Float64Array, trained: TrainedReader
+) -> TrainedReader:
     """The reader with the threshold that is best for other predictions, if its own was chosen."""
     calibration = trained.calibration
     if trained.evaluation is None or calibration.uncalibrated or calibration.threshold is None:
         return trained
-    best = scored.scores.best_threshold(scored.scores.f1, scored.odds)
-    threshold = best.threshold if best.answers else None
-    above = scored.odds[scored.odds > best.threshold]
-    if threshold is not None and len(above):
+    threshold = scores.best_threshold(scores.f1, odds).threshold
+    above = odds[odds > threshold]
+    if len(above):
         # The official threshold is a question's own score. In int8 this moves a little with what
         # is read beside the question, which must not decide about it.
         threshold = float(threshold + above.min()) / 2
-    calibration = calibration.model_copy(update={"threshold": threshold})
+    best = threshold if np.isfinite(threshold) else None
+    calibration = calibration.model_copy(update={"threshold": best})
     evaluation = trained.evaluation.model_copy(update={"calibration": calibration})
     return replace(trained, evaluation=evaluation)

@@ -306,13 +306,8 @@ def merge_windows(
     """
     question = features.windows.question
     for window in np.flatnonzero(np.isposinf(spans.score[:, 0]))[:1]:
-        raise InputError(
-            where=f"question {features.question_ids[int(question[window])].as_py()}",
-            got="logits that are infinite or not numbers",
-            expected="finite ones",
-            remedy="Look at the reader's weights; if they are sound, 16 bits may be too few: "
-            "--params inference.precision=fp32",
-        )
+        id_ = features.question_ids[int(question[window])].as_py()
+        raise not_finite(f"question {id_}", "reader")
     begins = np.searchsorted(question, np.arange(len(features.question_ids)))
     best, scores = _best_of_questions(spans, features, begins)
     real = np.isfinite(scores)
@@ -348,6 +343,22 @@ def merge_windows(
             # Candidates are made in half the time of one call each.
             candidates=tuple(map(Candidate._make, zip(texts, start, end, score, strict=True))),
         )
+
+
+def not_finite(where: str, model: str) -> InputError:
+    """The error of logits that cannot be used.
+
+    Args:
+        where: Where they were found.
+        model: Whose they are: "reader" or "teacher".
+    """
+    return InputError(
+        where=where,
+        got="logits that are infinite or not numbers",
+        expected="finite ones",
+        remedy=f"Look at the {model}'s weights; if they are sound, 16 bits may be too few: "
+        "--params inference.precision=fp32",
+    )
 
 
 def merge_readers(parts: Sequence[Iterable[Prediction]]) -> Iterator[Prediction]:

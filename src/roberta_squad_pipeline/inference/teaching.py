@@ -17,7 +17,7 @@ from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.features.teacher import TeacherLogits, TeacherMeta
 from roberta_squad_pipeline.features.tokens import Ragged
 from roberta_squad_pipeline.features.windows import NO_ANSWER_POSITION
-from roberta_squad_pipeline.inference.prediction import read_windows
+from roberta_squad_pipeline.inference.prediction import not_finite, read_windows
 from roberta_squad_pipeline.reader.config import InferenceConfig
 from roberta_squad_pipeline.reader.device import available_device
 from roberta_squad_pipeline.reader.model import ReaderOutput
@@ -104,13 +104,7 @@ def _read(
         )
     values = (logits.start.values, logits.end.values, logits.no_answer)
     if not all(np.isfinite(each).all() for each in values):
-        raise InputError(
-            where="distil.teacher",
-            got="logits that are infinite or not numbers",
-            expected="finite ones",
-            remedy="Look at the teacher's weights; if they are sound, 16 bits may be too few: "
-            "--params inference.precision=fp32",
-        )
+        raise not_finite("distil.teacher", "teacher")
     return logits
 
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array, IntArray
 from roberta_squad_pipeline.evaluation.questions import scores_of
-from roberta_squad_pipeline.evaluation.uncertainty import threshold_of
 from roberta_squad_pipeline.tracking.history import FinishedRun, load_questions
 from roberta_squad_pipeline.tracking.tracker import Journal
 
@@ -54,7 +53,7 @@ def measured_run(run: FinishedRun, questions: pd.DataFrame) -> MeasuredRun:
         questions: See `judged`.
     """
     scores, odds = scores_of(questions), questions["no_answer_score"].to_numpy()
-    threshold = threshold_of(scores, scores.f1, odds)
+    threshold = scores.best_threshold(scores.f1, odds).threshold
     f1, exact = (scores.at(threshold, values, odds) for values in (scores.f1, scores.exact))
     answers = np.where(odds > threshold, "", questions["predicted"].to_numpy())
     return MeasuredRun(run, questions, f1, exact == 1, answers)

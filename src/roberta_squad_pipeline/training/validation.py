@@ -9,9 +9,9 @@ import torch
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
-from roberta_squad_pipeline.evaluation.curves import no_answer_auc
 from roberta_squad_pipeline.evaluation.no_answer import NoAnswerLogits
 from roberta_squad_pipeline.evaluation.scoring import report_of, score_questions
+from roberta_squad_pipeline.evaluation.thresholds import no_answer_auc
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.prediction import WindowSpans, merge_windows, search_windows
 from roberta_squad_pipeline.reader.batching import Batch

@@ -4,7 +4,9 @@ Faults are what reading a file rejects, found by the same rules. Oddities are re
 cost scores or mislead.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,79 +26,17 @@ from roberta_squad_pipeline.squad.json_input import shown
 from roberta_squad_pipeline.squad.paragraphs import Entry, Paragraph, squad_paragraphs
 from roberta_squad_pipeline.squad.repair import Units, units_of
 from roberta_squad_pipeline.validation.report import (
+    ENORMOUS_CHARACTERS,
     Counts,
     FileReport,
     Findings,
     ValidationReport,
 )
-from roberta_squad_pipeline.validation.texts import line_ends, oddities
 from roberta_squad_pipeline.validation.tokens import InTokens, TokenLimits
 
-ENORMOUS_CHARACTERS = 50_000
-"""More than ten times the longest passage of SQuAD."""
-
-_EXPECTED = {
-    "control_character": (
-        "no control characters but tabs and line ends",
-        "Remove them, and move the answer_start of the answers after them.",
-    ),
-    "byte_order_mark": (
-        "no byte-order mark",
-        "Remove it; inside a passage it counts as a character of answer_start.",
-    ),
-    "not_nfc": (
-        "composed characters (Unicode's form NFC, not NFD)",
-        "Normalise the whole file to NFC and find each answer_start again; tokenizers and scorers "
-        "take composed and decomposed characters for different ones.",
-    ),
-    "mixed_line_ends": (
-        "one kind of line end in all texts of the file",
-        "Write all of them as \\n, and move the answer_start of the answers after them.",
-    ),
-    "enormous_passage": (
-        f"at most {ENORMOUS_CHARACTERS:,} characters",
-        "Cut it into passages of a few paragraphs; each question on it goes over all windows.",
-    ),
-    "no_id": (
-        "an id that no other question has",
-        "Nothing: its file and place serve as its id. Give it one if you need to find it again.",
-    ),
-    "repeated_question": (
-        "each question once on the same passage",
-        "Remove one of the two, or give one question all the answers.",
-    ),
-    "leaked_passage": (
-        "passages that the other file does not have",
-        "Remove it from one of the files; scores on a passage that was trained on are too good.",
-    ),
-    "answer_scores_nothing": (
-        "an answer that is more than English articles and ASCII punctuation",
-        "Give more of the passage as the answer; the scorer ignores an answer like this.",
-    ),
-    "no_token": (
-        "passages of at least one token",
-        "Remove this passage, or use an encoder whose tokenizer knows its characters.",
-    ),
-    "answer_without_token": (
-        "an answer that has a token",
-        "Give another answer, or use an encoder whose tokenizer knows its characters; the question "
-        "is trained as unanswerable.",
-    ),
-    "question_cut": (
-        "at most features.max_question_tokens tokens",
-        "",  # known once the longest is
-    ),
-    "answer_too_long": (
-        "at most inference.max_answer_tokens tokens",
-        "Raise inference.max_answer_tokens, or shorten the answer; it is never predicted whole.",
-    ),
-    "answer_beyond_windows": (
-        "a window that holds the answer whole",
-        "Lower features.stride, raise features.max_tokens, or shorten the answer; the question is "
-        "trained as unanswerable in each of its windows.",
-    ),
-}
-"""For each oddity, what is expected instead, and what to do about it."""
+_BYTE_ORDER_MARK = "\ufeff"
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_LINE_END = re.compile("\r\n|\r|\n")
 
 
 def validate_files(
@@ -142,6 +82,35 @@ def _hash(passage: str) -> int:
     return hash(" ".join(passage.split()))
 
 
+def oddities(text: str) -> Iterator[tuple[str, int]]:
+    """Finds characters that a passage or question should not contain.
+
+    Tabs and line ends do not count as control characters.
+
+    Args:
+        text: Without lone surrogates.
+
+    Yields:
+        Each kind that occurs, with the index of the first such character.
+    """
+    if text.isascii() and text.isprintable():
+        return
+    if control := _CONTROL.search(text):
+        yield "control_character", control.start()
+    if (mark := text.find(_BYTE_ORDER_MARK)) >= 0:
+        yield "byte_order_mark", mark
+    if not unicodedata.is_normalized("NFC", text):
+        composed = unicodedata.normalize("NFC", text)
+        pairs = zip(text, composed, strict=False)
+        same = min(len(text), len(composed))
+        yield "not_nfc", next((n for n, (a, b) in enumerate(pairs) if a != b), same)
+
+
+def line_ends(text: str) -> set[str]:
+    r"""Which of ``\n``, ``\r\n`` and ``\r`` end lines in a text."""
+    return set(_LINE_END.findall(text)) if "\n" in text or "\r" in text else set()
+
+
 class _Check:
     """The check of one file, with its findings so far."""
 
@@ -154,7 +123,7 @@ class _Check:
         self._limits = limits
         self._findings = Findings()
         self._counts = Counts()
-        self._tokens = InTokens(limits, self._counts, self._odd)
+        self._tokens = InTokens(limits, self._counts, self._findings)
         self._kinds = Kinds()
         self._kinds_are_known = True
         self._line_end: set[str] = set()
@@ -170,7 +139,7 @@ class _Check:
         ):
             self._counts.articles += paragraph.article != article
             if paragraph.file is not file and paragraph.file.marked:
-                self._odd(
+                self._findings.odd(
                     "byte_order_mark", str(paragraph.file.path), "one at the beginning of the file"
                 )
             self._kinds.version_2 = self._kinds.version_2 or paragraph.file.says_version_2
@@ -188,7 +157,7 @@ class _Check:
         """Finds the passages that an earlier split has, too."""
         for passage, where, quote in self._passages:
             if passage in passages:
-                self._odd("leaked_passage", where, f"{quote}, which {other} has, too")
+                self._findings.odd("leaked_passage", where, f"{quote}, which {other} has, too")
 
     def passages(self) -> frozenset[int]:
         """Hashes of all passages."""
@@ -212,12 +181,12 @@ class _Check:
 
     def _check_passage(self, entry: Entry, passage: Passage) -> None:
         for where in entry.without_id:
-            self._odd("no_id", where, "no id")
+            self._findings.odd("no_id", where, "no id")
         number = None if entry.context is None else self._check_context(entry, entry.context)
         for (where, asked), question in zip(entry.questions, passage.questions, strict=True):
             if number is not None:
                 self._find_repeats(question, number)
-            self._check_text(question.text, lambda where=where: f"{where}.question", question.id)  # type: ignore[misc]
+            self._check_text(question.text, f"{where}.question", question.id)
             self._check_answers(asked["answers"], question)
         self._counts.questions += len(entry.questions)
         if passage.text.strip():
@@ -236,8 +205,8 @@ class _Check:
         passage = _hash(context)
         self._passages.append((passage, where, shown(context)))
         if len(context) > ENORMOUS_CHARACTERS:
-            self._odd("enormous_passage", where, f"{len(context):,} characters")
-        self._check_text(context, lambda: where, None)
+            self._findings.odd("enormous_passage", where, f"{len(context):,} characters")
+        self._check_text(context, where, None)
         return passage
 
     @cached_property
@@ -252,29 +221,29 @@ class _Check:
         for n, raw in enumerate(answers):
             if raw["text"].strip() and not normalise(raw["text"]):
                 where = f"{question.where}.answers[{n}]"
-                self._odd("answer_scores_nothing", where, shown(raw["text"]), question.id)
+                self._findings.odd("answer_scores_nothing", where, shown(raw["text"]), question.id)
         dropped = len(question.misplaced)
         self._kinds.unanswerable += not answers
         self._kinds.answerable += len(answers) > (dropped if self._learned else 0)
         self._kinds.dropped_answers += dropped
 
-    def _check_text(self, text: str, where: Callable[[], str], question_id: str | None) -> None:
+    def _check_text(self, text: str, where: str, question_id: str | None) -> None:
         for kind, character in oddities(text):
             around = text[max(0, character - 10) : character + 20]
             got = f"{shown(text[character])} as character {character}, in {shown(around)}"
-            self._odd(kind, where(), got, question_id)
+            self._findings.odd(kind, where, got, question_id)
         ends = line_ends(text)
         if ends - self._line_end:
             if self._line_end or len(ends) > 1:
                 names = " and ".join(sorted(map(shown, ends | self._line_end)))
-                self._odd("mixed_line_ends", where(), f"{names} in one file", question_id)
+                self._findings.odd("mixed_line_ends", where, f"{names} in one file", question_id)
             self._line_end |= ends
 
     def _find_repeats(self, question: Question, passage: int) -> None:
         key = hash((passage, question.text))
         if (first := self._asked.setdefault(key, question.where)) != question.where:
             got = f"{shown(question.text)}, which is also asked at {first.rpartition(': ')[2]}"
-            self._odd("repeated_question", question.where, got, question.id)
+            self._findings.odd("repeated_question", question.where, got, question.id)
 
     def _report(
         self, kind: str, describe: Callable[[], InputError], *, stops_features: bool, **about: Any
@@ -282,12 +251,3 @@ class _Check:
         # What cannot be read may be of the kind that seems to be missing.
         self._kinds_are_known &= not stops_features or kind == "repeated_id"
         self._findings.add(kind, describe, stops_features=stops_features, **about)
-
-    def _odd(self, kind: str, where: str, got: str, question_id: str | None = None) -> None:
-        expected, remedy = _EXPECTED[kind]
-        self._findings.add(
-            kind,
-            lambda: InputError(where=where, got=got, expected=expected, remedy=remedy),
-            stops_features=kind == "no_token",
-            question_id=question_id,
-        )

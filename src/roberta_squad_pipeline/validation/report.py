@@ -1,4 +1,7 @@
-"""The result of a validation: counts and findings per file, as JSON and as Markdown."""
+"""The result of a validation: counts and findings per file, as JSON and as Markdown.
+
+Faults are described by whoever reads files; what is said about oddities stands here.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
@@ -13,6 +16,71 @@ from roberta_squad_pipeline.common.tables import table
 FORMAT_VERSION: Literal[2] = 2
 PLACES_SHOWN = 5
 """Of each kind of finding; the rest is counted."""
+ENORMOUS_CHARACTERS = 50_000
+"""More than ten times the longest passage of SQuAD."""
+
+_EXPECTED = {
+    "control_character": (
+        "no control characters but tabs and line ends",
+        "Remove them, and move the answer_start of the answers after them.",
+    ),
+    "byte_order_mark": (
+        "no byte-order mark",
+        "Remove it; inside a passage it counts as a character of answer_start.",
+    ),
+    "not_nfc": (
+        "composed characters (Unicode's form NFC, not NFD)",
+        "Normalise the whole file to NFC and find each answer_start again; tokenizers and scorers "
+        "take composed and decomposed characters for different ones.",
+    ),
+    "mixed_line_ends": (
+        "one kind of line end in all texts of the file",
+        "Write all of them as \\n, and move the answer_start of the answers after them.",
+    ),
+    "enormous_passage": (
+        f"at most {ENORMOUS_CHARACTERS:,} characters",
+        "Cut it into passages of a few paragraphs; each question on it goes over all windows.",
+    ),
+    "no_id": (
+        "an id that no other question has",
+        "Nothing: its file and place serve as its id. Give it one if you need to find it again.",
+    ),
+    "repeated_question": (
+        "each question once on the same passage",
+        "Remove one of the two, or give one question all the answers.",
+    ),
+    "leaked_passage": (
+        "passages that the other file does not have",
+        "Remove it from one of the files; scores on a passage that was trained on are too good.",
+    ),
+    "answer_scores_nothing": (
+        "an answer that is more than English articles and ASCII punctuation",
+        "Give more of the passage as the answer; the scorer ignores an answer like this.",
+    ),
+    "no_token": (
+        "passages of at least one token",
+        "Remove this passage, or use an encoder whose tokenizer knows its characters.",
+    ),
+    "answer_without_token": (
+        "an answer that has a token",
+        "Give another answer, or use an encoder whose tokenizer knows its characters; the question "
+        "is trained as unanswerable.",
+    ),
+    "question_cut": (
+        "at most features.max_question_tokens tokens",
+        "",  # known once the longest is
+    ),
+    "answer_too_long": (
+        "at most inference.max_answer_tokens tokens",
+        "Raise inference.max_answer_tokens, or shorten the answer; it is never predicted whole.",
+    ),
+    "answer_beyond_windows": (
+        "a window that holds the answer whole",
+        "Lower features.stride, raise features.max_tokens, or shorten the answer; the question is "
+        "trained as unanswerable in each of its windows.",
+    ),
+}
+"""For each oddity, what is expected instead, and what to do about it."""
 
 
 class Place(StrictModel):
@@ -114,6 +182,16 @@ class Findings:
             )
             finding.places.append(place)
         finding.count += 1
+
+    def odd(self, kind: str, where: str, got: str, question_id: str | None = None) -> None:
+        """Counts one more oddity; `where` is its file and place there."""
+        expected, remedy = _EXPECTED[kind]
+        self.add(
+            kind,
+            lambda: InputError(where=where, got=got, expected=expected, remedy=remedy),
+            stops_features=kind == "no_token",
+            question_id=question_id,
+        )
 
     def set_remedy(self, kind: str, remedy: str) -> None:
         """Sets what to do about a kind, if there are any of it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,16 +15,13 @@ from roberta_squad_pipeline.features.tokens import EncodedPassages, row_of
 from roberta_squad_pipeline.features.windows import AnswerTokens, plan_windows
 from roberta_squad_pipeline.squad.dataset import Passage, Question
 from roberta_squad_pipeline.squad.json_input import shown
-from roberta_squad_pipeline.validation.report import Counts
+from roberta_squad_pipeline.validation.report import Counts, Findings
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.features.tokenizer import PassageTokenizer
 
 _BATCH_CHARACTERS = 1_000_000
 """Of passages that are tokenised together."""
-
-Odd = Callable[[str, str, str, str | None], None]
-"""Takes the kind of a finding, its file and place there, what stands there, and a question's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,8 @@ class InTokens:
     limits: TokenLimits
     counts: Counts
     """Where windows are counted."""
-    odd: Odd
-    """Takes what is unfit once it is tokenised."""
+    findings: Findings
+    """Where what is unfit once it is tokenised is added."""
     longest_question: int = 0
     """In tokens."""
     _waiting: list[tuple[str, Passage]] = field(default_factory=list)
@@ -74,7 +72,7 @@ class InTokens:
         for (where, passage), tokens in zip(waiting, passages.tokens.lengths, strict=True):
             asked.append(passage.questions if tokens else ())
             if not tokens:
-                self.odd("no_token", where, shown(passage.text), None)
+                self.findings.odd("no_token", where, shown(passage.text))
         passage_of = row_of(np.array([len(questions) for questions in asked]))
         together = [question for questions in asked for question in questions]
         self._in_windows(passages, texts, passage_of, together)
@@ -90,13 +88,15 @@ class InTokens:
         lengths = tokenizer.questions([one.text for one in asked], config.order).lengths
         gold = [one.answers for one in asked]
         answers, _ = locate_answers(passages, texts, passage_of, gold)
-        none = AnswerTokens(*np.empty((3, 0), np.int32))
         passage_tokens = passages.tokens.lengths[passage_of]
         question_tokens = np.minimum(lengths, np.int32(config.max_question_tokens))
-        layout = layout_of(config, tokenizer.identity)
-        planned = plan_windows(
-            passage_tokens, question_tokens, answers, none, config=config, layout=layout
+        plan = partial(
+            plan_windows,
+            plausible=AnswerTokens(*np.empty((3, 0), np.int32)),
+            config=config,
+            layout=layout_of(config, tokenizer.identity),
         )
+        planned = plan(passage_tokens, question_tokens, answers)
         several = np.array([len(set(of_one)) > 1 for of_one in gold], np.bool_)
         labelled = planned.question[planned.start > 0]
         self.counts.windows += len(planned.question)
@@ -105,18 +105,11 @@ class InTokens:
         self.longest_question = max(self.longest_question, int(lengths.max(initial=0)))
         for number in np.flatnonzero(lengths > config.max_question_tokens).tolist():
             got = f"{shown(asked[number].text)}, of {lengths[number]} tokens"
-            self.odd("question_cut", asked[number].where, got, asked[number].id)
+            self.findings.odd("question_cut", asked[number].where, got, asked[number].id)
         each = AnswerTokens(
             np.arange(len(answers.question), dtype=np.int32), answers.first, answers.last
         )
-        planned = plan_windows(
-            passage_tokens[answers.question],
-            question_tokens[answers.question],
-            each,
-            none,
-            config=config,
-            layout=layout,
-        )
+        planned = plan(passage_tokens[answers.question], question_tokens[answers.question], each)
         held = np.bincount(planned.question[planned.start > 0], minlength=len(each.question)) > 0
         self._find_unreachable(asked, each, held.tolist())
 
@@ -136,4 +129,4 @@ class InTokens:
                 kinds.append("answer_too_long")
             for kind in kinds:
                 got = f"{shown(answer.text)}, of {length} tokens"
-                self.odd(kind, answer.where, got, question_id)
+                self.findings.odd(kind, answer.where, got, question_id)

@@ -13,7 +13,7 @@ from roberta_squad_pipeline.evaluation.report.figures import (
     slices_figure,
     training_figure,
 )
-from roberta_squad_pipeline.evaluation.report.slices import slices_of
+from roberta_squad_pipeline.evaluation.report.scores import slices_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -4,8 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from roberta_squad_pipeline.evaluation.report.scores import cross_fitted_scores, official_scores
-from roberta_squad_pipeline.evaluation.report.slices import slices_of
+from roberta_squad_pipeline.evaluation.report.scores import (
+    cross_fitted_scores,
+    official_scores,
+    slices_of,
+)
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 
 
@@ -23,7 +26,7 @@ def test_all_figures_in_their_order_and_means_with_intervals(scored: dict[str, A
             assert interval[0] <= metrics[name] <= interval[1]
     asked = questions[questions["answerable"]]
     f1, passages = asked["scored_f1"].to_numpy(), asked["passage_number"].to_numpy()
-    assert intervals["HasAns_f1"] == tuple(interval_of_mean(f1, passages))
+    assert intervals["HasAns_f1"] == interval_of_mean(f1, passages)
     fitted = {score.name: score.value for score in cross_fitted_scores(crossfit)}
     assert fitted == {"cross-fitted exact": crossfit["exact"], "cross-fitted f1": crossfit["f1"]}
 

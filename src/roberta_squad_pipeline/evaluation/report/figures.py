@@ -15,8 +15,8 @@ from plotly.subplots import make_subplots
 
 from roberta_squad_pipeline.evaluation.calibration import Calibration
 from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
-from roberta_squad_pipeline.evaluation.curves import precision_recall, threshold_curve
-from roberta_squad_pipeline.evaluation.report.slices import Slice
+from roberta_squad_pipeline.evaluation.report.scores import Slice
+from roberta_squad_pipeline.evaluation.thresholds import precision_recall, threshold_curve
 
 BLUE, ORANGE, TEAL, PINK, GREY = "#3b82d0", "#e0803a", "#2a9d8f", "#c65b94", "#8b919b"
 

@@ -15,8 +15,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from roberta_squad_pipeline.evaluation.questions import OUTCOMES
-from roberta_squad_pipeline.evaluation.report.scores import Score
-from roberta_squad_pipeline.evaluation.report.slices import groups_of
+from roberta_squad_pipeline.evaluation.report.scores import Score, groups_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -130,8 +129,8 @@ def _browser_data(
 def gold_spans(answers: Sequence[str], starts: Sequence[int]) -> list[list[int]]:
     """Where answers begin and end, each place once; see `question_table`."""
     # Answers whose place is not known come last.
-    ends = (start + len(text) for text, start in zip(answers, starts, strict=False))
-    spans = {(int(start), int(end)) for start, end in zip(starts, ends, strict=True)}
+    placed = zip(answers, starts, strict=False)
+    spans = {(int(start), int(start + len(text))) for text, start in placed}
     return [list(span) for span in sorted(spans)]
 
 

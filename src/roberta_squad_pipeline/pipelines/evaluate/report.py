@@ -38,8 +38,11 @@ def write_report(
     """
     from roberta_squad_pipeline.evaluation.report import figures
     from roberta_squad_pipeline.evaluation.report.page import report_page
-    from roberta_squad_pipeline.evaluation.report.scores import cross_fitted_scores, official_scores
-    from roberta_squad_pipeline.evaluation.report.slices import slices_of
+    from roberta_squad_pipeline.evaluation.report.scores import (
+        cross_fitted_scores,
+        official_scores,
+        slices_of,
+    )
     from roberta_squad_pipeline.reader.evaluation import Evaluation
 
     evaluated = Evaluation.model_validate(evaluation)
