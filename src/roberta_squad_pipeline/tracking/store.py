@@ -25,20 +25,24 @@ SERVER = ("http:", "https:")
 
 def tracking_uri(project: Path) -> str:
     """The address of the store: MLFLOW_TRACKING_URI, or else the project's mlflow.db."""
-    hide_credentials()
+    prepare_client()
     return os.environ.get(_URI) or f"sqlite:///{project / 'mlflow.db'}"
 
 
-def hide_credentials() -> None:
-    """Moves user and password from MLFLOW_TRACKING_URI to the variables that MLflow has for them.
+def prepare_client() -> None:
+    """Tells MLflow by environment variables how to ask a server.
 
-    MLflow and its libraries write a server's address into messages.
+    Its address loses user and password to the variables that MLflow has for them, since MLflow and
+    its libraries write the address into messages. A missing server is reported at once, not after
+    minutes of retries.
     """
     parts = urlsplit(os.environ.get(_URI, ""))
     if parts.scheme in {"http", "https"} and parts.username and parts.password:
         os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
         os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
         os.environ[_URI] = without_credentials(os.environ[_URI])
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 
 def first_line(error: Exception) -> str:
@@ -53,7 +57,6 @@ def connected(project: Path) -> Iterator[MlflowClient]:
     Raises:
         InputError: See `refusal`, or the store is a file that cannot be written.
     """
-    fail_fast()
     uri = tracking_uri(project)
     try:
         yield _connect(uri)
@@ -132,9 +135,3 @@ def runs_page(uri: str, experiment_id: str, rest: str) -> str:
     # Without the last parameter, MLflow shows its pages for language models.
     route = f"#/experiments/{experiment_id}/runs{rest}workflowType=machine_learning"
     return f"{server.rstrip('/')}/{route}"
-
-
-def fail_fast() -> None:
-    """Makes MLflow report at once that a server is missing, not after minutes of retries."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
