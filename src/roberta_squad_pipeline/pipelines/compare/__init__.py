@@ -1,1 +1,0 @@
-"""Tracked runs to one table."""

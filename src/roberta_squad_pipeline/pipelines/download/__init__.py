@@ -1,1 +1,0 @@
-"""Puts SQuAD files on disk."""

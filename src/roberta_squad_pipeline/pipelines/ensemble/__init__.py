@@ -1,1 +1,0 @@
-"""Several trained readers to one."""

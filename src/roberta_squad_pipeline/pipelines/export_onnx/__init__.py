@@ -1,1 +1,0 @@
-"""Exports a reader."""

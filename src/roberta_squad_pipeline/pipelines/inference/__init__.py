@@ -1,1 +1,0 @@
-"""A trained reader to predictions."""

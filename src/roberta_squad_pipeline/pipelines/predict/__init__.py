@@ -1,1 +1,0 @@
-"""A file of questions to a file of answers."""

@@ -1,1 +1,0 @@
-"""Features to a trained reader."""

@@ -1,1 +1,0 @@
-"""SQuAD files to a report on them."""
