@@ -40,14 +40,15 @@ from roberta_squad_pipeline.training.records import (
     UpdateRecord,
     evaluations_of,
 )
-from roberta_squad_pipeline.training.state import (
+from roberta_squad_pipeline.training.step import lane_readers, train_step, train_step_in_lanes
+from roberta_squad_pipeline.training.strategy import (
     allocate_state,
+    compile_layers,
+    distribute,
     gather,
     gather_state,
     spread_state,
 )
-from roberta_squad_pipeline.training.step import lane_readers, train_step, train_step_in_lanes
-from roberta_squad_pipeline.training.strategy import compile_layers, distribute
 from roberta_squad_pipeline.training.validation import Validation, read_with_loss, score_validation
 
 _logger = logging.getLogger(__name__)
