@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-import numpy as np
+from scipy.stats import linregress
 
 from roberta_squad_pipeline.training.config import TrainingConfig
 from roberta_squad_pipeline.training.learning_rates import lr_multiplier
@@ -50,14 +50,10 @@ def still_rising(evaluations: Sequence[EvaluationRecord]) -> bool:
     if len(evaluations) < _FEWEST or best_evaluation(evaluations) is not evaluations[-1]:
         return False
     last = evaluations[-max(_FEWEST, len(evaluations) // 3) :]
-    updates = np.array([evaluation.update for evaluation in last], np.float64)
-    scores = np.array([evaluation.criterion for evaluation in last])
-    updates -= updates.mean()
-    spread = updates @ updates
-    slope = updates @ scores / spread
-    rest = scores - scores.mean() - slope * updates
-    error = np.sqrt(rest @ rest / (len(last) - 2) / spread)
-    return bool(slope > _STANDARD_ERRORS * error)
+    line = linregress(
+        [evaluation.update for evaluation in last], [evaluation.criterion for evaluation in last]
+    )
+    return bool(line.slope > _STANDARD_ERRORS * line.stderr)
 
 
 def training_curve(
