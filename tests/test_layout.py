@@ -61,7 +61,6 @@ TESTED_BY = {
     "runs/sweep": "end_to_end/test_sweep.py",
     "squad/faults": "squad/test_dataset.py",
     "tracking/tracker": "training/test_job.py",
-    "training/records": "training/test_curve.py",
     "training/step": "training/test_loop.py",
     "training/worker": "training/test_job.py",
 }

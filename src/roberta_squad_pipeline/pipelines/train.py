@@ -32,7 +32,14 @@ from roberta_squad_pipeline.training.config import (
     TrainingConfig,
     TrainingParameters,
 )
-from roberta_squad_pipeline.training.records import EvaluationRecord, Record, UpdateRecord
+from roberta_squad_pipeline.training.records import (
+    EvaluationRecord,
+    Record,
+    UpdateRecord,
+    best_evaluation,
+    still_rising,
+    training_curve,
+)
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.squad.dataset import Passage
@@ -75,7 +82,6 @@ def train_reader(
     from roberta_squad_pipeline.reader.source import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
     from roberta_squad_pipeline.squad.dataset import read_training
-    from roberta_squad_pipeline.training.curve import training_curve
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
     from roberta_squad_pipeline.training.learning_rates import peak_learning_rates
     from roberta_squad_pipeline.training.resolution import resolve
@@ -301,8 +307,6 @@ class _Curve:
         show_evaluation(record.criterion, record.update / self._config.updates)
 
     def tell_of_end(self) -> None:
-        from roberta_squad_pipeline.training.curve import best_evaluation, still_rising
-
         training, last = self._config, self.updates[-1].update
         if last < training.updates:
             said = f"after {last} of {training.updates} updates"
