@@ -212,7 +212,7 @@ def grown(squad: Path, what: str) -> None:
 
         from roberta_squad_pipeline.datasets import FeaturesDataset
         from roberta_squad_pipeline.features.config import WindowConfig
-        from roberta_squad_pipeline.pipelines.features import build_train_features
+        from roberta_squad_pipeline.pipelines.features.nodes import build_train_features
         from roberta_squad_pipeline.reader.config import ModelConfig
         from roberta_squad_pipeline.runs.parameters import DataConfig
 

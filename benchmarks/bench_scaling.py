@@ -108,7 +108,7 @@ def features(folder: Path) -> Measured:
     """Builds the training features; those of the dev questions, too, but untimed."""
     from roberta_squad_pipeline.datasets import FeaturesDataset
     from roberta_squad_pipeline.features.config import WindowConfig
-    from roberta_squad_pipeline.pipelines.features import (
+    from roberta_squad_pipeline.pipelines.features.nodes import (
         build_dev_features,
         build_train_features,
     )

@@ -19,7 +19,7 @@ from typing import Any
 
 from common import SHARED, header, peak_memory_mb, write_enlarged
 from roberta_squad_pipeline.features.config import WindowConfig
-from roberta_squad_pipeline.pipelines.validate import token_limits
+from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.validation.check import validate_files
 

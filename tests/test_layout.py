@@ -35,18 +35,18 @@ TESTED_BY = {
     "features/tokens": "features/test_build.py",
     "inference/job": "end_to_end/test_processes.py",
     "inference/worker": "end_to_end/test_processes.py",
-    "pipelines/compare": "end_to_end/test_sweep.py",
-    "pipelines/download": "end_to_end/test_chain.py",
-    "pipelines/ensemble": "end_to_end/test_ensemble.py",
-    "pipelines/evaluate": "end_to_end/test_chain.py",
-    "pipelines/report": "end_to_end/test_chain.py",
-    "pipelines/export_onnx": "inference/test_onnx_export.py",
-    "pipelines/features": "end_to_end/test_chain.py",
-    "pipelines/import_fairseq": "end_to_end/test_start.py",
-    "pipelines/inference": "end_to_end/test_chain.py",
-    "pipelines/predict": "end_to_end/test_reader.py",
-    "pipelines/train": "end_to_end/test_chain.py",
-    "pipelines/validate": "end_to_end/test_validation.py",
+    "pipelines/compare/nodes": "end_to_end/test_sweep.py",
+    "pipelines/download/nodes": "end_to_end/test_chain.py",
+    "pipelines/ensemble/nodes": "end_to_end/test_ensemble.py",
+    "pipelines/evaluate/nodes": "end_to_end/test_chain.py",
+    "pipelines/evaluate/report": "end_to_end/test_chain.py",
+    "pipelines/export_onnx/nodes": "inference/test_onnx_export.py",
+    "pipelines/features/nodes": "end_to_end/test_chain.py",
+    "pipelines/import_fairseq/nodes": "end_to_end/test_start.py",
+    "pipelines/inference/nodes": "end_to_end/test_chain.py",
+    "pipelines/predict/nodes": "end_to_end/test_reader.py",
+    "pipelines/train/nodes": "end_to_end/test_chain.py",
+    "pipelines/validate/nodes": "end_to_end/test_validation.py",
     "reader/exchange/model_card": "reader/exchange/test_pretrained.py",
     "reader/onnx_reader": "inference/test_onnx_export.py",
     "reader/source": "reader/test_start.py",
@@ -81,7 +81,11 @@ def test_every_module_has_a_test_file() -> None:
     lacking = set()
     for name in modules():
         folder, _, last = name.rpartition("/")
-        if last != "__init__" and not (TESTS / folder / f"test_{last}.py").exists():
+        # A pipeline.py only wires; test_pipeline_registry.py sees all of them.
+        if (
+            last not in {"__init__", "pipeline"}
+            and not (TESTS / folder / f"test_{last}.py").exists()
+        ):
             lacking.add(name)
     assert lacking == set(TESTED_BY)
     assert [path for path in TESTED_BY.values() if not (TESTS / path).exists()] == []

@@ -15,7 +15,7 @@ from roberta_squad_pipeline.features.build import build_features
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import Features
 from roberta_squad_pipeline.inference.prediction import predict
-from roberta_squad_pipeline.pipelines.validate import token_limits
+from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.model import ReaderModel, new_reader
 from roberta_squad_pipeline.squad.dataset import SquadDataset, read_gold, read_squad

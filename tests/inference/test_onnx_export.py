@@ -29,7 +29,7 @@ from roberta_squad_pipeline.inference import onnx_export
 from roberta_squad_pipeline.inference.answering import Answer
 from roberta_squad_pipeline.inference.onnx_export import AGREEMENT, compare_predictions
 from roberta_squad_pipeline.inference.prediction import Candidate, Prediction
-from roberta_squad_pipeline.pipelines.export_onnx import export_reader
+from roberta_squad_pipeline.pipelines.export_onnx.nodes import export_reader
 from roberta_squad_pipeline.reader import onnx_reader
 from roberta_squad_pipeline.reader.batching import assemble
 from roberta_squad_pipeline.reader.model import ReaderModel

@@ -12,10 +12,10 @@ from kedro.pipeline import Pipeline
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.redaction import Redaction
-from roberta_squad_pipeline.pipelines.ensemble import create_pipeline as combining
-from roberta_squad_pipeline.pipelines.evaluate import create_pipeline as evaluation
-from roberta_squad_pipeline.pipelines.inference import create_pipeline as inference
-from roberta_squad_pipeline.pipelines.train import create_pipeline as training
+from roberta_squad_pipeline.pipelines.ensemble.pipeline import create_pipeline as combining
+from roberta_squad_pipeline.pipelines.evaluate.pipeline import create_pipeline as evaluation
+from roberta_squad_pipeline.pipelines.inference.pipeline import create_pipeline as inference
+from roberta_squad_pipeline.pipelines.train.pipeline import create_pipeline as training
 from roberta_squad_pipeline.runs.finished import (
     MadeOf,
     check_features,

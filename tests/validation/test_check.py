@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from roberta_squad_pipeline.features.config import WindowConfig
-from roberta_squad_pipeline.pipelines.validate import token_limits
+from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.squad.faults import OnMisaligned
 from roberta_squad_pipeline.validation import tokens

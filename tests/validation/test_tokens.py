@@ -10,7 +10,7 @@ import pytest
 from roberta_squad_pipeline.features.build import build_features
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.features.file import FeatureCounts
-from roberta_squad_pipeline.pipelines.validate import token_limits
+from roberta_squad_pipeline.pipelines.validate.nodes import token_limits
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.squad.dataset import GoldAnswer, Passage, Question
 from roberta_squad_pipeline.validation.report import Counts

@@ -25,8 +25,8 @@ _ROOMS = (
 )
 """The folders that results depend on. The others present, record and check."""
 _SHOWING = (
-    *("evaluation/report", "pipelines/report.py"),
-    *("pipelines/compare.py", "pipelines/validate.py", "pipelines/export_onnx.py"),
+    *("evaluation/report", "pipelines/evaluate/report.py"),
+    *("pipelines/compare", "pipelines/validate", "pipelines/export_onnx"),
 )
 """Of these, what shows, checks or exports them."""
 

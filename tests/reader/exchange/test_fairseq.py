@@ -15,7 +15,7 @@ from transformers import RobertaConfig, RobertaModel
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import WindowConfig
-from roberta_squad_pipeline.pipelines.import_fairseq import import_checkpoint
+from roberta_squad_pipeline.pipelines.import_fairseq.nodes import import_checkpoint
 from roberta_squad_pipeline.reader.config import InferenceConfig, ModelConfig
 from roberta_squad_pipeline.reader.exchange.fairseq import read_fairseq
 from roberta_squad_pipeline.reader.storage import load_reader

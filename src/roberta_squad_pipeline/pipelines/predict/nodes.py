@@ -4,10 +4,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from kedro.pipeline import Pipeline
-
 from roberta_squad_pipeline.distributed.config import DistributedConfig
-from roberta_squad_pipeline.pipelines import TrainedReader, stage
+from roberta_squad_pipeline.pipelines import TrainedReader
 from roberta_squad_pipeline.runs.parameters import PredictConfig
 from roberta_squad_pipeline.squad.sources import QuestionFiles, local_path
 
@@ -48,8 +46,3 @@ def answer_file(
         _logger.warning(
             "%d of them could not be answered; the first: %s", done.errors, done.first_error
         )
-
-
-def create_pipeline() -> Pipeline:
-    """From a trained reader and a file of questions to a file of answers."""
-    return Pipeline([stage(answer_file, namespace="predict", folder="params:data.folder")])

@@ -4,11 +4,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedro.pipeline import Pipeline
-
 from roberta_squad_pipeline import __version__
 from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
-from roberta_squad_pipeline.pipelines import Features, SquadFiles, Table, stage
+from roberta_squad_pipeline.pipelines import Features, SquadFiles, Table
 from roberta_squad_pipeline.reader.config import InferenceParameters
 from roberta_squad_pipeline.runs.parameters import DataConfig
 from roberta_squad_pipeline.squad.faults import if_only_scored
@@ -126,14 +124,3 @@ def _tell_of_doubts(scored: "ReaderScores", answerable: float, tracker: Tracker)
     abstained = scored.at_threshold["abstained"]
     if abstains_too_much(abstained, answerable):
         tracker.set_tag("warning.abstains", f"{abstained:.1%} of the dev questions")
-
-
-def create_pipeline() -> Pipeline:
-    """From predictions to scores."""
-    outputs = (
-        # Written in this order: the table first, and then what is computed from it.
-        *("questions", "metrics", "metrics_signature", "metrics_crossfit", "null_odds"),
-        "evaluation",
-    )
-    tags = ["evaluation", "tracked"]
-    return Pipeline([stage(score_predictions, *outputs, namespace="evaluate", tags=tags)])

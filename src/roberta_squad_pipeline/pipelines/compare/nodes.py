@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from kedro.pipeline import Pipeline
-
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.pipelines import SquadFiles, stage
+from roberta_squad_pipeline.pipelines import SquadFiles
 from roberta_squad_pipeline.runs.experiments import Experiments
 from roberta_squad_pipeline.runs.parameters import Parameters, TrackingConfig
 
@@ -46,9 +44,3 @@ def compare_experiments(
             remedy="Run one or all: kedro run, or kedro sweep.",
         )
     return experiment_table(squad_files, experiments, expected_settings, runs)
-
-
-def create_pipeline() -> Pipeline:
-    """From tracked runs to the experiment table."""
-    outputs = ("experiments_markdown", "experiments_csv", "experiments_figure")
-    return Pipeline([stage(compare_experiments, *outputs, namespace="compare")])

@@ -3,12 +3,9 @@
 import logging
 from pathlib import Path
 
-from kedro.pipeline import Pipeline
-
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of, written_atomically
 from roberta_squad_pipeline.features.config import WindowConfig
-from roberta_squad_pipeline.pipelines import stage
 from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
 from roberta_squad_pipeline.tracking.fetching import tokenizer_of
 
@@ -82,8 +79,3 @@ def import_checkpoint(
     with written_atomically(imported) as temp:
         save_reader(TrainedReader(reader, tokenizer, header), temp)
     _logger.info("a reader: kedro ask --run %s", imported.name)
-
-
-def create_pipeline() -> Pipeline:
-    """From a fairseq checkpoint to a reader or an encoder."""
-    return Pipeline([stage(import_checkpoint)])

@@ -2,12 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from kedro.pipeline import Pipeline
-
 from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.common.same_run import surroundings
 from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
-from roberta_squad_pipeline.pipelines import DataFrame, SquadFiles, stage
+from roberta_squad_pipeline.pipelines import DataFrame, SquadFiles
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.tracker import flat_params
 
@@ -109,11 +107,3 @@ def _settings(
         "code": {"version": evaluated.version, "git commit": git, **surroundings()},
     }
     return {name: flat_params(group) for name, group in redaction.record(groups).items()}
-
-
-def create_pipeline() -> Pipeline:
-    """From scores to a report on them."""
-    figures = ("threshold", "no_answer", "precision_recall", "calibration", "training", "slices")
-    outputs = ("report", *(f"figure_{name}" for name in figures))
-    tags = ["evaluation", "tracked"]
-    return Pipeline([stage(write_report, *outputs, namespace="evaluate", tags=tags)])

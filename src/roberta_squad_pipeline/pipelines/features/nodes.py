@@ -7,15 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from kedro.pipeline import Pipeline
-
 from roberta_squad_pipeline.features.config import WindowConfig
 from roberta_squad_pipeline.pipelines import (
     FilePart,
     RecordBatch,
     RecordBatchReader,
     SquadFiles,
-    stage,
 )
 from roberta_squad_pipeline.reader.config import ModelConfig
 from roberta_squad_pipeline.runs.parameters import DataConfig
@@ -150,17 +147,3 @@ def _summarised(
             windows.max_question_tokens,
             windows.settings_for(counts.longest_question),
         )
-
-
-def create_pipeline() -> Pipeline:
-    """From SQuAD files to windows of tokens."""
-    return Pipeline(
-        [
-            stage(build_train_features, "train_features"),
-            stage(build_validation_features, "validation_features"),
-            stage(build_dev_features, "dev_features"),
-        ],
-        namespace="features",
-        prefix_datasets_with_namespace=False,
-        tags="data",
-    )

@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedro.pipeline import Pipeline
-
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import Advance, progress
 from roberta_squad_pipeline.common.same_run import digest, weights_of
@@ -19,7 +17,6 @@ from roberta_squad_pipeline.pipelines import (
     SquadFiles,
     TeacherLogits,
     Validation,
-    stage,
 )
 from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters, ModelConfig
 from roberta_squad_pipeline.runs.parameters import DataConfig
@@ -326,11 +323,3 @@ class _Curve:
                 "best. More updates would probably make a better reader: raise training.updates."
             )
             self._tracker.set_tag("warning.still_rising", "true")
-
-
-def create_pipeline() -> Pipeline:
-    """From features to a trained reader."""
-    outputs = ("reader", "training_curve", "trained_with")
-    return Pipeline(
-        [stage(train_reader, *outputs, namespace="train", tags=["training", "tracked"])]
-    )

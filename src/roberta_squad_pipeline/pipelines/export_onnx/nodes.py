@@ -3,10 +3,8 @@
 import logging
 from pathlib import Path
 
-from kedro.pipeline import Pipeline
-
 from roberta_squad_pipeline.common.files import written_atomically
-from roberta_squad_pipeline.pipelines import Features, SquadFiles, TrainedReader, stage
+from roberta_squad_pipeline.pipelines import Features, SquadFiles, TrainedReader
 from roberta_squad_pipeline.runs.parameters import ExportConfig
 
 _logger = logging.getLogger(__name__)
@@ -58,8 +56,3 @@ def export_reader(
                 for which in ("int8", "reader", "difference")
             ),
         )
-
-
-def create_pipeline() -> Pipeline:
-    """From a trained reader and dev features to an ONNX model that was checked on them."""
-    return Pipeline([stage(export_reader)])

@@ -6,11 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kedro.pipeline import Pipeline
-
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import sha256_of, sha256_of_files, write_text
-from roberta_squad_pipeline.pipelines import SquadFiles, stage
+from roberta_squad_pipeline.pipelines import SquadFiles
 from roberta_squad_pipeline.runs.parameters import DataConfig, DemoSource, Paths, RemoteSource
 from roberta_squad_pipeline.squad.download import fetch
 from roberta_squad_pipeline.squad.forms import files_of
@@ -85,18 +83,3 @@ def _describe(path: Path) -> dict[str, Any]:
     sha256 = sha256_of(path) if files == [path] else sha256_of_files(files)
     size = sum(file.stat().st_size for file in files)
     return {"path": str(path), "size_bytes": size, "sha256": sha256}
-
-
-def create_pipeline() -> Pipeline:
-    """From sources to files on disk."""
-    return Pipeline(
-        [
-            stage(
-                fetch_squad_files,
-                "fetched_files",
-                namespace="download",
-                tags=["data"],
-                unlabelled="params:distil.unlabelled",
-            )
-        ]
-    )

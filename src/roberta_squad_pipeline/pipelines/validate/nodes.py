@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from kedro.pipeline import Pipeline
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.features.config import WindowConfig
-from roberta_squad_pipeline.pipelines import SquadFiles, stage
+from roberta_squad_pipeline.pipelines import SquadFiles
 from roberta_squad_pipeline.reader.config import InferenceParameters, ModelConfig
 from roberta_squad_pipeline.runs.parameters import DataConfig
 from roberta_squad_pipeline.tracking.fetching import tokenizer_of
@@ -110,21 +109,3 @@ def token_limits(
     from roberta_squad_pipeline.validation.tokens import TokenLimits
 
     return TokenLimits(cache(partial(tokenizer_of, model, windows)), windows, max_answer_tokens)
-
-
-_VALIDATION = stage(validate_squad_files, "validation", "validation_markdown", tags=["data"])
-
-
-def create_pipeline() -> Pipeline:
-    """From files on disk to a printed report on them."""
-    return Pipeline([_VALIDATION, stage(show_validation)])
-
-
-def admission() -> Pipeline:
-    """From files on disk to the same files, if features can be built from them."""
-    return Pipeline(
-        [_VALIDATION, stage(admit_squad_files, "squad_files")],
-        namespace="features",
-        prefix_datasets_with_namespace=False,
-        tags="data",
-    )

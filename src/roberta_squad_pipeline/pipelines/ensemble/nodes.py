@@ -4,10 +4,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kedro.pipeline import Pipeline
-
 from roberta_squad_pipeline.distributed.processes import Processes
-from roberta_squad_pipeline.pipelines import Features, TrainedReader, Validation, stage
+from roberta_squad_pipeline.pipelines import Features, TrainedReader, Validation
 from roberta_squad_pipeline.reader.config import InferenceParameters
 from roberta_squad_pipeline.runs.members import member_names
 from roberta_squad_pipeline.runs.parameters import DataConfig, EnsembleConfig
@@ -68,8 +66,3 @@ def _score(reader: "ReaderModel", validation: Validation) -> float:
 
     spans = read_validation(reader, validation, processes=Processes.alone(available_device()))
     return score_validation(validation, spans).criterion
-
-
-def create_pipeline() -> Pipeline:
-    """Finished runs to one reader."""
-    return Pipeline([stage(combine_readers, "reader", namespace="ensemble", tags=["tracked"])])

@@ -5,12 +5,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kedro.pipeline import Pipeline
-
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.progress import progress
 from roberta_squad_pipeline.distributed.config import DistributedConfig
-from roberta_squad_pipeline.pipelines import Features, SquadFiles, TrainedReader, stage
+from roberta_squad_pipeline.pipelines import Features, SquadFiles, TrainedReader
 from roberta_squad_pipeline.reader.config import InferenceParameters
 from roberta_squad_pipeline.runs.parameters import DataConfig
 from roberta_squad_pipeline.squad.faults import if_only_scored
@@ -118,17 +116,3 @@ def _features_of_parts(
         for number, part in enumerate(trained.parts[1:])
     )
     return [features, *others]
-
-
-def create_pipeline() -> Pipeline:
-    """From a trained reader and dev features to predictions."""
-    return Pipeline(
-        [
-            stage(
-                predict_answers,
-                *("predictions", "nbest", "answered_with"),
-                namespace="inference",
-                tags=["evaluation", "tracked"],
-            )
-        ]
-    )

@@ -1,0 +1,1 @@
+"""Tracked runs to one table."""

@@ -1,0 +1,1 @@
+"""Puts SQuAD files on disk."""

@@ -1,0 +1,1 @@
+"""Several trained readers to one."""

@@ -1,0 +1,1 @@
+"""SQuAD files to features."""

@@ -1,0 +1,1 @@
+"""A trained reader to predictions."""

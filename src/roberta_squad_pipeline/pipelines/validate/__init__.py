@@ -1,0 +1,1 @@
+"""SQuAD files to a report on them."""
