@@ -57,11 +57,8 @@ TESTED_BY = {
     "runs/runner": "end_to_end/test_machines.py",
     "runs/sweep": "end_to_end/test_sweep.py",
     "squad/faults": "squad/test_dataset.py",
-    "tracking/history": "end_to_end/test_sweep.py",
     "tracking/tracker": "training/test_job.py",
-    "training/records": "training/test_curve.py",
     "training/step": "training/test_loop.py",
-    "training/strategy": "training/test_job.py",
     "training/worker": "training/test_job.py",
 }
 """What has no test file of its own, and the file that goes through it."""

@@ -21,7 +21,7 @@ from roberta_squad_pipeline.runs.parameters import (
     config_loader,
     parameters_by_experiment,
 )
-from roberta_squad_pipeline.tracking.history import FinishedRun
+from roberta_squad_pipeline.tracking.store import FinishedRun
 
 
 def _experiment(best_f1: float | None) -> Experiment:

@@ -12,10 +12,10 @@ from mlflow.entities import Metric
 from mlflow.models import Model
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.tracking.fetching import reader_folder
 from roberta_squad_pipeline.tracking.mlflow_run import MlflowRun
 from roberta_squad_pipeline.tracking.models import (
     Registration,
-    fetched_reader,
     log_model,
     pack_model,
     score_model,
@@ -85,11 +85,11 @@ def test_model_is_logged_once_however_often_it_is_sent(
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     for source in ("models:/qa/1", "models:/qa/latest", f"runs:/{run_id}/reader"):
-        with fetched_reader(source) as fetched:
+        with reader_folder(source) as fetched:
             assert (fetched / "reader.json").read_text() == "{}"
         assert not fetched.exists()
     with pytest.raises(InputError, match=r"models:/qa/7: got no reader in sqlite:"):
-        fetched_reader("models:/qa/7").__enter__()
+        reader_folder("models:/qa/7").__enter__()
 
 
 def test_scores_of_another_run_stand_with_the_model(store: tuple[str, str, str]) -> None:
@@ -146,7 +146,7 @@ def test_run_sends_its_model_in_the_end(
     run.end("FINISHED")
     [version] = client.search_model_versions("name = 'other'")
     assert version.run_id == run.run_id
-    with fetched_reader(f"runs:/{run.run_id}/reader") as fetched:
+    with reader_folder(f"runs:/{run.run_id}/reader") as fetched:
         model = fetched.parents[1]
         assert Model.load(str(model)).load_input_example(str(model)).to_dict("records") == [example]
     assert list((tmp_path / "unsent").iterdir()) == []

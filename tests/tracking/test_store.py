@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.tracking.fetching import reader_folder
 from roberta_squad_pipeline.tracking.mlflow_run import open_run
-from roberta_squad_pipeline.tracking.models import fetched_reader
 from roberta_squad_pipeline.tracking.provenance import Provenance
 from roberta_squad_pipeline.tracking.store import first_line, refusal, runs_page, tracking_uri
 from roberta_squad_pipeline.tracking.tracker import Journal
@@ -43,7 +43,7 @@ def opened(folder: Path) -> None:
 
 
 def fetched(_: Path) -> None:
-    with fetched_reader("models:/x/1"):
+    with reader_folder("models:/x/1"):
         pass
 
 

@@ -105,7 +105,7 @@ def work(do: Callable[[Worker], None]) -> None:
     gc.enable()
     told, launcher, machine, address = sys.argv[1:]
     folder, node_rank = Path(told), int(machine)
-    _die_with_launcher(int(launcher))
+    threading.Thread(target=_die_with, args=(int(launcher),), daemon=True).start()
     try:
         with (
             stop_requests(folder / STOP_FILE) as stop,
@@ -203,12 +203,8 @@ def _interface(address: str) -> str | None:
     return None
 
 
-def _die_with_launcher(launcher: int) -> None:
+def _die_with(launcher: int) -> None:
     """Ends this process soon after its launcher, however that ended."""
-    threading.Thread(target=_watch, args=(launcher,), daemon=True).start()
-
-
-def _watch(launcher: int) -> None:
     while os.getppid() == launcher:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     os._exit(1)

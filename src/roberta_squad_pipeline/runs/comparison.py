@@ -20,7 +20,7 @@ from roberta_squad_pipeline.runs.fingerprint import RESOLVED, recipe_params
 from roberta_squad_pipeline.runs.measured import MeasuredRun, load_measured
 from roberta_squad_pipeline.runs.parameters import project_parameters
 from roberta_squad_pipeline.runs.recording import MEMBERS_TAG, WEIGHTS_TAG
-from roberta_squad_pipeline.tracking.history import FinishedRun, finished_runs
+from roberta_squad_pipeline.tracking.store import FinishedRun, finished_runs
 from roberta_squad_pipeline.tracking.tracker import Journal
 
 _FOLDER = "data/08_reporting/_compared"

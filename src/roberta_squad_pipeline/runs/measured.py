@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array, IntArray
 from roberta_squad_pipeline.evaluation.questions import scores_of
-from roberta_squad_pipeline.tracking.history import FinishedRun, load_questions
+from roberta_squad_pipeline.tracking.store import FinishedRun, load_questions
 from roberta_squad_pipeline.tracking.tracker import Journal
 
 

@@ -318,7 +318,7 @@ class Recording:
 
     def _link_training_run(self, run: "MlflowRun") -> None:
         """Records which run trained the reader, found by the sha256 of its weights."""
-        from roberta_squad_pipeline.tracking.history import finished_runs
+        from roberta_squad_pipeline.tracking.store import finished_runs
 
         weights = digest(weights_of(self._plan.path(READER)))
         trained = finished_runs(self._plan.journal, {WEIGHTS_TAG: weights})

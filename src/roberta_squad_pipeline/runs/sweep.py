@@ -216,7 +216,7 @@ def fingerprints(sweep: Sweep) -> dict[str, str]:
 
 def finished(sweep: Sweep) -> set[str]:
     """Names of the planned runs that are finished, with the same settings, code and data."""
-    from roberta_squad_pipeline.tracking.history import finished_runs
+    from roberta_squad_pipeline.tracking.store import finished_runs
 
     return {
         name

@@ -21,7 +21,6 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.tracking.history import search
 from roberta_squad_pipeline.tracking.models import (
     MODEL,
     Registration,
@@ -37,6 +36,7 @@ from roberta_squad_pipeline.tracking.store import (
     connected,
     first_line,
     runs_page,
+    search,
     tracking_uri,
 )
 from roberta_squad_pipeline.tracking.tracker import Journal, Tracker, flat_params

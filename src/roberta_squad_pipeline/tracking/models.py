@@ -2,15 +2,12 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-from mlflow import MlflowClient, get_tracking_uri
+from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelInput, LoggedModelOutput, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
@@ -20,9 +17,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_USER,
 )
 
-from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.tracking.store import fail_fast, first_line, hide_credentials
 
 MODEL = "reader"
 """Name of a run's model, and of the artifact in it that is the reader's folder."""
@@ -226,36 +221,6 @@ def _is_better(own: Mapping[str, str], best: Mapping[str, str] | None) -> bool:
     if not best:
         return True
     return own["data"] == best.get("data") and float(own["best_f1"]) > float(best["best_f1"])
-
-
-@contextmanager
-def fetched_reader(uri: str) -> Iterator[Path]:
-    """Fetches a reader's folder from MLflow, for as long as the block lasts.
-
-    Args:
-        uri: `models:/NAME/VERSION`, `models:/NAME@ALIAS` or `runs:/RUN_ID/reader`, in MLflow's
-            default store: MLFLOW_TRACKING_URI or mlflow.db in the current folder.
-
-    Raises:
-        InputError: There is no such model, it is not a reader, or the store does not answer.
-    """
-    from mlflow.artifacts import download_artifacts
-
-    hide_credentials()
-    fail_fast()
-    with TemporaryDirectory() as folder:
-        try:
-            model = Path(download_artifacts(artifact_uri=uri, dst_path=folder))
-            described = yaml.safe_load((model / "MLmodel").read_text(encoding="utf-8"))
-            artifact = described["flavors"]["python_function"]["artifacts"][MODEL]["path"]
-        except (MlflowException, OSError, KeyError, TypeError) as error:
-            raise InputError(
-                where=uri,
-                got=f"no reader in {get_tracking_uri()} ({first_line(error)})",
-                expected=f"models:/NAME/VERSION or runs:/RUN_ID/{MODEL} of a run that trained",
-                remedy="Check the name in mlflow ui, and MLFLOW_TRACKING_URI.",
-            ) from error
-        yield model / artifact
 
 
 def _environment(reader: Path) -> dict[str, object]:

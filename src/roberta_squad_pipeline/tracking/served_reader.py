@@ -50,7 +50,13 @@ class ServedReader(PythonModel):
         Raises:
             MlflowException: A parameter is out of range.
         """
-        threshold, n_best = _checked(params or {})
+        given = params or {}
+        threshold, n_best = given.get("threshold"), given.get("n_best")
+        if n_best is not None and n_best < 1:
+            raise MlflowException.invalid_parameter_value(
+                f"parameter n_best: got {n_best}; expected at least 1. Leave it out to get the "
+                "best span alone."
+            )
         found = answers_or_errors(self._trained, model_input.to_dict(orient="records"))
         if threshold is None:
             threshold = self._trained.calibration.abstains_above
@@ -75,16 +81,6 @@ class ServedReader(PythonModel):
 def _in_spark() -> bool:
     spark = sys.modules.get("pyspark")
     return spark is not None and spark.TaskContext.get() is not None
-
-
-def _checked(params: dict[str, Any]) -> tuple[float | None, int | None]:
-    threshold, n_best = params.get("threshold"), params.get("n_best")
-    if n_best is not None and n_best < 1:
-        raise MlflowException.invalid_parameter_value(
-            f"parameter n_best: got {n_best}; expected at least 1. Leave it out to get the best "
-            "span alone."
-        )
-    return threshold, n_best
 
 
 set_model(ServedReader())

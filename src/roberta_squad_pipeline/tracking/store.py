@@ -1,44 +1,55 @@
-"""MLflow's tracking store: its address, its errors, and how long to wait for it."""
+"""MLflow's tracking store: its address and errors, how long to wait for it, earlier runs in it."""
 
 import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
+import pandas as pd
 from mlflow import MlflowClient, __version__
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking import SEARCH_MAX_RESULTS_THRESHOLD
 from sqlalchemy.exc import SQLAlchemyError
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import written_atomically
 from roberta_squad_pipeline.common.redaction import redacted, without_credentials
+from roberta_squad_pipeline.tracking.tracker import Journal
 
 _URI = "MLFLOW_TRACKING_URI"
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 (the name within it is random)
 """Linux's file system that never waits for a disk."""
 SERVER = ("http:", "https:")
+_QUESTIONS = "questions.parquet"
+"""Name of the catalog's `questions` as an artifact."""
 
 
 def tracking_uri(project: Path) -> str:
     """The address of the store: MLFLOW_TRACKING_URI, or else the project's mlflow.db."""
-    hide_credentials()
+    prepare_client()
     return os.environ.get(_URI) or f"sqlite:///{project / 'mlflow.db'}"
 
 
-def hide_credentials() -> None:
-    """Moves user and password from MLFLOW_TRACKING_URI to the variables that MLflow has for them.
+def prepare_client() -> None:
+    """Tells MLflow by environment variables how to ask a server.
 
-    MLflow and its libraries write a server's address into messages.
+    Its address loses user and password to the variables that MLflow has for them, since MLflow and
+    its libraries write the address into messages. A missing server is reported at once, not after
+    minutes of retries.
     """
     parts = urlsplit(os.environ.get(_URI, ""))
     if parts.scheme in {"http", "https"} and parts.username and parts.password:
         os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
         os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
         os.environ[_URI] = without_credentials(os.environ[_URI])
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 
 def first_line(error: Exception) -> str:
@@ -53,7 +64,6 @@ def connected(project: Path) -> Iterator[MlflowClient]:
     Raises:
         InputError: See `refusal`, or the store is a file that cannot be written.
     """
-    fail_fast()
     uri = tracking_uri(project)
     try:
         yield _connect(uri)
@@ -134,7 +144,63 @@ def runs_page(uri: str, experiment_id: str, rest: str) -> str:
     return f"{server.rstrip('/')}/{route}"
 
 
-def fail_fast() -> None:
-    """Makes MLflow report at once that a server is missing, not after minutes of retries."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run with the status FINISHED."""
+
+    run_id: str
+    name: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    model_id: str | None = None
+    """MLflow's id of its model; None if it made none."""
+
+
+def finished_runs(journal: Journal, tags: dict[str, str]) -> list[FinishedRun]:
+    """Finds finished runs that have all of these tags.
+
+    Args:
+        journal: Where they are recorded.
+        tags: By name.
+
+    Returns:
+        The newest first; none if the experiment does not exist yet.
+    """
+    with connected(journal.project) as client:
+        runs = search(client, journal.experiment, tags, status="FINISHED")
+    return [
+        FinishedRun(
+            run.info.run_id, run.info.run_name, run.data.tags, run.data.params, _model_of(run)
+        )
+        for run in runs
+    ]
+
+
+def _model_of(run: Run) -> str | None:
+    models = run.outputs.model_outputs if run.outputs else []
+    return str(models[0].model_id) if models else None
+
+
+def search(
+    client: MlflowClient, experiment: str, tags: dict[str, str], **attributes: str
+) -> list[Run]:
+    """Finds runs that have all of these tags and attributes, the newest first."""
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return []
+    wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+    wanted += [f"attributes.{key} = '{value}'" for key, value in attributes.items()]
+    return client.search_runs(
+        [found.experiment_id],
+        " and ".join(wanted),
+        max_results=SEARCH_MAX_RESULTS_THRESHOLD,
+        order_by=["start_time DESC"],
+    )
+
+
+def load_questions(journal: Journal, run_id: str) -> pd.DataFrame | None:
+    """Loads the table of questions of a run (see `judged`); None if it has none."""
+    with connected(journal.project) as client, TemporaryDirectory() as folder:
+        if all(artifact.path != _QUESTIONS for artifact in client.list_artifacts(run_id)):
+            return None
+        return pd.read_parquet(client.download_artifacts(run_id, _QUESTIONS, folder))

@@ -22,7 +22,7 @@ from roberta_squad_pipeline.training.checkpoint import Checkpoints
 from roberta_squad_pipeline.training.config import TrainingConfig, TrainingSettings
 from roberta_squad_pipeline.training.loop import fit_reader
 from roberta_squad_pipeline.training.records import RECORDS, EvaluationRecord, Record
-from roberta_squad_pipeline.training.state import WEIGHTS
+from roberta_squad_pipeline.training.strategy import WEIGHTS
 from roberta_squad_pipeline.training.validation import Validation
 
 _WORKER = "roberta_squad_pipeline.training.worker"

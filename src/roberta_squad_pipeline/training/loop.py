@@ -30,7 +30,6 @@ from roberta_squad_pipeline.reader.lanes import Lanes, even_lane_count
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.checkpoint import Checkpoints, Manifest
 from roberta_squad_pipeline.training.config import TrainingConfig
-from roberta_squad_pipeline.training.curve import best_evaluation, out_of_patience
 from roberta_squad_pipeline.training.graphs import GraphedGradients, takes_graphs
 from roberta_squad_pipeline.training.learning_rates import build_optimizer, set_learning_rates
 from roberta_squad_pipeline.training.loss_scale import LossScaler
@@ -38,16 +37,19 @@ from roberta_squad_pipeline.training.records import (
     EvaluationRecord,
     Record,
     UpdateRecord,
+    best_evaluation,
     evaluations_of,
+    out_of_patience,
 )
-from roberta_squad_pipeline.training.state import (
+from roberta_squad_pipeline.training.step import lane_readers, train_step, train_step_in_lanes
+from roberta_squad_pipeline.training.strategy import (
     allocate_state,
+    compile_layers,
+    distribute,
     gather,
     gather_state,
     spread_state,
 )
-from roberta_squad_pipeline.training.step import lane_readers, train_step, train_step_in_lanes
-from roberta_squad_pipeline.training.strategy import compile_layers, distribute
 from roberta_squad_pipeline.training.validation import Validation, read_with_loss, score_validation
 
 _logger = logging.getLogger(__name__)

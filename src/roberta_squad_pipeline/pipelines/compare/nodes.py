@@ -31,7 +31,7 @@ def compare_experiments(
     """
     from roberta_squad_pipeline.runs.experiment_table import experiment_table
     from roberta_squad_pipeline.runs.measured import load_measured
-    from roberta_squad_pipeline.tracking.history import finished_runs
+    from roberta_squad_pipeline.tracking.store import finished_runs
 
     journal, dev = tracking.journal(Path.cwd()), squad_files["dev"]
     on_this_data = finished_runs(journal, {"data": dev["sha256"]})

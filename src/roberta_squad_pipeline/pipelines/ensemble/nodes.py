@@ -44,10 +44,9 @@ def combine_readers(
     _logger.info("%s of %s", ensemble.kind, ", ".join(names))
     if ensemble.kind == "logits":
         return ensemble_of(members, answering)
-    chosen = dev_features if data.validation == "dev" else validation_features
-    if chosen is None:
+    chosen = validation_features
+    if chosen is None or data.validation == "dev":
         chosen = dev_features
-    if chosen is dev_features:
         _logger.warning(
             "the soup is chosen by the dev questions, so that all scores of it on them will be "
             "optimistic. data.validation and training.evaluate_every give it questions of its own."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from roberta_squad_pipeline import __version__
 from roberta_squad_pipeline.evaluation.config import NO_ANSWER_THRESHOLD
 from roberta_squad_pipeline.pipelines import Features, SquadFiles, Table
-from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParameters
+from roberta_squad_pipeline.reader.config import InferenceParameters
 from roberta_squad_pipeline.runs.parameters import DataConfig
 from roberta_squad_pipeline.squad.faults import if_only_scored
 from roberta_squad_pipeline.tracking.tracker import Tracker
@@ -88,9 +88,7 @@ def score_predictions(
         data_sha256=dev["sha256"],
         questions=len(table),
         # Predictions may come from a machine where `auto` was resolved differently.
-        inference=InferenceConfig(
-            **inference.model_dump() | {"precision": answered_with["precision"]}
-        ),
+        inference=inference.resolved(answered_with["precision"]),
         scores=scored.metrics,
         selected_on_data=selected_on == dev["sha256"],
         cross_fitted_f1=scored.crossfit.get("f1"),

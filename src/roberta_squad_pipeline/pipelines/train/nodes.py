@@ -29,7 +29,14 @@ from roberta_squad_pipeline.training.config import (
     TrainingConfig,
     TrainingParameters,
 )
-from roberta_squad_pipeline.training.records import EvaluationRecord, Record, UpdateRecord
+from roberta_squad_pipeline.training.records import (
+    EvaluationRecord,
+    Record,
+    UpdateRecord,
+    best_evaluation,
+    still_rising,
+    training_curve,
+)
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.squad.dataset import Passage
@@ -72,7 +79,6 @@ def train_reader(
     from roberta_squad_pipeline.reader.source import source_tokenizer
     from roberta_squad_pipeline.reader.storage import ReaderHeader, TrainedReader
     from roberta_squad_pipeline.squad.dataset import read_training
-    from roberta_squad_pipeline.training.curve import training_curve
     from roberta_squad_pipeline.training.job import TrainingJob, first_reader, run_training
     from roberta_squad_pipeline.training.learning_rates import peak_learning_rates
     from roberta_squad_pipeline.training.resolution import resolve
@@ -81,7 +87,6 @@ def train_reader(
     answering = resolved_here(inference)
     chosen = dev_features if data.validation == "dev" else validation_features
     validation = _validation(chosen, data, training, answering, tracker)
-    curve = _Curve(tracker)
     # Workers that are restarted read the folder again.
     with start_folder(model.start) as start:
         tokenizer = source_tokenizer(model, start, train_features.meta.windows)
@@ -98,12 +103,11 @@ def train_reader(
                 distil.teacher, train_features, passages, answering, teacher_logits
             )
             train_features = replace(train_features, teacher=teacher)
-            told = Distillation(
-                weight=distil.weight,
-                temperature=distil.temperature,
-                teacher=teacher.meta.teacher,
-                unlabelled=squad_files.get("unlabelled", {}).get("sha256"),
-            )
+            by_weights = {
+                "teacher": teacher.meta.teacher,
+                "unlabelled": squad_files.get("unlabelled", {}).get("sha256"),
+            }
+            told = Distillation(**distil.model_dump() | by_weights)
             config = config.model_copy(update={"distil": told})
         settings = settings_of(reader, train_features, validation, model, config)
         folder, previous = attempt_folder(checkpoints, settings, config, run_id=tracker.run_id)
@@ -121,15 +125,16 @@ def train_reader(
             checkpoints=folder,
         )
         with progress("train", config.updates, "updates") as advance:
+            curve = _Curve(tracker, config, advance)
             run_training(
                 job,
                 reader,
                 train_features,
                 name=run,
-                on_record=lambda record: curve.add(record, config.updates, advance),
+                on_record=curve.add,
                 on_restart=lambda times: tracker.set_tag("distributed.restarts", str(times)),
             )
-    curve.tell_of_end(config)
+    curve.tell_of_end()
     selected_on = validation.features.meta.data_sha256 if validation and config.selects else None
     header = ReaderHeader(
         tokenizer=train_features.meta.tokenizer,
@@ -252,18 +257,18 @@ def _validation(
 class _Curve:
     """Keeps the records of training, and passes them on to the tracker and the log."""
 
-    def __init__(self, tracker: Tracker) -> None:
-        self._tracker = tracker
+    def __init__(self, tracker: Tracker, config: TrainingConfig, advance: Advance) -> None:
+        self._tracker, self._config, self._advance = tracker, config, advance
         self.updates: list[UpdateRecord] = []
         self.evaluations: list[EvaluationRecord] = []
 
-    def add(self, record: Record, updates: int, advance: Advance) -> None:
+    def add(self, record: Record) -> None:
         if isinstance(record, UpdateRecord):
-            self._add_update(record, advance)
+            self._add_update(record)
         else:
-            self._add_evaluation(record, updates)
+            self._add_evaluation(record)
 
-    def _add_update(self, record: UpdateRecord, advance: Advance) -> None:
+    def _add_update(self, record: UpdateRecord) -> None:
         self.updates.append(record)
         recent = self.updates[-20:]
         examples_per_s = sum(r.windows for r in recent) / sum(r.seconds for r in recent)
@@ -278,13 +283,13 @@ class _Curve:
             step=record.update,
         )
         scored = f", best F1 {self.evaluations[-1].best_f1:.1f}" if self.evaluations else ""
-        advance(
+        self._advance(
             1,
             f"loss {record.loss:.2f}, lr {record.lr_highest:.2e}, "
             f"{examples_per_s:.0f} examples/s{scored}",
         )
 
-    def _add_evaluation(self, record: EvaluationRecord, updates: int) -> None:
+    def _add_evaluation(self, record: EvaluationRecord) -> None:
         self.evaluations.append(record)
         scores = {
             name: value
@@ -296,12 +301,10 @@ class _Curve:
         )
         said = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
         _logger.info("validation after update %d: %s", record.update, said)
-        show_evaluation(record.criterion, record.update / updates)
+        show_evaluation(record.criterion, record.update / self._config.updates)
 
-    def tell_of_end(self, training: TrainingConfig) -> None:
-        from roberta_squad_pipeline.training.curve import best_evaluation, still_rising
-
-        last = self.updates[-1].update
+    def tell_of_end(self) -> None:
+        training, last = self._config, self.updates[-1].update
         if last < training.updates:
             said = f"after {last} of {training.updates} updates"
             _logger.info(

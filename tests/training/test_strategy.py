@@ -6,7 +6,7 @@ Oracle: what torch's Adam makes by itself in its first step.
 import torch
 from torch import nn
 
-from roberta_squad_pipeline.training.state import allocate_state
+from roberta_squad_pipeline.training.strategy import allocate_state
 
 
 def stepped(*, allocated: bool) -> tuple[nn.Module, torch.optim.AdamW]:

@@ -6,18 +6,20 @@ from hypothesis import strategies as st
 
 from roberta_squad_pipeline.reader.model import ReaderModel
 from roberta_squad_pipeline.training.config import TrainingConfig
-from roberta_squad_pipeline.training.curve import (
-    best_evaluation,
-    out_of_patience,
-    still_rising,
-    training_curve,
-)
 from roberta_squad_pipeline.training.learning_rates import (
     build_optimizer,
     peak_learning_rates,
     set_learning_rates,
 )
-from roberta_squad_pipeline.training.records import EvaluationRecord, Scores, UpdateRecord
+from roberta_squad_pipeline.training.records import (
+    EvaluationRecord,
+    Scores,
+    UpdateRecord,
+    best_evaluation,
+    out_of_patience,
+    still_rising,
+    training_curve,
+)
 
 
 def _record(update: int, loss: float = 1.0) -> UpdateRecord:
