@@ -53,7 +53,6 @@ TESTED_BY = {
     "runs/before_run": "end_to_end/test_evaluate_elsewhere.py",
     "runs/evaluating": "end_to_end/test_evaluate_elsewhere.py",
     "runs/hooks": "end_to_end/test_tracking_server.py",
-    "runs/measured": "runs/test_comparison.py",
     "runs/plan": "end_to_end/test_chain.py",
     "runs/pruning": "runs/test_tune.py",
     "runs/recording": "end_to_end/test_tracking_server.py",

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from kedro.framework.project import configure_project
 
+from roberta_squad_pipeline.runs.comparison import MeasuredRun, measured_run
 from roberta_squad_pipeline.runs.experiment_table import (
     build_other_rows,
     build_rows,
@@ -15,7 +16,6 @@ from roberta_squad_pipeline.runs.experiment_table import (
     to_markdown,
 )
 from roberta_squad_pipeline.runs.experiments import Experiment, Reference
-from roberta_squad_pipeline.runs.measured import MeasuredRun, measured_run
 from roberta_squad_pipeline.runs.parameters import (
     Parameters,
     config_loader,

@@ -16,9 +16,9 @@ from roberta_squad_pipeline.common.same_run import differences
 from roberta_squad_pipeline.common.spreadsheet import without_formulas
 from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
+from roberta_squad_pipeline.runs.comparison import MeasuredRun, lead_text
 from roberta_squad_pipeline.runs.experiments import Experiment, Experiments, Form, Reference, scaled
 from roberta_squad_pipeline.runs.fingerprint import description, recipe, recipe_params
-from roberta_squad_pipeline.runs.measured import MeasuredRun
 from roberta_squad_pipeline.runs.parameters import Parameters
 from roberta_squad_pipeline.tracking.tracker import flat_params
 
@@ -365,10 +365,3 @@ def _cells(row: Row) -> dict[str, str]:
         "behind the best": "" if behind is None else lead_text(behind, within_noise=noise),
         "not in the table for": "; ".join(row.differs),
     }
-
-
-def lead_text(lead: float, *, within_noise: bool) -> str:
-    """How far a row is behind the best, in words and points of F1."""
-    if lead == 0:
-        return "best"
-    return f"{lead:.2f}" + (" (within noise)" if within_noise else "")
