@@ -51,7 +51,6 @@ TESTED_BY = {
     "reader/onnx_reader": "inference/test_onnx_export.py",
     "reader/source": "reader/test_start.py",
     "runs/before_run": "end_to_end/test_evaluate_elsewhere.py",
-    "runs/evaluating": "end_to_end/test_evaluate_elsewhere.py",
     "runs/hooks": "end_to_end/test_tracking_server.py",
     "runs/plan": "end_to_end/test_chain.py",
     "runs/pruning": "runs/test_tune.py",

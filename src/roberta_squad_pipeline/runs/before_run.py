@@ -13,8 +13,8 @@ from roberta_squad_pipeline.runs.finished import (
     made_of,
 )
 from roberta_squad_pipeline.runs.made_with import MadeWith
-from roberta_squad_pipeline.runs.members import member_names
 from roberta_squad_pipeline.runs.plan import READER, TRACKED, RunPlan
+from roberta_squad_pipeline.runs.readers import member_names
 from roberta_squad_pipeline.runs.run_lock import Claim
 
 

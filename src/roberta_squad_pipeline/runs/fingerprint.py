@@ -11,8 +11,8 @@ from kedro.io import CatalogProtocol
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import stamps
 from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
-from roberta_squad_pipeline.runs.members import matching
 from roberta_squad_pipeline.runs.parameters import Parameters
+from roberta_squad_pipeline.runs.readers import weights_name
 from roberta_squad_pipeline.squad.forms import files_of
 from roberta_squad_pipeline.tracking.tracker import flat_params
 
@@ -86,7 +86,7 @@ def description(parameters: Parameters, files: dict[str, dict[str, Any]]) -> dic
         | {
             "squad_files": {split: {"sha256": file["sha256"]} for split, file in files.items()},
             "weights": weights_of(parameters.model.source)
-            | ({"teacher": _weights(teacher)} if teacher else {}),
+            | ({"teacher": weights_name(teacher)} if teacher else {}),
         }
     )
 
@@ -142,27 +142,6 @@ def own_questions(catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:
         # A resolver of the project's may have made an argument of any type.
         found[name] = json.dumps([counted, _stamps_of(paths)], sort_keys=True, default=str)
     return found
-
-
-def other_readers(parameters: Parameters, readers: Path) -> dict[str, Any]:
-    """The parameters that name other runs' readers, with short names of these readers' weights.
-
-    Args:
-        parameters: Of the run.
-        readers: The folder of all runs' readers.
-    """
-    ensemble, distil, reader = parameters.ensemble, parameters.distil, parameters.reader
-    members = {name for wanted in ensemble.members for name in matching(readers, wanted)}
-    weights = {name: _weights(readers / name) for name in members - {parameters.run}}
-    return {
-        "ensemble": ensemble.model_dump(mode="json") | {"weights": weights},
-        "distil": distil.model_dump(mode="json") | {"weights": _weights(distil.teacher)},
-        "reader": reader and {"run": reader, "weights": _weights(readers / reader)},
-    }
-
-
-def _weights(reader: str | Path | None) -> str | None:
-    return digest(weights_of(reader)) if reader else None
 
 
 def file_stamps(parameters: Parameters) -> list[list[tuple[str, int, int]]]:

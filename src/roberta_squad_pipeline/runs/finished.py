@@ -12,8 +12,9 @@ from roberta_squad_pipeline.common.files import write_text
 from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.common.same_run import differences
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.runs.fingerprint import features_of, other_readers, settings_of
+from roberta_squad_pipeline.runs.fingerprint import features_of, settings_of
 from roberta_squad_pipeline.runs.parameters import Parameters
+from roberta_squad_pipeline.runs.readers import other_readers
 
 _RECORD = "settings.json"
 

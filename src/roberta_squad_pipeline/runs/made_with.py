@@ -14,11 +14,11 @@ from roberta_squad_pipeline.common.same_run import digest
 from roberta_squad_pipeline.runs.fingerprint import (
     features_of,
     file_stamps,
-    other_readers,
     own_questions,
     settings_of,
 )
 from roberta_squad_pipeline.runs.parameters import Parameters
+from roberta_squad_pipeline.runs.readers import other_readers
 
 _PARAMETER = "params:"
 
