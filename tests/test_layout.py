@@ -50,7 +50,6 @@ TESTED_BY = {
     "reader/exchange/model_card": "reader/exchange/test_pretrained.py",
     "reader/onnx_reader": "inference/test_onnx_export.py",
     "reader/source": "reader/test_start.py",
-    "runs/before_run": "end_to_end/test_evaluate_elsewhere.py",
     "runs/hooks": "end_to_end/test_tracking_server.py",
     "runs/plan": "end_to_end/test_chain.py",
     "runs/pruning": "runs/test_tune.py",

@@ -23,21 +23,20 @@ from roberta_squad_pipeline.common.redaction import (
 )
 from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.demo import unpack_encoder
-from roberta_squad_pipeline.runs.before_run import (
-    check_finished_runs_are_kept,
-    check_other_runs_are_kept,
-    check_sources,
-    claim_of,
-)
 from roberta_squad_pipeline.runs.fingerprint import QUESTION_FILES, QUESTIONS, own_questions
-from roberta_squad_pipeline.runs.finished import check_replacement, keep_features, of_files
+from roberta_squad_pipeline.runs.finished import (
+    check_finished_runs_are_kept,
+    check_replacement,
+    keep_features,
+    of_files,
+)
 from roberta_squad_pipeline.runs.made_with import MadeWith
 from roberta_squad_pipeline.runs.parameters import (
     check_before_run,
     load_parameters,
     parameters_by_experiment,
 )
-from roberta_squad_pipeline.runs.plan import RunPlan
+from roberta_squad_pipeline.runs.plan import RunPlan, check_readers, claim_of
 from roberta_squad_pipeline.runs.pruning import Pruned
 from roberta_squad_pipeline.runs.recording import EVALUATION, SQUAD_FILES, Recording
 from roberta_squad_pipeline.runs.run_lock import held
@@ -132,8 +131,7 @@ class TrackingHooks:
         if run_params["only_missing_outputs"]:
             pipeline = self._made_with.outdated(pipeline)
         self._plan = plan = replace(self._plan, nodes=pipeline)
-        check_sources(plan)
-        check_other_runs_are_kept(plan)
+        check_readers(plan)
         claim = claim_of(plan, self._made_with)
         self._made_of = check_finished_runs_are_kept(plan, claim)
         self._held.enter_context(held(claim, self._project / self._parameters.locks))
