@@ -181,7 +181,7 @@ def tune(*, env: str | None, params: dict[str, Any]) -> None:
     with _messages_for_errors(), in_project(project, params) as given:
         with optional("kedro tune", "tune"):
             from roberta_squad_pipeline.runs import tune as hall
-        tuning = hall.plan(project, env, given)
+        tuning = hall.Tuning.of(project, env, given)
         with tuning.claimed(f"study {tuning.config.study}"):
             winner = hall.carry_out(tuning, say=click.echo)
     if winner is not None:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,14 +106,6 @@ class TrackingHooks:
         """
         # The sessions of a process share these hooks.
         self._recording = None
-        self._plan = RunPlan(
-            self._project,
-            self._parameters,
-            self._catalog,
-            Pipeline([]),
-            self._redaction,
-            self._loader.own_experiment,
-        )
         entries = own_questions(catalog)
         check_before_run(
             self._parameters,
@@ -130,7 +121,14 @@ class TrackingHooks:
         self._made_with = MadeWith(catalog, self._parameters)
         if run_params["only_missing_outputs"]:
             pipeline = self._made_with.outdated(pipeline)
-        self._plan = plan = replace(self._plan, nodes=pipeline)
+        self._plan = plan = RunPlan(
+            self._project,
+            self._parameters,
+            self._catalog,
+            pipeline,
+            self._redaction,
+            self._loader.own_experiment,
+        )
         check_readers(plan)
         claim = claim_of(plan, self._made_with)
         self._made_of = check_finished_runs_are_kept(plan, claim)
@@ -191,15 +189,15 @@ class TrackingHooks:
     @hook_impl
     def after_pipeline_run(self, catalog: CatalogProtocol[Any, Any]) -> None:
         """Completes and closes the run, and prints scores and where to look at them."""
+        if self._recording is None:  # not the first of several machines
+            return
         from roberta_squad_pipeline.evaluation.report.summary import summary
 
         known = self._plan.nodes.datasets()
         files = catalog.load(SQUAD_FILES) if SQUAD_FILES in known else {}
         evaluation = catalog.load(EVALUATION) if EVALUATION in known else {}
         said = summary(evaluation, catalog.load(CROSSFIT)) if evaluation else []
-        pages: dict[str, str] = {}
-        if self._recording is not None:
-            pages = self._recording.complete(files, evaluation, said, catalog)
+        pages = self._recording.complete(files, evaluation, said, catalog)
         self.end_run("FINISHED")
         self._tell_of_outdated()
         # Not logged, since a log breaks lines, and with them addresses that one can click on.

@@ -179,6 +179,8 @@ class Recording:
     ) -> dict[str, str]:
         """Records what results depend on, the reader as a model, and what was exported.
 
+        The run's checkpoints are kept until now, in case a node after the training fails.
+
         Args:
             files: The record of the run's SQuAD files; empty if it has none.
             evaluation: Its scores; empty if it has none.
@@ -188,25 +190,8 @@ class Recording:
         Returns:
             Addresses of pages, by what they show.
         """
-        if self.run is not None:
-            self._complete(self.run, files, evaluation, catalog)
-            if said:
-                self.run.describe(said)
-        if self._plan.exports:
-            return self._log_export()
-        return self.run.pages if self.run is not None else {}
-
-    def _complete(
-        self,
-        run: "MlflowRun",
-        files: dict[str, dict[str, Any]],
-        evaluation: dict[str, Any],
-        catalog: CatalogProtocol[Any, Any],
-    ) -> None:
-        """Records what results depend on, and the reader as a model.
-
-        The run's checkpoints are kept until now, in case a node after the training fails.
-        """
+        if (run := self.run) is None:
+            return self._log_export() if self._plan.exports else {}
         from roberta_squad_pipeline.evaluation.questions import surest_answer
 
         made = self._plan.nodes.all_outputs()
@@ -228,6 +213,9 @@ class Recording:
             self._remove_checkpoints(run.run_id)
         recorded = {"mlflow_run": run.run_id, "trained_as": self._trained_as}
         keep(of_files(self._made_of.model_copy(update=recorded), files), self._plan.scores)
+        if said:
+            run.describe(said)
+        return self._log_export() if self._plan.exports else run.pages
 
     def prune(self, reason: str) -> None:
         """Ends a run that a search has ended."""
@@ -248,7 +236,7 @@ class Recording:
     def _remove_checkpoints(self, run_id: str) -> None:
         from roberta_squad_pipeline.training.resume import remove_finished
 
-        remove_finished(self._plan.project / self._plan.catalog["checkpoints"]["filepath"], run_id)
+        remove_finished(self._plan.path("checkpoints"), run_id)
 
     def _describe(self, run: "MlflowRun", files: dict[str, dict[str, Any]]) -> None:
         """Records what the scores of a run depend on besides parameters, if it trained as well.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.nested import merged
@@ -55,6 +55,15 @@ class Series:
     """What conf/ makes of these."""
     prepared: set[str] = field(default_factory=set, kw_only=True)
     """Features that were built."""
+
+    @classmethod
+    def of(cls, project: Path, env: str | None, params: dict[str, Any]) -> Self:
+        """Reads the parameters of a series.
+
+        Raises:
+            InputError: See `load_parameters`.
+        """
+        return cls(project, env, params, project_parameters(project, env, params))
 
     @property
     def journal(self) -> Journal:
@@ -185,7 +194,7 @@ def plan(
         seeds: Number of seeds per experiment: training.seed and the numbers after it.
         shard: Number of the share, from 1, and number of shares.
     """
-    series = Series(project, env, params, project_parameters(project, env, params))
+    series = Series.of(project, env, params)
     rows, seed = series.parameters.experiments.rows, series.parameters.training.seed
     planned = []
     for name in experiments or [name for name, one in rows.items() if one.reported]:
@@ -253,7 +262,7 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
             say(f"{run.name}: finished before with the same settings, code and data; skipped")
     rest = [run for run in sweep.planned if run.name not in done]
     if not rest:
-        _show(_table(sweep), say)
+        _table(sweep, say)
         return []
     tags = {"sweep": digest(fingerprints(sweep)), "sweep.runs": str(len(sweep.planned))}
     failed: list[str] = []
@@ -266,24 +275,20 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
             if not sweep.carry_out_one(run, parent.run_id):
                 failed.append(run.name)
         if done or len(failed) < len(rest):
-            table = _table(sweep)
-            _show(table, say)
-            _log_table(table, parent)
+            _log_table(_table(sweep, say), parent)
         parent.end("FAILED" if failed else "FINISHED")
     return failed
 
 
-def _table(sweep: Sweep) -> Path:
-    """Builds the table from all finished runs on the sweep's data."""
+def _table(sweep: Sweep, say: Callable[[str], None]) -> Path:
+    """Builds and prints the table from all finished runs on the sweep's data."""
     feature_set = sweep.planned[0].parameters.feature_set
     params = merged(sweep.params, {"run": feature_set})
     run_pipeline(sweep.project, sweep.env, params, "compare")
-    return sweep.project / "data/08_reporting" / feature_set / "experiments.md"
-
-
-def _show(table: Path, say: Callable[[str], None]) -> None:
+    table = sweep.project / "data/08_reporting" / feature_set / "experiments.md"
     say(table.read_text(encoding="utf-8"))
     say(f"table: {table.absolute().as_uri()}")
+    return table
 
 
 def _log_table(table: Path, parent: "MlflowRun") -> None:
