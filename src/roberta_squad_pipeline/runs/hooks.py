@@ -22,14 +22,13 @@ from roberta_squad_pipeline.common.redaction import (
 )
 from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.demo import unpack_encoder
-from roberta_squad_pipeline.runs.fingerprint import QUESTION_FILES, QUESTIONS, own_questions
 from roberta_squad_pipeline.runs.finished import (
     check_finished_runs_are_kept,
     check_replacement,
     keep_features,
     of_files,
 )
-from roberta_squad_pipeline.runs.made_with import MadeWith
+from roberta_squad_pipeline.runs.made_with import QUESTION_FILES, QUESTIONS, MadeWith, own_questions
 from roberta_squad_pipeline.runs.parameters import (
     check_before_run,
     load_parameters,
