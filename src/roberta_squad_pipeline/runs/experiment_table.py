@@ -17,7 +17,7 @@ from roberta_squad_pipeline.common.spreadsheet import without_formulas
 from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
 from roberta_squad_pipeline.runs.comparison import MeasuredRun, lead_text
-from roberta_squad_pipeline.runs.experiments import Experiment, Experiments, Form, Reference, scaled
+from roberta_squad_pipeline.runs.experiments import Experiment, Experiments, Reference, scaled
 from roberta_squad_pipeline.runs.fingerprint import description, recipe, recipe_params
 from roberta_squad_pipeline.runs.parameters import Parameters
 from roberta_squad_pipeline.tracking.tracker import flat_params
@@ -78,7 +78,7 @@ def experiment_table(
     rows = build_rows(experiments.rows, experiments.references, measured)
     settings = {name: flat_params(one) for name, one in described.items()}
     other_rows = build_other_rows(others, settings)
-    signature = _signature(files, experiments, expected, measured, others)
+    signature = _signature(files, expected, measured, others)
     frame = pd.DataFrame([*rows, *other_rows])
     for column in ("runs", "differs"):
         frame[column] = frame[column].str.join("; ")
@@ -194,18 +194,16 @@ def _number(text: str) -> float | None:
     return float(text) if text not in {"", "None", HIDDEN} else None
 
 
-def settings_of_its_own(
-    experiment: Experiment, form: Form, parameters: Parameters
-) -> dict[str, str]:
+def settings_of_its_own(parameters: Parameters, experiment: str) -> dict[str, str]:
     """Returns the settings that --params or conf/ changes from an experiment's own, scaled ones.
 
     Args:
-        experiment: A row of the table.
-        form: What all rows have in common.
         parameters: The parameters with which it is run.
+        experiment: The name of its row.
     """
-    row = scaled(experiment, parameters.scale).model_dump(exclude={"warmup_updates", "reported"})
-    own = row | form.model_dump()
+    table = parameters.experiments
+    row = scaled(table.rows[experiment], parameters.scale)
+    own = row.model_dump(exclude={"warmup_updates", "reported"}) | table.form.model_dump()
     here: dict[str, Any] = {}
     # No name is in two of these sections.
     for section in ("training", "features", "model", "inference"):
@@ -250,7 +248,6 @@ def _behind(measured: Mapping[str, Sequence[MeasuredRun]]) -> dict[str, Behind]:
 
 def _signature(
     files: Mapping[str, Mapping[str, Any]],
-    experiments: Experiments,
     expected: Mapping[str, Parameters],
     measured: Mapping[str, Sequence[MeasuredRun]],
     others: Sequence[Sequence[MeasuredRun]],
@@ -264,9 +261,7 @@ def _signature(
     given = {
         f"{name} {value}"
         for experiment in measured
-        for name, value in settings_of_its_own(
-            experiments.rows[experiment], experiments.form, expected[experiment]
-        ).items()
+        for name, value in settings_of_its_own(expected[experiment], experiment).items()
     }
     if given:
         signature += (

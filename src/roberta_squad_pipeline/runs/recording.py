@@ -10,7 +10,7 @@ import yaml
 from kedro.io import CatalogProtocol
 
 from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
-from roberta_squad_pipeline.runs.experiments import scaled_settings
+from roberta_squad_pipeline.runs.experiments import scaled
 from roberta_squad_pipeline.runs.fingerprint import RESOLVED, description, recipe
 from roberta_squad_pipeline.runs.finished import (
     MadeOf,
@@ -85,8 +85,11 @@ class Recording:
         """A new MLflow run, with the parameters and tags of this one."""
         from roberta_squad_pipeline.tracking.mlflow_run import open_run
 
-        if self._plan.trains:
-            _tell_of_scale(self._plan.parameters)
+        if self._plan.trains and (to_scale := scaled_settings(self._plan.parameters)):
+            experiment = self._plan.parameters.experiment
+            _logger.info(
+                "experiment %s to scale (globals.yml): %s", experiment, ", ".join(to_scale)
+            )
         # Not all experiments: the settings of this one are in the other sections.
         others = {"experiments", "predict", "export", "tune"}
         if not self._plan.combines:
@@ -332,12 +335,18 @@ def _scored_on(files: dict[str, dict[str, Any]]) -> tuple[str, str] | None:
     return (Path(dev["path"]).name, digest_of(dev)) if dev else None
 
 
-def _tell_of_scale(parameters: Parameters) -> None:
+def scaled_settings(parameters: Parameters) -> list[str]:
+    """Describes how the scale has changed an experiment's settings, one text per setting.
+
+    Those that were given explicitly are not scaled.
+    """
     if parameters.experiment is None:
-        return
-    row = parameters.experiments.rows[parameters.experiment]
-    scaled = scaled_settings(row, parameters.scale, parameters.training.model_dump())
-    if scaled:
-        _logger.info(
-            "experiment %s to scale (globals.yml): %s", parameters.experiment, ", ".join(scaled)
-        )
+        return []
+    row, scale = parameters.experiments.rows[parameters.experiment], parameters.scale
+    here = scaled(row, scale)
+    factors = {"updates": scale.updates, "warmup_updates": scale.updates, "lr": scale.lr}
+    return [
+        f"{name} {getattr(row, name):g} \u00d7 {factor:g} = {getattr(here, name):g}"
+        for name, factor in factors.items()
+        if factor != 1 and getattr(parameters.training, name) == getattr(here, name)
+    ]
