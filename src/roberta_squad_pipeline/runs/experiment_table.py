@@ -130,12 +130,22 @@ def build_rows(
     behind = _behind(measured)
     rows = []
     for name, experiment in experiments.items():
-        if experiment.reported or name in measured:
-            row = _reported(name, experiment)
-            if name in measured:
-                row = _with_measured(row, measured[name], behind[name])
-                row = replace(row, trained_with=_trained_with(measured[name][0]))
-            rows.append(row)
+        if not experiment.reported and name not in measured:
+            continue
+        questions = experiment.updates * experiment.batch_size
+        row = Row(
+            name=name,
+            updates=experiment.updates,
+            epochs=round(questions / SQUAD2_TRAINING_QUESTIONS, 2),
+            batch_size=experiment.batch_size,
+            lr=experiment.lr,
+            layer_decay=experiment.layer_decay,
+            reported_best_f1=experiment.reported.get("best_f1"),
+        )
+        if name in measured:
+            row = _with_measured(row, measured[name], behind[name])
+            row = replace(row, trained_with=_trained_with(measured[name][0]))
+        rows.append(row)
     return rows + [
         Row(name=reference.name, reported_best_f1=reference.best_f1) for reference in references
     ]
@@ -209,18 +219,6 @@ def settings_of_its_own(parameters: Parameters, experiment: str) -> dict[str, st
     for section in ("training", "features", "model", "inference"):
         here |= getattr(parameters, section).model_dump(include=own.keys())
     return {name: f"{here[name]}" for name, value in own.items() if here[name] != value}
-
-
-def _reported(name: str, experiment: Experiment) -> Row:
-    return Row(
-        name=name,
-        updates=experiment.updates,
-        epochs=round(experiment.updates * experiment.batch_size / SQUAD2_TRAINING_QUESTIONS, 2),
-        batch_size=experiment.batch_size,
-        lr=experiment.lr,
-        layer_decay=experiment.layer_decay,
-        reported_best_f1=experiment.reported.get("best_f1"),
-    )
 
 
 def _with_measured(row: Row, runs: Sequence[MeasuredRun], behind: Behind | None = None) -> Row:

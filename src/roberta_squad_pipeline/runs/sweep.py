@@ -70,23 +70,24 @@ class Series:
         """Where its runs are recorded."""
         return self.parameters.tracking.journal(self.project)
 
-    def planned_run(self, own: dict[str, Any], feature_set: str) -> PlannedRun:
+    def planned_run(self, name: str, changes: dict[str, Any], feature_set: str) -> PlannedRun:
         """A run whose features are shared by all that read the same windows.
 
         Args:
-            own: Parameters of the run, its name among them.
+            name: Of the run.
+            changes: Parameters of its own, nested.
             feature_set: Name of the features of runs with the parameters of the series.
 
         Raises:
             InputError: The parameters do not go together.
         """
-        own = own | {"feature_set": feature_set}
+        own = merged(merged(self.params, changes), {"run": name, "feature_set": feature_set})
         parameters = project_parameters(self.project, self.env, own)
         features = _features_of(parameters)
         if features != _features_of(self.parameters):
             own["feature_set"] = f"{feature_set}_{digest(features)[:8]}"
             parameters = project_parameters(self.project, self.env, own)
-        return PlannedRun(own["run"], own, parameters)
+        return PlannedRun(name, own, parameters)
 
     def claimed(self, name: str) -> AbstractContextManager[None]:
         """Keeps other processes in this folder from the same series while the block runs.
@@ -199,8 +200,8 @@ def plan(
     planned = []
     for name in experiments or [name for name, one in rows.items() if one.reported]:
         for number in range(seed, seed + seeds):
-            own = {"experiment": name, "run": f"{name}_seed{number}", "training": {"seed": number}}
-            planned.append(series.planned_run(merged(params, own), FEATURE_SET))
+            own = {"experiment": name, "training": {"seed": number}}
+            planned.append(series.planned_run(f"{name}_seed{number}", own, FEATURE_SET))
     index, count = shard
     return Sweep(project, env, params, series.parameters, tuple(planned[index - 1 :: count]))
 

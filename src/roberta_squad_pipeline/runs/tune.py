@@ -30,7 +30,7 @@ from roberta_squad_pipeline.runs.fingerprint import description
 from roberta_squad_pipeline.runs.parameters import TuneConfig
 from roberta_squad_pipeline.runs.pruning import Judge, Pruned, judged_by
 from roberta_squad_pipeline.runs.search_space import Value, nested, searched, suggested, within
-from roberta_squad_pipeline.runs.sweep import PlannedRun, Series, squad_files
+from roberta_squad_pipeline.runs.sweep import Series, squad_files
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -95,7 +95,7 @@ def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> str | None:
         TrainingError: No trial has a score.
     """
     name = tuning.config.study
-    tuning.build_features(planned_trial(tuning, name, {}))
+    tuning.build_features(tuning.planned_run(name, {}, name))
     study = _open_study(tuning, _made_of(tuning))
     _take_up(study, tuning.place)
     tags = {"study": name, "study.made_of": digest(study.user_attrs[_MADE_OF])}
@@ -112,21 +112,6 @@ def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> str | None:
     if winner is None and not elsewhere:
         raise TrainingError(f"no trial of {name} has a score; the log says why")
     return winner
-
-
-def planned_trial(tuning: Tuning, name: str, changes: dict[str, Any]) -> PlannedRun:
-    """A run of the study.
-
-    Args:
-        tuning: The study.
-        name: Of the run.
-        changes: The run's own parameters, nested.
-
-    Raises:
-        InputError: The changes do not go together.
-    """
-    own = merged(merged(tuning.params, changes), {"run": name})
-    return tuning.planned_run(own, tuning.config.study)
 
 
 def _made_of(tuning: Tuning) -> dict[str, Any]:
@@ -248,11 +233,14 @@ def _search(tuning: Tuning, study: Study, parent: str, say: Callable[[str], None
             try:
                 score = _run(tuning, name, nested(values), parent, judge_of(tuning, trial))
             except Pruned as pruned:
-                tell(study, trial, pruned)
+                study.tell(trial, state=TrialState.PRUNED)
                 say(f"{name}: pruned {pruned}")
                 continue
-        tell(study, trial, score)
-        if score is not None:
+        if score is None:
+            trial.set_user_attr(_FAILED, True)
+            study.tell(trial, state=TrialState.FAIL)
+        else:
+            study.tell(trial, score)
             say(f"{name}: {_SCORES[config.objective]} {score:.2f}")
 
 
@@ -302,17 +290,6 @@ def known_score(study: Study, values: dict[str, Value]) -> float | None:
     return next((trial.value for trial in scored(study) if trial.params == values), None)
 
 
-def tell(study: Study, trial: Trial, score: "float | Pruned | None") -> None:
-    """Ends a trial; None stands for one that failed."""
-    if isinstance(score, Pruned):
-        study.tell(trial, state=TrialState.PRUNED)
-    elif score is None:
-        trial.set_user_attr(_FAILED, True)
-        study.tell(trial, state=TrialState.FAIL)
-    else:
-        study.tell(trial, score)
-
-
 def _run(
     tuning: Tuning, name: str, changes: dict[str, Any], parent: str, judge: Judge | None = None
 ) -> float | None:
@@ -322,7 +299,7 @@ def _run(
         Pruned: The judge has ended it.
     """
     try:
-        run = planned_trial(tuning, name, changes)
+        run = tuning.planned_run(name, changes, tuning.config.study)
         tuning.build_features(run)
     except InputError as error:
         _logger.error("%s failed: %s", name, error)  # noqa: TRY400 - the message is all
