@@ -121,7 +121,8 @@ def compare_runs(project: Path, env: str | None, names: Sequence[str]) -> Compar
         InputError: There is no such finished run, or they answered different questions.
     """
     journal = project_parameters(project, env, {}).tracking.journal(project)
-    return side_by_side([_found(journal, name) for name in names])
+    known = finished_runs(journal, {})
+    return side_by_side([_found(journal, known, name) for name in names])
 
 
 def side_by_side(runs: Sequence[MeasuredRun]) -> Comparison:
@@ -233,8 +234,7 @@ def _question_tables(
     ]
 
 
-def _found(journal: Journal, name: str) -> MeasuredRun:
-    known = finished_runs(journal, {})
+def _found(journal: Journal, known: Sequence[FinishedRun], name: str) -> MeasuredRun:
     runs = [run for run in known if name in {run.name, run.run_id}]
     for run in runs:
         for measured in load_measured(journal, [run]):
