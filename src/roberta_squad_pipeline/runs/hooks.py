@@ -43,9 +43,6 @@ from roberta_squad_pipeline.tracking.tracker import Tracker
 if TYPE_CHECKING:
     from roberta_squad_pipeline.tracking.spool import Status
 
-REPORT, CROSSFIT, TABLE = "report", "metrics_crossfit", "experiments_markdown"
-"""Datasets: the report, the cross-fitted scores, printed at the end, and the table of runs."""
-
 LOCAL = "local"
 """The environment with this machine's own settings, of which nothing is recorded."""
 
@@ -195,7 +192,7 @@ class TrackingHooks:
         known = self._plan.nodes.datasets()
         files = catalog.load(SQUAD_FILES) if SQUAD_FILES in known else {}
         evaluation = catalog.load(EVALUATION) if EVALUATION in known else {}
-        said = summary(evaluation, catalog.load(CROSSFIT)) if evaluation else []
+        said = summary(evaluation, catalog.load("metrics_crossfit")) if evaluation else []
         pages = self._recording.complete(files, evaluation, said, catalog)
         self.end_run("FINISHED")
         self._tell_of_outdated()
@@ -220,7 +217,7 @@ class TrackingHooks:
         self._held.close()
 
     def _where_to_go(self, pages: dict[str, str], *, scored: bool) -> Iterator[str]:
-        for name, dataset in (("report", REPORT), ("table", TABLE)):
+        for name, dataset in (("report", "report"), ("table", "experiments_markdown")):
             if dataset in self._plan.nodes.all_outputs():
                 yield f"{name}: {self._plan.path(dataset).as_uri()}"
         yield from (f"{name}: {address}" for name, address in pages.items())

@@ -1,6 +1,6 @@
 """Readers of finished runs: where they are, and how another run names and uses them."""
 
-from fnmatch import fnmatch
+import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ _FEWEST = 2
 def matching(readers: Path, pattern: str) -> list[str]:
     """Names of the runs that have trained a reader and match a pattern."""
     trained = sorted(path.parent.name for path in readers.glob("*/reader.json"))
-    return [name for name in trained if fnmatch(name, pattern)]
+    return fnmatch.filter(trained, pattern)
 
 
 def member_names(readers: Path, wanted: tuple[str, ...], run: str) -> list[str]:
