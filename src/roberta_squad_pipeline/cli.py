@@ -181,7 +181,7 @@ def tune(*, env: str | None, params: dict[str, Any]) -> None:
     with _messages_for_errors(), in_project(project, params) as given:
         with optional("kedro tune", "tune"):
             from roberta_squad_pipeline.runs import tune as hall
-        tuning = hall.plan(project, env, given)
+        tuning = hall.Tuning.of(project, env, given)
         with tuning.claimed(f"study {tuning.config.study}"):
             winner = hall.carry_out(tuning, say=click.echo)
     if winner is not None:
@@ -242,7 +242,8 @@ def ask(
     """
     from rich.console import Console
 
-    from roberta_squad_pipeline.runs.asking import converse, file_of_run
+    from roberta_squad_pipeline.runs.asking import converse
+    from roberta_squad_pipeline.runs.readers import file_of_run
 
     if passage is not None and passage_file is not None:
         raise click.UsageError("Give either --passage or --passage-file.")
@@ -284,7 +285,7 @@ def predict(
 
     They need no answers. The same command goes on where it was killed.
     """
-    from roberta_squad_pipeline.runs.asking import reader_of
+    from roberta_squad_pipeline.runs.readers import reader_of
 
     files = {"input": questions, "output": str(Path(output).absolute())}
     with _messages_for_errors():
@@ -301,16 +302,23 @@ def predict(
 @click.option(
     "--calibrate", is_flag=True, help="Fit the reader's threshold and probabilities anew."
 )
-def evaluate(*, params: dict[str, Any], calibrate: bool, **options: Any) -> None:
+def evaluate(
+    *, env: str | None, params: dict[str, Any], reader: str, data: str, name: str, calibrate: bool
+) -> None:
     """Score a trained reader on other questions.
 
     Its threshold and probabilities stay as they are, unless --calibrate is given.
     """
-    from roberta_squad_pipeline.runs.evaluating import evaluate_elsewhere
+    from roberta_squad_pipeline.runs.readers import file_of_run, reader_parameters
 
     with _messages_for_errors():
+        project = _project()
+        own = reader_parameters(file_of_run(project, env, reader, "reader"))
+        own |= {"run": name, "feature_set": name, "reader": reader}
         given = params | ({"calibrate": True} if calibrate else {})
-        evaluate_elsewhere(_project(), params=given, **options)
+        # Nothing is trained, so there are no training and validation data.
+        given = merged(given, {"data": {"train": "", "dev": data, "validation": "dev"}})
+        run_pipeline(project, env, merged(own, given), "evaluate_elsewhere")
 
 
 @cli.command("send-tracking", params=[_option("env")])

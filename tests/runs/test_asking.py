@@ -10,7 +10,7 @@ from rich.console import Console
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.inference.answering import Answer
 from roberta_squad_pipeline.inference.prediction import Candidate
-from roberta_squad_pipeline.runs.asking import converse, reader_of, shown
+from roberta_squad_pipeline.runs.asking import converse, shown
 
 PASSAGE = "The Krearkock Bridge crosses the Shilgel."
 
@@ -97,11 +97,6 @@ def test_no_question(monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "The Shilgel.", "Which?")
     with pytest.raises(InputError, match="after the passage and an empty line"):
         converse(Reader(), None, piped())  # type: ignore[arg-type]
-
-
-def test_what_a_reader_was_exported_to_has_the_run_s_name() -> None:
-    assert reader_of("demo") == {"run": "demo"}
-    assert reader_of("demo/onnx") == {"run": "demo", "reader": "demo/onnx"}
 
 
 def test_span_is_marked_by_style_in_a_terminal() -> None:

@@ -7,8 +7,12 @@ import pandas as pd
 import pytest
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.runs.comparison import side_by_side, write_comparison
-from roberta_squad_pipeline.runs.measured import MeasuredRun, measured_run
+from roberta_squad_pipeline.runs.comparison import (
+    MeasuredRun,
+    measured_run,
+    side_by_side,
+    write_comparison,
+)
 from roberta_squad_pipeline.tracking.store import FinishedRun
 
 HOSTILE = "</td><script>alert(1)</script>"

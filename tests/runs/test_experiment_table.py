@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from kedro.framework.project import configure_project
 
+from roberta_squad_pipeline.runs.comparison import MeasuredRun, measured_run
 from roberta_squad_pipeline.runs.experiment_table import (
     build_other_rows,
     build_rows,
@@ -15,7 +16,6 @@ from roberta_squad_pipeline.runs.experiment_table import (
     to_markdown,
 )
 from roberta_squad_pipeline.runs.experiments import Experiment, Reference
-from roberta_squad_pipeline.runs.measured import MeasuredRun, measured_run
 from roberta_squad_pipeline.runs.parameters import (
     Parameters,
     config_loader,
@@ -134,17 +134,16 @@ def _parameters(changes: dict[str, Any]) -> dict[str, Parameters]:
 def test_settings_that_are_not_the_row_s_own() -> None:
     """Oracle: conf/base, which multiplies the published updates and learning rates."""
     expected = _parameters({})
-    experiments = expected["demo"].experiments
-    published, form = experiments.rows, experiments.form
+    published = expected["demo"].experiments.rows
     assert [one.experiment for one in expected.values()] == list(published)
-    assert not any(settings_of_its_own(published[name], form, expected[name]) for name in published)
+    assert not any(settings_of_its_own(expected[name], name) for name in published)
     given = {
         "training": {"updates": 40, "answerability_weight": 2.0, "no_answer_span_weight": 0.0},
         "model": {"answerability_input": "question"},
         "features": {"order": "question_first"},
         "inference": {"null_score": "combined"},
     }
-    assert settings_of_its_own(published["bs48_lr3p0"], form, _parameters(given)["bs48_lr3p0"]) == {
+    assert settings_of_its_own(_parameters(given)["bs48_lr3p0"], "bs48_lr3p0") == {
         "updates": "40",
         "order": "question_first",
         "answerability_input": "question",

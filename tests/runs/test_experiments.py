@@ -12,11 +12,11 @@ from roberta_squad_pipeline.runs.experiments import (
     ConfigLoader,
     own_experiments,
     scaled_lr,
-    scaled_settings,
     scaled_updates,
     sqrt_scaled,
 )
 from roberta_squad_pipeline.runs.parameters import Parameters, load_parameters
+from roberta_squad_pipeline.runs.recording import scaled_settings
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
 
 ENVIRONMENTS = ["base", "squad2"]
@@ -185,14 +185,11 @@ def test_scaling() -> None:
 def test_what_the_scale_made_of_an_experiment_is_said() -> None:
     """Oracle: products by hand; what was given is not scaled."""
     parameters = _parameters("base", {"experiment": "bs48_lr3p0", "training": {"lr": 2e-3}})
-    row, training = parameters.experiments.rows["bs48_lr3p0"], parameters.training.model_dump()
-    assert scaled_settings(row, parameters.scale, training) == [
+    assert scaled_settings(parameters) == [
         "updates 5430 \u00d7 0.0319 = 173",
         "warmup_updates 326 \u00d7 0.0319 = 10",
     ]
-    squad2 = _parameters("squad2", {})
-    row, training = squad2.experiments.rows["bs48_lr3p0"], squad2.training.model_dump()
-    assert scaled_settings(row, squad2.scale, training) == []
+    assert scaled_settings(_parameters("squad2", {"experiment": "bs48_lr3p0"})) == []
 
 
 def test_lr_may_follow_the_batch_size_in_conf(tmp_path: Path) -> None:

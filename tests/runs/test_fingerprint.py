@@ -1,18 +1,14 @@
 """What tells finished runs apart."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from kedro.config import OmegaConfigLoader
-from kedro.io import DataCatalog
 
 from roberta_squad_pipeline.common.same_run import digest
 from roberta_squad_pipeline.reader import device
 from roberta_squad_pipeline.runs.fingerprint import (
-    QUESTION_FILES,
     description,
-    own_questions,
     recipe,
     recipe_params,
 )
@@ -103,27 +99,3 @@ def test_a_recipe_is_found_in_what_mlflow_has_of_a_run() -> None:
     described = flat_params(description(given, FILES))
     rest = {name: described[name] for name in described if name.startswith(("code", "lib", "wei"))}
     assert recipe_params(flat_params(logged) | rest) == recipe_params(described)
-
-
-def test_features_of_an_entry_of_its_own(tmp_path: Path) -> None:
-    """By place, settings and change of the file; as conf/base has it, it is no entry."""
-    file = tmp_path / "dev.json"
-    file.write_text("{}")
-
-    def name(credentials: str = "a", **entry: Any) -> dict[str, str]:
-        catalog = DataCatalog.from_config(
-            {"dev_questions": {"type": QUESTION_FILES, "credentials": "mine", **entry}},
-            {"mine": {"key": credentials}},
-        )
-        return own_questions(catalog)
-
-    mine = {"filepath": str(file), "fs_args": {"anon": True}}
-    first = name(**mine)
-    assert name() == {}
-    assert first == name(**mine, credentials="b")
-    assert first != name()
-    assert first != name(filepath=str(file))
-    assert first != name(**mine | {"filepath": [str(file), str(file)]})
-    assert first != name(**mine | {"type": "json.JSONDataset"})
-    file.write_text("{ }")
-    assert first != name(**mine)

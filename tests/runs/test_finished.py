@@ -28,6 +28,7 @@ from roberta_squad_pipeline.runs.finished import (
     of_files,
 )
 from roberta_squad_pipeline.runs.parameters import load_parameters
+from roberta_squad_pipeline.runs.plan import RunPlan
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
 
 CHAIN = training() + inference() + evaluation()
@@ -42,9 +43,9 @@ def made(
     readers: Path = Path("nowhere"),
 ) -> MadeOf:
     loader = OmegaConfigLoader("conf", env="base", runtime_params=changes, **CONFIG_LOADER_ARGS)
-    tracked = pipeline.only_nodes_with_tags("tracked")
-    parameters = load_parameters(loader)
-    return made_of(parameters, tracked, Redaction(), readers, with_features=with_features)
+    catalog = {"readers": {"filepath": readers}}
+    plan = RunPlan(Path(), load_parameters(loader), catalog, pipeline, Redaction(), None)
+    return made_of(plan, with_features=with_features)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ from kedro.io import AbstractDataset, DataCatalog
 from kedro_datasets.json import JSONDataset
 
 from roberta_squad_pipeline.pipeline_registry import register_pipelines
-from roberta_squad_pipeline.runs.fingerprint import QUESTION_FILES
-from roberta_squad_pipeline.runs.made_with import MadeWith
+from roberta_squad_pipeline.runs.made_with import QUESTION_FILES, MadeWith, own_questions
 from roberta_squad_pipeline.runs.parameters import load_parameters
 from roberta_squad_pipeline.settings import CONFIG_LOADER_ARGS
 
@@ -152,3 +151,27 @@ def test_an_output_that_was_replaced_halfway_is_missing(
     made(training={"lr": 1.0}).keep("reader", node)
     assert outdated() == {TRAIN}
     assert made().existing({"reader", "tracker"}) == ["reader"]
+
+
+def test_features_of_an_entry_of_its_own(tmp_path: Path) -> None:
+    """By place, settings and change of the file; as conf/base has it, it is no entry."""
+    file = tmp_path / "dev.json"
+    file.write_text("{}")
+
+    def name(credentials: str = "a", **entry: Any) -> dict[str, str]:
+        catalog = DataCatalog.from_config(
+            {"dev_questions": {"type": QUESTION_FILES, "credentials": "mine", **entry}},
+            {"mine": {"key": credentials}},
+        )
+        return own_questions(catalog)
+
+    mine = {"filepath": str(file), "fs_args": {"anon": True}}
+    first = name(**mine)
+    assert name() == {}
+    assert first == name(**mine, credentials="b")
+    assert first != name()
+    assert first != name(filepath=str(file))
+    assert first != name(**mine | {"filepath": [str(file), str(file)]})
+    assert first != name(**mine | {"type": "json.JSONDataset"})
+    file.write_text("{ }")
+    assert first != name(**mine)

@@ -306,9 +306,8 @@ def test_the_winner_is_run_with_what_it_was_tuned_with(tmp_path: Path) -> None:
     (experiments / "s_best.yml").write_text(yaml.safe_dump(winner))
     own = project_parameters(given.project, given.env, {"experiment": "s_best"})
     assert own.run == "s_best"
-    trial = tune.planned_trial(
-        given, "s_trial3", {"training": {"lr": 2e-3}, "features": {"stride": 32}}
-    )
+    changes = {"training": {"lr": 2e-3}, "features": {"stride": 32}}
+    trial = given.planned_run("s_trial3", changes, "s")
     named = {"run", "feature_set", "tune"}
     assert own.model_dump(exclude=named) == trial.parameters.model_dump(exclude=named)
     assert (own.training.lr, own.training.weight_decay) == (2e-3, 0.5)
@@ -318,7 +317,7 @@ def test_runs_share_features_where_they_read_the_same_windows(tmp_path: Path) ->
     given = tuning(tmp_path)
 
     def feature_set(changes: Changes) -> str:
-        return tune.planned_trial(given, "s_trial1", changes).parameters.feature_set
+        return given.planned_run("s_trial1", changes, "s").parameters.feature_set
 
     assert feature_set({"training": {"lr": 1e-3}, "model": {"dropout": 0.1}}) == "s"
     shorter = feature_set({"features": {"stride": 32}})

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,31 +17,6 @@ if TYPE_CHECKING:
 _AROUND = 200
 """Characters that are shown of a passage on either side of a span."""
 _MARKED = "bold reverse"
-
-
-def file_of_run(project: Path, env: str | None, run: str | None, dataset: str) -> Path:
-    """Where the catalog says that a run's file or folder is.
-
-    Args:
-        project: The project's folder.
-        env: Kedro's environment.
-        run: The run's name, or NAME/onnx; None stands for the experiment that conf/ names.
-        dataset: The catalog's entry, such as reader.
-    """
-    from roberta_squad_pipeline.runs.parameters import config_loader
-
-    loader = config_loader(project / "conf", env, reader_of(run) if run else {})
-    return project / str(loader["catalog"][dataset]["filepath"])
-
-
-def reader_of(run: str) -> dict[str, str]:
-    """The parameters that say whose reader answers.
-
-    Args:
-        run: The run's name, or NAME/onnx: what its reader was exported to.
-    """
-    name = run.partition("/")[0]
-    return {"run": name} if run == name else {"run": name, "reader": run}
 
 
 def converse(

@@ -1,4 +1,4 @@
-"""`kedro compare RUN RUN …`: settings, scores, and questions that a run fixed or broke."""
+"""Tracked runs with what each question scored, and `kedro compare`: runs side by side."""
 
 import json
 import re
@@ -8,19 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from roberta_squad_pipeline.common.arrays import BoolArray, Float64Array, IntArray
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import write_text
 from roberta_squad_pipeline.common.same_run import differences
 from roberta_squad_pipeline.common.tables import table, without_formulas
+from roberta_squad_pipeline.evaluation.questions import scores_of
 from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
-from roberta_squad_pipeline.runs.experiment_table import lead_text
 from roberta_squad_pipeline.runs.fingerprint import RESOLVED, recipe_params
-from roberta_squad_pipeline.runs.measured import MeasuredRun, load_measured
 from roberta_squad_pipeline.runs.parameters import project_parameters
 from roberta_squad_pipeline.runs.recording import MEMBERS_TAG, WEIGHTS_TAG
-from roberta_squad_pipeline.tracking.store import FinishedRun, finished_runs
+from roberta_squad_pipeline.tracking.store import FinishedRun, finished_runs, load_questions
 from roberta_squad_pipeline.tracking.tracker import Journal
 
 _FOLDER = "data/08_reporting/_compared"
@@ -30,6 +31,58 @@ _HEAD = (
     *("run", "steps", "batch", "lr", "decay", "seed", "best F1", "95 % interval"),
     *("behind the best", "fixed", "broke", "settings that differ from the first"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRun:
+    """A run with the scores of each question at the threshold that is best for its F1."""
+
+    run: FinishedRun
+    questions: pd.DataFrame
+    """See `judged`."""
+    f1: Float64Array
+    """0 to 1. Shape: (questions,)"""
+    right: BoolArray
+    """Whether the answer is an exact match, or abstaining is right. Shape: (questions,)"""
+    answers: NDArray[np.object_]
+    """The answers; empty if it abstains. Shape: (questions,)"""
+    members: tuple[FinishedRun, ...] = ()
+    """The runs that trained the members of an ensemble."""
+
+    @property
+    def best_f1(self) -> float:
+        """In per cent."""
+        return float(100 * self.f1.mean())
+
+    @property
+    def passages(self) -> IntArray:
+        """Number of each question's passage. Shape: (questions,)."""
+        return self.questions["passage_number"].to_numpy()
+
+    def setting(self, name: str) -> str:
+        """A setting of the training, resolved if it was left open; empty if unknown."""
+        params = self.run.params
+        return params.get(f"trained_with.{name}", params.get(f"training.{name}", ""))
+
+
+def measured_run(run: FinishedRun, questions: pd.DataFrame) -> MeasuredRun:
+    """Scores the questions of a run at its best threshold.
+
+    Args:
+        run: The run.
+        questions: See `judged`.
+    """
+    scores, odds = scores_of(questions), questions["no_answer_score"].to_numpy()
+    threshold = scores.best_threshold(scores.f1, odds).threshold
+    f1, exact = (scores.at(threshold, values, odds) for values in (scores.f1, scores.exact))
+    answers = np.where(odds > threshold, "", questions["predicted"].to_numpy())
+    return MeasuredRun(run, questions, f1, exact == 1, answers)
+
+
+def load_measured(journal: Journal, runs: Sequence[FinishedRun]) -> list[MeasuredRun]:
+    """Fetches the scores of each question from MLflow; runs that kept none are left out."""
+    tables = ((run, load_questions(journal, run.run_id)) for run in runs)
+    return [measured_run(run, table) for run, table in tables if table is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +120,8 @@ def compare_runs(project: Path, env: str | None, names: Sequence[str]) -> Compar
         InputError: There is no such finished run, or they answered different questions.
     """
     journal = project_parameters(project, env, {}).tracking.journal(project)
-    return side_by_side([_found(journal, name) for name in names])
+    known = finished_runs(journal, {})
+    return side_by_side([_found(journal, known, name) for name in names])
 
 
 def side_by_side(runs: Sequence[MeasuredRun]) -> Comparison:
@@ -179,8 +233,7 @@ def _question_tables(
     ]
 
 
-def _found(journal: Journal, name: str) -> MeasuredRun:
-    known = finished_runs(journal, {})
+def _found(journal: Journal, known: Sequence[FinishedRun], name: str) -> MeasuredRun:
     runs = [run for run in known if name in {run.name, run.run_id}]
     for run in runs:
         for measured in load_measured(journal, [run]):
@@ -216,6 +269,13 @@ def _row(run: MeasuredRun, first: MeasuredRun, behind: Behind) -> tuple[str, ...
         "" if is_first else str(int((first.right & ~run.right).sum())),
         "; ".join(_settings_that_differ(first, run)),
     )
+
+
+def lead_text(lead: float, *, within_noise: bool) -> str:
+    """How far a row is behind the best, in words and points of F1."""
+    if lead == 0:
+        return "best"
+    return f"{lead:.2f}" + (" (within noise)" if within_noise else "")
 
 
 def _members(run: FinishedRun) -> dict[str, str]:

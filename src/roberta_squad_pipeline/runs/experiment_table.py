@@ -15,9 +15,9 @@ from roberta_squad_pipeline.common.same_run import differences
 from roberta_squad_pipeline.common.tables import table, without_formulas
 from roberta_squad_pipeline.evaluation.ranking import Behind, behind_the_best
 from roberta_squad_pipeline.evaluation.uncertainty import interval_of_mean
-from roberta_squad_pipeline.runs.experiments import Experiment, Experiments, Form, Reference, scaled
+from roberta_squad_pipeline.runs.comparison import MeasuredRun, lead_text
+from roberta_squad_pipeline.runs.experiments import Experiment, Experiments, Reference, scaled
 from roberta_squad_pipeline.runs.fingerprint import description, recipe, recipe_params
-from roberta_squad_pipeline.runs.measured import MeasuredRun
 from roberta_squad_pipeline.runs.parameters import Parameters
 from roberta_squad_pipeline.tracking.tracker import flat_params
 
@@ -77,7 +77,7 @@ def experiment_table(
     rows = build_rows(experiments.rows, experiments.references, measured)
     settings = {name: flat_params(one) for name, one in described.items()}
     other_rows = build_other_rows(others, settings)
-    signature = _signature(files, experiments, expected, measured, others)
+    signature = _signature(files, expected, measured, others)
     frame = pd.DataFrame([*rows, *other_rows])
     for column in ("runs", "differs"):
         frame[column] = frame[column].str.join("; ")
@@ -129,12 +129,22 @@ def build_rows(
     behind = _behind(measured)
     rows = []
     for name, experiment in experiments.items():
-        if experiment.reported or name in measured:
-            row = _reported(name, experiment)
-            if name in measured:
-                row = _with_measured(row, measured[name], behind[name])
-                row = replace(row, trained_with=_trained_with(measured[name][0]))
-            rows.append(row)
+        if not experiment.reported and name not in measured:
+            continue
+        questions = experiment.updates * experiment.batch_size
+        row = Row(
+            name=name,
+            updates=experiment.updates,
+            epochs=round(questions / SQUAD2_TRAINING_QUESTIONS, 2),
+            batch_size=experiment.batch_size,
+            lr=experiment.lr,
+            layer_decay=experiment.layer_decay,
+            reported_best_f1=experiment.reported.get("best_f1"),
+        )
+        if name in measured:
+            row = _with_measured(row, measured[name], behind[name])
+            row = replace(row, trained_with=_trained_with(measured[name][0]))
+        rows.append(row)
     return rows + [
         Row(name=reference.name, reported_best_f1=reference.best_f1) for reference in references
     ]
@@ -193,35 +203,21 @@ def _number(text: str) -> float | None:
     return float(text) if text not in {"", "None", HIDDEN} else None
 
 
-def settings_of_its_own(
-    experiment: Experiment, form: Form, parameters: Parameters
-) -> dict[str, str]:
+def settings_of_its_own(parameters: Parameters, experiment: str) -> dict[str, str]:
     """Returns the settings that --params or conf/ changes from an experiment's own, scaled ones.
 
     Args:
-        experiment: A row of the table.
-        form: What all rows have in common.
         parameters: The parameters with which it is run.
+        experiment: The name of its row.
     """
-    row = scaled(experiment, parameters.scale).model_dump(exclude={"warmup_updates", "reported"})
-    own = row | form.model_dump()
+    table = parameters.experiments
+    row = scaled(table.rows[experiment], parameters.scale)
+    own = row.model_dump(exclude={"warmup_updates", "reported"}) | table.form.model_dump()
     here: dict[str, Any] = {}
     # No name is in two of these sections.
     for section in ("training", "features", "model", "inference"):
         here |= getattr(parameters, section).model_dump(include=own.keys())
     return {name: f"{here[name]}" for name, value in own.items() if here[name] != value}
-
-
-def _reported(name: str, experiment: Experiment) -> Row:
-    return Row(
-        name=name,
-        updates=experiment.updates,
-        epochs=round(experiment.updates * experiment.batch_size / SQUAD2_TRAINING_QUESTIONS, 2),
-        batch_size=experiment.batch_size,
-        lr=experiment.lr,
-        layer_decay=experiment.layer_decay,
-        reported_best_f1=experiment.reported.get("best_f1"),
-    )
 
 
 def _with_measured(row: Row, runs: Sequence[MeasuredRun], behind: Behind | None = None) -> Row:
@@ -249,7 +245,6 @@ def _behind(measured: Mapping[str, Sequence[MeasuredRun]]) -> dict[str, Behind]:
 
 def _signature(
     files: Mapping[str, Mapping[str, Any]],
-    experiments: Experiments,
     expected: Mapping[str, Parameters],
     measured: Mapping[str, Sequence[MeasuredRun]],
     others: Sequence[Sequence[MeasuredRun]],
@@ -263,9 +258,7 @@ def _signature(
     given = {
         f"{name} {value}"
         for experiment in measured
-        for name, value in settings_of_its_own(
-            experiments.rows[experiment], experiments.form, expected[experiment]
-        ).items()
+        for name, value in settings_of_its_own(expected[experiment], experiment).items()
     }
     if given:
         signature += (
@@ -364,10 +357,3 @@ def _cells(row: Row) -> dict[str, str]:
         "behind the best": "" if behind is None else lead_text(behind, within_noise=noise),
         "not in the table for": "; ".join(row.differs),
     }
-
-
-def lead_text(lead: float, *, within_noise: bool) -> str:
-    """How far a row is behind the best, in words and points of F1."""
-    if lead == 0:
-        return "best"
-    return f"{lead:.2f}" + (" (within noise)" if within_noise else "")

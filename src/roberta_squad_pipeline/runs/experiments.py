@@ -1,7 +1,6 @@
 """Named experiments: a table, files beside it, and the resolvers by which conf/ refers to it."""
 
 import math
-from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -178,23 +177,6 @@ def scaled(experiment: Experiment, scale: Scale) -> Experiment:
             "lr": scaled_lr(experiment.lr, scale.lr),
         }
     )
-
-
-def scaled_settings(experiment: Experiment, scale: Scale, training: Mapping[str, Any]) -> list[str]:
-    """Describes how a scale has changed an experiment's settings, one text per setting.
-
-    Args:
-        experiment: The experiment with its published settings.
-        scale: The scale.
-        training: The settings of the run; those that were given explicitly are not scaled.
-    """
-    here = scaled(experiment, scale)
-    factors = {"updates": scale.updates, "warmup_updates": scale.updates, "lr": scale.lr}
-    return [
-        f"{name} {getattr(experiment, name):g} \u00d7 {factor:g} = {training[name]:g}"
-        for name, factor in factors.items()
-        if factor != 1 and training[name] == getattr(here, name)
-    ]
 
 
 def unless(other: Any, value: Any) -> Any:

@@ -1,26 +1,12 @@
 """Describes what a run depends on, and gives this a short name: equal names mean equal results."""
 
-import json
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from kedro.io import CatalogProtocol
-
-from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.common.files import stamps
 from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
-from roberta_squad_pipeline.runs.members import matching
 from roberta_squad_pipeline.runs.parameters import Parameters
-from roberta_squad_pipeline.squad.forms import files_of
+from roberta_squad_pipeline.runs.readers import weights_name
 from roberta_squad_pipeline.tracking.tracker import flat_params
-
-QUESTIONS = {"train": "train_questions", "dev": "dev_questions"}
-"""The dataset of questions by split; a project may replace it in its catalog."""
-
-QUESTION_FILES = "roberta_squad_pipeline.datasets.QuestionsDataset"
-"""The type of these datasets; if an entry has no filepath, parameters name the files."""
 
 RESOLVED = {"trained_with": "training", "answered_with": "inference"}
 """Datasets with resolved settings, and the section of the parameters that they belong to."""
@@ -86,7 +72,7 @@ def description(parameters: Parameters, files: dict[str, dict[str, Any]]) -> dic
         | {
             "squad_files": {split: {"sha256": file["sha256"]} for split, file in files.items()},
             "weights": weights_of(parameters.model.source)
-            | ({"teacher": _weights(teacher)} if teacher else {}),
+            | ({"teacher": weights_name(teacher)} if teacher else {}),
         }
     )
 
@@ -120,64 +106,3 @@ def recipe_params(params: Mapping[str, str]) -> dict[str, str]:
         and name not in _NOT_RECIPE
         and (not name.startswith("squad_files.") or name.endswith(".sha256"))
     }
-
-
-def own_questions(catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:
-    """Describes catalog entries of the project that questions are loaded from, by dataset.
-
-    Files and folders count with the sizes and times of their files; credentials do not count.
-
-    Returns:
-        A text per dataset; none for questions whose files are named by parameters.
-    """
-    found = {}
-    for name in QUESTIONS.values():
-        dataset = catalog.get(name)
-        entry = {} if dataset is None else dataset._init_config()
-        path = entry.get("filepath")
-        if not entry or (entry["type"] == QUESTION_FILES and not path):
-            continue
-        paths = path if isinstance(path, list) else [path] if path else []
-        counted = {key: entry[key] for key in entry.keys() - {"metadata", "credentials"}}
-        # A resolver of the project's may have made an argument of any type.
-        found[name] = json.dumps([counted, _stamps_of(paths)], sort_keys=True, default=str)
-    return found
-
-
-def other_readers(parameters: Parameters, readers: Path) -> dict[str, Any]:
-    """The parameters that name other runs' readers, with short names of these readers' weights.
-
-    Args:
-        parameters: Of the run.
-        readers: The folder of all runs' readers.
-    """
-    ensemble, distil, reader = parameters.ensemble, parameters.distil, parameters.reader
-    members = {name for wanted in ensemble.members for name in matching(readers, wanted)}
-    weights = {name: _weights(readers / name) for name in members - {parameters.run}}
-    return {
-        "ensemble": ensemble.model_dump(mode="json") | {"weights": weights},
-        "distil": distil.model_dump(mode="json") | {"weights": _weights(distil.teacher)},
-        "reader": reader and {"run": reader, "weights": _weights(readers / reader)},
-    }
-
-
-def _weights(reader: str | Path | None) -> str | None:
-    return digest(weights_of(reader)) if reader else None
-
-
-def file_stamps(parameters: Parameters) -> list[list[tuple[str, int, int]]]:
-    """Names, sizes and times of the files that the parameters name."""
-    data, source = parameters.data, parameters.model.source
-    named = (data.train, data.dev, data.validation_file, parameters.distil.unlabelled)
-    paths = [[one] if isinstance(one, str) else one or () for one in named]
-    of_source = stamps(Path(source)) if source else []
-    return [of_source, *(_stamps_of(of_one) for of_one in paths)]
-
-
-def _stamps_of(paths: Iterable[str]) -> list[tuple[str, int, int]]:
-    """Those of all files that paths of questions stand for."""
-    found: list[tuple[str, int, int]] = []
-    for path in filter(None, paths):  # an empty one would be the project's folder
-        with suppress(InputError):  # what is wrong with it is said where it is read
-            found += [stamp for file in files_of(Path(path)) for stamp in stamps(file)]
-    return found

@@ -4,16 +4,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kedro.pipeline import Pipeline
 from pydantic import ValidationError
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.files import write_text
-from roberta_squad_pipeline.common.redaction import Redaction
 from roberta_squad_pipeline.common.same_run import differences
 from roberta_squad_pipeline.common.strict import StrictModel
-from roberta_squad_pipeline.runs.fingerprint import features_of, other_readers, settings_of
-from roberta_squad_pipeline.runs.parameters import Parameters
+from roberta_squad_pipeline.runs.fingerprint import features_of, settings_of
+from roberta_squad_pipeline.runs.plan import TRACKED, RunPlan
+from roberta_squad_pipeline.runs.readers import other_readers
+from roberta_squad_pipeline.runs.run_lock import Claim
 
 _RECORD = "settings.json"
 
@@ -39,24 +39,16 @@ class MadeOf(StrictModel):
     """Nodes that a session of this MLflow run began, and none has finished since."""
 
 
-def made_of(
-    parameters: Parameters,
-    tracked: Pipeline,
-    redaction: Redaction,
-    readers: Path,
-    *,
-    with_features: bool,
-) -> MadeOf:
+def made_of(plan: RunPlan, *, with_features: bool) -> MadeOf:
     """Collects the settings of a run that is about to begin.
 
     Args:
-        parameters: All its parameters.
-        tracked: Its nodes that write outputs under the run's name.
-        redaction: Removes what must not be recorded.
-        readers: The folder of all runs' readers; those that it names count with their weights.
+        plan: The run; the readers that it names count with their weights.
         with_features: Whether its features are made with these parameters.
     """
-    told = redaction.record(settings_of(parameters) | other_readers(parameters, readers))
+    parameters, tracked = plan.parameters, plan.nodes.only_nodes_with_tags(TRACKED)
+    settings = settings_of(parameters) | other_readers(parameters, plan.path("readers"))
+    told = plan.redaction.record(settings)
     read = {name: told[name] for name in _RESULTS if f"params:{name}" in tracked.inputs()}
     return MadeOf(
         feature_set=parameters.feature_set,
@@ -64,6 +56,31 @@ def made_of(
         sha256={},
         results=read,
     )
+
+
+def check_finished_runs_are_kept(plan: RunPlan, claim: Claim) -> MadeOf:
+    """Refuses to replace what a finished run with other settings or data has made.
+
+    Args:
+        plan: The run.
+        claim: What it reads and writes.
+
+    Returns:
+        The settings of the run.
+
+    Raises:
+        InputError: It would be replaced, or the features are of other data.
+    """
+    trains = "checkpoints" in plan.nodes.only_nodes_with_tags(TRACKED).inputs()
+    with_features = claim.builds or trains
+    mine = made_of(plan, with_features=with_features)
+    kept, builds = not plan.parameters.overwrite, claim.builds
+    shared = plan.parameters.feature_set != plan.parameters.run
+    if (shared and kept) if builds else with_features:
+        check_features(mine, plan.path("dev_features").parent, builds=builds)
+    if kept:
+        check_replacement(mine, plan.scores.parent, run=claim.run, builds=builds)
+    return mine
 
 
 def check_replacement(mine: MadeOf, folder: Path, *, run: str | None, builds: bool) -> None:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +22,19 @@ from roberta_squad_pipeline.common.redaction import (
 )
 from roberta_squad_pipeline.demo import ENCODER as DEMO_ENCODER
 from roberta_squad_pipeline.demo import unpack_encoder
-from roberta_squad_pipeline.runs.before_run import (
+from roberta_squad_pipeline.runs.finished import (
     check_finished_runs_are_kept,
-    check_other_runs_are_kept,
-    check_sources,
-    claim_of,
+    check_replacement,
+    keep_features,
+    of_files,
 )
-from roberta_squad_pipeline.runs.fingerprint import QUESTION_FILES, QUESTIONS, own_questions
-from roberta_squad_pipeline.runs.finished import check_replacement, keep_features, of_files
-from roberta_squad_pipeline.runs.made_with import MadeWith
+from roberta_squad_pipeline.runs.made_with import QUESTION_FILES, QUESTIONS, MadeWith, own_questions
 from roberta_squad_pipeline.runs.parameters import (
     check_before_run,
     load_parameters,
     parameters_by_experiment,
 )
-from roberta_squad_pipeline.runs.plan import RunPlan
+from roberta_squad_pipeline.runs.plan import RunPlan, check_readers, claim_of
 from roberta_squad_pipeline.runs.pruning import Pruned
 from roberta_squad_pipeline.runs.recording import EVALUATION, SQUAD_FILES, Recording
 from roberta_squad_pipeline.runs.run_lock import held
@@ -45,9 +42,6 @@ from roberta_squad_pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.tracking.spool import Status
-
-REPORT, CROSSFIT, TABLE = "report", "metrics_crossfit", "experiments_markdown"
-"""Datasets: the report, the cross-fitted scores, printed at the end, and the table of runs."""
 
 LOCAL = "local"
 """The environment with this machine's own settings, of which nothing is recorded."""
@@ -108,14 +102,6 @@ class TrackingHooks:
         """
         # The sessions of a process share these hooks.
         self._recording = None
-        self._plan = RunPlan(
-            self._project,
-            self._parameters,
-            self._catalog,
-            Pipeline([]),
-            self._redaction,
-            self._loader.own_experiment,
-        )
         entries = own_questions(catalog)
         check_before_run(
             self._parameters,
@@ -131,9 +117,15 @@ class TrackingHooks:
         self._made_with = MadeWith(catalog, self._parameters)
         if run_params["only_missing_outputs"]:
             pipeline = self._made_with.outdated(pipeline)
-        self._plan = plan = replace(self._plan, nodes=pipeline)
-        check_sources(plan)
-        check_other_runs_are_kept(plan)
+        self._plan = plan = RunPlan(
+            self._project,
+            self._parameters,
+            self._catalog,
+            pipeline,
+            self._redaction,
+            self._loader.own_experiment,
+        )
+        check_readers(plan)
         claim = claim_of(plan, self._made_with)
         self._made_of = check_finished_runs_are_kept(plan, claim)
         self._held.enter_context(held(claim, self._project / self._parameters.locks))
@@ -193,15 +185,15 @@ class TrackingHooks:
     @hook_impl
     def after_pipeline_run(self, catalog: CatalogProtocol[Any, Any]) -> None:
         """Completes and closes the run, and prints scores and where to look at them."""
+        if self._recording is None:  # not the first of several machines
+            return
         from roberta_squad_pipeline.evaluation.report.summary import summary
 
         known = self._plan.nodes.datasets()
         files = catalog.load(SQUAD_FILES) if SQUAD_FILES in known else {}
         evaluation = catalog.load(EVALUATION) if EVALUATION in known else {}
-        said = summary(evaluation, catalog.load(CROSSFIT)) if evaluation else []
-        pages: dict[str, str] = {}
-        if self._recording is not None:
-            pages = self._recording.complete(files, evaluation, said, catalog)
+        said = summary(evaluation, catalog.load("metrics_crossfit")) if evaluation else []
+        pages = self._recording.complete(files, evaluation, said, catalog)
         self.end_run("FINISHED")
         self._tell_of_outdated()
         # Not logged, since a log breaks lines, and with them addresses that one can click on.
@@ -225,7 +217,7 @@ class TrackingHooks:
         self._held.close()
 
     def _where_to_go(self, pages: dict[str, str], *, scored: bool) -> Iterator[str]:
-        for name, dataset in (("report", REPORT), ("table", TABLE)):
+        for name, dataset in (("report", "report"), ("table", "experiments_markdown")):
             if dataset in self._plan.nodes.all_outputs():
                 yield f"{name}: {self._plan.path(dataset).as_uri()}"
         yield from (f"{name}: {address}" for name, address in pages.items())

@@ -1,7 +1,9 @@
 """Records what each output was made with, so that outputs of other settings are recognised."""
 
+import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,15 +12,19 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from roberta_squad_pipeline.common.errors import InputError
+from roberta_squad_pipeline.common.files import stamps
 from roberta_squad_pipeline.common.same_run import digest
-from roberta_squad_pipeline.runs.fingerprint import (
-    features_of,
-    file_stamps,
-    other_readers,
-    own_questions,
-    settings_of,
-)
+from roberta_squad_pipeline.runs.fingerprint import features_of, settings_of
 from roberta_squad_pipeline.runs.parameters import Parameters
+from roberta_squad_pipeline.runs.readers import other_readers
+from roberta_squad_pipeline.squad.forms import files_of
+
+QUESTIONS = {"train": "train_questions", "dev": "dev_questions"}
+"""The dataset of questions by split; a project may replace it in its catalog."""
+
+QUESTION_FILES = "roberta_squad_pipeline.datasets.QuestionsDataset"
+"""The type of these datasets; if an entry has no filepath, parameters name the files."""
 
 _PARAMETER = "params:"
 
@@ -37,7 +43,7 @@ class MadeWith:
         self._catalog = catalog
         self._folder = parameters.made_with
         self._settings = settings_of(parameters) | {
-            "files": file_stamps(parameters),
+            "files": _file_stamps(parameters),
             **other_readers(parameters, self._path("readers") or Path()),
         }
         self._questions = own_questions(catalog)
@@ -118,3 +124,43 @@ class MadeWith:
     def _path(self, dataset: str) -> Path | None:
         found = getattr(self._catalog.get(dataset), "_filepath", None)
         return Path(found) if found else None
+
+
+def own_questions(catalog: CatalogProtocol[Any, Any]) -> dict[str, str]:
+    """Describes catalog entries of the project that questions are loaded from, by dataset.
+
+    Files and folders count with the sizes and times of their files; credentials do not count.
+
+    Returns:
+        A text per dataset; none for questions whose files are named by parameters.
+    """
+    found = {}
+    for name in QUESTIONS.values():
+        dataset = catalog.get(name)
+        entry = {} if dataset is None else dataset._init_config()
+        path = entry.get("filepath")
+        if not entry or (entry["type"] == QUESTION_FILES and not path):
+            continue
+        paths = path if isinstance(path, list) else [path] if path else []
+        counted = {key: entry[key] for key in entry.keys() - {"metadata", "credentials"}}
+        # A resolver of the project's may have made an argument of any type.
+        found[name] = json.dumps([counted, _stamps_of(paths)], sort_keys=True, default=str)
+    return found
+
+
+def _file_stamps(parameters: Parameters) -> list[list[tuple[str, int, int]]]:
+    """Names, sizes and times of the files that the parameters name."""
+    data, source = parameters.data, parameters.model.source
+    named = (data.train, data.dev, data.validation_file, parameters.distil.unlabelled)
+    paths = [[one] if isinstance(one, str) else one or () for one in named]
+    of_source = stamps(Path(source)) if source else []
+    return [of_source, *(_stamps_of(of_one) for of_one in paths)]
+
+
+def _stamps_of(paths: Iterable[str]) -> list[tuple[str, int, int]]:
+    """Those of all files that paths of questions stand for."""
+    found: list[tuple[str, int, int]] = []
+    for path in filter(None, paths):  # an empty one would be the project's folder
+        with suppress(InputError):  # what is wrong with it is said where it is read
+            found += [stamp for file in files_of(Path(path)) for stamp in stamps(file)]
+    return found

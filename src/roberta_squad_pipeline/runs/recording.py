@@ -10,7 +10,7 @@ import yaml
 from kedro.io import CatalogProtocol
 
 from roberta_squad_pipeline.common.same_run import digest, surroundings, weights_of
-from roberta_squad_pipeline.runs.experiments import scaled_settings
+from roberta_squad_pipeline.runs.experiments import scaled
 from roberta_squad_pipeline.runs.fingerprint import RESOLVED, description, recipe
 from roberta_squad_pipeline.runs.finished import (
     MadeOf,
@@ -85,8 +85,11 @@ class Recording:
         """A new MLflow run, with the parameters and tags of this one."""
         from roberta_squad_pipeline.tracking.mlflow_run import open_run
 
-        if self._plan.trains:
-            _tell_of_scale(self._plan.parameters)
+        if self._plan.trains and (to_scale := scaled_settings(self._plan.parameters)):
+            experiment = self._plan.parameters.experiment
+            _logger.info(
+                "experiment %s to scale (globals.yml): %s", experiment, ", ".join(to_scale)
+            )
         # Not all experiments: the settings of this one are in the other sections.
         others = {"experiments", "predict", "export", "tune"}
         if not self._plan.combines:
@@ -179,6 +182,8 @@ class Recording:
     ) -> dict[str, str]:
         """Records what results depend on, the reader as a model, and what was exported.
 
+        The run's checkpoints are kept until now, in case a node after the training fails.
+
         Args:
             files: The record of the run's SQuAD files; empty if it has none.
             evaluation: Its scores; empty if it has none.
@@ -188,25 +193,8 @@ class Recording:
         Returns:
             Addresses of pages, by what they show.
         """
-        if self.run is not None:
-            self._complete(self.run, files, evaluation, catalog)
-            if said:
-                self.run.describe(said)
-        if self._plan.exports:
-            return self._log_export()
-        return self.run.pages if self.run is not None else {}
-
-    def _complete(
-        self,
-        run: "MlflowRun",
-        files: dict[str, dict[str, Any]],
-        evaluation: dict[str, Any],
-        catalog: CatalogProtocol[Any, Any],
-    ) -> None:
-        """Records what results depend on, and the reader as a model.
-
-        The run's checkpoints are kept until now, in case a node after the training fails.
-        """
+        if (run := self.run) is None:
+            return self._log_export() if self._plan.exports else {}
         from roberta_squad_pipeline.evaluation.questions import surest_answer
 
         made = self._plan.nodes.all_outputs()
@@ -228,6 +216,9 @@ class Recording:
             self._remove_checkpoints(run.run_id)
         recorded = {"mlflow_run": run.run_id, "trained_as": self._trained_as}
         keep(of_files(self._made_of.model_copy(update=recorded), files), self._plan.scores)
+        if said:
+            run.describe(said)
+        return self._log_export() if self._plan.exports else run.pages
 
     def prune(self, reason: str) -> None:
         """Ends a run that a search has ended."""
@@ -248,7 +239,7 @@ class Recording:
     def _remove_checkpoints(self, run_id: str) -> None:
         from roberta_squad_pipeline.training.resume import remove_finished
 
-        remove_finished(self._plan.project / self._plan.catalog["checkpoints"]["filepath"], run_id)
+        remove_finished(self._plan.path("checkpoints"), run_id)
 
     def _describe(self, run: "MlflowRun", files: dict[str, dict[str, Any]]) -> None:
         """Records what the scores of a run depend on besides parameters, if it trained as well.
@@ -344,12 +335,18 @@ def _scored_on(files: dict[str, dict[str, Any]]) -> tuple[str, str] | None:
     return (Path(dev["path"]).name, digest_of(dev)) if dev else None
 
 
-def _tell_of_scale(parameters: Parameters) -> None:
+def scaled_settings(parameters: Parameters) -> list[str]:
+    """Describes how the scale has changed an experiment's settings, one text per setting.
+
+    Those that were given explicitly are not scaled.
+    """
     if parameters.experiment is None:
-        return
-    row = parameters.experiments.rows[parameters.experiment]
-    scaled = scaled_settings(row, parameters.scale, parameters.training.model_dump())
-    if scaled:
-        _logger.info(
-            "experiment %s to scale (globals.yml): %s", parameters.experiment, ", ".join(scaled)
-        )
+        return []
+    row, scale = parameters.experiments.rows[parameters.experiment], parameters.scale
+    here = scaled(row, scale)
+    factors = {"updates": scale.updates, "warmup_updates": scale.updates, "lr": scale.lr}
+    return [
+        f"{name} {getattr(row, name):g} \u00d7 {factor:g} = {getattr(here, name):g}"
+        for name, factor in factors.items()
+        if factor != 1 and getattr(parameters.training, name) == getattr(here, name)
+    ]

@@ -1,8 +1,8 @@
 """Kedro's sequential runner on machine 0; on the other machines only the shared nodes."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import Any
 
 from kedro.io.core import CatalogProtocol
@@ -43,7 +43,9 @@ class MachineRunner(SequentialRunner):
             _help(shared, distributed, name=parameters["run"])
             return
         with ExitStack() as stack:
-            stack.enter_context(_warnings_alone(self._logger))
+            # Not Kedro's two messages per finished node: the hooks log each node once.
+            stack.callback(self._logger.setLevel, self._logger.level)
+            self._logger.setLevel(logging.WARNING)
             if distributed.nodes > 1 and shared:
                 from roberta_squad_pipeline.distributed.launch import meeting_point
 
@@ -68,17 +70,6 @@ class MachineRunner(SequentialRunner):
         """Suggests nothing if no node has run: the error's own message is enough."""
         if done_nodes:
             super()._suggest_resume_scenario(pipeline, done_nodes, catalog)
-
-
-@contextmanager
-def _warnings_alone(logger: logging.Logger) -> Iterator[None]:
-    """Silences Kedro's two messages per finished node; the hooks log each node once."""
-    usual = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(usual)
 
 
 def _help(shared: list[str], distributed: DistributedConfig, *, name: str) -> None:

@@ -40,7 +40,7 @@ def _watched(run: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]
         if not own:  # another project's, in the same process
             return run(session, *args, **kwargs)
         given = signature.bind(session, *args, **kwargs)
-        given.arguments["runner"] = _runner(given.arguments.get("runner"))
+        given.arguments["runner"] = _runner(given.arguments.get("runner") or SequentialRunner())
         params = session.store.get("runtime_params") or {}
         try:
             with _sigterm_as_exit(), in_project(session._project_path, params) as params:
@@ -75,8 +75,6 @@ def in_project(project: Path, params: dict[str, Any]) -> Iterator[dict[str, Any]
 
 
 def _runner(runner: Any) -> SequentialRunner:
-    if runner is None:
-        return MachineRunner()
     if type(runner) is SequentialRunner:
         return MachineRunner(is_async=runner._is_async)
     if isinstance(runner, SequentialRunner):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from roberta_squad_pipeline.common.errors import InputError
 from roberta_squad_pipeline.common.nested import merged
@@ -56,28 +56,38 @@ class Series:
     prepared: set[str] = field(default_factory=set, kw_only=True)
     """Features that were built."""
 
+    @classmethod
+    def of(cls, project: Path, env: str | None, params: dict[str, Any]) -> Self:
+        """Reads the parameters of a series.
+
+        Raises:
+            InputError: See `load_parameters`.
+        """
+        return cls(project, env, params, project_parameters(project, env, params))
+
     @property
     def journal(self) -> Journal:
         """Where its runs are recorded."""
         return self.parameters.tracking.journal(self.project)
 
-    def planned_run(self, own: dict[str, Any], feature_set: str) -> PlannedRun:
+    def planned_run(self, name: str, changes: dict[str, Any], feature_set: str) -> PlannedRun:
         """A run whose features are shared by all that read the same windows.
 
         Args:
-            own: Parameters of the run, its name among them.
+            name: Of the run.
+            changes: Parameters of its own, nested.
             feature_set: Name of the features of runs with the parameters of the series.
 
         Raises:
             InputError: The parameters do not go together.
         """
-        own = own | {"feature_set": feature_set}
+        own = merged(merged(self.params, changes), {"run": name, "feature_set": feature_set})
         parameters = project_parameters(self.project, self.env, own)
         features = _features_of(parameters)
         if features != _features_of(self.parameters):
             own["feature_set"] = f"{feature_set}_{digest(features)[:8]}"
             parameters = project_parameters(self.project, self.env, own)
-        return PlannedRun(own["run"], own, parameters)
+        return PlannedRun(name, own, parameters)
 
     def claimed(self, name: str) -> AbstractContextManager[None]:
         """Keeps other processes in this folder from the same series while the block runs.
@@ -185,13 +195,13 @@ def plan(
         seeds: Number of seeds per experiment: training.seed and the numbers after it.
         shard: Number of the share, from 1, and number of shares.
     """
-    series = Series(project, env, params, project_parameters(project, env, params))
+    series = Series.of(project, env, params)
     rows, seed = series.parameters.experiments.rows, series.parameters.training.seed
     planned = []
     for name in experiments or [name for name, one in rows.items() if one.reported]:
         for number in range(seed, seed + seeds):
-            own = {"experiment": name, "run": f"{name}_seed{number}", "training": {"seed": number}}
-            planned.append(series.planned_run(merged(params, own), FEATURE_SET))
+            own = {"experiment": name, "training": {"seed": number}}
+            planned.append(series.planned_run(f"{name}_seed{number}", own, FEATURE_SET))
     index, count = shard
     return Sweep(project, env, params, series.parameters, tuple(planned[index - 1 :: count]))
 
@@ -253,7 +263,7 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
             say(f"{run.name}: finished before with the same settings, code and data; skipped")
     rest = [run for run in sweep.planned if run.name not in done]
     if not rest:
-        _show(_table(sweep), say)
+        _table(sweep, say)
         return []
     tags = {"sweep": digest(fingerprints(sweep)), "sweep.runs": str(len(sweep.planned))}
     failed: list[str] = []
@@ -266,24 +276,20 @@ def carry_out(sweep: Sweep, *, say: Callable[[str], None]) -> list[str]:
             if not sweep.carry_out_one(run, parent.run_id):
                 failed.append(run.name)
         if done or len(failed) < len(rest):
-            table = _table(sweep)
-            _show(table, say)
-            _log_table(table, parent)
+            _log_table(_table(sweep, say), parent)
         parent.end("FAILED" if failed else "FINISHED")
     return failed
 
 
-def _table(sweep: Sweep) -> Path:
-    """Builds the table from all finished runs on the sweep's data."""
+def _table(sweep: Sweep, say: Callable[[str], None]) -> Path:
+    """Builds and prints the table from all finished runs on the sweep's data."""
     feature_set = sweep.planned[0].parameters.feature_set
     params = merged(sweep.params, {"run": feature_set})
     run_pipeline(sweep.project, sweep.env, params, "compare")
-    return sweep.project / "data/08_reporting" / feature_set / "experiments.md"
-
-
-def _show(table: Path, say: Callable[[str], None]) -> None:
+    table = sweep.project / "data/08_reporting" / feature_set / "experiments.md"
     say(table.read_text(encoding="utf-8"))
     say(f"table: {table.absolute().as_uri()}")
+    return table
 
 
 def _log_table(table: Path, parent: "MlflowRun") -> None:

@@ -27,10 +27,10 @@ from roberta_squad_pipeline.evaluation.report.figures import TEMPLATE
 from roberta_squad_pipeline.evaluation.report.page import page_with_figures
 from roberta_squad_pipeline.runs.experiments import OWN, with_own_experiment
 from roberta_squad_pipeline.runs.fingerprint import description
-from roberta_squad_pipeline.runs.parameters import TuneConfig, project_parameters
+from roberta_squad_pipeline.runs.parameters import TuneConfig
 from roberta_squad_pipeline.runs.pruning import Judge, Pruned, judged_by
 from roberta_squad_pipeline.runs.search_space import Value, nested, searched, suggested, within
-from roberta_squad_pipeline.runs.sweep import PlannedRun, Series, squad_files
+from roberta_squad_pipeline.runs.sweep import Series, squad_files
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -78,21 +78,6 @@ class Tuning(Series):
         return f"{socket.gethostname()}:{self.project}"
 
 
-def plan(project: Path, env: str | None, params: dict[str, Any]) -> Tuning:
-    """Reads what is to be searched.
-
-    Args:
-        project: The project's folder.
-        env: Kedro's environment.
-        params: Given for every run.
-
-    Raises:
-        InputError: See `load_parameters`.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return Tuning(project, env, params, project_parameters(project, env, params))
-
-
 def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> str | None:
     """Runs the trials that the study lacks, runs the best with more seeds, and names the winner.
 
@@ -110,7 +95,7 @@ def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> str | None:
         TrainingError: No trial has a score.
     """
     name = tuning.config.study
-    tuning.build_features(planned_trial(tuning, name, {}))
+    tuning.build_features(tuning.planned_run(name, {}, name))
     study = _open_study(tuning, _made_of(tuning))
     _take_up(study, tuning.place)
     tags = {"study": name, "study.made_of": digest(study.user_attrs[_MADE_OF])}
@@ -129,21 +114,6 @@ def carry_out(tuning: Tuning, *, say: Callable[[str], None]) -> str | None:
     return winner
 
 
-def planned_trial(tuning: Tuning, name: str, changes: dict[str, Any]) -> PlannedRun:
-    """A run of the study.
-
-    Args:
-        tuning: The study.
-        name: Of the run.
-        changes: The run's own parameters, nested.
-
-    Raises:
-        InputError: The changes do not go together.
-    """
-    own = merged(merged(tuning.params, changes), {"run": name})
-    return tuning.planned_run(own, tuning.config.study)
-
-
 def _made_of(tuning: Tuning) -> dict[str, Any]:
     """What scores depend on beside what is searched."""
     config = tuning.config
@@ -155,6 +125,7 @@ def _made_of(tuning: Tuning) -> dict[str, Any]:
 
 def _open_study(tuning: Tuning, made_of: dict[str, Any]) -> Study:
     config = tuning.config
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(
             storage=config.storage,
@@ -211,13 +182,18 @@ def running(study: Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
+def scored(study: Study) -> list[FrozenTrial]:
+    """Trials with a score, the best first; a pruned one's value is what it had reached by then."""
+    found = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return sorted(found, key=lambda trial: -_score(trial))
+
+
 def finished(study: Study) -> list[FrozenTrial]:
     """Trials that count: those with a score, the best first, then pruned ones, then failed ones."""
-    scored = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
     failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
     return [
-        *sorted(scored, key=lambda trial: -_score(trial)),
+        *scored(study),
         *pruned,
         *(trial for trial in failed if _FAILED in trial.user_attrs),
     ]
@@ -227,11 +203,6 @@ def before(study: Study, number: int) -> list[FrozenTrial]:
     """Earlier trials that count or will count; every machine finds the same ones."""
     begun = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
     return [trial for trial in [*finished(study), *begun] if trial.number < number]
-
-
-def _is_scored(trial: FrozenTrial) -> bool:
-    # A trial that was pruned has for its value what it had reached by then.
-    return trial.state == TrialState.COMPLETE
 
 
 def _score(trial: FrozenTrial) -> float:
@@ -262,11 +233,14 @@ def _search(tuning: Tuning, study: Study, parent: str, say: Callable[[str], None
             try:
                 score = _run(tuning, name, nested(values), parent, judge_of(tuning, trial))
             except Pruned as pruned:
-                tell(study, trial, pruned)
+                study.tell(trial, state=TrialState.PRUNED)
                 say(f"{name}: pruned {pruned}")
                 continue
-        tell(study, trial, score)
-        if score is not None:
+        if score is None:
+            trial.set_user_attr(_FAILED, True)
+            study.tell(trial, state=TrialState.FAIL)
+        else:
+            study.tell(trial, score)
             say(f"{name}: {_SCORES[config.objective]} {score:.2f}")
 
 
@@ -313,19 +287,7 @@ def judge_of(tuning: Tuning, trial: Trial) -> Judge | None:
 
 def known_score(study: Study, values: dict[str, Value]) -> float | None:
     """What a finished trial of the same settings scored."""
-    known = (trial for trial in finished(study) if _is_scored(trial))
-    return next((trial.value for trial in known if trial.params == values), None)
-
-
-def tell(study: Study, trial: Trial, score: "float | Pruned | None") -> None:
-    """Ends a trial; None stands for one that failed."""
-    if isinstance(score, Pruned):
-        study.tell(trial, state=TrialState.PRUNED)
-    elif score is None:
-        trial.set_user_attr(_FAILED, True)
-        study.tell(trial, state=TrialState.FAIL)
-    else:
-        study.tell(trial, score)
+    return next((trial.value for trial in scored(study) if trial.params == values), None)
 
 
 def _run(
@@ -337,7 +299,7 @@ def _run(
         Pruned: The judge has ended it.
     """
     try:
-        run = planned_trial(tuning, name, changes)
+        run = tuning.planned_run(name, changes, tuning.config.study)
         tuning.build_features(run)
     except InputError as error:
         _logger.error("%s failed: %s", name, error)  # noqa: TRY400 - the message is all
@@ -374,8 +336,7 @@ def _conclude(
     """Runs the finalists, writes table and winner, and keeps both with the parent run."""
     scores = {
         trial.number: _scores_by_seed(tuning, study, trial, parent.run_id, say)
-        for trial in distinct(finished(study))[: tuning.config.finalists]
-        if _is_scored(trial)
+        for trial in distinct(scored(study))[: tuning.config.finalists]
     }
     ranked = ranking(finished(study), scores)
     head, rows = _table(tuning, ranked, scores)
@@ -396,7 +357,7 @@ def _conclude(
         parent.log_file(tuning.folder / file)
     say(f"page: {(tuning.folder / 'trials.html').as_uri()}")
     objective = tuning.config.objective
-    found = {t.user_attrs[_RUN]: _score(t) for t in ranked if _is_scored(t)}
+    found = {trial.user_attrs[_RUN]: _score(trial) for trial in scored(study)}
     parent.log_metrics({f"{objective}/{run}": value for run, value in found.items()}, step=0)
     if not scores:
         return None
@@ -508,20 +469,21 @@ def _table(
     rows = []
     for trial in ranked:
         own = scores.get(trial.number, [])
+        if trial.state == TrialState.COMPLETE:
+            outcome = f"{_score(trial):.2f}"
+        else:
+            failed = _FAILED in trial.user_attrs
+            outcome = "failed" if failed else f"pruned at {trial.last_step} %"
         rows.append(
             [
                 trial.user_attrs[_RUN],
                 *(_shown(trial.params.get(name, "")) for name in names),
-                f"{_score(trial):.2f}" if _is_scored(trial) else _why_not_scored(trial),
+                outcome,
                 f"{mean(own):.2f} ({len(own)})" if own else "",
             ]
         )
     head = ["run", *names, _SCORES[config.objective], "mean (seeds)"]
     return head, rows
-
-
-def _why_not_scored(trial: FrozenTrial) -> str:
-    return "failed" if _FAILED in trial.user_attrs else f"pruned at {trial.last_step} %"
 
 
 def winning_parameters(tuning: Tuning, values: dict[str, Value]) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def compare_experiments(
     Raises:
         InputError: No run on this data was finished.
     """
+    from roberta_squad_pipeline.runs.comparison import load_measured
     from roberta_squad_pipeline.runs.experiment_table import experiment_table
-    from roberta_squad_pipeline.runs.measured import load_measured
     from roberta_squad_pipeline.tracking.store import finished_runs
 
     journal, dev = tracking.journal(Path.cwd()), squad_files["dev"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.pipelines import Features, TrainedReader, Validation
 from roberta_squad_pipeline.reader.config import InferenceParameters
-from roberta_squad_pipeline.runs.members import member_names
 from roberta_squad_pipeline.runs.parameters import DataConfig, EnsembleConfig
+from roberta_squad_pipeline.runs.readers import member_names
 
 if TYPE_CHECKING:
     from roberta_squad_pipeline.reader.model import ReaderModel

@@ -1,11 +1,16 @@
-"""Which runs an ensemble's members are. Oracle: by hand."""
+"""Whose reader answers, and which runs an ensemble's members are. Oracle: by hand."""
 
 from pathlib import Path
 
 import pytest
 
 from roberta_squad_pipeline.common.errors import InputError
-from roberta_squad_pipeline.runs.members import member_names
+from roberta_squad_pipeline.runs.readers import member_names, reader_of
+
+
+def test_what_a_reader_was_exported_to_has_the_run_s_name() -> None:
+    assert reader_of("demo") == {"run": "demo"}
+    assert reader_of("demo/onnx") == {"run": "demo", "reader": "demo/onnx"}
 
 
 @pytest.fixture
