@@ -227,7 +227,7 @@ def evaluate(folder: Path) -> Measured:
 
     from roberta_squad_pipeline.datasets import ArrowTableDataset
     from roberta_squad_pipeline.features.file import Features
-    from roberta_squad_pipeline.pipelines.evaluate import score_predictions
+    from roberta_squad_pipeline.pipelines.evaluate import nodes
     from roberta_squad_pipeline.reader.evaluation import AnsweredWith, features_sha256
 
     nbest = ArrowTableDataset(filepath=str(folder / "nbest.parquet")).load()
@@ -238,7 +238,7 @@ def evaluate(folder: Path) -> Measured:
     answered_with = AnsweredWith(
         **config.model_dump(), features_sha256=features_sha256(features)
     ).model_dump()
-    score_predictions(
+    nodes.score_predictions(
         *(files, data, config, answered_with, "bench", None, False),
         *(nbest, features, None, None, Mock()),
     )
