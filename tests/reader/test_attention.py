@@ -5,6 +5,7 @@ autograd's gradients of that.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from unittest import mock
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from roberta_squad_pipeline.reader import attention
 from roberta_squad_pipeline.reader.attention import (
     attend,
     attend_fused,
@@ -19,6 +21,7 @@ from roberta_squad_pipeline.reader.attention import (
     attend_padded,
 )
 from roberta_squad_pipeline.reader.batching import Packing
+from roberta_squad_pipeline.reader.device import fast_products
 from roberta_squad_pipeline.reader.dropout import draw_mask
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -97,6 +100,23 @@ def test_dropout_leaves_out_the_same_weights_in_both_directions(
     mine = results(attend_one_by_one(*inputs, packing(), scaling=SCALING, dropout=0.25), inputs)
     for found, oracle in zip(mine, results(expected(*inputs, kept), inputs), strict=True):
         torch.testing.assert_close(found, oracle, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("by_onednn", "kernel"), [(True, "one_by_one"), (False, "fused")])
+def test_fp32_is_attended_by_the_fastest_kernel(by_onednn: bool, kernel: str) -> None:
+    """Oracle: the measured times of both."""
+    query, key, value = rows(torch.float32)
+    chosen = mock.Mock(return_value=query[0])
+    context = fast_products(torch.device("cpu"), may_round=True) if by_onednn else nullcontext()
+    with mock.patch.object(attention, f"attend_{kernel}", chosen), context:
+        attend(
+            mock.Mock(),
+            *(p[None] for p in (query, key, value)),
+            None,
+            scaling=1.0,
+            packing=packing(),
+        )
+    chosen.assert_called_once()
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from roberta_squad_pipeline.reader.device import (
     available_device,
     computing_in,
     fast_precision,
+    fast_products,
+    products_are_fast,
     reading_in,
     rounding_weights_once,
-    wide_products_of,
 )
 
 CPU = torch.device("cpu")
@@ -93,23 +94,63 @@ def test_reading_in_fp32_is_exact(
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_fp32_products_are_rounded_for_bf16_alone(precision: Precision) -> None:
-    """The rule is back where it was even if something fails."""
-    rules = torch.backends.mkldnn.matmul
-    before = rules.fp32_precision
-    with suppress(ZeroDivisionError), wide_products_of(precision):
-        inside = rules.fp32_precision
+@pytest.mark.parametrize(
+    ("has", "may_round", "expected"),
+    [
+        ({"avx512_f": True, "amx_bf16": False}, False, True),
+        ({"avx512_f": True, "amx_bf16": False}, True, True),
+        ({"avx512_f": True, "amx_bf16": True}, False, False),
+        ({"avx512_f": True, "amx_bf16": True}, True, True),
+        ({"avx2": True}, False, False),
+        ({"neon": True}, False, False),
+    ],
+)
+def test_onednn_multiplies_unless_it_would_round(
+    monkeypatch: pytest.MonkeyPatch, has: dict[str, bool], may_round: bool, expected: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    with fast_products(CPU, may_round=may_round):
+        assert products_are_fast() is expected
+    assert not products_are_fast()
+
+
+def test_onednn_multiplies_as_long_as_any_thread_wants_it() -> None:
+    """Contexts that overlap without lying in each other; after an error, too."""
+    one, other = (fast_products(CPU, may_round=True) for _ in range(2))
+    rule = torch.backends.mkldnn.matmul.fp32_precision
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert products_are_fast()
+    other.__exit__(None, None, None)
+    assert torch.backends.mkldnn.matmul.fp32_precision == rule
+    with suppress(ZeroDivisionError), fast_products(CPU, may_round=True):
         _ = 1 / 0
-    assert inside == ("bf16" if precision == "bf16" else before)
-    assert rules.fp32_precision == before
+    assert torch.backends.mkldnn.matmul.fp32_precision == rule
+
+
+def test_a_gpu_multiplies_by_its_own_rules() -> None:
+    with fast_products(torch.device("cuda"), may_round=True):
+        assert not products_are_fast()
+
+
+def test_products_in_fp32_stay_exact() -> None:
+    """Oracle: products in float64; with factors rounded to bf16, they would be a hundredth off."""
+    torch.manual_seed(1)
+    layer, (left, right) = nn.Linear(64, 40), torch.randn(2, 3, 70, 64)
+    with torch.no_grad(), fast_products(CPU, may_round=False):
+        found = torch.bmm(left, right.transpose(1, 2)), layer(left)
+    layer.double()
+    expected = torch.bmm(left.double(), right.double().transpose(1, 2)), layer(left.double())
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-5)
 
 
 def test_products_of_factors_that_bf16_holds_stay_exact_there() -> None:
     """Oracle: the product in float64; bf16's own result would be a hundredth off."""
     torch.manual_seed(1)
     left, right = (torch.randn(3, 70, 64).bfloat16().float() for _ in range(2))
-    with wide_products_of("bf16"):
+    with fast_products(CPU, may_round=True):
         found = torch.bmm(left, right.transpose(1, 2))
     expected = torch.bmm(left.double(), right.double().transpose(1, 2))
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)

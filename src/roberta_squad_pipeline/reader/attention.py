@@ -16,6 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from roberta_squad_pipeline.reader.batching import Packing
+from roberta_squad_pipeline.reader.device import products_are_fast
 from roberta_squad_pipeline.reader.dropout import draw_mask, keep
 
 ATTENTION = "within_windows"
@@ -65,8 +66,8 @@ def attend(
 def _kernel(query: Tensor, dropout: float) -> Callable[..., Tensor]:
     """The fastest function for the query's device and number format."""
     if query.device.type == "cpu":
-        wide = query.dtype == torch.float32
-        return attend_fused if wide and not dropout else attend_one_by_one
+        fused = query.dtype == torch.float32 and not dropout and not products_are_fast()
+        return attend_fused if fused else attend_one_by_one
     return attend_flash if _flash_takes(query) else attend_padded
 
 
@@ -172,10 +173,12 @@ def attend_one_by_one(
 
 
 class _OneByOne(torch.autograd.Function):
-    """Scores and their gradients have 32 bits, as in fused attention; products are as the values.
+    """Scores have 32 bits, as in fused attention; all else is in the values' number format.
 
     Let P be the weights, M the dropout mask, c the probability to keep a weight, and
-    O = (P∘M)V / c. Then the scores' gradient is (P∘M)∘(dO Vᵀ) / c - P∘rowsum(dO∘O).
+    dP = M∘(dO Vᵀ) / c. Then the scores' gradient is P∘(dP - rowsum(dP∘P)). Since dP is rounded
+    before it is summed, a row of gradients still adds up to 0: they are no less exact in bf16 than
+    those of fused attention (benchmarks/results/avx512_cpu_2026-11-28.md).
     """
 
     @staticmethod
@@ -189,7 +192,6 @@ class _OneByOne(torch.autograd.Function):
         dropout: float,
     ) -> Tensor:
         heads, tokens, size = query.shape
-        query, key, value = (part.contiguous() for part in (query, key, value))
         mask, keep_probability = None, 1.0
         if dropout:
             count = heads * sum(length * length for length in lengths)
@@ -200,44 +202,38 @@ class _OneByOne(torch.autograd.Function):
             wide_query, wide_key = query.float() * scaling, key.float()
             for window, square in _squares(heads, lengths):
                 scores = torch.bmm(wide_query[:, window], wide_key[:, window].transpose(1, 2))
-                weights = scores.softmax(-1).to(value.dtype)
+                # In place, since memory that is new to the process takes as long as the softmax.
+                weights = torch.softmax(scores, -1, out=scores).to(value.dtype)
                 if any(ctx.needs_input_grad):
                     saved.append(weights)
                 dropped = _apply_dropout(weights, mask, square)
                 attended[window] = torch.bmm(dropped, value[:, window]).transpose(0, 1)
             attended /= keep_probability
         ctx.lengths, ctx.scaling, ctx.keep_probability = lengths, scaling, keep_probability
-        ctx.save_for_backward(query, key, value, attended, mask, *saved)
+        ctx.save_for_backward(query, key, value, mask, *saved)
         return attended
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, attended, mask, *saved = ctx.saved_tensors
-        attended_gradient = gradients[0].transpose(0, 1).contiguous()
-        row_sums = (gradients[0].float() * attended).sum(-1).t()[..., None]
+        query, key, value, mask, *saved = ctx.saved_tensors
+        attended_gradient = (gradients[0] / ctx.keep_probability).transpose(0, 1).contiguous()
         query_gradient, key_gradient, value_gradient = (
             torch.empty_like(part) for part in (query, key, value)
         )
         with torch.autocast("cpu", enabled=False):
-            attended_gradient = attended_gradient / ctx.keep_probability
-            wide_value, wide_gradient = value.float(), attended_gradient.float()
             for (window, square), weights in zip(
                 _squares(len(query), ctx.lengths), saved, strict=True
             ):
-                dropped = _apply_dropout(weights, mask, square)
+                gradient = attended_gradient[:, window]
                 value_gradient[:, window] = torch.bmm(
-                    dropped.transpose(1, 2), attended_gradient[:, window]
+                    _apply_dropout(weights, mask, square).transpose(1, 2), gradient
                 )
-                scores_gradient = torch.bmm(
-                    wide_gradient[:, window], wide_value[:, window].transpose(1, 2)
+                weights_gradient = _apply_dropout(
+                    torch.bmm(gradient, value[:, window].transpose(1, 2)), mask, square
                 )
-                wide_weights = weights.float()
-                if mask is None:
-                    scores_gradient.sub_(row_sums[:, window]).mul_(wide_weights)
-                else:
-                    scores_gradient.mul_(dropped.float())
-                    scores_gradient.addcmul_(wide_weights, row_sums[:, window], value=-1)
-                scores_gradient = scores_gradient.to(query.dtype)
+                scores_gradient = torch._softmax_backward_data(
+                    weights_gradient, weights, -1, weights.dtype
+                )
                 query_gradient[:, window] = torch.bmm(scores_gradient, key[:, window])
                 key_gradient[:, window] = torch.bmm(
                     scores_gradient.transpose(1, 2), query[:, window]

@@ -1,5 +1,6 @@
 """The device and the number format that a reader computes in."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -12,6 +13,9 @@ from roberta_squad_pipeline.reader.config import InferenceConfig, InferenceParam
 
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """torch's names of the formats of 16 bits."""
+_MATMUL: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+_ALLOWED = "bf16"
+"""The rule by which torch leaves products to oneDNN, and oneDNN may round their factors."""
 
 
 def available_device() -> torch.device:
@@ -52,42 +56,75 @@ def rounding_weights_once(device: torch.device) -> AbstractContextManager[None]:
     return torch.autocast(device.type, enabled=False)
 
 
-@contextmanager
-def wide_products_of(precision: Precision) -> Iterator[None]:
-    """A context in which factors of fp32 products on the CPU are rounded to bf16, for bf16 alone.
+def fast_products(device: torch.device, *, may_round: bool) -> AbstractContextManager[None]:
+    """A context in which oneDNN makes products with factors of 32 bits on the CPU, if that is fast.
 
-    Some products have results of 32 bits there, though their factors were computed in bf16, such as
-    attention's scores. With factors of 16 bits, oneDNN takes half the time for these. The rule is
-    that of all threads.
+    By default, torch makes them with MKL, which uses half the width of AVX-512 registers on
+    processors other than Intel's.
 
     Args:
-        precision: What forward and backward passes compute in.
+        device: Where the products are made.
+        may_round: Whether factors may be rounded to bf16, as oneDNN does with AMX: half the time
+            for attention's scores, whose factors were computed in bf16. Without AMX nothing is.
     """
-    rules = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = rules.fp32_precision
-    rules.fp32_precision = "bf16" if precision == "bf16" else before
-    try:
-        yield
-    finally:
-        rules.fp32_precision = before
+    if device.type == "cpu" and (may_round or (_has_wide_onednn() and not _has_amx())):
+        return _BY_ONEDNN
+    return nullcontext()
 
 
-def reading_in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
-    """Like `computing_in`, but faster, for forward passes without gradients.
+def products_are_fast() -> bool:
+    """Whether this is inside of `fast_products`."""
+    return bool(_MATMUL.fp32_precision == _ALLOWED)
 
-    In fp32 on the CPU, torch multiplies with MKL, which uses half the width of AVX-512 registers on
-    processors other than Intel's. oneDNN, with which torch multiplies in bf16, uses the full width.
-    With narrower registers, it takes 13 % longer than MKL.
-    """
+
+class _ByOneDnn(AbstractContextManager[None]):
+    """Holds torch's rule, which is one for all threads, for as long as any thread is inside."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = ""
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before, _MATMUL.fp32_precision = _MATMUL.fp32_precision, _ALLOWED
+            self._inside += 1
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                _MATMUL.fp32_precision = self._before
+
+
+_BY_ONEDNN = _ByOneDnn()
+
+
+def _has_wide_onednn() -> bool:
     there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    wide = there and torch.cpu.get_capabilities().get("avx512_f", False)
-    if precision == "fp32" and device.type == "cpu" and wide:
-        return _OneDnn()
-    return computing_in(precision, device)
+    return bool(there and torch.cpu.get_capabilities().get("avx512_f"))
+
+
+def _has_amx() -> bool:
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
+@contextmanager
+def reading_in(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Like `computing_in`, but faster, for forward passes without gradients."""
+    with fast_products(device, may_round=False):
+        # With narrower registers, oneDNN takes 13 % longer than MKL.
+        if precision == "fp32" and device.type == "cpu" and _has_wide_onednn():
+            with _OneDnn():
+                yield
+        else:
+            with computing_in(precision, device):
+                yield
 
 
 class _OneDnn(TorchFunctionMode):
-    """Computes linear layers with oneDNN."""
+    """Computes linear layers with oneDNN, and adds the bias in the same call."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.linear:

@@ -12,8 +12,8 @@ from roberta_squad_pipeline.distributed.processes import Processes
 from roberta_squad_pipeline.reader.batching import Batch
 from roberta_squad_pipeline.reader.device import (
     computing_in,
+    fast_products,
     rounding_weights_once,
-    wide_products_of,
 )
 from roberta_squad_pipeline.reader.dropout import seed_thread
 from roberta_squad_pipeline.reader.lanes import Lanes
@@ -70,8 +70,9 @@ def train_step(
         optimizer.zero_grad(set_to_none=True)
         # It stays on the device, since reading each micro-batch's loss would be a wait each time.
         total = torch.zeros((), device=processes.device)
+        fast = fast_products(processes.device, may_round=config.precision == "bf16")
         for number, batch in enumerate(batches, start=1):
-            with reducing(module, now=number == len(batches)), wide_products_of(config.precision):
+            with reducing(module, now=number == len(batches)), fast:
                 loss, scaled = losses(batch)
                 scaled.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
@@ -131,7 +132,7 @@ def train_step_in_lanes(
     Returns:
         The update's mean loss. Shape: ()
     """
-    with wide_products_of(config.precision):
+    with fast_products(torch.device("cpu"), may_round=config.precision == "bf16"):
         losses = list(lanes.map(partial(_lane_gradients, config), readers, batches, seeds))
 
     def finish() -> None:
