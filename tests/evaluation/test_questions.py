@@ -1,9 +1,11 @@
 """The table of all questions."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 
 from roberta_squad_pipeline.common.errors import InputError
@@ -93,6 +95,20 @@ def test_predictions_of_an_earlier_version_are_refused(
     earlier = predicted["nbest"].drop_columns(["head_logit", "span_logit"])
     with pytest.raises(InputError, match=r"nbest.parquet: got the columns id, text"):
         question_table(mills, **predicted | {"nbest": earlier})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("column", ["score", "head_logit", "span_logit"])
+def test_scores_that_are_no_numbers_are_told(
+    mills: SquadDataset, predicted: dict[str, Any], column: str, value: float
+) -> None:
+    """Before anything is fitted on them."""
+    rows = predicted["nbest"].to_pylist()
+    (row,) = (each for each in rows if each["id"] == "3.1")
+    row[column] = [*row[column][:-1], value] if column == "score" else value
+    broken = pa.Table.from_pylist(rows)
+    with pytest.raises(InputError, match=r"predictions of question 3\.1: got scores or logits"):
+        question_table(mills, **predicted | {"nbest": broken})
 
 
 @pytest.mark.parametrize("on_misaligned", ["drop", "repair"])

@@ -63,8 +63,8 @@ def question_table(
         place, which come first in `answers`; `passage_number` counts from 0.
 
     Raises:
-        InputError: A question lacks a prediction or windows, or the table lacks the no-answer
-            logits.
+        InputError: A question lacks a prediction or windows, or has a score or logit that is not
+            finite, or the table lacks the no-answer logits.
     """
     questions = dataset.questions
     ids = [question.id for question in questions]
@@ -82,6 +82,7 @@ def question_table(
     predicted = pc.list_element(found["text"], 0).to_pylist()
     # Without the texts of the other spans, which nothing here needs.
     spans = found.drop_columns(["text"]).to_pydict()
+    _check_finite(spans)
     scores = score_questions(dataset.gold, dict(zip(ids, predicted, strict=True)))
     numbered = [
         (number, passage)
@@ -266,3 +267,17 @@ def _check_complete(ids: Sequence[str], known: Mapping[str, Any], where: str) ->
             remedy="It is of another file: kedro run --pipelines features,inference,evaluate, with "
             "the same --params.",
         )
+
+
+def _check_finite(spans: Mapping[str, Sequence[Any]]) -> None:
+    """Infinite values could neither be fitted nor saved as numbers."""
+    columns = (spans[name] for name in ("id", "score", "head_logit", "span_logit"))
+    for question, best, head, span in zip(*columns, strict=True):
+        if not np.isfinite([*best, head, span]).all():
+            raise InputError(
+                where=f"predictions of question {question}",
+                got="scores or logits that are infinite or not numbers",
+                expected="finite ones",
+                remedy="Look at the reader's weights, then predict again: kedro run --pipelines "
+                "inference,evaluate, with the same --params.",
+            )

@@ -209,7 +209,8 @@ def write_answers(work: Path, output: Path) -> Done:
         else:
             with temp.open("wb") as stream:
                 for part in parts:
-                    stream.write(part.read_bytes())
+                    with part.open("rb") as answers:
+                        shutil.copyfileobj(answers, stream)
     shutil.rmtree(work)
     return done
 

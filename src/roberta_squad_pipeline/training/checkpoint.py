@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field, ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -116,7 +117,7 @@ class Checkpoints:
                 (temp / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
             for old in self._paths()[KEPT:]:
                 shutil.rmtree(old)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             size = sum(
                 tensor.nbytes for each in (tensors, best_weights or {}) for tensor in each.values()
             )
@@ -124,7 +125,7 @@ class Checkpoints:
             last = f"the same command goes on from {kept.name}" if kept else "start again"
             raise InputError(
                 where=str(self.folder),
-                got=error.strerror or str(error),
+                got=getattr(error, "strerror", None) or str(error),
                 expected=f"room for a checkpoint of {size / 1e6:,.0f} MB",
                 remedy=f"Make room or give the right to write there; then {last}.",
             ) from error

@@ -117,10 +117,11 @@ def still_rising(evaluations: Sequence[EvaluationRecord]) -> bool:
     Args:
         evaluations: In the order of the updates.
     """
-    from scipy.stats import linregress
-
     if len(evaluations) < _FEWEST or best_evaluation(evaluations) is not evaluations[-1]:
         return False
+    # It takes half a second to load.
+    from scipy.stats import linregress
+
     last = evaluations[-max(_FEWEST, len(evaluations) // 3) :]
     line = linregress(
         [evaluation.update for evaluation in last], [evaluation.criterion for evaluation in last]

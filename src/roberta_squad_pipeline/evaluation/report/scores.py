@@ -137,11 +137,8 @@ def _slices(groups: "pd.Categorical[Any]", f1: Float64Array, passages: IntArray)
     found = []
     for code, name in enumerate(groups.categories):
         inside = groups.codes == code
-        mean, interval = (
-            float(100 * f1[inside].mean()),
-            interval_of_mean(f1[inside], passages[inside]),
-        )
-        found.append(Slice(name, mean, interval, int(inside.sum())))
+        interval = interval_of_mean(f1[inside], passages[inside])
+        found.append(Slice(name, float(100 * f1[inside].mean()), interval, int(inside.sum())))
     return found
 
 
