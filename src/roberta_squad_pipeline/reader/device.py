@@ -64,8 +64,8 @@ def fast_products(device: torch.device, *, may_round: bool) -> AbstractContextMa
 
     Args:
         device: Where the products are made.
-        may_round: Whether factors may be rounded to bf16, as oneDNN does with AMX: half the time
-            for attention's scores, whose factors were computed in bf16. Without AMX nothing is.
+        may_round: Whether oneDNN may be used where it rounds factors to bf16, which is with AMX. In
+            training in bf16, those of attention's scores have hardly more digits.
     """
     if device.type == "cpu" and (may_round or (_has_wide_onednn() and not _has_amx())):
         return _BY_ONEDNN
